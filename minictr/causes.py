@@ -1,0 +1,318 @@
+"""Why the kernel refused, and the exact thing to do about it: one table for every message.
+
+The host is looked at when something was refused, never before: a start that goes well pays nothing.
+A row names what was refused, the errnos it explains, and the function that looks; the first that
+finds something speaks.
+
+Side: both
+"""
+
+import os
+
+from . import abi, causes_ids, signs
+from .errors import printable
+from .fixes import Cause, as_root, capability, outside, set_sysctl
+
+
+def why(code: str, number: int = 0, **facts: object) -> Cause:
+    """Why CODE was refused with the errno NUMBER (0 where the kernel was not asked).
+
+    code: "userns" (a clone with CLONE_NEWUSER), "clone" (one without), "mount", "proc", "newuidmap",
+        "pivot_root", "cgroup" (its files) ...: see TABLE; for another what can be said of any refusal
+    facts: what is known already: path; kind (of a namespace, or a file system); uid, names, need
+        (how many ids); said (by a helper); inside (it was refused in a user namespace of its own,
+        and we stand outside)
+    """
+    said = str(facts.get("said") or "")
+    if not number and os.strerror(abi.EPERM) in said:
+        number = abi.EPERM
+    facts.update(code=code, number=number)
+    for codes, numbers, look in TABLE:
+        if (not codes or code in codes) and (not numbers or number in numbers):
+            found = look(facts)
+            if found is not None:
+                return found
+    return Cause(why=said or (os.strerror(number) if number else ""))
+
+
+def _inside(facts: "dict[str, object]") -> bool:
+    """It was refused in a user namespace below the host's."""
+    return bool(facts.get("inside")) or not signs.initial()
+
+
+# --- mounts and the root ----------------------------------------------------------------------
+
+
+def _hidden(facts: "dict[str, object]") -> "Cause | None":
+    """mount_too_revealing (fs/namespace.c): in a user namespace a fresh one is for those alone who
+    see a whole one already."""
+    if not _inside(facts):
+        return None
+    kind = str(facts["code"])
+    top = {"proc": "/proc", "sysfs": "/sys"}[kind]
+    whole = [mount for mount in signs.mounts() if mount.kind == kind and mount.root == "/"]
+    places = signs.covers(top)
+    if places:
+        shown = ", ".join(places[:3]) + (" and %d more" % (len(places) - 3) if len(places) > 3 else "")
+        said = "a part of %s is hidden (mounts on %s), so the kernel shows no fresh one" % (top, shown)
+        return Cause(why=said, fix=outside("unmask", as_root("umount " + " ".join(places))))
+    if not whole:
+        said = "no whole %s is mounted here, so the kernel shows no fresh one in a user namespace" % kind
+        return Cause(why=said, fix=as_root("mount -t %s %s %s" % (kind, kind, top)))
+    if all("ro" in mount.options.split(",") for mount in whole):
+        said = "%s is read-only here, so the kernel shows no writable one" % top
+        return Cause(why=said, fix=outside("unmask", as_root("mount -o remount,rw %s" % top)))
+    if all("subset=pid" in mount.words for mount in whole):
+        said = "the only %s here is one with subset=pid, so the kernel shows no whole one" % kind
+        return Cause(why=said, fix=outside("unmask", as_root("mount -t proc proc /proc")))
+    return None
+
+
+def _foreign(facts: "dict[str, object]") -> "Cause | None":
+    """Such a file system shows a namespace, and only that namespace's owner mounts it."""
+    if not _inside(facts):
+        return None
+    code = str(facts["code"])
+    owner = {"sysfs": "network", "mqueue": "ipc", "proc": "pid", "cgroup2": "cgroup"}[code]
+    said = "%s is for the owner of the %s namespace, and this one is not the container's own"
+    return Cause(why=said % (code, owner), fix="give the container its own %s namespace" % owner)
+
+
+def _unknown_file_system(facts: "dict[str, object]") -> "Cause | None":
+    kind = printable(facts.get("kind") or facts["code"])
+    if kind == "mount":
+        return Cause(why="the kernel does not know this type of file system", fix="see /proc/filesystems")
+    said = "the kernel does not know the file system %s: its module is missing or not loaded" % kind
+    return Cause(why=said, fix=as_root("modprobe %s" % kind))
+
+
+def _too_many_mounts(facts: "dict[str, object]") -> "Cause | None":
+    limit = signs.sysctl("fs.mount-max")
+    said = "the limit of %s mounts (fs.mount-max) is reached, or the file system is full" % limit
+    return Cause(why=said, fix=set_sysctl("fs.mount-max", 2 * (limit or 100000)))
+
+
+def _overlay_kernel(facts: "dict[str, object]") -> "Cause | None":
+    if signs.kernel() >= (5, 11) or (signs.holds(abi.CAP_SYS_ADMIN) and not _inside(facts)):
+        return None
+    said = "overlayfs in a user namespace needs Linux 5.11 or newer; this is %s" % os.uname().release
+    fix = "use a newer kernel"
+    if os.path.exists("/sys/module/overlay/parameters/permit_mounts_in_userns"):  # Debian's patch
+        fix = as_root("echo Y > /sys/module/overlay/parameters/permit_mounts_in_userns")
+    return Cause(why=said, fix=fix + ", or do without --overlay")
+
+
+def _overlay_layers(facts: "dict[str, object]") -> "Cause | None":
+    kind = printable(signs.mount_of(str(facts.get("path") or "/")).kind) or "this file system"
+    said = "overlayfs does not take %s as its layer" % kind
+    return Cause(why=said, fix="do without --overlay, or copy the root to ext4, xfs, btrfs or tmpfs")
+
+
+def _initramfs(facts: "dict[str, object]") -> "Cause | None":
+    kinds = [mount.kind for mount in signs.mounts() if mount.place == "/"]
+    if not kinds or kinds[-1] != "rootfs":
+        return None
+    said = "the root of this host is its initramfs, which pivot_root cannot move"
+    copy = "mount -t tmpfs root /new && cp -a /bin /etc ... /new && exec switch_root /new /sbin/init"
+    return Cause(why=said, fix=copy)
+
+
+def _idmap(facts: "dict[str, object]") -> "Cause | None":
+    if signs.kernel() < (5, 12):
+        said = "idmapped mounts need Linux 5.12 or newer; this is %s" % os.uname().release
+        return Cause(why=said, fix="use a newer kernel, or --userns host")
+    if facts["number"] == abi.EINVAL:
+        kind = printable(signs.mount_of(str(facts.get("path") or "/")).kind) or "the file system"
+        said = "%s cannot be mounted with other ids in this kernel, or is already" % kind
+        return Cause(why=said, fix="put the root on ext4, xfs, btrfs or tmpfs, or use --userns host")
+    if facts["number"] == abi.EPERM and not (signs.initial() and signs.holds(abi.CAP_SYS_ADMIN)):
+        return Cause(why="idmapped mounts are for the owner of the file system, the host's root")
+    return None
+
+
+def _mknod(facts: "dict[str, object]") -> "Cause | None":
+    if signs.holds(abi.CAP_MKNOD) and not _inside(facts):
+        return Cause(why="the device cgroup around us does not allow this device")
+    return Cause(why="device nodes are not made in a user namespace, nor without CAP_MKNOD")
+
+
+# --- everything else ----------------------------------------------------------------------------
+
+
+def _cgroup(facts: "dict[str, object]") -> "Cause | None":
+    number, systemd = facts["number"], os.path.isdir("/run/systemd/system")
+    if number == abi.EROFS:
+        fix = outside("cgroup", as_root("mount -o remount,rw /sys/fs/cgroup"))
+        return Cause(why="the cgroup file system is mounted read-only", fix=fix)
+    if number in (abi.ENOENT, abi.ENODEV):
+        said = "no cgroup file system is mounted at /sys/fs/cgroup, or it lacks the controller"
+        return Cause(why=said, fix=as_root("mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
+    user = "" if os.geteuid() == 0 else "--user "
+    scope = "start with: systemd-run %s--scope -p Delegate=yes minictr ..." % user
+    if number == abi.EBUSY:
+        said = "processes in the cgroup itself keep its controllers from being handed down"
+        return Cause(
+            why=said, fix=scope if systemd else "move them to a cgroup below: echo PID > DIR/cgroup.procs"
+        )
+    path = printable(facts.get("path") or "/sys/fs/cgroup/NAME")
+    own = "chown -R %d %s, a cgroup v2 made for this user, and start in it" % (os.geteuid(), path)
+    return Cause(why="the cgroup is not delegated to this user", fix=scope if systemd else as_root(own))
+
+
+def _exec(facts: "dict[str, object]") -> "Cause | None":
+    number, path = facts["number"], str(facts.get("path") or "")
+    if number == abi.EACCES and path and signs.mount_flags(path) & os.ST_NOEXEC:
+        return Cause(why="it lies on a mount with noexec", fix="give the volume the option exec")
+    return Cause(
+        **{
+            abi.ENOENT: {
+                "why": "the program, or the interpreter or loader it names, is not in the container",
+                "fix": "look at the first line of a script, or at readelf -l of a program",
+            },
+            abi.ENOEXEC: {
+                "why": "no #! line, or a program for another processor than %s" % os.uname().machine,
+                "fix": "name the interpreter in the command: sh SCRIPT",
+            },
+            abi.ETXTBSY: {"why": "the program is still open for writing", "fix": "close it first"},
+            abi.EACCES: {
+                "why": "the program is not executable for this user",
+                "fix": "chmod +x, or another --user",
+            },
+        }[facts["number"]]  # type: ignore[index]
+    )
+
+
+def _state(facts: "dict[str, object]") -> "Cause | None":
+    place = printable(signs.existing(str(facts.get("path") or "/run")))
+    said = {abi.EROFS: "is on a read-only file system", abi.ENOSPC: "is on a file system that is full"}
+    fix = "name another place with --root DIR"
+    if os.geteuid() != 0 and facts["number"] != abi.ENOSPC:
+        fix = "set XDG_RUNTIME_DIR to a directory of this user's, or " + fix
+    return Cause(why="%s %s" % (place, said.get(facts["number"], "is not writable for this user")), fix=fix)  # type: ignore[call-overload]
+
+
+def _seccomp_missing(facts: "dict[str, object]") -> "Cause | None":
+    return Cause(why="the kernel has no seccomp filters", fix="use a kernel with CONFIG_SECCOMP_FILTER=y")
+
+
+def _null_device(facts: "dict[str, object]") -> "Cause | None":
+    if facts["code"] != "/dev/null" and facts.get("path") != "/dev/null":
+        return None
+    return Cause(why="/dev/null is missing", fix=as_root("mknod -m 666 /dev/null c 1 3"))
+
+
+def _tun(facts: "dict[str, object]") -> "Cause | None":
+    fix = "modprobe tun && mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200"
+    return Cause(why="/dev/net/tun is missing", fix=as_root(fix))
+
+
+def _processes(facts: "dict[str, object]") -> "Cause | None":
+    said = "a limit of processes is reached: ulimit -u of the user, or pids.max of the cgroup"
+    return Cause(why=said, fix="ulimit -u unlimited, or end processes of this user")
+
+
+# --- what can refuse anything ---------------------------------------------------------------
+
+
+def _capability(facts: "dict[str, object]") -> "Cause | None":
+    name = NEEDS.get(str(facts["code"]))
+    if name is None or facts.get("inside") or signs.holds(abi.CAPABILITIES.index(name)):
+        return None
+    return Cause(why="%s is not held" % name, fix=capability(name))
+
+
+def _confined(facts: "dict[str, object]") -> "Cause | None":
+    profile = signs.apparmor()
+    if profile in ("", "unconfined") or profile.endswith(("(complain)", "(unconfined)")):
+        return None
+    said = "the AppArmor profile %s does not allow it" % profile
+    other = "allow it in the profile; dmesg | grep apparmor.*DENIED names the rule"
+    return Cause(why=said, fix=outside("apparmor", other))
+
+
+def _filter(facts: "dict[str, object]") -> "Cause | None":
+    if not signs.filtered():
+        return None
+    said = "a seccomp filter of the %s around us refuses it" % (
+        signs.surroundings() or "container or sandbox"
+    )
+    other = "start outside of it: grep Seccomp: /proc/self/status says 0 where there is none"
+    return Cause(why=said, fix=outside("seccomp", other))
+
+
+def _selinux(facts: "dict[str, object]") -> "Cause | None":
+    context = signs.selinux()
+    if not context:
+        return None
+    fix = "ausearch -m avc -ts recent | audit2allow -M minictr && semodule -i minictr.pp"
+    return Cause(why="SELinux may deny it to %s" % context, fix=as_root(fix))
+
+
+def _old_kernel(facts: "dict[str, object]") -> "Cause | None":
+    code, release = str(facts["code"]), os.uname().release
+    need = SINCE.get(code)
+    if need is not None and signs.kernel() < need:
+        said = "%s needs Linux %d.%d or newer; this is %s" % ((code,) + need + (release,))
+        return Cause(why=said, fix="use a newer kernel")
+    return Cause(
+        why="the kernel (%s) lacks the call, or something hides it" % release, fix="use a newer kernel"
+    )
+
+
+# --- the table --------------------------------------------------------------------------------
+
+# What a refusal asks for where no user namespace gives it
+NEEDS = dict.fromkeys(
+    "clone setns pid mount network uts ipc time proc sysfs overlay tmpfs pivot_root sethostname".split(),
+    "CAP_SYS_ADMIN",
+)
+NEEDS.update(chroot="CAP_SYS_CHROOT", mknod="CAP_MKNOD", lo="CAP_NET_ADMIN")
+SINCE = {
+    "time": (5, 6), "openat2": (5, 6), "clone3": (5, 3), "landlock": (5, 13),
+    "idmap": (5, 12), "open_tree": (5, 2), "mount_setattr": (5, 12), "pidfd": (5, 3),
+}  # fmt: skip
+
+_USERNS = ("userns", "user")
+_NAMESPACES = _USERNS + ("clone", "pid", "network", "uts", "ipc", "time")
+_HELPERS = ("subids", "newuidmap", "newgidmap")
+_MAPS = ("maps", "uid_map", "gid_map")
+_FILE_SYSTEMS = ("mount", "overlay", "proc", "sysfs", "tmpfs", "mqueue", "devpts", "cgroup2")
+_DENIED = (abi.EPERM, abi.EACCES)
+_REFUSED = _DENIED + (abi.ENOSYS,)
+
+TABLE = (
+    # what was refused, with which errnos (() is any), who looks
+    (_NAMESPACES, (abi.ENOSPC,), causes_ids.limit),
+    (_NAMESPACES, (abi.EUSERS,), causes_ids.too_deep),
+    (_NAMESPACES, (abi.EINVAL, abi.ENOSYS), causes_ids.no_such_kind),
+    (_NAMESPACES, (abi.EAGAIN,), _processes),
+    (_USERNS, (abi.EPERM,), causes_ids.debian_switch),
+    (_USERNS + _MAPS + _FILE_SYSTEMS, _DENIED, causes_ids.ubuntu_switch),
+    (_USERNS, (abi.EPERM,), causes_ids.unmapped),
+    (_USERNS, (abi.EPERM,), causes_ids.chrooted),
+    (_HELPERS, (), causes_ids.helpers),
+    (_MAPS, (abi.EPERM,), causes_ids.map_refused),
+    (_MAPS, (abi.EINVAL,), causes_ids.map_malformed),
+    (("proc", "sysfs"), (abi.EPERM,), _hidden),
+    (("proc", "sysfs", "mqueue", "cgroup2"), (abi.EPERM,), _foreign),
+    (("overlay",), (abi.EPERM,), _overlay_kernel),
+    (("overlay",), (abi.EINVAL,), _overlay_layers),
+    (_FILE_SYSTEMS, (abi.ENODEV,), _unknown_file_system),
+    (_FILE_SYSTEMS, (abi.ENOSPC,), _too_many_mounts),
+    (("pivot_root", "mount"), (abi.EINVAL,), _initramfs),
+    (("pivot_root", "mount"), (abi.EINVAL,), causes_ids.chrooted),
+    (("idmap",), (abi.ENOSYS, abi.EINVAL, abi.EPERM), _idmap),
+    (("mknod",), (abi.EPERM,), _mknod),
+    (("cgroup",), (abi.EROFS, abi.ENOENT, abi.ENODEV, abi.EBUSY) + _DENIED, _cgroup),
+    (("exec",), (abi.ENOENT, abi.ENOEXEC, abi.ETXTBSY, abi.EACCES), _exec),
+    (("state",), (abi.EROFS, abi.ENOSPC) + _DENIED, _state),
+    (("seccomp",), (abi.EINVAL,), _seccomp_missing),
+    (("/dev/net/tun",), (abi.ENOENT, abi.ENODEV, abi.ENXIO), _tun),
+    (("fork",), (abi.EAGAIN,), _processes),
+    ((), (abi.ENOENT, abi.ENXIO, abi.ENODEV), _null_device),
+    ((), _DENIED, _confined),
+    ((), _DENIED, _capability),
+    ((), _REFUSED, _filter),
+    ((), _DENIED, _selinux),
+    ((), (abi.ENOSYS,), _old_kernel),
+)  # type: tuple

@@ -1,0 +1,191 @@
+"""Directories of cgroups: their files, the processes in them, and what lies below them.
+
+What the container makes below its own directory is not trusted: it is reached by descriptors alone,
+and no link is followed.
+
+Side: host
+"""
+
+import os
+import time
+
+from . import abi
+from .errors import ContainerError, printable
+
+PATIENCE = 2.0  # seconds that a cgroup may take to become empty, or frozen
+HERE = abi.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+GONE = (abi.ENOENT, abi.ENODEV)
+
+
+class Part:
+    """A directory of a group: one in each hierarchy of v1, one alone on v2.
+
+    descriptor: an O_PATH descriptor, -1 until it is needed
+    """
+
+    __slots__ = ("controllers", "descriptor", "mount", "path")
+
+    def __init__(self, mount: str, path: str, controllers: "tuple[str, ...]") -> None:
+        self.mount, self.path, self.controllers, self.descriptor = mount, path, controllers, -1
+
+    @property
+    def directory(self) -> str:
+        return self.mount + self.path
+
+    def open(self) -> int:
+        """Raises OSError ENOENT if the directory is gone."""
+        if self.descriptor < 0:
+            self.descriptor = os.open(self.directory, HERE)
+        return self.descriptor
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def read(directory: int, name: str) -> str:
+    """The text of a file of the cgroup that the descriptor DIRECTORY refers to. Raises OSError."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        content = b""
+        while True:
+            piece = os.read(descriptor, 65536)
+            if not piece:
+                return content.decode("utf-8", "surrogateescape")
+            content += piece
+    finally:
+        os.close(descriptor)
+
+
+def write(directory: int, name: str, *values: str) -> None:
+    """Write VALUES into a file of that cgroup, each by a call of its own. Raises OSError."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        for value in values:
+            os.write(descriptor, value.encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(descriptor)
+
+
+def waits(patience: float = PATIENCE):
+    """Yield at once and then in growing steps, from half a millisecond up, until PATIENCE seconds are over."""
+    end, delay = time.monotonic() + patience, 0.0005
+    while True:
+        yield
+        if time.monotonic() >= end:
+            return
+        time.sleep(delay)
+        delay = min(2 * delay, 0.05)
+
+
+# --- processes --------------------------------------------------------------------------------
+
+
+def pids(part: Part) -> "list[int]":
+    """Every process in a directory and below it, as far as it is seen from our process namespace."""
+    found = []  # type: list[int]
+    try:
+        walk(part.open(), lambda directory: found.extend(_pids(directory)))
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+    return found
+
+
+def _pids(directory: int) -> "list[int]":
+    try:
+        numbers = read(directory, "cgroup.procs").split()
+    except OSError as error:
+        # of a threaded cgroup the processes are listed by the domain above it
+        if error.errno in GONE or error.errno == abi.EOPNOTSUPP:
+            return []
+        raise
+    return [int(number) for number in numbers if number != "0"]  # 0: not of our process namespace
+
+
+def signal(found: "list[int]", number: int) -> int:
+    """Send a signal to each process but ourselves; how many were there."""
+    sent, me = 0, os.getpid()
+    for pid in found:
+        if pid != me:
+            try:
+                os.kill(pid, number)
+                sent += 1
+            except ProcessLookupError:
+                pass
+    return sent
+
+
+def refuse_tenants(part: Part) -> None:
+    """Raise ContainerError if processes run in a directory that was there before."""
+    found = pids(part)
+    if found:
+        what = "processes run in it already: " + ", ".join(map(str, found[:10]))
+        hint = "give the container another cgroupsPath"
+        raise ContainerError("create the cgroup %s" % printable(part.directory), what, abi.EEXIST, hint)
+
+
+# --- directories ------------------------------------------------------------------------------
+
+
+def walk(directory: int, visit) -> None:
+    """Call VISIT with a descriptor of every cgroup below DIRECTORY, the inner ones first, then of it."""
+    for name in children(directory):
+        try:
+            child = os.open(name, HERE, dir_fd=directory)
+        except OSError as error:
+            if error.errno in GONE:
+                continue
+            raise
+        try:
+            walk(child, visit)
+        finally:
+            os.close(child)
+    visit(directory)
+
+
+def children(directory: int) -> "list[str]":
+    """The names of the cgroups directly below one."""
+    if os.fstat(directory).st_nlink == 2:  # kernfs counts them: kernfs_refresh_inode() in fs/kernfs/inode.c
+        return []
+    found = []
+    listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        for name in os.listdir(listed):
+            try:
+                os.close(os.open(name, HERE, dir_fd=directory))
+                found.append(name)
+            except OSError as error:
+                if error.errno not in GONE and error.errno not in (abi.ENOTDIR, abi.ELOOP):
+                    raise
+    finally:
+        os.close(listed)
+    return found
+
+
+def remove(part: Part) -> bool:
+    """Remove a directory, or what can be removed below it; False if the directory is still there."""
+    try:
+        os.rmdir(part.directory)
+        return True
+    except OSError as error:
+        if error.errno == abi.ENOENT:
+            return True
+        if error.errno not in (abi.EBUSY, abi.ENOTEMPTY):
+            raise ContainerError("remove the cgroup %s" % part.directory, "", error.errno or 0) from error
+    try:
+        walk(part.open(), _remove_children)
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+    return False
+
+
+def _remove_children(directory: int) -> None:
+    for name in children(directory):
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in GONE and error.errno not in (abi.EBUSY, abi.ENOTEMPTY):
+                raise

@@ -1,0 +1,269 @@
+"""What the groups of both versions have in common: directories, processes, and how settings are made.
+
+Side: host
+"""
+
+import os
+
+from . import abi, cgroup_files
+from .cgroup_files import GONE, HERE, PATIENCE, Part
+from .errors import ContainerError, Degradation, printable
+
+
+class Setting:
+    """A value for one file.
+
+    names: of the file; of several between spaces the first that exists
+    lost: what is lost where none exists; "" where nothing is; None where that is an error
+    """
+
+    __slots__ = ("controller", "lost", "names", "value")
+
+    def __init__(self, controller: str, names: str, value: object, lost: "str | None" = None) -> None:
+        self.controller, self.names, self.value, self.lost = controller, names.split(), str(value), lost
+
+    def __repr__(self) -> str:
+        return "%s=%s" % ("|".join(self.names), self.value)
+
+
+def ignored(name: str, value: object, lost: str) -> Degradation:
+    """The record for a setting that has no counterpart here."""
+    why = "this kernel, or this version of cgroups, has no such setting"
+    return Degradation("cgroup-setting", "cgroup", "%s %s" % (name, value), "nothing", lost, 0, why)
+
+
+def limit(doing: str, value: object) -> int:
+    """VALUE, if it is a limit: -1 or more."""
+    if not isinstance(value, int) or value < -1 or value >= 1 << 63:
+        raise ContainerError("set the %s to %s" % (doing, value), "it must be -1 (no limit) or more, below 2^63")
+    return value
+
+
+class Group:
+    """kind: "v1", "v2" or "none"; directories: ours, whether they exist or not
+    parents: directories above ours that `create` made, the outer ones first
+    """
+
+    kind = ""
+
+    def __init__(self, parts: "list[Part]") -> None:
+        self.parts, self.parents = parts, []  # type: list[Part], list[str]
+
+    @property
+    def directories(self) -> "list[str]":
+        return [part.directory for part in self.parts]
+
+    def close(self) -> None:
+        """Close the descriptors. The group stays usable, and opens them again by name."""
+        for part in self.parts:
+            part.close()
+
+    # --- what the versions fill in
+
+    def create(self) -> "list[Degradation]":
+        """Make the directories. Raises ContainerError if none can be had, or processes run in one."""
+        raise NotImplementedError
+
+    def apply(self, resources: "dict") -> "list[Degradation]":
+        """Set `linux.resources` for a container that is to start: what it names, and the devices."""
+        raise NotImplementedError
+
+    def update(self, resources: "dict") -> "list[Degradation]":
+        """Change what RESOURCES names for a container that runs. Its devices stay as they are."""
+        raise NotImplementedError
+
+    def join_files(self) -> "tuple[int, ...]":
+        """Descriptors, for the caller to close; a process that writes "0" into each has joined."""
+        raise NotImplementedError
+
+    def clone_into(self) -> "int | None":
+        """A descriptor of ours for clone3(2), None where there is no such way in."""
+        return None
+
+    def freeze(self, patience: float = PATIENCE) -> None:
+        """Stop every process. Raises ContainerError, everything being thawed again, if that fails."""
+        raise NotImplementedError
+
+    def thaw(self) -> None:
+        raise NotImplementedError
+
+    def frozen(self) -> bool:
+        raise NotImplementedError
+
+    def stats(self) -> "dict[str, object]":
+        """What `events --stats` of runc has as `data`."""
+        raise NotImplementedError
+
+    def oom_killed(self) -> bool:
+        """Whether the kernel has killed a process of the group for want of memory."""
+        raise NotImplementedError
+
+    def _main(self) -> Part:
+        """The directory that is asked for the processes."""
+        return self.parts[0]
+
+    def _directory(self, controller: str) -> int:
+        """A descriptor of where the files of CONTROLLER are, -1 if it has no hierarchy."""
+        return self.parts[0].open()
+
+    def _missing(self, setting: Setting) -> "tuple[str, str]":
+        """Why there is no file for SETTING, and what helps."""
+        raise NotImplementedError
+
+    # --- processes
+
+    def pids(self) -> "list[int]":
+        return cgroup_files.pids(self._main())
+
+    def signal(self, number: int) -> int:
+        """Send a signal to every process, none being born meanwhile; how many there were."""
+        frozen = self.frozen()
+        try:
+            self.freeze(0.2)
+        except ContainerError:
+            pass  # some are stuck, or there is no freezer: the caller sees whether any is left
+        try:
+            return cgroup_files.signal(self.pids(), number)
+        finally:
+            if not frozen or number == 9:
+                self.thaw()
+
+    def kill(self, patience: float = PATIENCE) -> bool:
+        """Kill every process. False if some are left after PATIENCE seconds."""
+        for turn, _ in enumerate(cgroup_files.waits(patience)):
+            # a few are killed faster than frozen; those that fork as fast as they are killed are not
+            if not (self.signal(9) if turn > 2 else cgroup_files.signal(self.pids(), 9)):
+                return True
+        return False
+
+    # --- directories
+
+    def _make(self, part: Part) -> bool:
+        """Make one directory; False if it was there, with nobody in it. Raises OSError."""
+        for _ in range(10):  # a parent that is empty may be removed by who made it before we are in it
+            try:
+                os.mkdir(part.directory, 0o755)
+                return True
+            except OSError as error:
+                if error.errno == abi.EEXIST:
+                    cgroup_files.refuse_tenants(part)
+                    return False
+                if error.errno not in GONE:
+                    raise
+            self._make_parents(part)
+        raise OSError(abi.ENOENT, os.strerror(abi.ENOENT), part.directory)
+
+    def _make_parents(self, part: Part) -> None:
+        directory = part.mount
+        for name in part.path.split("/")[1:-1]:
+            directory += "/" + name
+            self.parents.append(directory)
+            try:
+                os.mkdir(directory, 0o755)
+            except OSError as error:
+                self.parents.pop()
+                if error.errno not in GONE and error.errno != abi.EEXIST:
+                    raise
+
+    def remove(self, patience: float = PATIENCE) -> None:
+        """Remove the directories with those that the container made in them, and parents that we made.
+
+        Raises ContainerError if processes are left in one after PATIENCE seconds.
+        """
+        busy = self.parts
+        for _ in cgroup_files.waits(patience):
+            busy = [part for part in busy if not cgroup_files.remove(part)]
+            if not busy:
+                break
+        for directory in reversed(self.parents):
+            try:
+                os.rmdir(directory)
+            except OSError as error:
+                if error.errno not in (abi.ENOENT, abi.EBUSY, abi.ENOTEMPTY):
+                    raise
+        if busy:
+            left = ", ".join(map(str, cgroup_files.pids(busy[0])))
+            why = "processes are left in it: " + left if left else ""
+            raise ContainerError("remove the cgroup %s" % busy[0].directory, why, abi.EBUSY)
+        self.close()
+
+    # --- settings
+
+    def _settle(self, settings: "list[Setting]") -> "list[Degradation]":
+        """Write all of them. What the kernel refuses is tried again after the others: a value may be
+        valid only beside the new one of another, as a limit of memory and one of memory with swap."""
+        records = []
+        while settings:
+            refused = []
+            for setting in settings:
+                try:
+                    record = self._set(setting)
+                except OSError as error:
+                    if error.errno not in (abi.EINVAL, abi.EBUSY):
+                        raise self._refused(setting, error) from error
+                    refused.append((setting, error))
+                    continue
+                if record:
+                    records.append(record)
+            if len(refused) == len(settings):
+                raise self._refused(*refused[0]) from refused[0][1]
+            settings = [setting for setting, _ in refused]
+        return records
+
+    def _set(self, setting: Setting) -> "Degradation | None":
+        directory = self._directory(setting.controller)
+        for name in setting.names if directory >= 0 else ():
+            try:
+                cgroup_files.write(directory, name, setting.value)
+                return None
+            except OSError as error:
+                if error.errno != abi.ENOENT:
+                    raise
+        if setting.lost is None:
+            raise OSError(abi.ENOENT, os.strerror(abi.ENOENT), setting.names[0])
+        return ignored(setting.names[0], setting.value, setting.lost) if setting.lost else None
+
+    def _refused(self, setting: Setting, error: OSError) -> ContainerError:
+        number = error.errno or 0
+        doing = "set %s to %s" % (printable(setting.names[0]), printable(setting.value))
+        why, hint = self._missing(setting) if number == abi.ENOENT else ("", self._hint(setting, number))
+        return ContainerError(doing, why, number, hint)
+
+    def _hint(self, setting: Setting, number: int) -> str:
+        """What is wrong with the value, or with our rights."""
+        name = setting.names[0]
+        if name.startswith("cpuset."):
+            have = self._above(setting.controller, name)
+            return "the cgroup above has %s" % have if have else ""
+        if name == "memory.limit_in_bytes" and number == abi.EBUSY:
+            use = self._read("memory", "memory.usage_in_bytes").strip()
+            return "%s bytes are in use, and cannot be given back" % use
+        if name == "memory.limit_in_bytes" and number == abi.EINVAL:
+            most = self._read("memory", "memory.memsw.limit_in_bytes").strip()
+            return "memory and swap together are limited to %s: change that limit too" % most
+        if number in (abi.EACCES, abi.EPERM, abi.EROFS):
+            return "this user may not write there: the cgroup has to be delegated to it"
+        return "there is no such block device, or it is a partition" if number == abi.ENODEV else ""
+
+    def _read(self, controller: str, name: str) -> str:
+        """The text of a file, "" where it does not exist."""
+        try:
+            directory = self._directory(controller)
+            return cgroup_files.read(directory, name) if directory >= 0 else ""
+        except OSError as error:
+            if error.errno in GONE or error.errno == abi.EOPNOTSUPP:
+                return ""
+            raise
+
+    def _above(self, controller: str, name: str) -> str:
+        """The content of a file of the cgroup above ours, "" if that has none."""
+        try:
+            descriptor = os.open("..", HERE, dir_fd=self._directory(controller))
+            try:
+                return cgroup_files.read(descriptor, name).strip()
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno in GONE or error.errno == abi.EACCES:
+                return ""
+            raise

@@ -1,0 +1,85 @@
+"""No cgroup: what would need one is refused, or comes back as a record of what is lost.
+
+Side: host
+"""
+
+from .cgroup_files import PATIENCE
+from .cgroup_group import Group
+from .errors import ContainerError, Degradation
+
+# What is lost where a group of `linux.resources` cannot be had
+LOSSES = {
+    "memory": "the container may use all memory of the host",
+    "cpu": "it may use every CPU at full",
+    "pids": "it may start processes until the host can no more",
+    "blockIO": "it may use all bandwidth of the disks",
+    "hugepageLimits": "it may use all huge pages",
+    "network": "its packets carry neither class nor priority",
+    "rdma": "it may use every RDMA object",
+    "unified": "none of the settings in `unified` has an effect",
+}
+
+
+def asked(resources: "dict") -> "list[str]":
+    """The groups of `linux.resources` in which a limit is asked for. Devices are none of them."""
+    return [name for name in LOSSES if _asks(resources.get(name))]
+
+
+def _asks(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_asks(item) for item in value.values())
+    return bool(value) and value is not True and value != -1
+
+
+class None_(Group):
+    """why, fix: sentences for the records"""
+
+    kind = "none"
+
+    def __init__(self, why: str, fix: str = "") -> None:
+        super().__init__([])
+        self.why, self.fix = why, fix
+
+    def create(self) -> "list[Degradation]":
+        return []
+
+    def apply(self, resources: "dict") -> "list[Degradation]":
+        """A record of the limits asked for, and one of the device rules, which every container has."""
+        lost = "who gets at a device node, or may make one, may use the device"
+        record = Degradation("cgroup-devices", "cgroup", "rules for devices", "none", lost, 0, self.why, self.fix)
+        return self.update(resources) + [record]
+
+    def update(self, resources: "dict") -> "list[Degradation]":
+        names = asked(resources)
+        if not names:
+            return []
+        wanted, lost = "limits for " + ", ".join(names), "; ".join([LOSSES[name] for name in names])
+        return [Degradation("cgroup-none", "cgroup", wanted, "no cgroup", lost, 0, self.why, self.fix)]
+
+    def join_files(self) -> "tuple[int, ...]":
+        return ()
+
+    def freeze(self, patience: float = PATIENCE) -> None:
+        raise ContainerError("freeze the container", self.why, 0, self.fix)
+
+    def thaw(self) -> None:
+        raise ContainerError("thaw the container", self.why, 0, self.fix)
+
+    def frozen(self) -> bool:
+        return False
+
+    def pids(self) -> "list[int]":
+        return []
+
+    def signal(self, number: int) -> int:
+        return 0
+
+    def kill(self, patience: float = PATIENCE) -> bool:
+        """False: whoever kills has to do it by the process namespace."""
+        return False
+
+    def stats(self) -> "dict[str, object]":
+        raise ContainerError("measure the container", self.why, 0, self.fix)
+
+    def oom_killed(self) -> bool:
+        return False

@@ -1,0 +1,145 @@
+"""argv to a verb: the global options, the verbs, help.
+
+Side: host
+"""
+
+import os
+
+from . import __version__
+from .errors import EXIT_ERROR, ContainerError
+
+USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
+
+  run       make a container and run a program in it
+  explain   what run would do, step by step, without doing it
+  spec      print a default OCI configuration
+  doctor    what this host allows, why not, and how to change it
+  list      the containers of this user
+  state     what is known of one, as JSON
+  kill      send a signal to its first process
+  stop      ask it to end, then make it
+  delete    forget one that has ended
+
+Global options:
+  --root DIR                where containers are remembered
+  --log FILE                append errors and warnings to FILE
+  --log-format text|json    (text)
+  --debug                   say more
+  --version, --help
+
+minictr VERB --help tells the rest."""
+
+
+class Globals:
+    """What stands before the verb."""
+
+    def __init__(self) -> None:
+        self.root = self.log = ""
+        self.log_format = "text"
+        self.debug = False
+
+
+def main(argv: "list[str]") -> int:
+    """Run the command ARGV; the exit status. Errors are one line on stderr."""
+    from .report import Report, say
+
+    options = Globals()
+    try:
+        verb, rest = _globals(argv, options)
+        report = Report(options.log, options.log_format == "json", options.debug)
+    except ContainerError as error:
+        say(str(error))
+        return error.status
+    try:
+        return VERBS[verb](options, report, rest)
+    except ContainerError as error:
+        if options.debug:
+            raise
+        report.error(error)
+        return error.status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return EXIT_ERROR
+
+
+def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
+    rest = list(argv)
+    while rest and rest[0].startswith("-"):
+        name, equals, value = rest.pop(0).partition("=")
+        if name in ("--version", "-v"):
+            return "version", rest
+        if name in ("--help", "-h"):
+            return "help", rest
+        if name == "--debug" and not equals:
+            options.debug = True
+        elif name in ("--root", "--log", "--log-format"):
+            if not equals:
+                if not rest:
+                    raise ContainerError("read the options", "%s needs a value" % name)
+                value = rest.pop(0)
+            setattr(options, name[2:].replace("-", "_"), value)
+        else:
+            raise ContainerError("read the options", "unknown global option %s" % name, hint="minictr --help")
+    if options.log_format not in ("text", "json"):
+        raise ContainerError("read the options", "--log-format is text or json")
+    if not rest:
+        return "help", rest
+    if rest[0] not in VERBS:
+        raise ContainerError("read the options", "unknown verb %s" % rest[0], hint="minictr --help")
+    return rest[0], rest[1:]
+
+
+def _state_root(options: Globals) -> str:
+    from . import state
+
+    return os.path.abspath(options.root) if options.root else state.default_root()
+
+
+def _run(options: Globals, report, argv: "list[str]") -> int:
+    from . import options as native
+
+    if _wants_help(argv):
+        print(native.help_text("run"))
+        return 0
+    spec = native.parse(argv, "run")
+    from . import lifecycle
+
+    container = lifecycle.Container(spec, _state_root(options), report)
+    status = container.run()
+    if spec.detach and spec.source != "bundle":
+        print(spec.identifier)
+    return status
+
+
+def _version(options: Globals, report, argv: "list[str]") -> int:
+    print("minictr version %s" % __version__)
+    print("spec: 1.3.0")
+    return 0
+
+
+def _help(options: Globals, report, argv: "list[str]") -> int:
+    if not argv:
+        print(USAGE)
+        return 0
+    if argv[0] not in VERBS or argv[0] in ("help", "version"):
+        raise ContainerError("show help", "unknown topic %s" % argv[0], hint="minictr --help")
+    return VERBS[argv[0]](options, report, ["--help"])
+
+
+def _doctor(options: Globals, report, argv: "list[str]") -> int:
+    from . import doctor
+
+    return doctor.run(argv)
+
+
+def _wants_help(argv: "list[str]") -> bool:
+    for word in argv:
+        if word == "--":
+            return False
+        if word in ("--help",):
+            return True
+    return False
+
+
+VERBS = {"run": _run, "version": _version, "help": _help, "doctor": _doctor}

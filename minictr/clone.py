@@ -1,0 +1,382 @@
+"""Making the container's processes: the runtime's side of the chart, and the middle's.
+
+    runtime                         (middle)                        init
+      |-- clone, all namespaces at once ----------------------------->|
+      |<- - - - - lost namespaces found, tried again without - - - - -|
+      | maps, oom score, idmapped trees                               |
+      |-- placed ---------------------------------------------------->|
+
+A middle process stands between only where the kernel asks for one: a PID or time namespace takes
+effect for the children of the process that joined or made it. It gives its child to the runtime
+(CLONE_PARENT) and ends.
+
+Side: both
+"""
+
+import os
+
+from . import abi, init, libc, maps, mounts, paths
+from .errors import ContainerError, Degradation, step
+from .rootfs import REFUSED
+from .sync import Channel, degradation_from, error_from
+
+# what clone(2) says where a namespace is not allowed, not known, or one too many
+_NO_NAMESPACE = (abi.EPERM, abi.EINVAL, abi.ENOSYS, abi.ENOSPC, abi.EUSERS, abi.EACCES)
+
+
+class Birth:
+    """A container's first process while it is made, as the runtime sees it.
+
+    pid: its process id, once known; records: the steps down it reported
+    seen: called with each Degradation as it arrives
+    """
+
+    def __init__(self, plan, proc: int, cgroup: "tuple[int, ...]", into: "int | None", seccomp, seen) -> None:
+        self.plan, self.proc, self.cgroup, self.into, self.seccomp = plan, proc, cgroup, into, seccomp
+        self.seen = seen
+        self.pid = 0
+        self.console = -1
+        self.maps = plan.maps
+        self.lost = {}  # type: dict[str, int]
+        carries = plan.terminal or plan.root.idmap or any(m.idmap for m in plan.mounts)
+        ours, self.theirs = libc.socketpair()
+        self.channel = Channel(ours, carries)
+        self.peer = Channel(self.theirs, carries)
+
+    def start(self) -> None:
+        """Make the process; on return it waits for nothing but `go`."""
+        _load_for_child(self.plan)
+        if self.plan.joins or "time" in self.plan.namespaces:
+            self._start_by_middle()
+        else:
+            self._start_directly()
+            self.peer.close()
+            self._place(self.pid)
+
+    def until(self, word: str) -> "list[str]":
+        """Wait for WORD, taking in warnings and descriptors; an error of the child is raised."""
+        while True:
+            said = self.channel.hear()
+            if said is None:
+                raise ContainerError("wait for the container's first process", self._ending())
+            if said[0] == "warning":
+                self.seen(self._explained(degradation_from(said[1:])))
+            elif said[0] == "console":
+                self.console = self.channel.received.pop()
+            elif said[0] == "error":
+                raise self._explained(error_from(said[1:]))
+            elif said[0] == word:
+                return said[1:]
+            else:
+                raise ContainerError("wait for %s" % word, "the other process said %s" % said[0])
+
+    def _explained(self, said):
+        """A Degradation or an error of the child's, with what the host has to say of its cause."""
+        if said.cause:
+            from . import causes  # only where something was refused
+
+            number = getattr(said, "errno", 0) or getattr(said, "number", 0)
+            cause = causes.why(said.cause, number, inside=self.plan.new_user and "user" not in self.lost)
+            said.why = said.why if said.why and not number else cause.why or said.why
+            if isinstance(said, Degradation):
+                said.fix = said.fix or cause.fix
+            else:
+                said.hint = said.hint or cause.fix
+        return said
+
+    def running(self) -> None:
+        """Wait until the program runs: the channel closes on execve."""
+        from .standin import errno_from
+
+        while True:
+            said = self.channel.hear()
+            if said is None:
+                return
+            if said[0] == "errno":
+                raise init.exec_error(self.plan.args[0], errno_from(said[1]))
+            if said[0] == "error":
+                raise error_from(said[1:])
+
+    def _ending(self) -> str:
+        if self.pid:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                if os.WIFSIGNALED(status):
+                    return "it was killed by signal %d" % os.WTERMSIG(status)
+        return "it ended without a word"
+
+    # --- directly -------------------------------------------------------------------------
+
+    def _start_directly(self) -> None:
+        try:
+            self._fork(self.plan.namespaces)
+        except OSError as error:
+            if error.errno not in _NO_NAMESPACE:
+                raise ContainerError("make the namespaces", "", error.errno or 0) from error
+            self.lost = find_lost(self.plan.namespaces)
+            if not self.lost:
+                raise ContainerError("make the namespaces", "", error.errno or 0) from error
+            if "user" in self.lost:
+                self.maps = None
+            with step("make the namespaces that are left"):
+                self._fork([kind for kind in self.plan.namespaces if kind not in self.lost])
+
+    def _fork(self, kinds) -> None:
+        pid = libc.clone(clone_flags(kinds), self.into)
+        if pid == 0:
+            self.channel.close()
+            init.main(self.plan, self.peer, self.lost, () if self.into is not None else self.cgroup, self.seccomp)
+        self.pid = pid
+
+    # --- ids and trees ----------------------------------------------------------------------
+
+    def _place(self, pid: int) -> None:
+        """What only the runtime may do to the new process, and then the word that it is done."""
+        plan = self.plan
+        if plan.oom_score_adj is not None:
+            with step("set oom_score_adj to %d" % plan.oom_score_adj):
+                paths.write_proc(self.proc, "%d/oom_score_adj" % pid, str(plan.oom_score_adj))
+        if not plan.new_user or "user" in self.lost:
+            return
+        self.maps = maps.write(self.proc, pid, plan.maps, self._degrade)
+        trees = self._trees(pid)
+        try:
+            indexes = " ".join([str(index) for index in trees])
+            self.channel.say("placed", self.maps.way, indexes, fds=tuple(trees.values()))
+        except BrokenPipeError:
+            self.until("ready")  # it died, and its last words say why
+        finally:
+            for descriptor in trees.values():
+                os.close(descriptor)
+
+    def _degrade(self, record: Degradation) -> None:
+        if self.plan.spec.strict or self.plan.spec.degrade == "refuse":
+            raise record.as_error()
+        self.seen(record)
+
+    def _trees(self, pid: int) -> "dict[int, int]":
+        """Detached clones whose ids are shown through the container's maps (mount_setattr(2)):
+        only we hold the capability over the file system that this takes."""
+        wanted = [(-1, self.plan.root.path, True, ())] if self.plan.root.idmap else []
+        for index, mount in enumerate(self.plan.mounts):
+            if mount.idmap:
+                wanted.append((index, mount.source, mount.recursive, mount.mappings))
+        trees = {}
+        for index, path, recursive, mappings in wanted:
+            try:
+                trees[index] = self._idmapped(pid, path, recursive, mappings)
+            except OSError as error:
+                if error.errno not in REFUSED + (abi.EINVAL, abi.EOPNOTSUPP):
+                    raise ContainerError("show the ids of %s" % path, "", error.errno or 0) from error
+                self._degrade(_idmap_record(path, error.errno or 0))
+        return trees
+
+    def _idmapped(self, pid: int, path: str, recursive: bool, mappings) -> int:
+        source = os.open(path, abi.O_PATH | os.O_CLOEXEC)
+        tree = mounts.clone_tree(source, recursive)
+        os.close(source)
+        try:
+            if mappings:
+                userns = _userns_of(self.proc, mappings)
+            else:
+                userns = os.open("%d/ns/user" % pid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
+            try:
+                libc.mount_setattr(tree, abi.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=recursive)
+            finally:
+                os.close(userns)
+        except OSError:
+            os.close(tree)
+            raise
+        return tree
+
+    # --- by a middle process --------------------------------------------------------------
+
+    def _start_by_middle(self) -> None:
+        spaces = []
+        for kind, path in self.plan.joins:
+            with step("open the %s namespace %s" % (kind, path)):
+                spaces.append((kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+        middle = os.fork()
+        if middle == 0:
+            self.channel.close()
+            Middle(self, spaces).main()
+        for _, descriptor in spaces:
+            os.close(descriptor)
+        self.peer.close()
+        placed = False
+        try:
+            while True:
+                word = self.channel.hear()
+                if word is None:
+                    raise ContainerError("join the namespaces", "the middle process ended without a word")
+                if word[0] == "error":
+                    raise self._explained(error_from(word[1:]))
+                if word[0] == "lost":
+                    self.lost[word[1]] = int(word[2])
+                elif word[0] == "maps":
+                    self._place(middle)
+                    placed = True
+                elif word[0] == "init":
+                    self.pid = int(word[1])
+                    break
+        finally:
+            os.waitpid(middle, 0)
+        if not placed:
+            self._place(self.pid)
+
+
+def clone_flags(kinds) -> int:
+    """The CLONE_NEW* that one clone makes. The cgroup namespace must wait until its cgroup is
+    joined, the time namespace until its offsets are written."""
+    flags = 0
+    for kind in kinds:
+        if kind not in ("cgroup", "time"):
+            flags |= abi.NAMESPACES[kind][1]
+    return flags
+
+
+def find_lost(kinds) -> "dict[str, int]":
+    """Which of the namespaces KINDS cannot be made here, and the errno, by trying each."""
+    lost = {}
+    base = 0
+    if "user" in kinds:
+        lost["user"] = _try(abi.CLONE_NEWUSER)
+        base = 0 if lost["user"] else abi.CLONE_NEWUSER
+    for kind in kinds:
+        if kind not in ("user", "cgroup", "time"):
+            lost[kind] = _try(base | abi.NAMESPACES[kind][1])
+    return {kind: number for kind, number in lost.items() if number}
+
+
+def _try(flags: int) -> int:
+    try:
+        pid = libc.clone(flags)
+    except OSError as error:
+        return error.errno or abi.EPERM
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return 0
+
+
+class Middle:
+    """The process between: joins, makes what its child must be born into, and ends."""
+
+    def __init__(self, birth: Birth, spaces: "list[tuple[str, int]]") -> None:
+        self.birth, self.plan, self.channel, self.spaces = birth, birth.plan, birth.peer, spaces
+        self.new = [kind for kind in self.plan.namespaces]
+
+    def main(self) -> None:
+        """Never returns."""
+        try:
+            libc.prctl_name("minictr-middle")
+            libc.prctl(abi.PR_SET_PDEATHSIG, 9)
+            for descriptor in self.birth.cgroup:
+                with step("join the cgroup"):
+                    os.write(descriptor, b"0")
+            self._join()
+            if "time" in self.new:
+                self._make_time()
+            self._bear()
+        except ContainerError as error:
+            self.channel.say_error(error)
+        except OSError as error:
+            self.channel.say_error(ContainerError("join the namespaces", str(error), error.errno or 0))
+        except BaseException as error:  # a bug of ours: it must be heard
+            self.channel.say_error(ContainerError("join the namespaces", repr(error), 0, "please report this"))
+        os._exit(1)
+
+    def _join(self) -> None:
+        """The user namespace last where we are strong outside it, first where only it makes us
+        strong: so what is refused before it is tried again after it."""
+        order = [space for space in self.spaces if space[0] not in ("user", "mount")]
+        users = [space for space in self.spaces if space[0] == "user"]
+        order += [space for space in self.spaces if space[0] == "mount"]
+        later = [space for space in order if not self._enter(space, bool(users))]
+        for space in users + later:
+            self._enter(space, False)
+
+    def _enter(self, space: "tuple[str, int]", may_wait: bool) -> bool:
+        kind, descriptor = space
+        try:
+            libc.setns(descriptor, abi.NAMESPACES[kind][1])
+        except OSError as error:
+            if may_wait and error.errno == abi.EPERM:
+                return False
+            why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
+            raise ContainerError("join the %s namespace" % kind, why, error.errno or 0) from error
+        if kind == "user":
+            libc.prctl(abi.PR_SET_DUMPABLE, 1)
+        return True
+
+    def _make_time(self) -> None:
+        if "user" in self.new:
+            with step("make the user namespace"):
+                libc.unshare(abi.CLONE_NEWUSER)
+            libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or our own files below /proc would not be ours
+            self.channel.say("maps")
+            said = self.channel.expect("placed")
+            self.placed = said
+            self.new.remove("user")
+        try:
+            libc.unshare(abi.CLONE_NEWTIME)
+        except OSError as error:
+            if error.errno not in _NO_NAMESPACE:
+                raise
+            self._lose("time", error.errno or 0)
+            return
+        if self.plan.time_offsets:
+            hint = {abi.ERANGE: "the resulting clock would be negative or too large"}
+            with step("write the time offsets", hints=hint):
+                paths.write_proc(paths.open_proc(), "self/timens_offsets", self.plan.time_offsets)
+
+    def _lose(self, kind: str, number: int) -> None:
+        self.birth.lost[kind] = number
+        self.channel.say("lost", kind, number)
+
+    def _bear(self) -> None:
+        flags = clone_flags([kind for kind in self.new if kind not in self.birth.lost])
+        with step("make the namespaces"):
+            pid = libc.clone(flags | abi.CLONE_PARENT)
+        if pid == 0:
+            placed = getattr(self, "placed", None)
+            init.main(self.plan, self.channel, self.birth.lost, (), self.birth.seccomp, placed)
+        self.channel.say("init", pid)
+        os._exit(0)
+
+
+def _userns_of(proc: int, mappings) -> int:
+    """A descriptor of a user namespace with these maps, which nobody lives in."""
+    reader, writer = os.pipe()
+    pid = libc.clone(abi.CLONE_NEWUSER)
+    if pid == 0:
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    os.close(reader)
+    try:
+        table = maps.Maps(way="direct", uids=mappings[0], gids=mappings[1])
+        maps.write(proc, pid, table, None)
+        return os.open("%d/ns/user" % pid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    finally:
+        os.close(writer)
+        os.waitpid(pid, 0)
+
+
+def _idmap_record(path: str, number: int) -> Degradation:
+    from . import causes
+
+    cause = causes.why("idmap", number, path=path)
+    return Degradation(
+        "idmap", "id-mapped mount", "the files of %s with the container's ids" % path, "the host's ids",
+        "files of unmapped users show as nobody's and cannot be written", number, cause.why, cause.fix,
+    )  # fmt: skip
+
+
+def _load_for_child(plan) -> None:
+    """Import now what the container's side will need: there, nothing may be imported."""
+    if plan.mounts and any(mount.kind.startswith("cgroup") for mount in plan.mounts):
+        from . import cgroup_mount  # noqa: F401
+
+

@@ -1,0 +1,325 @@
+"""config.json of a bundle: read, and checked in one place.
+
+What is not known is ignored, as the specification wants it; what is known and wrong is an error
+that names the property. Source: opencontainers/runtime-spec 1.3, config.md, config-linux.md and
+its JSON schema.
+
+Side: host
+"""
+
+import os
+
+from . import abi, document
+from .errors import ContainerError, printable
+
+MAX_CONFIG = 32 << 20  # bytes; engines write some 30 kB
+
+
+def load(bundle: str) -> "dict[str, object]":
+    """The checked configuration of the bundle directory BUNDLE. Raises ContainerError."""
+    path = os.path.join(bundle, "config.json")
+    doing = "read %s" % printable(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        hint = "minictr spec > config.json" if error.errno == abi.ENOENT else ""
+        raise ContainerError(doing, "", error.errno or 0, hint) from error
+    try:
+        text = _read(descriptor, doing)
+    finally:
+        os.close(descriptor)
+    try:
+        config = document.loads(text)
+    except ValueError as error:
+        raise ContainerError(doing, "not JSON: %s" % error) from None
+    check(config)
+    return config  # type: ignore[return-value]
+
+
+def _read(descriptor: int, doing: str) -> str:
+    pieces, left = [], MAX_CONFIG
+    try:
+        while left > 0:
+            piece = os.read(descriptor, min(left, 1 << 20))
+            if not piece:
+                return b"".join(pieces).decode("utf-8")
+            pieces.append(piece)
+            left -= len(piece)
+    except OSError as error:
+        raise ContainerError(doing, "", error.errno or 0) from error
+    except UnicodeDecodeError:
+        raise ContainerError(doing, "not UTF-8") from None
+    raise ContainerError(doing, "longer than %d MiB" % (MAX_CONFIG >> 20))
+
+
+def check(config: object) -> None:
+    """Raises ContainerError naming the first property that is wrong."""
+    _CONFIG(config, "")
+    linux = config.get("linux") or {}  # type: ignore[attr-defined]
+    _contradictions(config, linux)
+
+
+class Invalid(ContainerError):
+    """A property that is wrong: where it is, and why."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__("read config.json", "%s %s" % (where.lstrip(".") or "the document", why))
+
+
+# --- shapes: a checker takes a value and where it is ------------------------------------------
+
+
+def text(value: object, where: str) -> None:
+    if not isinstance(value, str):
+        raise Invalid(where, "is not a string")
+    if "\0" in value:
+        raise Invalid(where, "has a NUL in it")
+
+
+def boolean(value: object, where: str) -> None:
+    if value is not True and value is not False:
+        raise Invalid(where, "is not true or false")
+
+
+def number(low: int, high: int):
+    def check_number(value: object, where: str) -> None:
+        if type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int:
+            raise Invalid(where, "is not a whole number")
+        if not low <= value <= high:
+            raise Invalid(where, "is not between %d and %d" % (low, high))
+
+    return check_number
+
+
+def anything(value: object, where: str) -> None:
+    pass
+
+
+def word(*allowed: str):
+    def check_word(value: object, where: str) -> None:
+        if not isinstance(value, str) or value not in allowed:
+            raise Invalid(where, "is not one of %s" % ", ".join(allowed))
+
+    return check_word
+
+
+def array(of):
+    def check_array(value: object, where: str) -> None:
+        if not isinstance(value, list):
+            raise Invalid(where, "is not an array")
+        for index, item in enumerate(value):
+            of(item, "%s[%d]" % (where, index))
+
+    return check_array
+
+
+def mapping(of):
+    def check_mapping(value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise Invalid(where, "is not an object")
+        for key, item in value.items():
+            of(item, "%s.%s" % (where, printable(key)))
+
+    return check_mapping
+
+
+def table(required: "tuple[str, ...]", **fields: object):
+    """An object; null is as good as absent, as engines write it for what they leave out."""
+
+    def check_table(value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise Invalid(where, "is not an object")
+        for name in required:
+            if value.get(name) is None:
+                raise Invalid("%s.%s" % (where, name), "is missing")
+        for name, item in value.items():
+            checker = fields.get(name)
+            if checker is not None and item is not None:
+                checker(item, "%s.%s" % (where, name))  # type: ignore[operator]
+
+    return check_table
+
+
+U16, U32, U64 = number(0, 2**16 - 1), number(0, 2**32 - 1), number(0, 2**64 - 1)
+I32, I64 = number(-(2**31), 2**31 - 1), number(-(2**63), 2**63 - 1)
+_ID = number(0, 2**32 - 1)
+_TEXTS = array(text)
+
+
+def _absolute(value: object, where: str) -> None:
+    text(value, where)
+    if not value.startswith("/"):  # type: ignore[attr-defined]
+        raise Invalid(where, "is not an absolute path")
+
+
+def _environment(value: object, where: str) -> None:
+    text(value, where)
+    if "=" not in value[1:]:  # type: ignore[index]
+        raise Invalid(where, "is not NAME=VALUE")
+
+
+_NAMES = array(text)
+_MAPPING = table(("containerID", "hostID", "size"), containerID=_ID, hostID=_ID, size=_ID)
+_HOOK = table(("path",), path=_absolute, args=_TEXTS, env=_TEXTS, timeout=number(1, 2**31))
+_HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+_ACTIONS = ("KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY")
+_OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
+
+_PROCESS = table(
+    ("cwd",),
+    terminal=boolean,
+    consoleSize=table(("height", "width"), height=U16, width=U16),
+    user=table((), uid=_ID, gid=_ID, umask=number(0, 0o777), additionalGids=array(_ID), username=text),
+    args=_TEXTS,
+    env=array(_environment),
+    cwd=_absolute,
+    capabilities=table((), **{name: _NAMES for name in
+                              ("bounding", "effective", "permitted", "inheritable", "ambient")}),
+    rlimits=array(table(("type", "soft", "hard"), type=word(*abi.RLIMITS), soft=U64, hard=U64)),
+    noNewPrivileges=boolean,
+    apparmorProfile=text,
+    selinuxLabel=text,
+    oomScoreAdj=number(-1000, 1000),
+    scheduler=table(("policy",), policy=text, nice=I32, priority=I32, flags=_TEXTS, runtime=U64,
+                    deadline=U64, period=U64),
+    ioPriority=table(("class",), priority=number(0, 7), **{"class": text}),
+    execCPUAffinity=table((), initial=text, final=text),
+)  # fmt: skip
+_SECCOMP = table(
+    ("defaultAction",),
+    defaultAction=word(*["SCMP_ACT_" + action for action in _ACTIONS]),
+    defaultErrnoRet=U32,
+    architectures=_TEXTS,
+    flags=_TEXTS,
+    listenerPath=text,
+    listenerMetadata=text,
+    syscalls=array(
+        table(
+            ("names", "action"),
+            names=_TEXTS,
+            action=word(*["SCMP_ACT_" + action for action in _ACTIONS]),
+            errnoRet=U32,
+            args=array(
+                table(
+                    ("index", "value", "op"), index=number(0, 5), value=U64, valueTwo=U64,
+                    op=word(*["SCMP_CMP_" + operator for operator in _OPERATORS]),
+                )
+            ),
+        )
+    ),
+)  # fmt: skip
+_DEVICE = table(
+    ("type", "path"), type=word("c", "b", "u", "p"), path=_absolute, major=I64, minor=I64,
+    fileMode=number(0, 0xFFFF), uid=_ID, gid=_ID,
+)  # fmt: skip
+_LINUX = table(
+    (),
+    namespaces=array(table(("type",), type=word(*abi.NAMESPACES), path=text)),
+    uidMappings=array(_MAPPING),
+    gidMappings=array(_MAPPING),
+    timeOffsets=mapping(table((), secs=I64, nanosecs=number(0, 999999999))),
+    devices=array(_DEVICE),
+    cgroupsPath=text,
+    rootfsPropagation=word("shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate",
+                           "runbindable", ""),
+    resources=mapping(anything),
+    seccomp=_SECCOMP,
+    sysctl=mapping(text),
+    maskedPaths=_TEXTS,
+    readonlyPaths=_TEXTS,
+    mountLabel=text,
+    personality=table(("domain",), domain=word("LINUX", "LINUX32"), flags=_TEXTS),
+    intelRdt=mapping(anything),
+    netDevices=mapping(table((), name=text)),
+)  # fmt: skip
+_CONFIG = table(
+    ("ociVersion", "root"),
+    ociVersion=text,
+    process=_PROCESS,
+    root=table(("path",), path=text, readonly=boolean),
+    hostname=text,
+    domainname=text,
+    mounts=array(
+        table(("destination",), destination=text, type=text, source=text, options=_TEXTS,
+              uidMappings=array(_MAPPING), gidMappings=array(_MAPPING))
+    ),
+    hooks=table((), **{name: array(_HOOK) for name in _HOOKS}),
+    annotations=mapping(text),
+    linux=_LINUX,
+)  # fmt: skip
+
+# Which namespace a sysctl belongs to: only one that the container owns may be set (sysctl-net,
+# ipc_namespaces(7), uts_namespaces(7); the list is runc's and crun's)
+_IPC_SYSCTL = (
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+    "kernel.shmmni", "kernel.shm_rmid_forced",
+)  # fmt: skip
+
+
+def _contradictions(config: "dict", linux: "dict") -> None:
+    version = config["ociVersion"].split("-")[0].split(".")
+    if len(version) != 3 or not all(part.isdigit() for part in version) or version[0] != "1":
+        raise Invalid("ociVersion", "%s is not a version 1" % printable(config["ociVersion"]))
+    kinds = [entry["type"] for entry in linux.get("namespaces") or ()]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise Invalid("linux.namespaces", "names %s twice" % kind)
+    new = [entry["type"] for entry in linux.get("namespaces") or () if not entry.get("path")]
+    if not (config.get("process") or {}).get("args"):
+        raise Invalid("process.args", "is empty or missing")
+    for name in ("hostname", "domainname"):
+        if config.get(name) and "uts" not in kinds:
+            raise Invalid(name, "needs a uts namespace")
+        if len(os.fsencode(config.get(name) or "")) > 64:
+            raise Invalid(name, "is longer than 64 bytes")
+    if (linux.get("uidMappings") or linux.get("gidMappings")) and "user" not in new:
+        raise Invalid("linux.uidMappings", "needs a new user namespace")
+    for clock in linux.get("timeOffsets") or {}:
+        if clock not in ("monotonic", "boottime") or "time" not in new:
+            raise Invalid("linux.timeOffsets.%s" % printable(clock), "needs a new time namespace, and a clock of it")
+    for key in linux.get("sysctl") or {}:
+        _check_sysctl(key, kinds)
+    for index, limit in enumerate((config.get("process") or {}).get("rlimits") or ()):
+        if limit["soft"] > limit["hard"]:
+            raise Invalid("process.rlimits[%d]" % index, "has a soft limit above its hard limit")
+    _check_mounts(config.get("mounts") or ())
+
+
+def _check_sysctl(key: str, kinds: "list[str]") -> None:
+    where = "linux.sysctl.%s" % printable(key)
+    name = key.replace("/", ".")
+    if ".." in name or name.startswith("."):
+        raise Invalid(where, "is not the name of a sysctl")
+    if name.startswith("net."):
+        needed = "network"
+    elif name in _IPC_SYSCTL or name.startswith("fs.mqueue."):
+        needed = "ipc"
+    elif name in ("kernel.domainname", "kernel.hostname"):
+        needed = "uts"
+    else:
+        raise Invalid(where, "belongs to no namespace: it would change the host")
+    if needed not in kinds:
+        raise Invalid(where, "needs a %s namespace" % needed)
+
+
+def _check_mounts(entries) -> None:
+    for index, entry in enumerate(entries):
+        where = "mounts[%d]" % index
+        if not entry["destination"]:
+            raise Invalid(where + ".destination", "is empty")
+        options = entry.get("options") or ()
+        bind = entry.get("type") == "bind" or "bind" in options or "rbind" in options
+        if bind and not entry.get("source"):
+            raise Invalid(where + ".source", "is missing")
+        if not bind and not entry.get("type"):
+            raise Invalid(where + ".type", "is missing")
+        for option in options:
+            if not option:
+                raise Invalid(where + ".options", "has an empty option")
+        for name in ("uidMappings", "gidMappings"):
+            if entry.get(name) and not bind:
+                raise Invalid("%s.%s" % (where, name), "only a bind mount can have other ids")
+
+

@@ -1,0 +1,43 @@
+"""The container's own terminal: a pseudo terminal of its own devpts.
+
+The pair is opened by descriptor (TIOCGPTPEER, since 4.13), never by the name /dev/pts/N, which
+the container could exchange (CVE-2025-52565).
+
+Side: both
+"""
+
+import fcntl
+import os
+import struct
+
+from . import abi, mounts, paths
+from .errors import step
+
+
+def attach(root: int, channel, size: "tuple[int, int] | None", mountable: bool) -> None:
+    """In init: open a terminal, send its master to the runtime, take its other end as ours."""
+    with step("open a terminal", hints={abi.ENOENT: "mount devpts on /dev/pts"}):
+        flags = os.O_RDWR | os.O_NOCTTY
+        master = paths.open_in(root, "/dev/pts/ptmx", flags) if mountable else os.open("/dev/ptmx", flags)
+        fcntl.ioctl(master, abi.TIOCSPTLCK, struct.pack("i", 0))
+        slave = fcntl.ioctl(master, abi.TIOCGPTPEER, flags | os.O_CLOEXEC)
+    if size:
+        set_size(master, *size)
+    channel.say("console", fds=(master,))
+    os.close(master)
+    if mountable:
+        with step("mount the terminal on /dev/console"):
+            target = paths.make_in(root, "/dev/console", directory=False)
+            mount = mounts.Mount(target="/dev/console", kind="bind", source="terminal")
+            os.close(mounts.bind(root, slave, target, mount))
+            os.close(target)
+    for number in (0, 1, 2):
+        os.dup2(slave, number)
+    fcntl.ioctl(0, abi.TIOCSCTTY, 0)
+
+
+def set_size(terminal: int, rows: int, columns: int) -> None:
+    """ioctl_tty(2) TIOCSWINSZ."""
+    fcntl.ioctl(terminal, abi.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+

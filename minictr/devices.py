@@ -1,0 +1,114 @@
+"""Device nodes of the container's own /dev: made where that is allowed, else bound from the host's.
+
+Side: container
+"""
+
+import fcntl
+import os
+import stat
+import struct
+
+from . import abi, libc, mounts, paths
+from .errors import ContainerError, Degradation, step
+
+_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+_LINKS = (
+    ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
+)  # fmt: skip
+
+
+def populate(stage, plan) -> None:
+    """Fill /dev. A /dev that was bound from the host is left as it is.
+
+    stage: a rootfs.Stage
+    """
+    if not stage.mountable or any(m.target.rstrip("/") == "/dev" and m.kind == "bind" for m in plan.mounts):
+        return
+    with step("open /dev of the container"):
+        directory = paths.make_in(stage.root, "/dev")
+    if plan.root.early_readonly and os.fstatvfs(directory).f_flag & abi.MS_RDONLY:
+        raise ContainerError("fill /dev", "no file system of our own is mounted there")
+    for device in plan.devices:
+        with step("make the device %s" % device.path):
+            _make(stage, plan, device)
+    for name, target in _LINKS:
+        try:
+            os.symlink(target, name, dir_fd=directory)
+        except OSError as error:
+            if error.errno != abi.EEXIST:
+                raise ContainerError("link /dev/%s" % name, "", error.errno or 0) from error
+    os.close(directory)
+
+
+def _make(stage, plan, device) -> None:
+    parent, name = os.path.split(os.path.normpath("/" + device.path))
+    directory = paths.make_in(stage.root, parent)
+    try:
+        if plan.device_ways[0] == "mknod" or device.kind == "p":
+            try:
+                _mknod(directory, name, device)
+                return
+            except OSError as error:
+                # EPERM: a device cgroup, or a user namespace around us, forbids what the
+                # capability allows
+                if error.errno != abi.EPERM or "bind" not in plan.device_ways:
+                    raise
+        _bind(stage, directory, name, device)
+    finally:
+        os.close(directory)
+
+
+def _mknod(directory: int, name: str, device) -> None:
+    node = os.makedev(device.major, device.minor) if device.kind != "p" else 0
+    try:
+        os.mknod(name, _TYPES[device.kind] | device.mode, node, dir_fd=directory)
+    except OSError as error:
+        if error.errno != abi.EEXIST or not device.default:
+            raise
+        return
+    os.chown(name, device.uid, device.gid, dir_fd=directory, follow_symlinks=False)
+
+
+def _bind(stage, directory: int, name: str, device) -> None:
+    """The host's node of that number, bound over an empty file."""
+    try:
+        source = os.open(device.path, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != abi.ENOENT:
+            raise
+        _missing(stage, device, "the host has no %s" % device.path)
+        return
+    state = os.fstat(source)
+    same = stat.S_IFMT(state.st_mode) == _TYPES[device.kind]
+    if not same or state.st_rdev != os.makedev(device.major, device.minor):
+        raise ContainerError("make the device %s" % device.path, "the host's is another device")
+    flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(name, flags, 0o666, dir_fd=directory))
+    target = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    mount = mounts.Mount(target=device.path, kind="bind", source=device.path, set=abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NOEXEC)
+    os.close(mounts.bind(stage.root, source, target, mount))
+    os.close(target)
+    os.close(source)
+
+
+def _missing(stage, device, why: str) -> None:
+    if not device.default:
+        raise ContainerError("make the device %s" % device.path, why)
+    stage.degrade(
+        Degradation(
+            "device-missing", "devices", device.path, "none", "programs that open it fail", abi.ENOENT,
+            why, "mknod -m 666 %s c %d %d" % (device.path, device.major, device.minor),
+        )  # fmt: skip
+    )
+
+
+def raise_lo() -> None:
+    """Bring the loopback device of this network namespace up (netdevice(7))."""
+    with step("bring the loopback device up"):
+        sock = libc.inet_socket()
+        request = bytearray(struct.pack("16sH22x", b"lo", 0))
+        fcntl.ioctl(sock, abi.SIOCGIFFLAGS, request)
+        flags = struct.unpack_from("16xH", request)[0] | abi.IFF_UP
+        fcntl.ioctl(sock, abi.SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags))
+        os.close(sock)

@@ -1,0 +1,98 @@
+"""What goes wrong, in words: errors that end a start, and records of protection that was lost.
+
+Side: both
+"""
+
+import os
+
+EXIT_ERROR = 125  # ours: nothing was run
+EXIT_REQUIRED = 123  # isolation that was required cannot be had
+EXIT_NOT_EXECUTABLE = 126
+EXIT_NOT_FOUND = 127
+
+
+class ContainerError(Exception):
+    """What was being done, why it failed, what may help.
+
+    doing: "mount proc on /proc"; number: an errno, 0 if the kernel was not asked
+    status: the exit status that minictr leaves with
+    cause: the word under which `causes` may know more, "" for none
+    """
+
+    def __init__(
+        self, doing: str, why: str = "", number: int = 0, hint: str = "",
+        status: int = EXIT_ERROR, cause: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__(doing, why, number, hint, status)
+        self.doing, self.number, self.hint, self.status, self.cause = doing, number, hint, status, cause
+        self.why = why or os.strerror(number)
+
+    def __str__(self) -> str:
+        text = "%s: %s" % (self.doing, self.why) if self.doing else self.why
+        return text + ("; hint: " + self.hint if self.hint else "")
+
+
+class step:
+    """Name a piece of work; an OSError inside it leaves as a ContainerError.
+
+    hints: a sentence for an errno, where the cause is known here better than in `causes`
+    """
+
+    __slots__ = ("doing", "hints")
+
+    def __init__(self, doing: str, hints: "dict[int, str]" = {}) -> None:
+        self.doing, self.hints = doing, hints
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, OSError):
+            number = error.errno or 0
+            why = os.strerror(number) if number else str(error)
+            if error.filename and str(error.filename) not in self.doing:
+                why = "%s: %s" % (printable(error.filename), why)
+            raise ContainerError(self.doing, why, number, self.hints.get(number, "")) from error
+
+
+class Degradation:
+    """A step down that was taken: which protection was wanted, which was got, what that loses.
+
+    code: a short word for programs ("root-fallback"); layer: the protection ("root")
+    errno: the kernel's refusal, 0 if it was not asked; why, lost, fix: sentences
+    level: "warning"; or "notice" for what nobody asked for, which is logged but not shown
+    cause: the word under which `causes` knows why and fix, which the runtime fills in: inside the
+        container nothing more is looked up
+    """
+
+    FIELDS = ("code", "layer", "wanted", "got", "errno", "why", "lost", "fix", "level")
+    __slots__ = FIELDS + ("cause",)
+
+    def __init__(
+        self, code: str, layer: str, wanted: str, got: str, lost: str, errno: int = 0,
+        why: str = "", fix: str = "", level: str = "warning", cause: str = "",
+    ) -> None:  # fmt: skip
+        self.code, self.layer, self.wanted, self.got, self.lost = code, layer, wanted, got, lost
+        self.errno, self.why, self.fix, self.level, self.cause = errno, why, fix, level, cause
+
+    def __str__(self) -> str:
+        text = "%s: wanted %s, got %s" % (self.layer, self.wanted, self.got)
+        why = self.why or (os.strerror(self.errno) if self.errno else "")
+        for word, value in (("", why), ("lost: ", self.lost), ("fix: ", self.fix)):
+            text += "; " + word + value if value else ""
+        return text
+
+    def as_dict(self) -> "dict[str, object]":
+        return {name: getattr(self, name) for name in self.FIELDS}
+
+    def as_error(self) -> ContainerError:
+        """The same, where steps down are refused."""
+        doing = "%s: %s is required" % (self.layer, self.wanted)
+        why = self.why or ("" if self.errno else "it cannot be had")
+        return ContainerError(doing, why, self.errno, self.fix, EXIT_REQUIRED, self.cause)
+
+
+def printable(value: object) -> str:
+    """VALUE as text on one line: a path or name from outside must not write a line of its own."""
+    text = os.fsdecode(value) if isinstance(value, (bytes, str)) else str(value)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,0 +1,100 @@
+"""What the program may do: --cap-add, --cap-drop and --security-opt, into the configuration.
+
+What is not enforced yet is refused by name: an option that is ignored is worse than none.
+
+Side: host
+"""
+
+import os
+
+from . import abi
+from .spec import DEFAULT_CAPABILITIES
+from .volumes import bad, number
+
+_LATER = "not enforced yet, so refused rather than ignored"
+
+
+def capabilities(given: "dict", config: "dict", fields: "dict") -> None:
+    """podman's rule: root has what is granted; another user only what was added by name, and that
+    in the ambient set, because execve(2) would take it away from a user who is not root."""
+    added = _capability_names("--cap-add", given.get("cap-add", ()))
+    dropped = _capability_names("--cap-drop", given.get("cap-drop", ()))
+    both = [name for name in added if name in dropped]
+    if both:
+        raise bad("--cap-add", both[0], "is dropped by --cap-drop too")
+    base = list(abi.CAPABILITIES) if "ALL" in added else list(DEFAULT_CAPABILITIES)
+    granted = set() if "ALL" in dropped else set(base) - set(dropped)
+    granted |= set(added) - {"ALL"}
+    names = [name for name in abi.CAPABILITIES if name in granted]
+    sets = {"bounding": names, "effective": names, "permitted": names, "inheritable": [], "ambient": []}
+    if not _is_root(config, fields):
+        own = [name for name in names if name in added or "ALL" in added]
+        sets = {"effective": own, "permitted": own, "inheritable": own, "ambient": own}
+        sets["bounding"] = names
+    config["process"]["capabilities"] = {kind: list(value) for kind, value in sets.items()}
+
+
+def _is_root(config: "dict", fields: "dict") -> bool:
+    user = str(fields["user"]).partition(":")[0]
+    return user == "root" or number(user) == 0 or (not user and config["process"]["user"]["uid"] == 0)
+
+
+def _capability_names(option: str, values: "list[str]") -> "list[str]":
+    names = []
+    for word in [word for text in values for word in text.split(",")]:
+        name = word.strip().upper()
+        if name != "ALL" and not name.startswith("CAP_"):
+            name = "CAP_" + name
+        if name != "ALL" and name not in abi.CAPABILITIES:
+            raise bad(option, word, "there is no capability of that name")
+        names.append(name)
+    return names
+
+
+def security(given: "dict", config: "dict", fields: "dict") -> None:
+    masks = []  # type: list[str]
+    for text in given.get("security-opt", ()):
+        # docker still takes the colon that stood here before 1.11
+        split = min([text.find(mark) for mark in "=:" if mark in text] or [len(text)])
+        name, value = text[:split], text[split + 1 :]
+        if name == "no-new-privileges" and value in ("", "true", "false"):
+            config["process"]["noNewPrivileges"] = value != "false"
+        elif name == "unmask" or (name, value) == ("systempaths", "unconfined"):
+            _unmask(config["linux"], text, "ALL" if name == "systempaths" else value)
+        elif name == "mask":
+            masks += _paths(text, value)
+        elif name in ("seccomp", "apparmor", "label"):
+            if (name, value) != ("seccomp", "unconfined"):
+                raise bad("--security-opt", text, _LATER)
+        else:
+            known = "no-new-privileges, mask, unmask and seccomp=unconfined"
+            raise bad("--security-opt", text, "is not supported", "supported are " + known)
+    # masked last, whatever was unmasked, in whichever order
+    hidden = config["linux"]["maskedPaths"]
+    hidden += [path for path in masks if path not in hidden]
+
+
+def _unmask(linux: "dict", text: str, value: str) -> None:
+    patterns = ["*"] if value.upper() == "ALL" else _paths(text, value)
+    for kind in ("maskedPaths", "readonlyPaths"):
+        linux[kind] = [
+            path for path in linux[kind] if not any(_matches(path, pattern) for pattern in patterns)
+        ]
+
+
+def _paths(text: str, value: str) -> "list[str]":
+    paths = [os.path.normpath("/" + path.lstrip("/")) for path in value.split(":") if path[:1] == "/"]
+    if len(paths) != value.count(":") + 1:
+        raise bad("--security-opt", text, "takes absolute paths with : between them")
+    if any(mark in path.rstrip("*") for path in paths for mark in "*?["):
+        raise bad("--security-opt", text, "of patterns only a * at the end is known")
+    return paths
+
+
+def _matches(path: str, pattern: str) -> bool:
+    if pattern == "*":
+        return True
+    if not pattern.endswith("*"):
+        return path == pattern
+    prefix = pattern[:-1]
+    return path.startswith(prefix) and "/" not in path[len(prefix) :]

@@ -1,0 +1,121 @@
+"""What this host allows: who we are, which capabilities we hold, which ids we may hand on.
+
+Read once, before anything is decided. Nothing here is tried out: what only the kernel can tell
+is found by doing it (and beforehand by `doctor`).
+
+Side: host
+"""
+
+import os
+
+from . import abi, libc, paths
+from .record import Record
+
+FULL_MAP = ((0, 0, 4294967295),)
+RANGE = 65536  # how many ids a container gets
+NOTE = "/var/lib/minictr/ids"  # the first id of the range that root's containers get
+FREE_FROM = 1 << 30
+
+
+class Host(Record):
+    """uid, gid: effective, as this user namespace sees them
+    effective: the effective capabilities, a bit mask; last_cap: the kernel's highest capability
+    uid_map, gid_map: of this user namespace, (inside, outside, count) each
+    groups: the supplementary groups; no_new_privs: set-uid helpers have no power
+    subuids, subgids: the ranges that the caller may map, (start, count) each; () where not needed
+    free_id: the first of RANGE user and group ids that nobody has
+    newuidmap, newgidmap: absolute paths, "" where missing
+    """
+
+    uid: int
+    gid: int
+    effective: int
+    last_cap: int
+    uid_map: "tuple[tuple[int, int, int], ...]" = FULL_MAP
+    gid_map: "tuple[tuple[int, int, int], ...]" = FULL_MAP
+    groups: "tuple[int, ...]" = ()
+    no_new_privs: bool = False
+    subuids: "tuple[tuple[int, int], ...]" = ()
+    subgids: "tuple[tuple[int, int], ...]" = ()
+    free_id: int = 0
+    newuidmap: str = ""
+    newgidmap: str = ""
+    names: "tuple[str, ...]" = ()
+
+    def holds(self, capability: int) -> bool:
+        return bool(self.effective >> capability & 1)
+
+    @property
+    def initial(self) -> bool:
+        """This is the host's own user namespace (or one that maps every id to itself)."""
+        return self.uid_map == FULL_MAP
+
+    @property
+    def privileged(self) -> bool:
+        """Namespaces can be made, and full ranges of ids mapped, without a helper."""
+        return self.holds(abi.CAP_SYS_ADMIN) and self.holds(abi.CAP_SETUID) and self.holds(abi.CAP_SETGID)
+
+
+def probe(ranges: bool) -> Host:
+    """Look at the host. RANGES: also at the subordinate ids, for a start that must choose its maps."""
+    effective, _, _ = libc.capget()
+    facts = {
+        "uid": os.geteuid(),
+        "gid": os.getegid(),
+        "effective": effective,
+        "last_cap": int(paths.read_text("/proc/sys/kernel/cap_last_cap") or len(abi.CAPABILITIES) - 1),
+        "uid_map": read_map("uid_map"),
+        "gid_map": read_map("gid_map"),
+        "groups": tuple(os.getgroups()),
+        "no_new_privs": libc.prctl(abi.PR_GET_NO_NEW_PRIVS) == 1,
+    }  # type: dict[str, object]
+    if ranges:
+        facts.update(_ranges(facts["uid"]))  # type: ignore[arg-type]
+    return Host(**facts)
+
+
+def read_map(name: str) -> "tuple[tuple[int, int, int], ...]":
+    """The lines of /proc/self/uid_map or gid_map: inside, outside, count."""
+    lines = paths.read_text("/proc/self/" + name).splitlines()
+    return tuple([tuple([int(word) for word in line.split()]) for line in lines]) or FULL_MAP  # type: ignore
+
+
+def _ranges(uid: int) -> "dict[str, object]":
+    from . import subids  # only where maps must be chosen: a bundle brings its own
+
+    names = subids.user_names(uid)
+    facts = {
+        "names": names,
+        "subuids": subids.ranges("subuid", uid, names),
+        "subgids": subids.ranges("subgid", uid, names),
+    }  # type: dict[str, object]
+    if uid == 0:
+        if not (facts["subuids"] and facts["subgids"]):
+            facts["free_id"] = _noted_range(subids)
+    else:
+        facts.update(newuidmap=subids.helper("newuidmap"), newgidmap=subids.helper("newgidmap"))
+    return facts
+
+
+def _noted_range(subids) -> int:
+    """The range that root's containers get where /etc/subuid gives root none: a free one, far from
+    where useradd(8) hands them out, and noted down, so that it stays the same."""
+    noted = paths.read_text(NOTE)
+    if noted.strip().isdigit():
+        start = int(noted)
+        used = subids.free_range("both", RANGE, taken=((0, start),)) != start
+        if not used:
+            return start
+    start = subids.free_range("both", RANGE, taken=((0, FREE_FROM),))
+    try:
+        os.makedirs(os.path.dirname(NOTE), 0o755, exist_ok=True)
+        temporary = "%s.%d" % (NOTE, os.getpid())
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        os.write(file, b"%d\n" % start)
+        os.close(file)
+        os.replace(temporary, NOTE)
+    except OSError as error:
+        if error.errno not in (abi.EROFS, abi.EACCES, abi.EPERM, abi.ENOSPC):
+            raise
+        # a disk that cannot be written: the same range is found again as long as it stays free
+    return start

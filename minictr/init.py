@@ -1,0 +1,386 @@
+"""The container's first process, from its birth to the program: process 1, stage by stage.
+
+    setsid, death signal, cgroup       | the runtime writes the id maps meanwhile
+    open the host's sources, isolate   |
+    <- placed
+    ids of the set-up, host name, loopback, mounts, devices, covers, sysctl, console
+    new root, directory, groups, capabilities, user
+    -> ready
+    <- go
+    keyring, close everything, seccomp, execve
+
+Nothing is imported here, nothing printed, no lock taken: the library may lie outside the new
+root, and only the channel reaches the user.
+
+Side: container
+"""
+
+import os
+
+import _signal  # `signal` imports enum: 3 ms
+
+from . import abi, console, devices, libc, paths, privileges, rootfs, standin
+from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError, Degradation, step
+
+
+class Init:
+    """What the stages share.
+
+    plan: a plan.Plan; channel: a sync.Channel to the runtime; lost: {kind: errno} of namespaces
+    that could not be made; cgroup: descriptors to write "0" into; filter: a compiled seccomp
+    filter or None
+    """
+
+    def __init__(self, plan, channel, lost, cgroup, seccomp) -> None:
+        self.plan, self.channel, self.lost, self.cgroup, self.seccomp = plan, channel, lost, cgroup, seccomp
+        self.maps = plan.maps
+        self.namespaces = [kind for kind in plan.namespaces if kind not in lost]
+        self.placed = None  # type: list[str] | None
+        self.proc = -1
+        self.stage = None  # type: rootfs.Stage | None
+
+    def degrade(self, record: Degradation) -> None:
+        """Tell the runtime of a step down, or refuse it."""
+        if self.plan.spec.strict or (self.plan.spec.degrade == "refuse" and record.level != "notice"):
+            raise record.as_error()
+        self.channel.say_degradation(record)
+
+
+def main(plan, channel, lost, cgroup, seccomp, placed=None) -> None:
+    """Run the stages. Never returns, and never dies without a word.
+
+    placed: the runtime's word, where the middle process has had it already
+    """
+    try:
+        me = Init(plan, channel, lost, cgroup, seccomp)
+        me.placed = placed
+        for stage in STAGES:
+            stage(me)
+    except ContainerError as error:
+        _last_words(channel, error)
+    except OSError as error:
+        _last_words(channel, ContainerError("set up the container", str(error), error.errno or 0))
+    except BaseException as error:  # a bug of ours, or of the interpreter's: it must be heard
+        _last_words(channel, ContainerError("set up the container", repr(error), 0, "please report this"))
+    os._exit(1)
+
+
+def _last_words(channel, error: ContainerError) -> None:
+    try:
+        channel.say_error(error)
+    except OSError:
+        pass  # the runtime is gone: nobody is left to tell
+
+
+# --- before the runtime has placed us ---------------------------------------------------------
+
+
+def begin(me: Init) -> None:
+    libc.prctl_name("minictr-init")
+    _tie_to_runtime(me)
+    os.setsid()  # no terminal of the caller's: TIOCSTI has nothing to push into
+    _reset_signals()
+    os.umask(0)
+
+
+def _tie_to_runtime(me: Init) -> None:
+    """In the foreground the container ends with the runtime. If that is dead already, the next
+    word on the channel fails."""
+    if not me.plan.spec.detach:
+        libc.prctl(abi.PR_SET_PDEATHSIG, _signal.SIGKILL)
+
+
+def _reset_signals() -> None:
+    """What Python ignores (SIGPIPE, SIGXFSZ) or the caller did, the program must not inherit."""
+    for number in range(1, _signal.NSIG):
+        try:
+            if _signal.getsignal(number) != _signal.SIG_DFL:
+                _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass  # SIGKILL, SIGSTOP and the C library's own cannot be set
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)  # until execve: the runtime may be gone
+
+
+def join_cgroup(me: Init) -> None:
+    """By ourselves: a process that another one moves stalls 7 to 20 ms (cgroup_migrate waits for
+    a grace period)."""
+    for descriptor in me.cgroup:
+        with step("join the cgroup"):
+            os.write(descriptor, b"0")
+        os.close(descriptor)
+    if "cgroup" in me.namespaces:
+        _unshare_cgroup(me)
+
+
+def _unshare_cgroup(me: Init) -> None:
+    """Only now, so that its root is the cgroup just joined."""
+    try:
+        libc.unshare(abi.CLONE_NEWCGROUP)
+    except OSError as error:
+        if error.errno not in rootfs.REFUSED + (abi.EINVAL,):
+            raise
+        me.lost["cgroup"] = error.errno or 0
+
+
+def open_host(me: Init) -> None:
+    me.proc = paths.open_proc()
+    me.stage = rootfs.Stage(me.plan, me.proc, me.degrade, {})
+    me.stage.open_sources()
+    if "mount" in me.namespaces or any(kind == "mount" for kind, _ in me.plan.joins):
+        me.stage.isolate()
+    else:
+        me.stage.mountable = False
+    if not me.plan.root.idmap:
+        me.stage.attach()
+
+
+def wait_placed(me: Init) -> None:
+    """The maps are written. Take the ids of the set-up, so that what is made has an owner."""
+    if me.plan.new_user and "user" not in me.lost:
+        way, trees = me.placed or me.channel.expect("placed")
+        if way != me.maps.way:
+            me.maps = me.maps.otherwise
+        me.stage.trees.update(zip([int(index) for index in trees.split()], me.channel.received))
+        privileges.become_root(*_setup_ids(me))
+        _tie_to_runtime(me)  # the change of ids forgot it
+    elif any(kind == "user" for kind, _ in me.plan.joins):
+        privileges.become_root(0, 0)
+        _tie_to_runtime(me)
+    _say_lost(me)
+    libc.prctl(abi.PR_SET_DUMPABLE, 0)
+
+
+def _setup_ids(me: Init) -> "tuple[int, int]":
+    if me.maps is me.plan.maps:
+        return me.plan.setup_uid, me.plan.setup_gid
+    return me.maps.uids[0][0], me.maps.gids[0][0]
+
+
+_LOSSES = {
+    "user": "the container's root is the host's, or there is no root at all",
+    "pid": "processes of the host can be seen and signalled",
+    "mount": "mounts are the host's",
+    "network": "the host's network and its abstract sockets can be reached",
+    "ipc": "shared memory and message queues of the host can be reached",
+    "uts": "the host name is the host's",
+    "cgroup": "the paths of the host's cgroups are shown",
+    "time": "the clocks are the host's",
+}
+
+
+def _say_lost(me: Init) -> None:
+    for kind in sorted(me.lost):
+        me.degrade(
+            Degradation(
+                kind + "-namespace", kind + " namespace", "a new one", "the host's", _LOSSES[kind],
+                me.lost[kind], cause="userns" if kind == "user" else kind,
+            )  # fmt: skip
+        )
+
+
+# --- the container as the program will see it -------------------------------------------------
+
+
+def name_host(me: Init) -> None:
+    plan = me.plan
+    for value, call, layer in (
+        (plan.hostname, libc.sethostname, "host name"),
+        (plan.domainname, libc.setdomainname, "domain name"),
+    ):
+        if not value or "uts" in me.lost:
+            continue
+        try:
+            call(value)
+        except OSError as error:
+            if error.errno not in rootfs.REFUSED:
+                raise ContainerError("set the %s to %s" % (layer, value), "", error.errno or 0) from error
+            me.degrade(
+                Degradation(
+                    layer.replace(" ", ""), layer, value, "the host's", "a name of its own", error.errno or 0,
+                )  # fmt: skip
+            )
+
+
+def raise_lo(me: Init) -> None:
+    if "network" in me.namespaces:
+        devices.raise_lo()
+
+
+def build_root(me: Init) -> None:
+    stage, plan = me.stage, me.plan
+    if plan.root.idmap:
+        stage.attach()
+    stage.lay()
+    stage.populate()
+    devices.populate(stage, plan)
+    if stage.mountable and not plan.root.early_readonly:
+        with step("make the working directory %s" % plan.cwd):
+            os.close(paths.make_in(stage.root, plan.cwd))
+    for key, value in plan.sysctl:
+        with step("set sysctl %s" % key):
+            paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
+    if plan.terminal:
+        console.attach(stage.root, me.channel, plan.console_size, stage.mountable)
+    stage.cover()
+    stage.freeze()
+
+
+def enter_root(me: Init) -> None:
+    way = me.stage.enter()
+    plan = me.plan
+    place = plan.cwd if way != "chdir" else os.path.join(plan.root.path, plan.cwd.lstrip("/"))
+    with step("change to the working directory %s" % plan.cwd):
+        os.chdir(place)
+        here = os.getcwd()
+    if not here.startswith("/"):  # getcwd(3): "(unreachable)" (CVE-2024-21626)
+        raise ContainerError("change to the working directory %s" % plan.cwd, "it lies outside the root")
+
+
+def change_user(me: Init) -> None:
+    plan = me.plan
+    credentials = plan.credentials
+    if me.maps is not None and me.maps.deny_setgroups or "user" in me.lost and os.geteuid():
+        credentials = credentials.replace(groups=None)
+    if "user" in me.lost and os.geteuid():
+        # nothing of the kind is possible for a user without a namespace: it stays who it is
+        credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), capabilities=None)
+    privileges.apply(credentials, plan.last_cap)
+    _tie_to_runtime(me)
+    if plan.personality is not None:
+        with step("set the personality"):
+            libc.personality(plan.personality)
+
+
+def wait_go(me: Init) -> None:
+    me.channel.say("ready")
+    me.channel.expect("go")
+    if not me.plan.spec.no_new_keyring:
+        try:
+            libc.join_session_keyring("_ses." + me.plan.identifier)
+        except OSError as error:
+            # ENOSYS: a kernel without keys; EPERM, EACCES: an outer filter; quota: EDQUOT 122
+            if error.errno not in rootfs.REFUSED + (122,):
+                raise
+    _close_rest(me)
+
+
+def _close_rest(me: Init) -> None:
+    """Nothing of ours and of the caller's reaches the program (CVE-2024-21626)."""
+    first, keep = 3 + me.plan.spec.preserve_fds, me.channel.descriptor
+    if keep < first:  # a descriptor to be passed on has no number below ours: this cannot be
+        raise ContainerError("pass descriptors on", "only %d are open" % (keep - 3))
+    libc.close_range(first, keep - 1)
+    libc.close_range(keep + 1, 0x7FFFFFFF)
+
+
+def execute(me: Init) -> None:
+    """Become the program; what stops that is the runtime's to tell."""
+    plan = me.plan
+    if plan.spec.init:
+        _keep_reaper(me)
+    environment = _environment(plan.env)
+    candidates = find(plan.args[0], environment)
+    if plan.guard == "standin":
+        os.set_inheritable(me.channel.descriptor, True)
+        with step("make the stand-in"):
+            place = standin.make(me.channel.descriptor)
+        arguments, candidates = candidates[:1] + list(plan.args), [place]
+    else:
+        arguments = list(plan.args)
+    if me.seccomp is not None:
+        with step("install the seccomp filter"):
+            me.seccomp.install()
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    failure = None  # type: OSError | None
+    for path in candidates:
+        try:
+            os.execve(path, arguments, environment)
+        except OSError as error:
+            if failure is None or error.errno == abi.EACCES:
+                failure = error
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+    raise exec_error(plan.args[0], failure.errno or 0)
+
+
+def find(name: str, environment: "dict[str, str]") -> "list[str]":
+    """Where NAME may be executed, as execvp(3) looks, by the container's own PATH."""
+    if "/" in name:
+        found = [name]
+    else:
+        places = environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").split(":")
+        found = [os.path.join(place or ".", name) for place in places]
+        found = [path for path in found if os.path.exists(path) and not os.path.isdir(path)]
+        if not found:
+            raise exec_error(name, 0)
+    able = [path for path in found if os.access(path, os.X_OK) and not os.path.isdir(path)]
+    return able or found
+
+
+def exec_error(name: str, number: int) -> ContainerError:
+    """In the words that engines match; NUMBER 0: not in the path."""
+    if number == 0:
+        return ContainerError('exec: "%s"' % name, "executable file not found in $PATH", 0, "", EXIT_NOT_FOUND)
+    if number in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP, abi.ENAMETOOLONG):
+        why = "stat %s: no such file or directory" % name
+        hint = ""
+        if number == abi.ENOENT and os.path.exists(name):
+            why, hint = "no such file or directory", "its interpreter or loader is missing in the root"
+        return ContainerError('exec: "%s"' % name, why, number, hint, EXIT_NOT_FOUND)
+    why = "is a directory" if os.path.isdir(name) else os.strerror(number).lower()
+    return ContainerError('exec: "%s"' % name, why, number, "", EXIT_NOT_EXECUTABLE)
+
+
+def _environment(words: "tuple[str, ...]") -> "dict[str, str]":
+    """Later entries win, as the C library's getenv(3) would not have it: but every engine's do."""
+    return dict([word.split("=", 1) for word in words if "=" in word])  # type: ignore[misc]
+
+
+def _keep_reaper(me: Init) -> None:
+    """Stay as process 1 that passes signals on and reaps; the program becomes its child."""
+    everything = set(range(1, _signal.NSIG)) - {_signal.SIGKILL, _signal.SIGSTOP}
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, everything)
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)  # a group of its own, or ^C would reach it twice: from the terminal and from us
+        if me.plan.terminal:
+            os.tcsetpgrp(0, os.getpid())  # SIGTTOU is blocked
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        return
+    me.channel.close()
+    libc.prctl(abi.PR_SET_DUMPABLE, 0)
+    while True:
+        number = _signal.sigwait(everything)
+        if number != _signal.SIGCHLD:
+            _pass_on(child, number)
+            continue
+        status = _reap(child)
+        if status is not None:
+            os._exit(status)
+
+
+def _pass_on(child: int, number: int) -> None:
+    try:
+        os.kill(child, number)
+    except ProcessLookupError:
+        pass  # it has just ended: SIGCHLD is on its way
+
+
+def _reap(child: int) -> "int | None":
+    """Reap all that have ended; the exit status of CHILD if it is among them."""
+    found = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if pid == 0:
+            return found
+        if pid == child:
+            found = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+STAGES = (
+    begin, join_cgroup, open_host, wait_placed, name_host, raise_lo, build_root, enter_root,
+    change_user, wait_go, execute,
+)  # fmt: skip

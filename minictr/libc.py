@@ -1,0 +1,417 @@
+"""The C library, one function per system call: the only module that imports ctypes.
+
+It imports `_ctypes`, the half of ctypes that is written in C: the package around it costs 2 ms
+of a 10 ms start and offers names that are not needed here.
+
+Side: both
+"""
+
+import os
+import struct
+
+import _ctypes
+
+from . import abi
+
+
+class _Library:
+    _handle = _ctypes.dlopen(None, 2)  # the C library the interpreter itself is linked with
+
+
+class c_int(_ctypes._SimpleCData):
+    _type_ = "i"
+
+
+class c_long(_ctypes._SimpleCData):
+    _type_ = "l"
+
+
+class c_ulong(_ctypes._SimpleCData):
+    _type_ = "L"
+
+
+class c_char_p(_ctypes._SimpleCData):
+    _type_ = "z"
+
+
+class c_void_p(_ctypes._SimpleCData):
+    _type_ = "P"
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = c_int
+
+
+class _Syscall(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = c_long
+
+
+class _Interpreter(_ctypes.CFuncPtr):
+    """A call that keeps the GIL: for what concerns the interpreter, and for clone."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO | _ctypes.FUNCFLAG_PYTHONAPI
+    _restype_ = c_long
+
+
+def _bind(name: str, *argtypes: type):
+    return _checked(_Function((name, _Library)), argtypes)
+
+
+def _bind_syscall(number: int, *argtypes: type, kind: type = _Syscall):
+    function = _checked(kind(("syscall", _Library)), (c_long,) + argtypes)
+
+    def call(*arguments: object, path: "str | None" = None) -> int:
+        return function(number, *arguments, path=path)
+
+    return call
+
+
+def _checked(function, argtypes: "tuple[type, ...]"):
+    function.argtypes = argtypes
+
+    def call(*arguments: object, path: "str | None" = None) -> int:
+        result = function(*arguments)
+        if result == -1:
+            number = _ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+        return result
+
+    return call
+
+
+def _text(value: "str | None") -> "bytes | None":
+    return os.fsencode(value) if value else None
+
+
+def _number(name: str) -> int:
+    """The number of a system call that is older than 424, or -1, which the kernel answers ENOSYS."""
+    return abi.SYSCALLS.get(abi.machine(), {}).get(name, -1)
+
+
+# --- mounts ---------------------------------------------------------------------------------
+
+_mount = _bind("mount", c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
+_umount2 = _bind("umount2", c_char_p, c_int)
+_pivot_root = _bind_syscall(_number("pivot_root"), c_char_p, c_char_p)
+_open_tree = _bind_syscall(abi.OPEN_TREE, c_int, c_char_p, c_ulong)
+_move_mount = _bind_syscall(abi.MOVE_MOUNT, c_int, c_char_p, c_int, c_char_p, c_ulong)
+_mount_setattr = _bind_syscall(abi.MOUNT_SETATTR, c_int, c_char_p, c_ulong, c_char_p, c_ulong)
+_fsopen = _bind_syscall(abi.FSOPEN, c_char_p, c_ulong)
+_fsconfig = _bind_syscall(abi.FSCONFIG, c_int, c_ulong, c_char_p, c_char_p, c_int)
+_fsmount = _bind_syscall(abi.FSMOUNT, c_int, c_ulong, c_ulong)
+
+
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2). FLAGS is an or of MS_*; an empty string becomes NULL. OSError names TARGET."""
+    _mount(_text(source), os.fsencode(target), _text(fstype), flags, _text(data), path=target)
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """umount2(2). FLAGS: MNT_DETACH."""
+    _umount2(os.fsencode(target), flags, path=target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    _pivot_root(os.fsencode(new_root), os.fsencode(put_old), path=new_root)
+
+
+def open_tree(directory: int, path: str, flags: int) -> int:
+    """open_tree(2), since 5.2: a descriptor of a mount, with OPEN_TREE_CLONE of a detached copy."""
+    return _open_tree(directory, os.fsencode(path), flags | abi.OPEN_TREE_CLOEXEC, path=path)
+
+
+def move_mount(mount_fd: int, target_fd: int) -> None:
+    """move_mount(2), since 5.2, from one descriptor onto another."""
+    flags = abi.MOVE_MOUNT_F_EMPTY_PATH | abi.MOVE_MOUNT_T_EMPTY_PATH
+    _move_mount(mount_fd, b"", target_fd, b"", flags)
+
+
+def mount_setattr(mount_fd: int, attr_set: int, attr_clr: int = 0, propagation: int = 0,
+                  userns_fd: int = 0, recursive: bool = False) -> None:  # fmt: skip
+    """mount_setattr(2), since 5.12, on the mount that a descriptor refers to.
+
+    attr_set, attr_clr: MOUNT_ATTR_*; propagation: MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE
+    userns_fd: the user namespace of MOUNT_ATTR_IDMAP
+    """
+    attributes = struct.pack("=QQQQ", attr_set, attr_clr, propagation, userns_fd)
+    flags = abi.AT_EMPTY_PATH | (abi.AT_RECURSIVE if recursive else 0)
+    _mount_setattr(mount_fd, b"", flags, attributes, len(attributes))
+
+
+def fsopen(fstype: str) -> int:
+    """fsopen(2), since 5.2: a context in which a new file system is configured."""
+    return _fsopen(os.fsencode(fstype), abi.FSOPEN_CLOEXEC, path=fstype)
+
+
+def fsconfig_set(context: int, key: str, value: "str | None" = None) -> None:
+    """fsconfig(2): one option, a flag where VALUE is None. OSError names the option."""
+    command = abi.FSCONFIG_SET_FLAG if value is None else abi.FSCONFIG_SET_STRING
+    text = None if value is None else os.fsencode(value)
+    _fsconfig(context, command, os.fsencode(key), text, 0, path=key)
+
+
+def fsmount(context: int, attributes: int) -> int:
+    """fsconfig(2) FSCONFIG_CMD_CREATE and fsmount(2): a descriptor of the new, detached mount."""
+    _fsconfig(context, abi.FSCONFIG_CMD_CREATE, None, None, 0)
+    return _fsmount(context, abi.FSMOUNT_CLOEXEC, attributes)
+
+
+def fstatfs_type(descriptor: int) -> int:
+    """fstatfs(2): the f_type of the file system, a *_MAGIC."""
+    buffer = bytearray(256)
+    _fstatfs(descriptor, _address(buffer))
+    return struct.unpack_from("@l", buffer)[0] & 0xFFFFFFFF
+
+
+# --- paths ----------------------------------------------------------------------------------
+
+_openat2 = _bind_syscall(abi.OPENAT2, c_int, c_char_p, c_char_p, c_ulong)
+_fstatfs = _bind("fstatfs", c_int, c_void_p)
+_chroot = _bind("chroot", c_char_p)
+_close_range = _bind_syscall(abi.CLOSE_RANGE, c_ulong, c_ulong, c_ulong)
+_memfd_create = _bind_syscall(_number("memfd_create"), c_char_p, c_ulong)
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
+    """openat2(2), since 5.6. RESOLVE is an or of RESOLVE_*. The descriptor closes on exec."""
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    return _openat2(directory, os.fsencode(path), how, len(how), path=path)
+
+
+def chroot(path: str) -> None:
+    """chroot(2)."""
+    _chroot(os.fsencode(path), path=path)
+
+
+def close_range(first: int, last: int) -> None:
+    """close_range(2), since 5.9; where it is missing, every open descriptor of the range."""
+    if last < first:
+        return
+    try:
+        _close_range(first, last, 0)
+    except OSError as error:
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+        for name in os.listdir("/proc/self/fd"):
+            if first <= int(name) <= last:
+                try:
+                    os.close(int(name))
+                except OSError:
+                    pass  # the listing's own descriptor, closed by now
+
+
+def memfd_create(name: str, flags: int) -> int:
+    """memfd_create(2), since 3.17."""
+    return _memfd_create(os.fsencode(name), flags)
+
+
+# --- namespaces and processes -----------------------------------------------------------------
+
+_unshare = _bind("unshare", c_int)
+_setns = _bind("setns", c_int, c_int)
+_clone = _bind_syscall(_number("clone"), c_ulong, c_ulong, c_ulong, c_ulong, c_ulong, kind=_Interpreter)
+_clone3 = _bind_syscall(abi.CLONE3, c_char_p, c_ulong, kind=_Interpreter)
+_prctl = _bind("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
+_sethostname = _bind("sethostname", c_char_p, c_ulong)
+_setdomainname = _bind("setdomainname", c_char_p, c_ulong)
+_personality = _bind("personality", c_ulong)
+_keyctl = _bind_syscall(_number("keyctl"), c_int, c_char_p)
+_pidfd_open = _bind_syscall(abi.PIDFD_OPEN, c_int, c_ulong)
+_pidfd_send_signal = _bind_syscall(abi.PIDFD_SEND_SIGNAL, c_int, c_int, c_void_p, c_ulong)
+_bpf = _bind_syscall(abi.BPF_CALL.get(abi.machine(), -1), c_int, c_void_p, c_ulong)
+_landlock_create_ruleset = _bind_syscall(abi.LANDLOCK_CREATE_RULESET, c_void_p, c_ulong, c_ulong)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2). FLAGS is an or of CLONE_NEW*."""
+    _unshare(flags)
+
+
+def setns(descriptor: int, kind: int = 0) -> None:
+    """setns(2). KIND is one CLONE_NEW* or 0 for whatever DESCRIPTOR is."""
+    _setns(descriptor, kind)
+
+
+def clone(flags: int, cgroup: "int | None" = None) -> int:
+    """fork() into new namespaces: 0 in the child, its process id in the parent.
+
+    flags: an or of CLONE_*; cgroup: a descriptor of the v2 cgroup the child starts in (since 5.7)
+    clone3(2) where it is to be had, else clone(2), which lacks CGROUP: OSError ENOSYS then.
+
+    The call keeps the GIL and is framed as os.fork() frames its own, so the child is a sound
+    interpreter. The C library knows nothing of it: the child must not call raise(3) or abort(3),
+    which would read the parent's thread id.
+    """
+    _before_fork()
+    try:
+        pid = _clone_any(flags, cgroup)
+    except OSError:
+        _after_fork_parent()
+        raise
+    if pid == 0:
+        _after_fork_child()
+    else:
+        _after_fork_parent()
+    return pid
+
+
+def _clone_any(flags: int, cgroup: "int | None") -> int:
+    """clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
+    set_tid, set_tid_size, cgroup; eleven 64-bit words (include/uapi/linux/sched.h)."""
+    into = 0 if cgroup is None else abi.CLONE_INTO_CGROUP
+    # with CLONE_PARENT the kernel takes the exit signal of the caller, and clone3 refuses another
+    exit_signal = 0 if flags & abi.CLONE_PARENT else abi.SIGCHLD
+    words = [flags | into, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup or 0]
+    try:
+        return _clone3(struct.pack("=11Q", *words), 88)
+    except OSError as error:
+        # E2BIG: 5.3 to 5.6 know a shorter structure. EPERM: some engines' seccomp profiles
+        # refuse clone3 that way; a true EPERM comes again from clone.
+        if error.errno not in (abi.ENOSYS, abi.E2BIG, abi.EPERM) or cgroup is not None:
+            raise
+    arguments = (flags | exit_signal, 0, 0, 0, 0)
+    if abi.machine() == "s390x":  # CONFIG_CLONE_BACKWARDS2: the stack comes first
+        arguments = (0, flags | exit_signal, 0, 0, 0)
+    return _clone(*arguments)
+
+
+def _fork_hook(name: str):
+    try:
+        function = _Interpreter((name, _Library))
+    except AttributeError:  # 3.6 has PyOS_AfterFork alone
+        if name != "PyOS_AfterFork_Child":
+            return lambda: None
+        function = _Interpreter(("PyOS_AfterFork", _Library))
+    function.restype = None
+    return function
+
+
+_before_fork = _fork_hook("PyOS_BeforeFork")
+_after_fork_parent = _fork_hook("PyOS_AfterFork_Parent")
+_after_fork_child = _fork_hook("PyOS_AfterFork_Child")
+
+
+def prctl(option: int, second: int = 0, third: int = 0) -> int:
+    """prctl(2)."""
+    return _prctl(option, second, third, 0, 0)
+
+
+def prctl_name(name: str) -> None:
+    """prctl(2) PR_SET_NAME: what ps shows, 15 bytes of it."""
+    buffer = bytearray(os.fsencode(name)[:15] + b"\0")
+    _prctl(abi.PR_SET_NAME, _address(buffer), 0, 0, 0)
+
+
+def prctl_seccomp(program: bytes) -> None:
+    """prctl(2) PR_SET_SECCOMP with a filter: PROGRAM is an array of struct sock_filter."""
+    code = bytearray(program)
+    header = bytearray(struct.pack("@HP", len(code) // 8, _address(code)))
+    _prctl(abi.PR_SET_SECCOMP, 2, _address(header), 0, 0)
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2). At most 64 bytes."""
+    _sethostname(os.fsencode(name), len(os.fsencode(name)))
+
+
+def setdomainname(name: str) -> None:
+    """setdomainname(2): the NIS domain. At most 64 bytes."""
+    _setdomainname(os.fsencode(name), len(os.fsencode(name)))
+
+
+def personality(persona: int) -> None:
+    """personality(2)."""
+    _personality(persona)
+
+
+def join_session_keyring(name: str) -> None:
+    """keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring."""
+    _keyctl(abi.KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
+
+
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2), since 5.3."""
+    return _pidfd_open(pid, 0)
+
+
+def pidfd_send_signal(pidfd: int, number: int) -> None:
+    """pidfd_send_signal(2), since 5.1."""
+    _pidfd_send_signal(pidfd, number, None, 0)
+
+
+def bpf(command: int, layout: str, *values: object) -> int:
+    """bpf(2) with the start of union bpf_attr: LAYOUT and VALUES as for struct.pack.
+
+    A bytearray among VALUES is passed by its address; the kernel may write into it.
+    """
+    words = [_address(value) if isinstance(value, bytearray) else value for value in values]
+    attributes = bytearray(struct.pack(layout, *words))
+    result = _bpf(command, _address(attributes), len(attributes))
+    if command == abi.BPF_PROG_QUERY:
+        return struct.unpack_from("=I", attributes, 24)[0]  # prog_cnt
+    return result
+
+
+def landlock_abi() -> int:
+    """landlock_create_ruleset(2): the version of the kernel's Landlock. OSError where it has none."""
+    return _landlock_create_ruleset(None, 0, abi.LANDLOCK_CREATE_RULESET_VERSION)
+
+
+# --- capabilities, limits, sockets --------------------------------------------------------------
+
+_capget = _bind("capget", c_void_p, c_void_p)
+_capset = _bind("capset", c_void_p, c_void_p)
+_prlimit = _bind("prlimit", c_int, c_int, c_void_p, c_void_p)
+_socketpair = _bind("socketpair", c_int, c_int, c_int, c_void_p)
+_socket = _bind("socket", c_int, c_int, c_int)
+
+
+def capget() -> "tuple[int, int, int]":
+    """capget(2) of this thread: the effective, permitted and inheritable sets as bit masks."""
+    header = bytearray(struct.pack("=Ii", abi.LINUX_CAPABILITY_VERSION_3, 0))
+    data = bytearray(24)
+    _capget(_address(header), _address(data))
+    low_e, low_p, low_i, high_e, high_p, high_i = struct.unpack("=6I", data)
+    return low_e | high_e << 32, low_p | high_p << 32, low_i | high_i << 32
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2) of this thread, bit masks."""
+    header = bytearray(struct.pack("=Ii", abi.LINUX_CAPABILITY_VERSION_3, 0))
+    masks = (effective, permitted, inheritable)
+    low, high = [mask & 0xFFFFFFFF for mask in masks], [mask >> 32 for mask in masks]
+    data = bytearray(struct.pack("=6I", *(low + high)))
+    _capset(_address(header), _address(data))
+
+
+def prlimit(pid: int, resource: int, soft: int, hard: int) -> None:
+    """prlimit(2): set a limit. PID 0 is the caller; soft, hard: 0 to 2**64-1, the last unlimited."""
+    word = struct.calcsize("@L")
+    limit = 2 ** (8 * word) - 1
+    pair = bytearray(struct.pack("@LL", min(soft, limit), min(hard, limit)))
+    _prlimit(pid, resource, _address(pair), None)
+
+
+def socketpair() -> "tuple[int, int]":
+    """socketpair(2): a connected pair of stream sockets of the UNIX family that close on exec."""
+    pair = bytearray(8)
+    _socketpair(abi.AF_UNIX, abi.SOCK_STREAM | abi.SOCK_CLOEXEC, 0, _address(pair))
+    return struct.unpack("=ii", pair)
+
+
+def inet_socket() -> int:
+    """socket(2): a datagram socket of the IPv4 family, for ioctl(2) on network devices."""
+    return _socket(abi.AF_INET, abi.SOCK_DGRAM | abi.SOCK_CLOEXEC, 0)
+
+
+class _Bytes(_ctypes.Array):
+    _type_ = type("c_char", (_ctypes._SimpleCData,), {"_type_": "c"})
+    _length_ = 1
+
+
+def _address(buffer: bytearray) -> int:
+    """Where BUFFER's bytes lie. The caller holds BUFFER, and does not resize it, during the call."""
+    return _ctypes.addressof(_Bytes.from_buffer(buffer))

@@ -1,0 +1,298 @@
+"""The verbs: a container from its making to its end.
+
+Every step says how it is undone before it acts, so that a failure, or a signal, leaves nothing
+behind; what kill -9 leaves is cleared away by the next command that meets it (`sweep`).
+
+Side: host
+"""
+
+import os
+
+import _signal  # `signal` imports enum: 3 ms
+
+from . import clone, foreground, host, libc, paths, plan, state
+from .errors import ContainerError, Degradation, step
+from .spec import Spec
+
+
+class Undo:
+    """What has to be undone, last first. `keep` forgets it all: the container lives on."""
+
+    def __init__(self) -> None:
+        self.steps = []  # type: list[tuple[str, object]]
+
+    def push(self, name: str, function) -> None:
+        self.steps.append((name, function))
+
+    def keep(self) -> None:
+        self.steps = []
+
+    def run(self, report) -> None:
+        while self.steps:
+            name, function = self.steps.pop()
+            try:
+                function()  # type: ignore[operator]
+            except (OSError, ContainerError) as error:
+                # the rest must be undone all the same
+                report.error(ContainerError("clean up: %s" % name, str(error)))
+
+
+class Container:
+    """One container in the making. report: a report.Report"""
+
+    def __init__(self, spec: Spec, root_path: str, report) -> None:
+        self.spec, self.root_path, self.report = spec, root_path, report
+        self.undo = Undo()
+        self.pid = 0
+        self.created = state.now()
+        self.group, self.joins = NO_GROUP, ()
+
+    def run(self) -> int:
+        """Make it, run the program, and wait unless detached. The exit status to leave with."""
+        try:
+            birth = self.make()
+            status = self._stand_behind(birth)
+        finally:
+            self.undo.run(self.report)
+        return status
+
+    def make(self) -> clone.Birth:
+        """All of it up to the running program."""
+        self.root = state.open_root(self.root_path)
+        sweep(self.root_path, self.root, self.report)
+        self.plan = prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
+        self.entry = state.create(self.root_path, self.root, self.spec.identifier, not self.spec.detach)
+        self.undo.push("forget the container", self._forget)
+        for record in self.plan.records:
+            self._certain(record)
+        self._save("creating")
+        self._make_cgroup()
+        foreground.hold_signals()
+        proc = paths.open_proc()
+        seccomp = self._filter()
+        birth = clone.Birth(self.plan, proc, self.joins, None, seccomp, self.report.seen)
+        self.undo.push("end the container", lambda: self._end(birth))
+        with _streams(self.spec):
+            birth.start()
+        birth.until("ready")
+        self.pid = birth.pid
+        for resource, soft, hard in self.plan.rlimits:
+            with step("set the limit %d" % resource, hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
+                libc.prlimit(birth.pid, resource, soft, hard)
+        self._save("running")
+        birth.channel.say("go")
+        birth.running()
+        if self.spec.pid_file:
+            write_pid_file(self.spec.pid_file, birth.pid)
+        return birth
+
+    def _stand_behind(self, birth: clone.Birth) -> int:
+        if self.spec.detach:
+            self.undo.keep()
+            self.entry.close()
+            return 0
+        if birth.console >= 0:
+            from .terminal import Relay  # select, termios: 1 ms, only with a terminal
+
+            status = Relay(birth.console).run(birth.pid, self.spec.timeout)
+        else:
+            status = foreground.wait(birth.pid, self.spec.timeout)
+        birth.pid = self.pid = 0
+        if self.spec.keep:
+            self.entry.set_foreground(False)
+            self._save("stopped")
+            self.undo.keep()
+            self.group.remove()
+        return status
+
+    # --- steps ----------------------------------------------------------------------------
+
+    def _certain(self, record: Degradation) -> None:
+        """A step down that is known before anything is done."""
+        if record.cause:
+            from . import causes
+
+            cause = causes.why(record.cause, record.errno)
+            record.why, record.fix = record.why or cause.why, record.fix or cause.fix
+        refused = self.spec.strict or self.spec.degrade == "refuse"
+        if refused and record.level != "notice":
+            raise record.as_error()
+        self.report.seen(record)
+
+    def _make_cgroup(self) -> None:
+        pass
+        self.group, self.joins = NO_GROUP, ()
+
+    def _filter(self):
+        return None
+
+    def _end(self, birth: clone.Birth) -> None:
+        if birth.pid:
+            foreground.send(birth.pid, _signal.SIGKILL)
+            os.waitpid(birth.pid, 0)
+            birth.pid = 0
+
+    def _forget(self) -> None:
+        self.entry.remove()
+        self.entry.close()
+
+    def _save(self, status: str) -> None:
+        self.entry.save(
+            {
+                "ociVersion": self.spec.config["ociVersion"],
+                "id": self.spec.identifier,
+                "status": status,
+                "pid": self.pid,
+                "bundle": self.spec.bundle,
+                "annotations": self.spec.config.get("annotations") or {},
+                "created": self.created,
+                "owner": os.geteuid(),
+                "start_time": state.start_time(self.pid) if self.pid else 0,
+                "stop_signal": self.spec.stop_signal,
+                "cgroups": self.group.directories(),
+                "degradations": [record.as_dict() for record in self.report.records],
+            }
+        )
+
+
+class _NoGroup:
+    def directories(self):
+        return []
+
+    def remove(self):
+        pass
+
+
+NO_GROUP = _NoGroup()
+
+
+def prepare(spec: Spec, stage: str) -> plan.Plan:
+    """Look at the host and decide. Nothing is changed."""
+    seen = host.probe(ranges=spec.userns not in ("host", "config"))
+    if spec.user or spec.groups or spec.source != "bundle":
+        spec = with_user(spec)
+    return plan.make(spec, seen, stage)
+
+
+def with_user(spec: Spec) -> Spec:
+    """SPEC with the user that the container's own files know, and that user's HOME."""
+    from . import users  # not for a bundle
+
+    path = os.path.join(spec.bundle, spec.config["root"]["path"])  # type: ignore[index]
+    with step("open the root file system %s" % path):
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = users.lookup(root, spec.user, spec.groups)
+    finally:
+        os.close(root)
+    process = dict(spec.config["process"])  # type: ignore[call-overload]
+    process["user"] = dict(process.get("user") or {}, uid=found.uid, gid=found.gid, additionalGids=list(found.groups))
+    if not any(word.startswith("HOME=") for word in process["env"]):
+        process["env"] = list(process["env"]) + ["HOME=" + found.home]
+    return spec.replace(config=dict(spec.config, process=process))
+
+
+class _streams:
+    """The standard streams that the container is born with: of a detached one, not ours."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.saved = ()  # type: tuple[int, ...]
+
+    def __enter__(self) -> None:
+        if not (self.spec.detach and self.spec.source != "bundle") and not self.spec.log_file:
+            return
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        output = null
+        if self.spec.log_file:
+            with step("open the log file %s" % self.spec.log_file):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                output = os.open(self.spec.log_file, flags, 0o640)
+        self.saved = tuple([fcntl_dup(number) for number in (0, 1, 2)])
+        if self.spec.detach:
+            os.dup2(null, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(null)
+        if output != null:
+            os.close(output)
+
+    def __exit__(self, *_: object) -> None:
+        for number, saved in enumerate(self.saved):
+            os.dup2(saved, number)
+            os.close(saved)
+
+
+def fcntl_dup(number: int) -> int:
+    """A copy of a descriptor, above the standard ones, that closes on exec."""
+    return os.dup(number)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Whole or not at all: who reads it early finds nothing, never half a number."""
+    with step("write the pid file %s" % path):
+        directory, name = os.path.split(path)
+        temporary = os.path.join(directory, ".%s.%d" % (name, os.getpid()))
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        os.write(file, b"%d" % pid)
+        os.close(file)
+        os.replace(temporary, path)
+
+
+# --- what others left -------------------------------------------------------------------------
+
+
+def sweep(root_path: str, root: int, report) -> None:
+    """Clear away foreground containers whose runtime was killed."""
+    for identifier in os.listdir(root):
+        try:
+            entry = state.find(root_path, root, identifier, wait=False)
+        except ContainerError:
+            continue  # not a name of ours
+        if entry is None:
+            continue
+        try:
+            if state.is_orphan(entry):
+                destroy(entry, entry.load())
+                report.note("removed %s, whose runtime was killed" % identifier)
+        finally:
+            entry.close()
+
+
+def destroy(entry: state.Entry, content: "dict[str, object]") -> None:
+    """End what lives of a container, and forget it. The caller holds the lock."""
+    kill(content, _signal.SIGKILL)
+    entry.remove()
+
+
+def alive(content: "dict[str, object]") -> bool:
+    """The container's first process runs, and is the one that was started."""
+    pid, started = content.get("pid"), content.get("start_time")
+    return bool(pid) and isinstance(pid, int) and state.start_time(pid) == started != 0
+
+
+def kill(content: "dict[str, object]", number: int) -> bool:
+    """Signal the first process, by a descriptor where the kernel has them: its number may be
+    another's a moment later. False if it is gone."""
+    pid = content.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        pidfd = libc.pidfd_open(pid)
+    except OSError as error:
+        if error.errno != 38:
+            return False
+        pidfd = -1
+    try:
+        if not alive(content):
+            return False
+        if pidfd < 0:
+            os.kill(pid, number)
+        else:
+            libc.pidfd_send_signal(pidfd, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)

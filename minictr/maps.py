@@ -1,0 +1,125 @@
+"""Which ids of the host a user namespace sees, and who writes that down.
+
+Three ways, the strongest first: the runtime itself, where it holds CAP_SETUID and CAP_SETGID; the
+set-uid helpers newuidmap and newgidmap, which check /etc/subuid and /etc/subgid; or the caller
+mapped alone, which the kernel lets anybody do once setgroups(2) is denied (user_namespaces(7);
+without that, dropping a group could gain access: CVE-2014-8989).
+
+Side: host
+"""
+
+import os
+
+from . import abi, paths
+from .errors import ContainerError, Degradation, step
+from .record import Record
+
+
+class Maps(Record):
+    """way: "direct", "helpers" or "self"
+    uids, gids: (inside, outside, count) each, as in uid_map
+    deny_setgroups: write "deny" to setgroups first
+    newuidmap, newgidmap: the helpers' absolute paths
+    otherwise: what is left where the helpers fail, None where nothing is
+    """
+
+    way: str
+    uids: "tuple[tuple[int, int, int], ...]"
+    gids: "tuple[tuple[int, int, int], ...]"
+    deny_setgroups: bool = False
+    newuidmap: str = ""
+    newgidmap: str = ""
+    otherwise: "object" = None
+
+    def __str__(self) -> str:
+        shown = ", ".join("%d to %d (%d)" % line for line in self.uids)
+        return "map user ids %s (%s)" % (shown, self.way)
+
+
+def inside(table: "tuple[tuple[int, int, int], ...]", number: int) -> bool:
+    """Whether the namespace knows the id NUMBER."""
+    return any(first <= number < first + count for first, _, count in table)
+
+
+def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
+    """Write the maps of the user namespace that process PID is in; the way that worked comes back.
+
+    proc: from paths.open_proc; degrade: called with a Degradation for a step down (it may raise)
+    Raises ContainerError.
+    """
+    if maps.way == "helpers":
+        try:
+            _by_helpers(pid, maps)
+            return maps
+        except ContainerError as error:
+            if maps.otherwise is None:
+                raise
+            degrade(alone(error.why, error.number, error.hint))
+            maps = maps.otherwise  # type: ignore[assignment]
+    place = "%d/" % pid
+    if maps.deny_setgroups:
+        with step("write setgroups"):
+            paths.write_proc(proc, place + "setgroups", "deny", proof="deny")
+    for name, table in (("uid_map", maps.uids), ("gid_map", maps.gids)):
+        text = "".join(["%d %d %d\n" % line for line in table])
+        with step("write " + name, hints={abi.EPERM: "the ids are not the caller's to give"}):
+            paths.write_proc(proc, place + name, text)
+    return maps
+
+
+def alone(why: str, number: int = 0, fix: str = "") -> Degradation:
+    """The step down to the caller's own id and nothing else."""
+    lost = "every other user and group of the container: their files show as nobody's, su and apt fail"
+    return Degradation(
+        "idmap-alone", "id map", "a range of ids", "the caller's own id", lost, number, why, fix
+    )
+
+
+def _by_helpers(pid: int, maps: Maps) -> None:
+    """Both helpers at once: each is a set-uid program that takes a millisecond to start."""
+    running = []
+    for path, table in ((maps.newuidmap, maps.uids), (maps.newgidmap, maps.gids)):
+        words = [str(pid)] + [str(number) for line in table for number in line]
+        running.append((path, Helper([path] + words)))
+    failed = [(path, helper.wait()) for path, helper in running]
+    for path, (status, said) in failed:
+        if status:
+            from . import causes  # only now: the host is asked why
+
+            cause = causes.why(os.path.basename(path), 0, said=said)
+            raise ContainerError("run %s" % path, said or cause.why, 0, cause.fix)
+
+
+class Helper:
+    """A program of the host, run with a clean environment; what it says is kept.
+
+    subprocess would do, and costs 8 ms to import.
+    """
+
+    def __init__(self, arguments: "list[str]") -> None:
+        self.reader, writer = os.pipe()
+        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                for source, target in ((null, 0), (writer, 1), (writer, 2)):
+                    os.dup2(source, target)
+                os.execve(arguments[0], arguments, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
+            except OSError as error:
+                os.write(2, os.fsencode(error.strerror))
+            finally:
+                os._exit(127)
+        os.close(writer)
+        os.close(null)
+
+    def wait(self) -> "tuple[int, str]":
+        """Its exit status (0 is success) and what it said, on one line."""
+        said = b""
+        while len(said) < 4096:
+            piece = os.read(self.reader, 4096)
+            if not piece:
+                break
+            said += piece
+        os.close(self.reader)
+        _, status = os.waitpid(self.pid, 0)
+        return status, " ".join(os.fsdecode(said).split())

@@ -1,0 +1,379 @@
+"""Mounts: a file system or a part of the host's, attached below the container's root.
+
+Each mount is made detached, given its attributes, and only then attached to a descriptor of its
+target (fsopen, open_tree, mount_setattr, move_mount), so that no name is resolved twice and no
+half-configured mount can be seen. Kernels before 5.2 (5.12 for the attributes) lack these calls:
+there mount(2) is used, on /proc/self/fd/N, which is as much a descriptor.
+
+Side: container
+"""
+
+import os
+
+from . import abi, libc, paths
+from .errors import ContainerError
+from .record import Record
+
+# mount(2) flag, mount_setattr(2) attribute, whether it is set; Documentation: mount(8), runtime-spec
+# config.md "Linux mount options"
+FLAGS = {
+    "ro": (abi.MS_RDONLY, abi.MOUNT_ATTR_RDONLY, True),
+    "rw": (abi.MS_RDONLY, abi.MOUNT_ATTR_RDONLY, False),
+    "nosuid": (abi.MS_NOSUID, abi.MOUNT_ATTR_NOSUID, True),
+    "suid": (abi.MS_NOSUID, abi.MOUNT_ATTR_NOSUID, False),
+    "nodev": (abi.MS_NODEV, abi.MOUNT_ATTR_NODEV, True),
+    "dev": (abi.MS_NODEV, abi.MOUNT_ATTR_NODEV, False),
+    "noexec": (abi.MS_NOEXEC, abi.MOUNT_ATTR_NOEXEC, True),
+    "exec": (abi.MS_NOEXEC, abi.MOUNT_ATTR_NOEXEC, False),
+    "nodiratime": (abi.MS_NODIRATIME, abi.MOUNT_ATTR_NODIRATIME, True),
+    "diratime": (abi.MS_NODIRATIME, abi.MOUNT_ATTR_NODIRATIME, False),
+    "nosymfollow": (abi.MS_NOSYMFOLLOW, abi.MOUNT_ATTR_NOSYMFOLLOW, True),
+    "symfollow": (abi.MS_NOSYMFOLLOW, abi.MOUNT_ATTR_NOSYMFOLLOW, False),
+    "noatime": (abi.MS_NOATIME, abi.MOUNT_ATTR_NOATIME, True),
+    "relatime": (abi.MS_RELATIME, abi.MOUNT_ATTR_RELATIME, True),
+    "strictatime": (abi.MS_STRICTATIME, abi.MOUNT_ATTR_STRICTATIME, True),
+    "atime": (abi.MS_NOATIME, abi.MOUNT_ATTR_NOATIME, False),
+    "norelatime": (abi.MS_RELATIME, abi.MOUNT_ATTR_RELATIME, False),
+    "nostrictatime": (abi.MS_STRICTATIME, abi.MOUNT_ATTR_STRICTATIME, False),
+}
+_ATIME = ("noatime", "relatime", "strictatime")
+_UNATIME = ("atime", "norelatime", "nostrictatime")
+
+# Flags of the file system and not of the mount: mount(2) flag, fsconfig(2) word, whether it is set
+SUPER_FLAGS = {
+    "sync": (abi.MS_SYNCHRONOUS, "sync", True),
+    "async": (abi.MS_SYNCHRONOUS, "async", False),
+    "dirsync": (abi.MS_DIRSYNC, "dirsync", True),
+    "lazytime": (abi.MS_LAZYTIME, "lazytime", True),
+    "nolazytime": (abi.MS_LAZYTIME, "nolazytime", False),
+    "mand": (abi.MS_MANDLOCK, "mand", True),
+    "nomand": (abi.MS_MANDLOCK, "nomand", False),
+    "iversion": (abi.MS_I_VERSION, "iversion", True),
+    "noiversion": (abi.MS_I_VERSION, "", False),
+    "silent": (abi.MS_SILENT, "", True),
+    "loud": (abi.MS_SILENT, "", False),
+    "acl": (abi.MS_POSIXACL, "", True),
+    "noacl": (abi.MS_POSIXACL, "", False),
+}
+PROPAGATION = {
+    "private": abi.MS_PRIVATE, "shared": abi.MS_SHARED, "slave": abi.MS_SLAVE,
+    "unbindable": abi.MS_UNBINDABLE, "rprivate": abi.MS_PRIVATE | abi.MS_REC,
+    "rshared": abi.MS_SHARED | abi.MS_REC, "rslave": abi.MS_SLAVE | abi.MS_REC,
+    "runbindable": abi.MS_UNBINDABLE | abi.MS_REC,
+}  # fmt: skip
+
+
+class Mount(Record):
+    """One mount of the plan.
+
+    target: where, under the root; kind: a file system type, or "bind"
+    source: for bind an absolute path of the host; else a name that /proc/mounts shows
+    set, clear: MOUNT_ATTR_* of the mount itself; set_all, clear_all: of all mounts below it too
+    flags: MS_* of the file system; words: its options
+    propagation: MS_PRIVATE and kin, 0 for none
+    recursive: bind what is mounted below the source too
+    copy_up: fill the new tmpfs with what the root has there
+    idmap: "" or the way ids are shown: "idmap", "ridmap"; mappings: its own, or () for the container's
+    """
+
+    target: str
+    kind: str
+    source: str = ""
+    set: int = 0
+    clear: int = 0
+    set_all: int = 0
+    clear_all: int = 0
+    flags: int = 0
+    words: "tuple[str, ...]" = ()
+    propagation: int = 0
+    recursive: bool = False
+    copy_up: bool = False
+    idmap: str = ""
+    mappings: "tuple[object, ...]" = ()
+    nofollow: bool = False
+
+    def __str__(self) -> str:
+        what = self.source if self.kind == "bind" else self.kind
+        return "mount %s on %s" % (what, self.target)
+
+
+def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
+    """The Mount for one entry of `mounts` in config.json. Unknown options are the file system's."""
+    value = {
+        "set": 0, "clear": 0, "set_all": 0, "clear_all": 0, "flags": 0, "propagation": 0,
+        "recursive": False, "copy_up": False, "idmap": "", "nofollow": False,
+    }  # type: dict[str, object]  # fmt: skip
+    words = []
+    for option in options:
+        if not _parse_option(option, value):
+            words.append(option)
+    if value.pop("bind", False) or kind == "bind":
+        kind = "bind"
+    return Mount(target=target, kind=kind, source=source, words=tuple(words), **value)
+
+
+def _parse_option(option: str, value: "dict[str, object]") -> bool:
+    recursive = option[0] == "r" and option[1:] in FLAGS and option not in FLAGS
+    name = option[1:] if recursive else option
+    if name in FLAGS:
+        _, attribute, on = FLAGS[name]
+        set_, clear = ("set_all", "clear_all") if recursive else ("set", "clear")
+        if name in _ATIME or name in _UNATIME:
+            value[clear] |= abi.MOUNT_ATTR__ATIME
+            value[set_] &= ~abi.MOUNT_ATTR__ATIME
+            value[set_] |= attribute if on else 0
+        else:
+            value[set_ if on else clear] |= attribute
+            value[clear if on else set_] &= ~attribute
+    elif option in SUPER_FLAGS:
+        flag, _, on = SUPER_FLAGS[option]
+        value["flags"] = value["flags"] | flag if on else value["flags"] & ~flag
+    elif option in PROPAGATION:
+        value["propagation"] = PROPAGATION[option]
+    elif option in ("bind", "rbind"):
+        value["bind"], value["recursive"] = True, option == "rbind"
+    elif option in ("idmap", "ridmap"):
+        value["idmap"] = option
+    elif option == "tmpcopyup":
+        value["copy_up"] = True
+    elif option == "src-nofollow":
+        value["nofollow"] = True
+    elif option not in ("defaults", "remount", "nofail", "auto", "noauto", "user", "nouser"):
+        return False
+    return True
+
+
+# --- making ---------------------------------------------------------------------------------
+
+
+def create(root: int, target: int, mount: Mount, again: str = "") -> int:
+    """Mount a new file system on the descriptor TARGET; the descriptor of its root comes back.
+
+    root, again: what mount.target, or in its place an absolute path, is looked up under if a kernel
+        before 5.2 must find the new mount by name
+    """
+    try:
+        context = libc.fsopen(mount.kind)
+    except OSError as error:
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+        return _create_classic(root, target, mount, again)
+    try:
+        for word in ("source=" + (mount.source or mount.kind),) + mount.words + _super_words(mount):
+            key, equals, text = word.partition("=")
+            libc.fsconfig_set(context, key, text if equals else None)
+        made = libc.fsmount(context, mount.set)
+    except OSError as error:
+        said = _context_says(context)
+        if said:
+            raise ContainerError(str(mount), said, error.errno or 0) from error
+        raise OSError(error.errno, os.strerror(error.errno or 0)) from None
+    finally:
+        os.close(context)
+    _attach(made, target)
+    _propagate(made, mount.propagation)
+    return made
+
+
+def bind(root: int, source: int, target: int, mount: Mount, tree: "int | None" = None, again: str = "") -> int:
+    """Mount what the descriptor SOURCE refers to on TARGET; the descriptor of the mount comes back.
+
+    tree: SOURCE already cloned (by the runtime, where ids had to be mapped)
+    root, again: as in `create`
+    """
+    if tree is None:
+        try:
+            tree = clone_tree(source, mount.recursive)
+        except OSError as error:
+            if error.errno not in (abi.ENOSYS, abi.EPERM):
+                raise
+            return _bind_classic(root, source, target, mount, again)
+    pending = not _set_attributes(tree, mount)
+    _attach(tree, target)
+    if pending:
+        _remount(root, tree, mount)
+    _propagate(tree, mount.propagation)
+    return tree
+
+
+def clone_tree(source: int, recursive: bool) -> int:
+    """open_tree(2) of a descriptor: a detached copy of the mount it lies on, from there down."""
+    flags = abi.OPEN_TREE_CLONE | abi.AT_EMPTY_PATH | (abi.AT_RECURSIVE if recursive else 0)
+    return libc.open_tree(source, "", flags)
+
+
+def make_readonly(root: int, descriptor: int, recursive: bool = False) -> None:
+    """Remount what DESCRIPTOR, the root of a mount, refers to read-only."""
+    extra = {"set_all" if recursive else "set": abi.MOUNT_ATTR_RDONLY}
+    mount = Mount(target="/", kind="bind", **extra)
+    if not _set_attributes(descriptor, mount):
+        _remount(root, descriptor, mount)
+
+
+def set_propagation(path: str, propagation: int) -> None:
+    """Change how mounts below PATH, a mount of this namespace, spread: MS_SLAVE | MS_REC and kin."""
+    libc.mount("", path, "", propagation)
+
+
+def _attach(made: int, target: int) -> None:
+    libc.move_mount(made, target)
+
+
+def _propagate(descriptor: int, propagation: int) -> None:
+    if propagation:
+        recursive = bool(propagation & abi.MS_REC)
+        try:
+            libc.mount_setattr(descriptor, 0, 0, propagation & ~abi.MS_REC, recursive=recursive)
+        except OSError as error:
+            if error.errno not in (abi.ENOSYS, abi.EPERM):
+                raise
+            libc.mount("", paths.descriptor_path(descriptor), "", propagation)
+
+
+def _set_attributes(descriptor: int, mount: Mount) -> bool:
+    """Set the attributes of a mount, detached or not. False where the kernel lacks the call."""
+    clear, clear_all = mount.clear & _present(descriptor, mount.clear), mount.clear_all
+    try:
+        if mount.set or clear:
+            libc.mount_setattr(descriptor, mount.set, clear)
+        if mount.set_all or clear_all:
+            libc.mount_setattr(descriptor, mount.set_all, clear_all, recursive=True)
+    except OSError as error:
+        if error.errno == abi.EPERM and (clear or clear_all):
+            hint = "the host's own mount has the stricter flag, which a user namespace cannot lift"
+            raise ContainerError(str(mount), "", abi.EPERM, hint) from error
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+        return False
+    return True
+
+
+def _present(descriptor: int, wanted: int) -> int:
+    """Which of the attributes WANTED gone a mount really has: lifting one that is not there would
+    be refused in a user namespace all the same."""
+    if not wanted:
+        return 0
+    have = os.fstatvfs(descriptor).f_flag  # ST_RDONLY 1, NOSUID 2, NODEV 4, NOEXEC 8: as MOUNT_ATTR_*
+    return have & wanted & 0x0F | wanted & ~0x0F
+
+
+def _super_words(mount: Mount) -> "tuple[str, ...]":
+    words = [word for flag, word, on in SUPER_FLAGS.values() if on and word and mount.flags & flag]
+    return tuple(words)
+
+
+def _context_says(context: int) -> str:
+    """The kernel's own words for why a file system was refused: "e tmpfs: Unknown parameter 'x'"."""
+    try:
+        said = os.read(context, 1024)
+    except OSError:  # ENODATA: it said nothing
+        return ""
+    return os.fsdecode(said.strip()).partition(" ")[2]
+
+
+# --- kernels before 5.2 and 5.12 -------------------------------------------------------------
+
+
+def _create_classic(root: int, target: int, mount: Mount, again: str) -> int:
+    flags = mount.flags | _classic_flags(mount.set)
+    place = paths.descriptor_path(target)
+    libc.mount(mount.source or mount.kind, place, mount.kind, flags, ",".join(mount.words))
+    made = _top(root, target, mount, again)
+    _propagate(made, mount.propagation)
+    return made
+
+
+def _bind_classic(root: int, source: int, target: int, mount: Mount, again: str) -> int:
+    flags = abi.MS_BIND | (abi.MS_REC if mount.recursive else 0)
+    libc.mount(paths.descriptor_path(source), paths.descriptor_path(target), "", flags)
+    made = _top(root, target, mount, again)
+    if _inode(made) != _inode(source):
+        raise ContainerError(str(mount), "the target was exchanged while it was mounted")
+    _remount(root, made, mount)
+    _propagate(made, mount.propagation)
+    return made
+
+
+def _top(root: int, target: int, mount: Mount, again: str) -> int:
+    """The mount that now lies over TARGET. Only its name leads there, so it is checked to be new."""
+    before = _mount_id(target)
+    made = os.open(again, abi.O_PATH | os.O_CLOEXEC) if again else paths.open_in(root, mount.target)
+    if _mount_id(made) == before:
+        os.close(made)
+        raise ContainerError(str(mount), "the target was exchanged while it was mounted")
+    return made
+
+
+def _remount(root: int, descriptor: int, mount: Mount) -> None:
+    """Set attributes by mount(2) on an attached mount, keeping the flags that it has."""
+    _remount_one(descriptor, mount.set | mount.set_all, mount.clear | mount.clear_all)
+    if mount.set_all or mount.clear_all:
+        for place in _below(descriptor):
+            below = os.open(place, abi.O_PATH | os.O_CLOEXEC)
+            try:
+                _remount_one(below, mount.set_all, mount.clear_all)
+            finally:
+                os.close(below)
+
+
+def _remount_one(descriptor: int, set_: int, clear: int) -> None:
+    have = os.fstatvfs(descriptor).f_flag
+    keep = _classic_flags(have & 0x0F & ~clear)
+    for bit, flag in ((1024, abi.MS_NOATIME), (2048, abi.MS_NODIRATIME), (4096, abi.MS_RELATIME)):
+        keep |= flag if have & bit and not (set_ | clear) & abi.MOUNT_ATTR__ATIME else 0  # ST_*
+    flags = keep | _classic_flags(set_)
+    if flags != _classic_flags(have & 0x0F) or set_ & ~0x0F:
+        libc.mount("", paths.descriptor_path(descriptor), "", abi.MS_REMOUNT | abi.MS_BIND | flags)
+
+
+def _classic_flags(attributes: int) -> int:
+    flags = attributes & 0x0F  # MS_RDONLY to MS_NOEXEC have the same bits
+    for flag, attribute, on in FLAGS.values():
+        if on and attribute > 0x0F and attributes & attribute == attribute:
+            flags |= flag
+    return flags
+
+
+def _below(descriptor: int) -> "list[str]":
+    """The mount points below a mount, by /proc/self/mountinfo: field 1 id, 2 parent, 5 mount point.
+
+    Only the host's own root is bound with attributes for everything below it, and nothing of a
+    container runs yet: these names are the host's.
+    """
+    parents, places = {}, {}
+    for line in paths.read_text("/proc/self/mountinfo", 1 << 26).splitlines():
+        fields = line.split(" ")
+        parents[fields[0]], places[fields[0]] = fields[1], fields[4]
+    top, found = str(_mount_id(descriptor)), []
+    for number in parents:
+        above = number
+        while above in parents and above != top and parents[above] != above:
+            above = parents[above]
+        if above == top and number != top:
+            found.append(_unescape(places[number]))
+    return found
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def _mount_id(descriptor: int) -> int:
+    """The id of the mount a descriptor lies on, from /proc/self/fdinfo."""
+    for line in paths.read_text("/proc/self/fdinfo/%d" % descriptor).splitlines():
+        name, _, value = line.partition(":")
+        if name == "mnt_id":
+            return int(value)
+    raise ContainerError("read /proc/self/fdinfo", "no mnt_id: the kernel is older than 3.15")
+
+
+def _inode(descriptor: int) -> "tuple[int, int]":
+    state = os.fstat(descriptor)
+    return state.st_dev, state.st_ino
+
+
+def same_place(one: int, other: int) -> bool:
+    """Two descriptors of the same file on the same mount."""
+    return _inode(one) == _inode(other) and _mount_id(one) == _mount_id(other)

@@ -1,0 +1,375 @@
+"""The native form of `run`: options, by name already, to an OCI configuration and a Spec.
+
+There is no second path behind this: an option becomes the property of config.json that podman
+or docker would write for it. Each stage reads the options of one subject; a later one may look
+at what an earlier one has put down.
+
+Side: host
+"""
+
+# the C module, for the numbers: `signal` around it imports enum
+import _signal  # type: ignore[import-not-found]
+import os
+
+from . import abi, grants, volumes
+from .spec import DEFAULT_PATH, Spec, default_config
+from .volumes import MAX_FDS, absolute, bad, integer, number
+
+UNLIMITED = 2**64 - 1  # RLIM_INFINITY as config.json has it
+MAX_ID = 2**32 - 2  # 2**32 - 1 is "no id" to the kernel
+NAME_LENGTH = 64  # __NEW_UTS_LEN, include/uapi/linux/utsname.h
+ENV_FILE_LIMIT = 1 << 20  # bytes; an environment cannot be larger than a few of these
+
+_HOST_NAME = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-."
+
+
+def configure(given: "dict", command: "list[str]", identifier: str) -> Spec:
+    """The Spec for COMMAND in a container of the id IDENTIFIER.
+
+    given: by the first long name of an option: True for a flag, its text, or a list of texts
+    Raises ContainerError, which names the option.
+    """
+    fields = {"identifier": identifier, "degrade": "warn", "userns": "auto"}  # type: dict
+    root = _root(given, fields)
+    readonly = not fields["overlay"] and (fields["source"] == "host" or "read-only" in given)
+    config = default_config(command, root, readonly)
+    for stage in _STAGES:
+        stage(given, config, fields)
+    return Spec(config=config, bundle=root, **fields)
+
+
+def _root(given: "dict", fields: "dict") -> str:
+    fields["overlay"] = "tmpfs" if "overlay" in given else ""
+    if "overlay" in given and "read-only" in given:
+        raise bad("--overlay", "", "contradicts --read-only")
+    if "rootfs" not in given:
+        fields["source"] = "host"
+        return "/"
+    fields["source"] = "rootfs"
+    root = absolute(given["rootfs"])
+    try:
+        descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise bad("--rootfs", given["rootfs"], os.strerror(error.errno or 0)) from None
+    try:
+        own = os.path.samestat(os.fstat(descriptor), os.stat("/"))
+    finally:
+        os.close(descriptor)
+    if own:  # as a directory like any other it would be written to
+        raise bad("--rootfs", given["rootfs"], "is the host's own root", "leave --rootfs out")
+    return root
+
+
+# --- namespaces -----------------------------------------------------------------------------
+
+_NAMESPACES = (
+    ("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("net", "network"), ("cgroupns", "cgroup"),
+    ("time", "time"),
+)  # fmt: skip
+
+
+def _namespaces(given: "dict", config: "dict", fields: "dict") -> None:
+    chosen = {entry["type"]: entry for entry in config["linux"]["namespaces"]}
+    for option, kind in _NAMESPACES:
+        wanted = given.get(option, "")
+        if wanted == "host":
+            chosen.pop(kind, None)
+        elif wanted == "private" or (option, wanted) == ("net", "none"):
+            chosen[kind] = {"type": kind}
+        elif option in given:
+            chosen[kind] = {"type": kind, "path": _namespace_path(option, wanted)}
+    fields["host_proc"] = "host-proc" in given or given.get("pid") == "host"
+    if "time-offset" in given:
+        if "path" in chosen.setdefault("time", {"type": "time"}) or given.get("time") == "host":
+            raise bad("--time-offset", given["time-offset"][0], "needs a time namespace of its own")
+        config["linux"]["timeOffsets"] = _time_offsets(given["time-offset"])
+    config["linux"]["namespaces"] = list(chosen.values())
+
+
+def _namespace_path(option: str, wanted: str) -> str:
+    path = wanted[3:] if wanted.startswith("ns:") else wanted
+    if "/" not in path:
+        choices = "host, private or ns:PATH" if option != "net" else "host, none, private or ns:PATH"
+        raise bad("--" + option, wanted, "is not one of %s" % choices)
+    return absolute(path)
+
+
+def _time_offsets(values: "list[str]") -> "dict[str, dict[str, int]]":
+    """[monotonic=|boottime=]SECONDS[.FRACTION] to linux.timeOffsets; no name means both clocks."""
+    offsets = {}
+    for text in values:
+        clock, _, amount = text.rpartition("=")
+        if clock not in ("", "monotonic", "boottime"):
+            raise bad("--time-offset", text, "the clocks are monotonic and boottime")
+        negative = amount.startswith("-")
+        whole, point, fraction = amount[1 if amount[:1] in ("-", "+") else 0 :].partition(".")
+        seconds, nanos = number(whole), number((fraction if point else "0").ljust(9, "0"))
+        if not 0 <= seconds < 2**62 or nanos < 0 or len(fraction) > 9 or (point and not fraction):
+            raise bad("--time-offset", text, "is not of the form [CLOCK=]SECONDS[.FRACTION]")
+        if negative:  # nanoseconds count upwards from the second, below zero too
+            seconds, nanos = (-seconds - 1, 10**9 - nanos) if nanos else (-seconds, 0)
+        for name in (clock,) if clock else ("monotonic", "boottime"):
+            offsets[name] = {"secs": seconds, "nanosecs": nanos}
+    return offsets
+
+
+def _users(given: "dict", config: "dict", fields: "dict") -> None:
+    """The user namespace: one of its own unless --userns says otherwise, mapped as the plan decides."""
+    wanted = given.get("userns", "auto")
+    maps = {name: given[name] for name in ("uidmap", "gidmap") if name in given}
+    if maps and wanted not in ("auto", "private"):
+        raise bad("--userns", wanted, "contradicts --%s" % list(maps)[0])
+    linux = config["linux"]
+    if maps:
+        either = list(maps.values())[0]  # podman: what is given for one holds for the other
+        linux["uidMappings"] = _id_map("--uidmap", maps.get("uidmap", either))
+        linux["gidMappings"] = _id_map("--gidmap", maps.get("gidmap", either))
+    elif wanted in ("auto", "private", "host", "keep-id"):
+        fields["userns"] = "auto" if wanted == "private" else wanted
+        if wanted == "keep-id":
+            if os.geteuid() == 0:
+                raise bad("--userns", wanted, "is for callers who are not root")
+            config["process"]["user"].update(uid=os.geteuid(), gid=os.getegid())
+        return
+    fields["userns"] = "config"
+    entry = {"type": "user"}
+    if "uidMappings" not in linux:
+        choices = "auto, private, host, keep-id or ns:PATH"
+        path = wanted[3:] if wanted.startswith("ns:") else wanted
+        if "/" not in path:
+            raise bad("--userns", wanted, "is not one of %s" % choices)
+        entry["path"] = absolute(path)
+    linux["namespaces"].append(entry)
+
+
+def _id_map(option: str, values: "list[str]") -> "list[dict[str, int]]":
+    """CONTAINER:HOST:SIZE to linux.uidMappings. Ids: 0 to 2**32-2, and no range overlaps another."""
+    entries = []  # type: list[dict[str, int]]
+    for text in values:
+        numbers = [number(part) for part in text.split(":")]
+        if len(numbers) != 3 or -1 in numbers:
+            raise bad(option, text, "is not of the form CONTAINER:HOST:SIZE")
+        inside, outside, size = numbers
+        if size == 0 or max(inside, outside) + size - 1 > MAX_ID:
+            raise bad(option, text, "ids are 0 to %d, and a range has one at least" % MAX_ID)
+        for other in entries:
+            for key, first in (("containerID", inside), ("hostID", outside)):
+                if first < other[key] + other["size"] and other[key] < first + size:
+                    raise bad(option, text, "overlaps another range")
+        entries.append({"containerID": inside, "hostID": outside, "size": size})
+    return entries
+
+
+def _names(given: "dict", config: "dict", fields: "dict") -> None:
+    """Host and domain name: they belong to a UTS namespace of the container's own."""
+    own = {"type": "uts"} in config["linux"]["namespaces"]
+    for option in ("hostname", "domainname"):
+        if option not in given:
+            continue
+        name = given[option]
+        if not own:
+            raise bad("--" + option, name, "needs --uts private")
+        if len(os.fsencode(name)) > NAME_LENGTH:
+            raise bad("--" + option, name, "a name has 1 to %d bytes" % NAME_LENGTH)
+        if name.strip(_HOST_NAME + "_") or name[0] in "-.":
+            raise bad("--" + option, name, "a name has letters, digits, - and . alone")
+        config[option] = name
+    if not own:
+        del config["hostname"]
+    elif "hostname" not in given:
+        legal = "".join(char if char in _HOST_NAME else "-" for char in fields["identifier"])
+        config["hostname"] = legal[: NAME_LENGTH - 1].strip("-.") or config["hostname"]
+
+
+# --- files ----------------------------------------------------------------------------------
+
+_MOUNT_OPTIONS = (
+    ("volume", volumes.volume), ("mount", volumes.mount), ("tmpfs", volumes.tmpfs),
+    ("device", volumes.device),
+)  # fmt: skip
+
+
+def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
+    defaults = config["mounts"]
+    if given.get("ipc") == "host":
+        defaults = [_shared_ipc(entry) for entry in defaults]
+    for entry in defaults:
+        if "shm-size" in given and entry["destination"] == "/dev/shm":
+            if entry["type"] != "tmpfs":
+                raise bad("--shm-size", given["shm-size"], "the host's /dev/shm keeps its size")
+            entry["options"][-1] = volumes.size("--shm-size", given["shm-size"])
+    wanted = [
+        ("--" + option, text, parse(text))
+        for option, parse in _MOUNT_OPTIONS
+        for text in given.get(option, ())
+    ]
+    devices = {entry["path"]: entry for _, _, entry in wanted if "major" in entry}
+    if devices:
+        config["linux"]["devices"] = list(devices.values())
+        wanted = [item for item in wanted if "major" not in item[2]]
+    private, closed = [], False  # type: list[dict], bool
+    if fields["source"] == "host":
+        private = volumes.host_mounts(os.environ.get("HOME", ""), given.get("net") == "host")
+        closed = not fields["overlay"]
+    config["mounts"] = volumes.arrange(defaults, wanted, private, closed)
+
+
+def _shared_ipc(entry: "dict") -> "dict":
+    """--ipc host: its shared memory and queues are files of the host's, too."""
+    where = entry["destination"]
+    if where not in ("/dev/shm", "/dev/mqueue") or not os.path.isdir(where):
+        return entry
+    options = ["rbind", "rprivate", "nosuid", "nodev", "noexec"]
+    return {"destination": where, "type": "bind", "source": where, "options": options}
+
+
+# --- the process ------------------------------------------------------------------------------
+
+
+def _process(given: "dict", config: "dict", fields: "dict") -> None:
+    process = config["process"]
+    process["terminal"] = "tty" in given
+    cwd = given.get("workdir", "/")
+    if not cwd.startswith("/"):
+        raise bad("--workdir", cwd, "is not an absolute path")
+    process["cwd"] = cwd
+    umask = given.get("umask", "0022")  # podman's; the caller's own would make runs differ
+    if not 0 < len(umask) <= 4 or umask.strip("01234567") or int(umask, 8) > 0o777:
+        raise bad("--umask", umask, "is not an octal number up to 0777")
+    process["user"]["umask"] = int(umask, 8)
+    if "ulimit" in given:
+        limits = {limit["type"]: limit for limit in map(_ulimit, given["ulimit"])}
+        process["rlimits"] = list(limits.values())
+    if "oom-score-adj" in given:
+        process["oomScoreAdj"] = integer("--oom-score-adj", given["oom-score-adj"], -1000, 1000)
+    fields["user"] = given.get("user", "")
+    fields["groups"] = tuple(name for text in given.get("group-add", ()) for name in text.split(","))
+    if "keep-groups" in fields["groups"] or "" in fields["groups"]:
+        raise bad("--group-add", ",".join(fields["groups"]), "takes names or numbers of groups")
+
+
+def _ulimit(text: str) -> "dict":
+    name, equals, limits = text.partition("=")
+    kind = "RLIMIT_" + name.upper()
+    soft, colon, hard = limits.partition(":")
+    values = [
+        UNLIMITED if value in ("-1", "unlimited", "infinity") else number(value)
+        for value in (soft, hard if colon else soft)
+    ]
+    if not equals or -1 in values or max(values) > UNLIMITED:
+        raise bad("--ulimit", text, "is not of the form NAME=SOFT[:HARD]")
+    if kind not in abi.RLIMITS:
+        known = ", ".join(sorted(limit[7:].lower() for limit in abi.RLIMITS))
+        raise bad("--ulimit", text, "there is no limit of that name", "the names are " + known)
+    if values[0] > values[1]:
+        raise bad("--ulimit", text, "the soft limit is above the hard one")
+    return {"type": kind, "soft": values[0], "hard": values[1]}
+
+
+def _environment(given: "dict", config: "dict", fields: "dict") -> None:
+    """HOME is left to the entry of the user in the container's own files."""
+    name, _, path = DEFAULT_PATH.partition("=")
+    values = {name: path}
+    if "tty" in given:
+        values["TERM"] = os.environ.get("TERM") or "xterm"
+    if config.get("hostname"):
+        values["HOSTNAME"] = config["hostname"]
+    elif given.get("uts") == "host":
+        values["HOSTNAME"] = os.uname().nodename
+    values["container"] = "minictr"
+    for path in given.get("env-file", ()):
+        for line in _env_file(path):
+            _set_variable("--env-file", path, line, values)
+    for text in given.get("env", ()):
+        _set_variable("--env", text, text, values)
+    config["process"]["env"] = ["%s=%s" % item for item in values.items()]
+
+
+def _set_variable(option: str, text: str, line: str, values: "dict[str, str]") -> None:
+    """NAME=VALUE; NAME, with the caller's value if it has one; or PREFIX*, all of the caller's."""
+    name, equals, value = line.partition("=")
+    if not name:
+        raise bad(option, text, "a variable has no name")
+    if equals:
+        values[name] = value
+    elif name.endswith("*"):
+        values.update(item for item in os.environ.items() if item[0].startswith(name[:-1]))
+    elif name in os.environ:
+        values[name] = os.environ[name]
+
+
+def _env_file(path: str) -> "list[str]":
+    """The lines of PATH that say something: no quotes, no continuation, # only where a line begins."""
+    try:
+        with open(absolute(path), "rb") as file:
+            content = file.read(ENV_FILE_LIMIT + 1)
+    except OSError as error:
+        raise bad("--env-file", path, os.strerror(error.errno or 0)) from None
+    if len(content) > ENV_FILE_LIMIT or b"\0" in content:
+        raise bad("--env-file", path, "holds a NUL byte, or more than %d bytes" % ENV_FILE_LIMIT)
+    lines = [line.lstrip(b" \t").rstrip(b"\r") for line in content.split(b"\n")]
+    return [os.fsdecode(line) for line in lines if line and not line.startswith(b"#")]
+
+
+# --- the container ----------------------------------------------------------------------------
+
+
+def _kernel(given: "dict", config: "dict", fields: "dict") -> None:
+    for option, place in (("sysctl", config["linux"]), ("annotation", config)):
+        pairs = {}
+        for text in given.get(option, ()):
+            name, equals, value = text.partition("=")
+            if not name or not equals:
+                raise bad("--" + option, text, "is not of the form NAME=VALUE")
+            pairs[name] = value
+        if pairs:
+            place[option if option == "sysctl" else "annotations"] = pairs
+    wanted = given.get("cgroups", "auto")
+    if wanted not in ("auto", "enabled", "disabled"):
+        raise bad("--cgroups", wanted, "is not one of enabled and disabled")
+    fields["cgroups"] = wanted
+
+
+def _life(given: "dict", config: "dict", fields: "dict") -> None:
+    for option in ("detach", "init", "strict", "keep", "no-pivot", "no-new-keyring", "json"):
+        fields[option.replace("-", "_")] = option in given
+    for option in ("pid-file", "log-file"):
+        fields[option.replace("-", "_")] = absolute(given[option]) if option in given else ""
+    fields["preserve_fds"] = integer("--preserve-fds", given.get("preserve-fds", "0"), 0, MAX_FDS)
+    fields["stop_signal"] = _signal_number(given.get("stop-signal", "TERM"))
+    fields["timeout"] = _seconds(given.get("timeout", "0"))
+    if fields["timeout"] and fields["detach"]:
+        why = "with --detach nothing stays resident to watch the time"
+        raise bad("--timeout", given["timeout"], why)
+
+
+def _signal_number(text: str) -> int:
+    """A number, or a name with or without SIG; RTMIN+N and RTMAX-N too."""
+    name = text.upper()
+    name = name[3:] if name.startswith("SIG") else name
+    base, sign, offset = name.partition("-" if "-" in name else "+")
+    value = number(text)
+    if value < 0 and base[:1].isalpha():  # not SIG_IGN
+        value = int(getattr(_signal, "SIG" + base, 0))
+    if sign:
+        step = number(offset)
+        known = (base, sign) in (("RTMIN", "+"), ("RTMAX", "-"))
+        value += step if sign == "+" else -step
+        if not known or step < 0 or value < _signal.SIGRTMIN:
+            value = 0
+    if not 1 <= value <= _signal.SIGRTMAX:
+        raise bad("--stop-signal", text, "there is no signal of that name or number")
+    return value
+
+
+def _seconds(text: str) -> float:
+    whole, point, fraction = text.partition(".")
+    if number(whole) < 0 or (point and number(fraction) < 0) or len(whole) > 9:
+        raise bad("--timeout", text, "is not a number of seconds")
+    return float(text)
+
+
+_STAGES = (
+    _namespaces, _users, _names, _mounts, _process, _environment, grants.capabilities,
+    grants.security, _kernel, _life,
+)  # fmt: skip

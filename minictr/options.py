@@ -1,0 +1,336 @@
+"""The command line of `run`: a table of options, what it says about them, and argv to a Spec.
+
+Two forms. The native one is named as podman and docker name things, and its command follows
+`--`; the OCI one is runc's, options and the id of a bundle. Written by hand: argparse takes 8 ms
+to import, more than a container takes to start.
+
+Side: host
+"""
+
+import os
+
+from .errors import ContainerError, printable
+from .spec import CONTAINER_ID, Spec
+from .volumes import MAX_FDS, absolute, bad, integer
+
+BIND_HELP = """ro, rw, exec, noexec, suid, nosuid, dev, nodev, bind, rec, idmap, private, rprivate,
+    shared, slave and kin (rec, rprivate, nosuid, nodev)"""
+
+# Names, value, help. No value is a flag; one that ends in "..." may be given several times. The
+# first long name is the key that the rest of the code knows. A row of one is a heading.
+OPTIONS = (
+    ("The root file system, the host's own where none is named",),
+    ("--rootfs", "DIR", "the directory that becomes the root"),
+    ("--read-only", "", "nothing can be written to it (the host's own never can)"),
+    ("--overlay", "", "changes go to memory and are thrown away at the end"),
+    ("-b, --bundle", "DIR", "OCI form: where config.json is (the current directory)"),
+    ("Files",),
+    ("-v, --volume", "SRC:DST[:OPTION,...]...", "show SRC of the host as DST; " + BIND_HELP),
+    ("--mount", "type=TYPE,...", "type=bind,source=SRC,target=DST[,readonly]; or tmpfs, ramfs, devpts"),
+    ("--tmpfs", "DST[:OPTION,...]...", "memory at DST: size=, mode=, exec ... (nosuid, nodev, noexec)"),
+    ("--shm-size", "SIZE", "the size of /dev/shm (64m)"),
+    ("--device", "PATH[:DST]...", "a device of the host"),
+    ("The program",),
+    ("-w, --workdir", "DIR", "the directory it starts in (/)"),
+    ("-u, --user", "USER[:GROUP]", "names or numbers, by the container's own files (root)"),
+    ("--group-add", "GROUP...", "one more group of the user's"),
+    ("-e, --env", "NAME[=VALUE]...", "a variable; NAME or PREFIX* alone takes the caller's"),
+    ("--env-file", "FILE...", "variables, one a line"),
+    ("-t, --tty", "", "a terminal of its own"),
+    ("-i, --interactive", "", "accepted: standard input is passed on as it is"),
+    ("--init", "", "a process 1 above it that reaps orphans and forwards signals"),
+    ("--ulimit", "NAME=SOFT[:HARD]...", "a resource limit, such as nofile=1024; -1 for none"),
+    ("--umask", "OCTAL", "the mask for the files it makes (0022)"),
+    ("--oom-score-adj", "NUMBER", "-1000 to 1000: who is killed first when memory runs out"),
+    ("--preserve-fds", "N", "pass on N descriptors from 3 up (0)"),
+    ("--stop-signal", "SIGNAL", "what stop sends first (TERM)"),
+    ("--timeout", "SECONDS", "kill it after this time"),
+    ("Privileges",),
+    ("--cap-add", "NAME,...", "grant a capability, or ALL"),
+    ("--cap-drop", "NAME,...", "take one away, or ALL"),
+    ("--security-opt", "OPTION...", "no-new-privileges=false, mask=PATH:PATH, unmask=PATH:PATH|ALL"),
+    ("--no-new-keyring", "", "stay in the caller's session keyring"),
+    ("Namespaces: private, host, or the PATH of one",),
+    ("--userns", "WHICH", "also auto (the default), keep-id"),
+    ("--uidmap", "INSIDE:HOST:SIZE...", "the user ids it sees"),
+    ("--gidmap", "INSIDE:HOST:SIZE...", "the group ids it sees"),
+    ("--pid", "WHICH", "processes (private)"),
+    ("--ipc", "WHICH", "shared memory and queues (private)"),
+    ("--uts", "WHICH", "host name (private)"),
+    ("--net, --network", "WHICH", "network, loopback alone (private); also none"),
+    ("--cgroupns", "WHICH", "view of the cgroups (private)"),
+    ("--time", "WHICH", "clocks (host)"),
+    ("--time-offset", "[CLOCK=]SECONDS...", "monotonic or boottime clock, or both, moved by SECONDS"),
+    ("--host-proc", "", "the host's /proc may stand in where no fresh one can be had"),
+    ("--no-pivot", "", "do not use pivot_root"),
+    ("-h, --hostname", "NAME", "host name (the container's id)"),
+    ("--domainname", "NAME", "NIS domain name"),
+    ("--sysctl", "NAME=VALUE...", "a kernel parameter of one of its namespaces"),
+    ("The container",),
+    ("--name", "ID", "its id (a random one)"),
+    ("-d, --detach", "", "return once the program runs"),
+    ("--rm", "", "accepted: nothing is kept after a run in the foreground"),
+    ("--pid-file, --pidfile", "FILE", "write the program's process id there"),
+    ("--log-file", "FILE", "where the output of a detached program goes"),
+    ("--annotation", "NAME=VALUE...", "for hooks and for state"),
+    ("--cgroups", "enabled|disabled", "whether it has a cgroup (where one can be had)"),
+    ("--keep", "", "keep the state after the end"),
+    ("--console-socket", "SOCKET", "OCI form: where the terminal is sent"),
+    ("--strict", "", "no step down from the strongest form of isolation: exit status 123"),
+    ("--allow-degraded", "", "OCI form: steps down with a warning (the native form has them)"),
+    ("--json", "", "explain: print JSON"),
+    ("--help", "", "print this"),
+)  # fmt: skip
+
+# What runc has, and so the OCI form: there the configuration says everything else
+OCI_OPTIONS = (
+    "bundle", "pid-file", "detach", "no-pivot", "no-new-keyring", "preserve-fds", "keep",
+    "console-socket", "strict", "allow-degraded", "json", "help",
+)  # fmt: skip
+OCI_ONLY = ("bundle", "console-socket")
+
+# Of podman's and docker's options, those that are refused: names, why, hint
+REFUSED = (
+    (
+        """-m --memory --memory-reservation --memory-swap --memory-swappiness --kernel-memory --cpus -c
+        --cpu-shares --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpuset-cpus --cpuset-mems
+        --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps
+        --device-read-iops --device-write-iops --device-cgroup-rule --cgroup-parent --cgroup-conf
+        --oom-kill-disable""",
+        "resource limits are not enforced yet, so refused rather than ignored",
+        "",
+    ),
+    (
+        "--privileged",
+        "not supported yet",
+        "name what is needed: --cap-add, --device, --security-opt unmask=ALL",
+    ),
+    ("--entrypoint", "the words after -- are the whole command", ""),
+    (
+        "--add-host --dns --dns-opt --dns-option --dns-search --no-hosts --no-hostname --hosts-file",
+        "the container's files are left as they are",
+        "mount one over with --volume",
+    ),
+    (
+        "-p --publish -P --publish-all --expose --ip --ip6 --mac-address --network-alias --link",
+        "networks are not set up",
+        "--net host, or --net ns:PATH",
+    ),
+    (
+        """--restart --health-cmd --health-interval --health-retries --health-timeout --health-start-period
+        --no-healthcheck""",
+        "nothing stays resident to watch it",
+        "let the init system do it",
+    ),
+    ("--volumes-from --volume-driver", "volumes with a name are not supported", "--volume with a path"),
+    (
+        "--pull --platform --arch --os --variant --image-volume --quiet -q --disable-content-trust",
+        "names of images are not supported",
+        "use --rootfs DIR",
+    ),
+    ("-l --label --label-file", "not supported", "--annotation NAME=VALUE is"),
+    (
+        """-a --attach --cidfile --detach-keys --gpus --isolation --log-driver --log-opt --pod --requires
+        --runtime --sdnotify --secret --sig-proxy --stop-timeout --storage-opt --systemd --replace
+        --use-api-socket --env-host --http-proxy --passwd --rootfs-propagation""",
+        "not supported",
+        "",
+    ),
+)
+
+
+class HelpAsked(Exception):
+    """--help was among the options; the text is the message."""
+
+
+def parse(argv: "list[str]", verb: str = "run") -> Spec:
+    """The Spec for the words after the verb.
+
+    Raises ContainerError for what cannot be understood or is not supported, HelpAsked for --help.
+    """
+    given, words, command = _scan(argv, verb)
+    if "help" in given:
+        raise HelpAsked(help_text(verb))
+    if "json" in given and verb != "explain":
+        raise ContainerError(verb, "--json is an option of explain")
+    if command is not None:
+        return _native_form(given, command, verb)
+    foreign = [name for name in given if name not in OCI_OPTIONS]
+    if len(words) == 1 and not foreign:
+        return _oci_form(given, words[0], verb)
+    raise _neither_form(given, words, foreign, verb)
+
+
+def _neither_form(given: "dict", words: "list[str]", foreign: "list[str]", verb: str) -> ContainerError:
+    if "bundle" in given:
+        why = "after the options of a bundle comes its id and nothing else"
+        if foreign:
+            why = "--%s has no place beside --bundle: config.json says it" % foreign[0]
+        return ContainerError(verb, why)
+    if not words:
+        return ContainerError(verb, "no command", hint="minictr %s -- COMMAND, or --help" % verb)
+    why = "%s is not behind a --, and names of images are not supported" % printable(words[0])
+    hint = "put -- before the command" + ("" if "rootfs" in given else ", and --rootfs DIR before that")
+    return ContainerError(verb, why, hint=hint)
+
+
+def help_text(verb: str = "run") -> str:
+    """What `minictr VERB --help` prints, without the last newline."""
+    lines = [
+        "usage: minictr %s [OPTION...] -- COMMAND [ARGUMENT...]" % verb,
+        "       minictr %s [OPTION...] [--bundle DIR] ID" % verb,
+    ]
+    for row in OPTIONS:
+        if len(row) == 1:
+            lines += ["", row[0] + ":"]
+            continue
+        names, value, text = row
+        left = "  " + (names if names.startswith("-") and names[1] != "-" else "    " + names)
+        left += " " + value if value else ""
+        if "--json" in names and verb != "explain":
+            continue
+        lines += _columns(left, text)
+    return "\n".join(lines)
+
+
+def _columns(left: str, text: str, margin: int = 34, width: int = 100) -> "list[str]":
+    lines = [left] if len(left) >= margin else []
+    line = "" if lines else left
+    for word in text.split():
+        if len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = ""
+        line = line.ljust(margin) + word if len(line) < margin else line + " " + word
+    return lines + [line]
+
+
+# --- argv ---------------------------------------------------------------------------------------
+
+FLAG, TEXT, LIST = 0, 1, 2
+
+
+def _index() -> "dict[str, tuple[str, int]]":
+    index = {}
+    for row in OPTIONS:
+        if len(row) == 1:
+            continue
+        names, value, _ = row
+        words = names.split(", ")
+        key = [word for word in words if word.startswith("--")][0][2:]
+        kind = FLAG if not value else LIST if value.endswith("...") else TEXT
+        for word in words:
+            index[word] = (key, kind)
+    return index
+
+
+_INDEX = _index()
+
+
+def _scan(argv: "list[str]", verb: str) -> "tuple[dict[str, object], list[str], list[str] | None]":
+    """The options by key; the words from the first that is none; or the command after `--`."""
+    given = {}  # type: dict
+    rest = iter(argv)
+    for word in rest:
+        if word == "--":
+            return given, [], list(rest)
+        if word[:1] != "-" or word == "-":
+            return given, [word] + list(rest), None
+        if word[:2] == "--":
+            name, equals, value = word.partition("=")
+            _take(given, name, value if equals else None, rest, verb)
+            continue
+        letters = word[1:]  # -it, -vSRC:DST, -v=SRC:DST
+        while letters:
+            name, letters = "-" + letters[0], letters[1:]
+            attached = None
+            if letters and _INDEX.get(name, ("", FLAG))[1] != FLAG:
+                attached, letters = letters[1:] if letters[0] == "=" else letters, ""
+            _take(given, name, attached, rest, verb)
+    return given, [], None
+
+
+def _take(given: "dict", name: str, value: "str | None", rest, verb: str) -> None:
+    """One option into GIVEN; its value may be the next word of REST, whatever that looks like."""
+    if name not in _INDEX:
+        raise _unknown(name, verb)
+    key, kind = _INDEX[name]
+    if kind == FLAG:
+        if value is not None and value not in ("true", "false", "1", "0"):
+            raise bad(name, value, "is true or false, or nothing")
+        given[key] = True
+        if value in ("false", "0"):
+            del given[key]
+        return
+    if value is None:
+        value = next(rest, None)
+    if not value:  # of no option is an empty value more than a shell variable that was not set
+        raise ContainerError(name, "has no value", hint="minictr %s --help" % verb)
+    if kind == LIST:
+        given.setdefault(key, []).append(value)
+    else:
+        given[key] = value
+
+
+def _unknown(name: str, verb: str) -> ContainerError:
+    for names, why, hint in REFUSED:
+        if name in names.split():
+            return ContainerError(name, why, hint=hint)
+    from difflib import get_close_matches  # 10 ms, for an error
+
+    close = get_close_matches(name, list(_INDEX), 1)
+    hint = "did you mean %s?" % close[0] if close else "minictr %s --help" % verb
+    return ContainerError(verb, "unknown option %s" % printable(name), hint=hint)
+
+
+# --- the two forms ------------------------------------------------------------------------------
+
+
+def _native_form(given: "dict", command: "list[str]", verb: str) -> Spec:
+    for name in OCI_ONLY:
+        if name in given:
+            why = "belongs to the form with the id of a bundle"
+            raise ContainerError("--" + name, why, hint="minictr %s --bundle DIR ID" % verb)
+    if not command:
+        raise ContainerError(verb, "no command after --")
+    if "name" in given:
+        identifier = _identifier("--name", given["name"])
+    else:
+        identifier = os.urandom(6).hex()
+    from . import native  # a bundle needs none of it
+
+    return native.configure(given, command, identifier)
+
+
+def _oci_form(given: "dict", word: str, verb: str) -> Spec:
+    identifier = _identifier(verb, word)
+    bundle = absolute(given.get("bundle", "."))
+    if "bundle" not in given and not os.path.exists(os.path.join(bundle, "config.json")):
+        hint = "to run the command %s put -- before it; a bundle is named by --bundle DIR" % word
+        raise ContainerError(verb, "no config.json in the current directory", hint=hint)
+    count = integer("--preserve-fds", given.get("preserve-fds", "0"), 0, MAX_FDS)
+    from . import config  # the native form reads no document
+
+    return Spec(
+        config=config.load(bundle),
+        identifier=identifier,
+        bundle=bundle,
+        source="bundle",
+        degrade="warn" if "allow-degraded" in given else "refuse",
+        strict="strict" in given,
+        detach="detach" in given,
+        pid_file=absolute(given["pid-file"]) if "pid-file" in given else "",
+        preserve_fds=count,
+        no_pivot="no-pivot" in given,
+        no_new_keyring="no-new-keyring" in given,
+        keep="keep" in given,
+        console_socket=given.get("console-socket", ""),
+        json="json" in given,
+    )
+
+
+def _identifier(option: str, text: str) -> str:
+    """A container's id: it becomes the name of a directory and of a cgroup."""
+    if not 0 < len(text) <= 1024 or text.strip(CONTAINER_ID) or text in (".", ".."):
+        why = "is not an id: 1 to 1024 letters, digits and _ + - . alone"
+        raise bad(option, text, why)
+    return text

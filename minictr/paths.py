@@ -1,0 +1,204 @@
+"""Names resolved safely under a root directory, by descriptors alone.
+
+A container's root file system is not to be trusted: a link in it may lead out, and another
+process may swap one while we look. So a name is resolved once, under a descriptor of the root,
+and what comes back is a descriptor too (CVE-2017-1002101, CVE-2019-18837, CVE-2021-30465).
+
+openat2(2) does that in one call; where it is missing (before 5.6, or refused by a seccomp
+profile of old) a walk does, component by component, each opened with O_NOFOLLOW. The walk keeps
+the descriptors of the directories it came through, so ".." never asks the kernel.
+
+Side: both
+"""
+
+import os
+import stat
+
+from . import abi, libc
+from .errors import ContainerError, step
+
+MAX_LINKS = 40  # as many as the kernel follows
+_RESOLVE = abi.RESOLVE_IN_ROOT | abi.RESOLVE_NO_MAGICLINKS
+
+
+def open_in(root: int, path: str, flags: int = abi.O_PATH) -> int:
+    """A descriptor of PATH under the directory ROOT; links are followed inside it.
+
+    Raises OSError: ENOENT, ELOOP, ...
+    """
+    try:
+        return libc.openat2(root, path or ".", flags, _RESOLVE)
+    except OSError as error:
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+    found = _walk(root, path, None)
+    if flags & abi.O_PATH:
+        return found
+    try:
+        return os.open(descriptor_path(found), flags | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+
+
+def make_in(root: int, path: str, directory: bool = True, mode: int = 0o755) -> int:
+    """The same as an O_PATH descriptor, and what is missing of PATH is made on the way.
+
+    The last component is made as a directory, or as an empty file with DIRECTORY false.
+    """
+    try:
+        return open_in(root, path)
+    except OSError as error:
+        if error.errno != abi.ENOENT:
+            raise
+    return _walk(root, path, mode, directory)
+
+
+def read_file(root: int, path: str, limit: int) -> bytes:
+    """The content of the regular file PATH under ROOT.
+
+    Raises ContainerError if it is anything else (a FIFO would block us) or longer than LIMIT bytes,
+    OSError if it cannot be opened.
+    """
+    descriptor = open_in(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise ContainerError("read %s of the container" % path, "not a regular file")
+        content = b""
+        while len(content) <= limit:
+            piece = os.read(descriptor, limit + 1 - len(content))
+            if not piece:
+                return content
+            content += piece
+        raise ContainerError("read %s of the container" % path, "longer than %d bytes" % limit)
+    finally:
+        os.close(descriptor)
+
+
+def descriptor_path(descriptor: int) -> str:
+    """A path that leads to DESCRIPTOR whatever happens to its name; needs `check_proc` once."""
+    return "/proc/self/fd/%d" % descriptor
+
+
+def open_proc() -> int:
+    """A descriptor of /proc, which must be the genuine one: another could make any write a lie
+    (CVE-2019-16884, CVE-2025-52881)."""
+    with step("open /proc", hints={abi.ENOENT: "mount -t proc proc /proc"}):
+        descriptor = os.open("/proc", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    genuine = (
+        libc.fstatfs_type(descriptor) == abi.PROC_SUPER_MAGIC
+        and os.fstat(descriptor).st_ino == abi.PROC_ROOT_INO
+    )
+    if not genuine:
+        os.close(descriptor)
+        raise ContainerError("open /proc", "not the proc file system", hint="mount -t proc proc /proc")
+    return descriptor
+
+
+def write_proc(proc: int, path: str, content: "str | bytes", proof: "str | None" = None) -> None:
+    """Write PATH below PROC, a descriptor from `open_proc`, in one write.
+
+    PROOF: read the file back and raise ContainerError unless it says that
+    The file must lie on that very procfs, behind no link but /proc/self.
+    """
+    data = content.encode("ascii") if isinstance(content, str) else content
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc)
+    try:
+        if libc.fstatfs_type(descriptor) != abi.PROC_SUPER_MAGIC:
+            raise ContainerError("write /proc/%s" % path, "something is mounted over it")
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+    if proof is not None:
+        said = read_proc(proc, path)
+        if said.strip().split() != proof.split():
+            raise ContainerError("write /proc/%s" % path, "wrote %r, reads %r" % (proof, said))
+
+
+def read_proc(proc: int, path: str) -> str:
+    """The text of PATH below PROC."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc)
+    try:
+        content = b""
+        while True:
+            piece = os.read(descriptor, 65536)
+            if not piece:
+                return content.decode("utf-8", "surrogateescape")
+            content += piece
+    finally:
+        os.close(descriptor)
+
+
+def read_text(path: str, limit: int = 1 << 20) -> str:
+    """The text of a host file, "" where it does not exist or may not be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (abi.ENOENT, abi.EACCES, abi.EPERM, abi.ENOTDIR, abi.ENODEV, abi.ENXIO):
+            return ""
+        raise
+    try:
+        pieces = []
+        while limit > 0:
+            piece = os.read(descriptor, min(limit, 65536))
+            if not piece:
+                break
+            pieces.append(piece)
+            limit -= len(piece)
+        return b"".join(pieces).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(descriptor)
+
+
+def _walk(root: int, path: str, mode: "int | None", directory: bool = True) -> int:
+    """PATH under ROOT by a component at a time; with MODE, what is missing is made."""
+    stack = [os.dup(root)]
+    todo = [name for name in path.split("/") if name not in ("", ".")]
+    links = 0
+    try:
+        while todo:
+            name = todo.pop(0)
+            if name == "..":
+                if len(stack) > 1:
+                    os.close(stack.pop())
+                continue
+            here = _enter(stack[-1], name, mode, directory or bool(todo))
+            if not stat.S_ISLNK(os.fstat(here).st_mode):
+                stack.append(here)
+                continue
+            target = os.readlink("", dir_fd=here)
+            os.close(here)
+            links += 1
+            if links > MAX_LINKS:
+                raise OSError(abi.ELOOP, os.strerror(abi.ELOOP), path)
+            if target.startswith("/"):
+                while len(stack) > 1:
+                    os.close(stack.pop())
+            todo[:0] = [name for name in target.split("/") if name not in ("", ".")]
+        found = stack.pop()
+        return found
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
+    finally:
+        for descriptor in stack:
+            os.close(descriptor)
+
+
+def _enter(parent: int, name: str, mode: "int | None", directory: bool) -> int:
+    """An O_PATH descriptor of NAME in PARENT, a link being opened itself; made if MODE is given."""
+    flags = abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, dir_fd=parent)
+    except OSError as error:
+        if mode is None or error.errno != abi.ENOENT:
+            raise
+    try:
+        if directory:
+            os.mkdir(name, mode, dir_fd=parent)
+        else:
+            made = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(name, made, mode & 0o666, dir_fd=parent))
+    except OSError as error:
+        if error.errno != abi.EEXIST:  # somebody else was quicker: what is there is opened below
+            raise
+    return os.open(name, flags, dir_fd=parent)

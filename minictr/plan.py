@@ -1,0 +1,444 @@
+"""What will be done, as plain data: every choice between root and rootless is made here.
+
+`make` is pure: it asks nothing of the kernel, so it is tested without privileges, and what it
+returns can be printed (`explain`). Past it, only the kernel can refuse.
+
+Side: host
+"""
+
+import os
+
+from . import abi, maps, mounts, privileges
+from .errors import ContainerError, Degradation
+from .host import RANGE, Host
+from .privileges import Credentials
+from .record import Record
+from .spec import Spec
+
+# include/uapi/linux/major.h, Documentation/admin-guide/devices.txt; runtime-spec config-linux.md
+# "Default Devices"
+DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8), ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0),
+)  # fmt: skip
+ROOT_WAYS = ("pivot_root", "move", "chroot", "chdir")
+
+
+class Device(Record):
+    """A device node: kind "c", "b", "u" or "p"; mode: permission bits; uid, gid: inside"""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
+    default: bool = True
+
+
+class Root(Record):
+    """path: absolute on the host; source: as in Spec
+    stage: a directory of the host's that the new root is mounted on (nobody else sees it)
+    early_readonly: nothing may be made in it: it is the host's own
+    ways: how it may become the root, in order; idmap: show its files with the container's ids
+    """
+
+    path: str
+    source: str
+    stage: str
+    readonly: bool = False
+    early_readonly: bool = False
+    overlay: bool = False
+    idmap: bool = False
+    propagation: int = abi.MS_SLAVE | abi.MS_REC
+    ways: "tuple[str, ...]" = ROOT_WAYS
+
+
+class Plan(Record):
+    """namespaces: the kinds made new; joins: (kind, path) of those that exist
+    setup_uid, setup_gid: what set-up is done as, where there is a user namespace
+    device_ways: "mknod" and "bind", in the order they are tried
+    guard: what keeps the container from the interpreter that starts it: "userns" (it is another
+        user's), or "standin" (it is replaced before the program can look)
+    degrade: "warn" or "refuse"; strict: as in Spec
+    records: the steps down that are certain already
+    """
+
+    identifier: str
+    bundle: str
+    spec: Spec
+    args: "tuple[str, ...]"
+    env: "tuple[str, ...]"
+    cwd: str
+    namespaces: "tuple[str, ...]"
+    joins: "tuple[tuple[str, str], ...]"
+    maps: "maps.Maps | None"
+    setup_uid: int
+    setup_gid: int
+    time_offsets: str
+    cgroup_path: str
+    resources: "dict[str, object]"
+    root: Root
+    mounts: "tuple[mounts.Mount, ...]"
+    devices: "tuple[Device, ...]"
+    device_ways: "tuple[str, ...]"
+    masked_paths: "tuple[str, ...]"
+    readonly_paths: "tuple[str, ...]"
+    hostname: str
+    domainname: str
+    sysctl: "tuple[tuple[str, str], ...]"
+    credentials: Credentials
+    last_cap: int
+    rlimits: "tuple[tuple[int, int, int], ...]"
+    oom_score_adj: "int | None"
+    personality: "int | None"
+    terminal: bool
+    console_size: "tuple[int, int] | None"
+    seccomp: "dict[str, object] | None"
+    guard: str
+    host_proc: bool
+    records: "tuple[Degradation, ...]"
+
+    @property
+    def new_user(self) -> bool:
+        return "user" in self.namespaces
+
+
+def make(spec: Spec, host: Host, stage: str) -> Plan:
+    """The Plan for SPEC on HOST. STAGE: an empty directory of ours. Raises ContainerError."""
+    config = spec.config
+    linux = config.get("linux") or {}
+    process = config.get("process") or {}
+    records = []  # type: list[Degradation]
+    namespaces, joins = _namespaces(spec, host, linux)
+    table = _maps(spec, host, linux, process) if "user" in namespaces else None
+    user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
+    credentials = _credentials(spec, host, process, table, records)
+    setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
+    setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
+    _unsupported(linux, process, config, records)
+    show_ids = table is not None and table.way == "direct" and host.initial and spec.source != "host"
+    idmap = show_ids and spec.userns == "auto"
+    mknod = host.initial and not user_known and host.holds(abi.CAP_MKNOD)
+    return Plan(
+        identifier=spec.identifier,
+        bundle=spec.bundle,
+        spec=spec,
+        args=tuple(process.get("args") or ()),
+        env=tuple(process.get("env") or ()),
+        cwd=process.get("cwd", "/"),
+        namespaces=namespaces,
+        joins=joins,
+        maps=table,
+        setup_uid=setup_uid,
+        setup_gid=setup_gid,
+        time_offsets=_time_offsets(linux.get("timeOffsets") or {}),
+        cgroup_path=_cgroup_path(spec, linux),
+        resources=linux.get("resources") or {},
+        root=_root(spec, config, linux, stage, idmap),
+        mounts=tuple(_mounts(spec, config, linux, namespaces, table, idmap)),
+        devices=_devices(linux),
+        device_ways=("mknod", "bind") if mknod else ("bind",),
+        masked_paths=tuple(linux.get("maskedPaths") or ()),
+        readonly_paths=tuple(linux.get("readonlyPaths") or ()),
+        hostname=config.get("hostname") or "",
+        domainname=config.get("domainname") or "",
+        sysctl=tuple((linux.get("sysctl") or {}).items()),
+        credentials=credentials,
+        last_cap=host.last_cap,
+        rlimits=_rlimits(process),
+        oom_score_adj=process.get("oomScoreAdj"),
+        personality=_personality(linux),
+        terminal=bool(process.get("terminal")),
+        console_size=_console_size(process),
+        seccomp=linux.get("seccomp"),
+        guard="userns" if user_known or not host.initial or host.uid else "standin",
+        host_proc=spec.host_proc,
+        records=tuple(records),
+    )
+
+
+# --- namespaces and ids -----------------------------------------------------------------------
+
+
+def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...], tuple]":
+    new, joins = [], []
+    for entry in linux.get("namespaces") or ():
+        if entry.get("path"):
+            joins.append((entry["type"], entry["path"]))
+        else:
+            new.append(entry["type"])
+    named = new + [kind for kind, _ in joins]
+    if spec.userns not in ("host", "config") and "user" not in named:
+        new.insert(0, "user")
+    if "mount" not in named:
+        raise ContainerError(
+            "read config.json",
+            "no mount namespace, which the root file system needs",
+            hint='add {"type": "mount"} to linux.namespaces',
+        )
+    return tuple(new), tuple(joins)
+
+
+def _maps(spec: Spec, host: Host, linux: "dict", process: "dict") -> maps.Maps:
+    """The ladder of id maps, as far as it can be seen from here."""
+    uids, gids = _lines(linux, "uidMappings"), _lines(linux, "gidMappings")
+    if uids or gids:
+        if not (uids and gids):
+            raise ContainerError("choose id maps", "uidMappings and gidMappings come together")
+        return _given(host, uids, gids)
+    if spec.userns == "config" and not host.privileged:
+        raise ContainerError("choose id maps", "a user namespace without uidMappings and gidMappings")
+    if host.privileged and spec.userns != "keep-id":
+        return _root_maps(host)
+    return _rootless_maps(spec, host, process.get("user") or {})
+
+
+def _lines(linux: "dict", name: str) -> "tuple[tuple[int, int, int], ...]":
+    return tuple(
+        [(line["containerID"], line["hostID"], line["size"]) for line in linux.get(name) or ()]
+    )
+
+
+def _given(host: Host, uids: "tuple", gids: "tuple") -> maps.Maps:
+    if host.holds(abi.CAP_SETUID) and host.holds(abi.CAP_SETGID):
+        return maps.Maps(way="direct", uids=uids, gids=gids)
+    if [line[1:] for line in uids] == [(host.uid, 1)] and [line[1:] for line in gids] == [(host.gid, 1)]:
+        return maps.Maps(way="self", uids=uids, gids=gids, deny_setgroups=True)
+    _check_helpers(host)
+    return maps.Maps(
+        way="helpers", uids=uids, gids=gids, newuidmap=host.newuidmap, newgidmap=host.newgidmap
+    )
+
+
+def _root_maps(host: Host) -> maps.Maps:
+    """An unprivileged range: root inside is nobody outside. In a user namespace that is not the
+    host's, the ids we have are all there is."""
+    if not host.initial:
+        own = [tuple([(first, first, count) for first, _, count in table]) for table in (host.uid_map, host.gid_map)]
+        return maps.Maps(way="direct", uids=own[0], gids=own[1])
+    start_uid = host.subuids[0] if host.subuids else (host.free_id, RANGE)
+    start_gid = host.subgids[0] if host.subgids else (host.free_id, RANGE)
+    uids, gids = ((0,) + start_uid,), ((0,) + start_gid,)
+    return maps.Maps(way="direct", uids=uids, gids=gids)
+
+
+def _rootless_maps(spec: Spec, host: Host, user: "dict") -> maps.Maps:
+    uid, gid = user.get("uid", 0), user.get("gid", 0)
+    if spec.userns == "keep-id":
+        uid, gid = host.uid, host.gid
+    alone = maps.Maps(
+        way="self", uids=((uid, host.uid, 1),), gids=((gid, host.gid, 1),), deny_setgroups=True
+    )
+    if not (host.subuids and host.subgids and host.newuidmap and host.newgidmap) or host.no_new_privs:
+        return alone
+    if spec.userns == "keep-id":
+        uids, gids = _keep(uid, host.uid, host.subuids), _keep(gid, host.gid, host.subgids)
+    else:
+        uids, gids = _keep(0, host.uid, host.subuids), _keep(0, host.gid, host.subgids)
+    return maps.Maps(
+        way="helpers", uids=uids, gids=gids,
+        newuidmap=host.newuidmap, newgidmap=host.newgidmap, otherwise=alone,
+    )  # fmt: skip
+
+
+def _keep(inside: int, outside: int, ranges: "tuple[tuple[int, int], ...]") -> "tuple":
+    """OUTSIDE is seen as INSIDE, and the ranges fill the numbers around it from 0 up."""
+    lines, at = [], 0
+    for start, count in ranges:
+        while count:
+            if at == inside:
+                lines.append((inside, outside, 1))
+                at += 1
+            length = min(count, inside - at) if at < inside else count
+            lines.append((at, start, length))
+            at, start, count = at + length, start + length, count - length
+    if at <= inside:
+        lines.append((inside, outside, 1))
+    return tuple(lines)
+
+
+def _check_helpers(host: Host) -> None:
+    if not (host.newuidmap and host.newgidmap):
+        from . import causes
+
+        cause = causes.why("newuidmap", abi.ENOENT)
+        raise ContainerError("choose id maps", cause.why, hint=cause.fix)
+
+
+def degraded_maps(host: Host, table: "maps.Maps | None") -> "Degradation | None":
+    """Why the caller is mapped alone although a range was wanted, None where it is not."""
+    if table is None or table.way != "self" or host.privileged:
+        return None
+    from . import causes
+
+    cause = causes.why("subids", 0, uid=host.uid, names=host.names)
+    return maps.alone(cause.why, 0, cause.fix)
+
+
+# --- the process ------------------------------------------------------------------------------
+
+
+def _credentials(spec: Spec, host: Host, process: "dict", table: "maps.Maps | None", records: "list") -> Credentials:
+    user = process.get("user") or {}
+    groups = tuple(user.get("additionalGids") or ())  # type: tuple[int, ...] | None
+    if table is not None and table.deny_setgroups:
+        groups = None
+    sets = None
+    if process.get("capabilities") is not None:
+        sets, unknown = {}, []
+        for name in privileges.SETS:
+            sets[name], missing = privileges.capability_mask(
+                process["capabilities"].get(name) or [], host.last_cap
+            )
+            unknown += [word for word in missing if word not in unknown]
+        for word in unknown:
+            records.append(_unknown_capability(word))
+    return Credentials(
+        uid=user.get("uid", 0),
+        gid=user.get("gid", 0),
+        groups=groups,
+        capabilities=sets,
+        no_new_privs=bool(process.get("noNewPrivileges")),
+        umask=user.get("umask", -1),
+    )
+
+
+def _unknown_capability(word: str) -> Degradation:
+    return Degradation(
+        "capability-unknown", "capabilities", word, "nothing", "", 0,
+        "this kernel does not know the name", "", level="notice",
+    )  # fmt: skip
+
+
+def _rlimits(process: "dict") -> "tuple[tuple[int, int, int], ...]":
+    return tuple(
+        [(abi.RLIMITS.index(e["type"]), e["soft"], e["hard"]) for e in process.get("rlimits") or ()]
+    )
+
+
+def _personality(linux: "dict") -> "int | None":
+    domain = (linux.get("personality") or {}).get("domain")
+    return None if domain is None else {"LINUX": abi.PER_LINUX, "LINUX32": abi.PER_LINUX32}[domain]
+
+
+def _console_size(process: "dict") -> "tuple[int, int] | None":
+    size = process.get("consoleSize")
+    return (size["height"], size["width"]) if size else None
+
+
+def _time_offsets(offsets: "dict") -> str:
+    """What /proc/PID/timens_offsets takes: clock, seconds, nanoseconds (time_namespaces(7))."""
+    line = "%s %d %d\n"
+    return "".join([line % (clock, o.get("secs", 0), o.get("nanosecs", 0)) for clock, o in offsets.items()])
+
+
+def _unsupported(linux: "dict", process: "dict", config: "dict", records: "list") -> None:
+    """What is asked for and not enforced here: said by name, never ignored."""
+    asked = [
+        ("apparmor", "AppArmor", process.get("apparmorProfile"), "the profile is not applied"),
+        ("selinux", "SELinux", process.get("selinuxLabel"), "the label is not applied"),
+        ("mount-label", "SELinux", linux.get("mountLabel"), "the mounts are not labelled"),
+        ("rdt", "Intel RDT", linux.get("intelRdt"), "cache and memory bandwidth are not limited"),
+    ]
+    for code, layer, value, lost in asked:
+        if value:
+            wanted = value if isinstance(value, str) else "the one configured"
+            records.append(
+                Degradation(code, layer, wanted, "none", lost, 0, "not supported by this version")
+            )
+    for where, name in ((config, "hooks"), (linux, "netDevices"), (linux, "memoryPolicy"), (process, "scheduler"),
+                        (process, "ioPriority"), (process, "execCPUAffinity")):  # fmt: skip
+        if where.get(name):
+            records.append(
+                Degradation(
+                    "property-" + name.lower(), name, "what config.json says", "nothing",
+                    "the property has no effect", 0, "not supported by this version",
+                )  # fmt: skip
+            )
+
+
+def _cgroup_path(spec: Spec, linux: "dict") -> str:
+    """Absolute below the mount points of the hierarchies; "" for none."""
+    if getattr(spec, "cgroups", "auto") == "disabled":
+        return ""
+    path = linux.get("cgroupsPath") or "/minictr/" + spec.identifier
+    if not path.startswith("/"):
+        path = "/minictr/" + path
+    if ".." in path.split("/"):
+        raise ContainerError("place the cgroup %s" % path, 'linux.cgroupsPath has a ".."')
+    return path
+
+
+# --- the file system --------------------------------------------------------------------------
+
+
+def _root(spec: Spec, config: "dict", linux: "dict", stage: str, idmap: bool) -> Root:
+    root = config["root"]
+    path = os.path.normpath(os.path.join(spec.bundle, root["path"]))
+    propagation = mounts.PROPAGATION.get(linux.get("rootfsPropagation") or "rslave", 0)
+    ways = tuple([way for way in ROOT_WAYS if not (spec.no_pivot and way == "pivot_root")])
+    return Root(
+        path=path,
+        source=spec.source,
+        stage=stage,
+        readonly=bool(root.get("readonly")) and not spec.overlay,
+        early_readonly=spec.source == "host",
+        overlay=bool(spec.overlay),
+        idmap=idmap and spec.source == "rootfs",
+        propagation=propagation | abi.MS_REC,
+        ways=ways,
+    )
+
+
+def _mounts(spec: Spec, config: "dict", linux: "dict", namespaces: "tuple", table: "maps.Maps | None", idmap: bool) -> "list":
+    result = []
+    for entry in config.get("mounts") or ():
+        options = list(entry.get("options") or ())
+        if table is not None and spec.source != "bundle":
+            options = _mapped_options(options, table)
+        mount = mounts.parse(entry["destination"], entry.get("type") or "", entry.get("source") or "", options)
+        if mount.kind == "bind":
+            mount = mount.replace(source=os.path.join(spec.bundle, mount.source))
+            if idmap and not mount.idmap and entry.get("type") != "none":
+                mount = mount.replace(idmap="idmap")
+        if not mount.kind:
+            raise ContainerError(str(mount), "no type", hint='"bind" is an option or a type')
+        own = entry.get("uidMappings")
+        if own:
+            pair = (_lines(entry, "uidMappings"), _lines(entry, "gidMappings"))
+            mount = mount.replace(mappings=pair, idmap=mount.idmap or "idmap")
+        result.append(mount)
+    return result
+
+
+def _mapped_options(options: "list[str]", table: maps.Maps) -> "list[str]":
+    """devpts refuses gid=5, the tty group, where the container has no group 5."""
+    kept = []
+    for option in options:
+        name, _, value = option.partition("=")
+        if name in ("uid", "gid") and value.isdigit():
+            if not maps.inside(table.uids if name == "uid" else table.gids, int(value)):
+                continue
+        kept.append(option)
+    return kept
+
+
+def _devices(linux: "dict") -> "tuple[Device, ...]":
+    devices = [Device(path=path, kind="c", major=major, minor=minor) for path, major, minor in DEFAULT_DEVICES]
+    for entry in linux.get("devices") or ():
+        devices = [device for device in devices if device.path != entry["path"]]
+        devices.append(
+            Device(
+                path=entry["path"],
+                kind=entry["type"],
+                major=entry.get("major", 0),
+                minor=entry.get("minor", 0),
+                mode=entry["fileMode"] & 0o7777 if entry.get("fileMode") is not None else 0o666,
+                uid=entry.get("uid") or 0,
+                gid=entry.get("gid") or 0,
+                default=False,
+            )
+        )
+    return tuple(devices)

@@ -1,0 +1,120 @@
+"""Who the container's process is and what it may do: ids, groups, capabilities, limits.
+
+Side: container
+"""
+
+import os
+
+from . import abi, libc, paths
+from .errors import ContainerError, step
+from .record import Record
+
+SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+
+
+class Credentials(Record):
+    """uid, gid, groups: inside the container; groups None where setgroups(2) is denied
+    bounding .. ambient: capability sets as bit masks; all None where config.json names none
+    no_new_privs: set PR_SET_NO_NEW_PRIVS (Documentation/userspace-api/no_new_privs.rst)
+    umask: octal number, -1 leaves the caller's
+    """
+
+    uid: int = 0
+    gid: int = 0
+    groups: "tuple[int, ...] | None" = ()
+    capabilities: "dict[str, int] | None" = None
+    no_new_privs: bool = False
+    umask: int = -1
+
+
+def capability_mask(names: "list[str]", last_cap: int) -> "tuple[int, list[str]]":
+    """The bit mask of capability NAMES, and those that this kernel does not know."""
+    mask, unknown = 0, []
+    for name in names:
+        if name in abi.CAPABILITIES and abi.CAPABILITIES.index(name) <= last_cap:
+            mask |= 1 << abi.CAPABILITIES.index(name)
+        else:
+            unknown.append(name)
+    return mask, unknown
+
+
+def become_root(uid: int, gid: int) -> None:
+    """Take the ids the set-up is done with: files made from here on are theirs.
+
+    In a new user namespace the process keeps its capabilities: it was not root there before.
+    """
+    with step("become user %d of the user namespace" % uid):
+        _setresgid(gid)
+        _setresuid(uid)
+
+
+def apply(credentials: Credentials, last_cap: int) -> None:
+    """Become the container's user for good. Each step is checked by its outcome.
+
+    The order is the kernel's: bounding set while CAP_SETPCAP is there, groups and gid before the
+    uid, keeping the permitted set over the change of uid, then the sets themselves.
+    """
+    if credentials.umask >= 0:
+        os.umask(credentials.umask)
+    sets = credentials.capabilities
+    if sets is not None:
+        _drop_bounding(sets["bounding"], last_cap)
+    with step("set groups"):
+        if credentials.groups is not None:
+            os.setgroups(list(credentials.groups))
+            if sorted(os.getgroups()) != sorted(set(credentials.groups)):
+                raise ContainerError("set groups", "the kernel reports others than were set")
+        _setresgid(credentials.gid)
+    if sets is not None:
+        libc.prctl(abi.PR_SET_KEEPCAPS, 1)
+    with step("become user %d" % credentials.uid, hints={abi.EINVAL: "map the id: --uidmap, or a range"}):
+        _setresuid(credentials.uid)
+    if sets is not None:
+        libc.prctl(abi.PR_SET_KEEPCAPS, 0)
+        _set_capabilities(sets)
+    if credentials.no_new_privs:
+        libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+        if libc.prctl(abi.PR_GET_NO_NEW_PRIVS) != 1:
+            raise ContainerError("set no_new_privs", "the kernel says it is not set")
+
+
+def _drop_bounding(keep: int, last_cap: int) -> None:
+    with step("drop capabilities from the bounding set"):
+        for number in range(last_cap + 1):
+            if not keep >> number & 1 and libc.prctl(abi.PR_CAPBSET_READ, number):
+                libc.prctl(abi.PR_CAPBSET_DROP, number)
+
+
+def _set_capabilities(sets: "dict[str, int]") -> None:
+    """What cannot be held is left out, as every engine does: a runtime in a user namespace of its
+    own may be asked for more than it has. The result is read back."""
+    _, held, _ = libc.capget()
+    permitted = sets["permitted"] & held
+    inheritable = sets["inheritable"] & (held | permitted)
+    effective = sets["effective"] & permitted
+    with step("set capabilities"):
+        libc.prctl(abi.PR_CAP_AMBIENT, abi.PR_CAP_AMBIENT_CLEAR_ALL)
+        libc.capset(effective, permitted, inheritable)
+        for number in range(sets["ambient"].bit_length()):
+            if sets["ambient"] & permitted & inheritable & 1 << number:
+                libc.prctl(abi.PR_CAP_AMBIENT, abi.PR_CAP_AMBIENT_RAISE, number)
+    if libc.capget() != (effective, permitted, inheritable):
+        raise ContainerError("set capabilities", "the kernel reports others than were set")
+
+
+def _setresuid(uid: int) -> None:
+    os.setresuid(uid, uid, uid)
+    if os.getresuid() != (uid, uid, uid):
+        raise ContainerError("become user %d" % uid, "the kernel reports another user")
+
+
+def _setresgid(gid: int) -> None:
+    os.setresgid(gid, gid, gid)
+    if os.getresgid() != (gid, gid, gid):
+        raise ContainerError("become group %d" % gid, "the kernel reports another group")
+
+
+def write_oom_score(proc: int, value: int) -> None:
+    """oom_score_adj(5) of this process: -1000 to 1000; lowering it needs CAP_SYS_RESOURCE."""
+    with step("set oom_score_adj to %d" % value):
+        paths.write_proc(proc, "self/oom_score_adj", str(value), proof=str(value))

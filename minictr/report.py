@@ -1,0 +1,71 @@
+"""Where words to the user go: stderr, and the log that engines read.
+
+Side: host
+"""
+
+import os
+import sys
+import time
+
+from .errors import ContainerError, Degradation
+
+
+class Report:
+    """path: the log file, "" for none; json: one object a line instead of text
+    quiet: say nothing on stderr (an engine reads it together with stdout)
+    """
+
+    def __init__(self, path: str = "", json: bool = False, debug: bool = False, quiet: bool = False) -> None:
+        self.path, self.json, self.debug, self.quiet = path, json, debug, quiet
+        self.records = []  # type: list[Degradation]
+
+    def seen(self, record: Degradation) -> None:
+        """A step down was taken."""
+        self.records.append(record)
+        shown = record.level == "warning" or self.debug
+        self._log(record.level, str(record), record)
+        if shown and not self.quiet:
+            say("%s: %s" % (record.level, record))
+
+    def error(self, error: ContainerError) -> None:
+        self._log("error", str(error), None)
+        if not self.quiet:
+            say(str(error))
+
+    def note(self, message: str) -> None:
+        """What only --debug shows."""
+        if self.debug:
+            self._log("debug", message, None)
+            if not self.quiet:
+                say("debug: " + message)
+
+    def _log(self, level: str, message: str, record: "Degradation | None") -> None:
+        if not self.path:
+            return
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        if self.json:
+            from . import document
+
+            line = {"level": level if level != "notice" else "info", "msg": message, "time": moment}  # type: dict[str, object]
+            if record is not None:
+                line["degradation"] = record.as_dict()
+            text = document.dumps(line) + "\n"
+        else:
+            text = 'time="%s" level=%s msg="%s"\n' % (moment, level, message.replace('"', '\\"'))
+        try:
+            log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            path, self.path = self.path, ""
+            say("warning: cannot write the log %s: %s" % (path, error.strerror))
+            return
+        os.write(log, text.encode("utf-8", "surrogateescape"))
+        os.close(log)
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    line = "minictr: " + " ".join(message.split("\n")) + "\n"
+    try:
+        os.write(2, line.encode(sys.getfilesystemencoding(), "surrogateescape"))
+    except OSError:
+        pass  # a closed or full stderr must not change what happens

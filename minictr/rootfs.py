@@ -1,0 +1,424 @@
+"""The container's root file system: put together on a stage, then made the root.
+
+Everything is attached below a descriptor of the new root while the host's own is still there, so
+sources and targets never share a name; only then is the root changed. Changing it has four ways:
+
+    pivot_root   the host's root leaves the mount namespace; nothing of it can be reached
+    move         the mount is moved over /, for a caller whose root is an initramfs
+    chroot       a process with CAP_SYS_CHROOT can walk out
+    chdir        nothing but a working directory
+
+Side: container
+"""
+
+import os
+import stat
+
+from . import abi, libc, mounts, paths
+from .errors import ContainerError, Degradation, step
+
+# "not allowed here": only these permit the next way; anything else is a failure
+REFUSED = (abi.EPERM, abi.EACCES, abi.ENOSYS)
+
+
+class Stage:
+    """The root while it is put together.
+
+    plan: a plan.Plan; proc: from paths.open_proc; degrade: takes a Degradation, and may raise
+    trees: for mounts whose ids are shown otherwise, detached clones that the runtime made:
+        {index in plan.mounts, or -1 for the root: descriptor}
+    root: a descriptor of the new root, once `lay` has run; mountable: mount(2) is allowed at all
+    """
+
+    def __init__(self, plan, proc: int, degrade, trees: "dict[int, int]") -> None:
+        self.plan, self.proc, self.degrade, self.trees = plan, proc, degrade, trees
+        self.root = -1
+        self.mountable = True
+        self.sources = {}  # type: dict[int, int]
+        self.base = self.null = self.empty = -1
+
+    # --- before the ids change ------------------------------------------------------------
+
+    def open_sources(self) -> None:
+        """Open what of the host will be mounted, by the rights of the caller, each path once."""
+        plan = self.plan
+        with step("open the root file system %s" % plan.root.path):
+            flags = abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+            self.sources[-1] = os.open(plan.root.path, flags)
+        with step("open the stage %s" % plan.root.stage):
+            self.base = os.open(plan.root.stage, flags)
+        for index, mount in enumerate(plan.mounts):
+            if mount.kind == "bind" and index not in self.trees:
+                with step(str(mount), hints={abi.ENOENT: "the source does not exist"}):
+                    flags = abi.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if mount.nofollow else 0)
+                    self.sources[index] = os.open(mount.source, flags)
+
+    def isolate(self) -> None:
+        """Keep what is mounted from here on to ourselves."""
+        try:
+            mounts.set_propagation("/", self.plan.root.propagation)
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise ContainerError("isolate mounts", "", error.errno or 0) from error
+            self._unmountable(error.errno)
+
+    def _unmountable(self, number: "int | None") -> None:
+        lost = "volumes, a private /proc, /dev and /sys, masked paths, a read-only root"
+        self.mountable = False
+        self.degrade(
+            Degradation("mounts", "mounts", "a private view", "none", lost, number or 0, cause="mount")
+        )
+
+    # --- putting it together ----------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Attach the root file system itself on the stage, which others cannot see or reach."""
+        plan = self.plan.root
+        if not self.mountable:
+            self.root = self.sources[-1]
+            return
+        with step("attach the root file system %s" % plan.path):
+            private = abi.MS_PRIVATE | abi.MS_REC
+            mount = mounts.Mount(target="", kind="bind", recursive=True, propagation=private)
+            tree = self.trees.get(-1)
+            if tree is not None:
+                self.root = mounts.bind(self.base, tree, self.base, mount, tree)
+            else:
+                self.root = mounts.bind(self.base, self.sources[-1], self.base, mount, again=plan.stage)
+
+    def lay(self) -> None:
+        """An overlay over it, or make it read-only, where the plan says so."""
+        plan = self.plan.root
+        if not self.mountable:
+            return
+        if plan.overlay:
+            self._overlay()
+        elif plan.early_readonly:
+            with step("make the root read-only"):
+                mounts.make_readonly(self.root, self.root, recursive=True)
+
+    def _overlay(self) -> None:
+        """A tmpfs over the root: written files go there, and away with it."""
+        lower = self.root
+        try:
+            memory = mounts.Mount(target="", kind="tmpfs", words=("mode=700",))
+            layer = mounts.create(self.root, self.root, memory, again=self.plan.root.stage)
+            for name in ("upper", "work", "merged"):
+                os.mkdir(name, 0o755, dir_fd=layer)
+            place = paths.descriptor_path
+            upper, work = [os.open(name, abi.O_PATH, dir_fd=layer) for name in ("upper", "work")]
+            merged = os.open("merged", abi.O_PATH | os.O_CLOEXEC, dir_fd=layer)
+            words = (
+                "lowerdir=" + place(lower),
+                "upperdir=" + place(upper),
+                "workdir=" + place(work),
+            )
+            if self.plan.new_user:
+                words += ("userxattr",)
+            mount = mounts.Mount(target="/merged", kind="overlay", source="overlay", words=words)
+            self.root = mounts.create(layer, merged, mount)
+        except (OSError, ContainerError) as error:
+            number = getattr(error, "number", None) or getattr(error, "errno", None) or 0
+            if number not in REFUSED + (abi.EINVAL, abi.ENODEV):
+                raise
+            self._no_overlay(number)
+            return
+        if self.plan.root.source == "host":
+            self._show_submounts(lower)
+
+    def _no_overlay(self, number: int) -> None:
+        self.degrade(
+            Degradation(
+                "overlay", "root", "a writable overlay", "a read-only root", "writing to /",
+                number, cause="overlay",
+            )  # fmt: skip
+        )
+        mounts.make_readonly(self.root, self.root, recursive=True)
+
+    def _show_submounts(self, lower: int) -> None:
+        """overlayfs sees one file system only: what is mounted below the host's root is bound
+        over it, read-only."""
+
+    def populate(self) -> None:
+        """Every mount of the plan, in order."""
+        for index, mount in enumerate(self.plan.mounts):
+            if self.mountable:
+                self._mount(index, mount)
+
+    def _mount(self, index: int, mount) -> None:
+        if mount.kind == "bind":
+            with step(str(mount), hints={abi.EROFS: "choose a target that exists in the root, or --overlay"}):
+                self._bind(index, mount)
+        elif mount.kind in ("cgroup", "cgroup2"):
+            self._cgroup(mount)
+        else:
+            self._create(mount)
+
+    def _bind(self, index: int, mount) -> None:
+        tree = self.trees.get(index)
+        source = self.sources[index] if tree is None else tree
+        is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+        target = self._target(mount, is_directory)
+        if os.path.normpath("/" + mount.target) == "/proc":
+            if libc.fstatfs_type(source) != abi.PROC_SUPER_MAGIC:
+                raise ContainerError(str(mount), "only the proc file system may be mounted on /proc")
+        if is_directory != stat.S_ISDIR(os.fstat(target).st_mode):
+            kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
+            raise ContainerError(str(mount), "the source is %s, the target %s" % kinds)
+        os.close(mounts.bind(self.root, source, target, mount, tree))
+        os.close(target)
+
+    def _target(self, mount, directory: bool) -> int:
+        """The descriptor of a mount's target, made if missing; never the root, nor below /proc."""
+        place = os.path.normpath("/" + mount.target)
+        if place == "/":
+            raise ContainerError(str(mount), "a mount over the root", hint="use --rootfs")
+        target = paths.make_in(self.root, mount.target, directory)
+        if libc.fstatfs_type(target) == abi.PROC_SUPER_MAGIC and place != "/proc":
+            os.close(target)
+            raise ContainerError(str(mount), "nothing may be mounted over /proc")
+        if mounts.same_place(target, self.root):
+            os.close(target)
+            raise ContainerError(str(mount), "the target leads back to the root")
+        return target
+
+    def _create(self, mount) -> None:
+        place = os.path.normpath("/" + mount.target)
+        try:
+            with step(str(mount), hints={abi.EROFS: "choose a target that exists in the root"}):
+                target = self._target(mount, True)
+                if mount.kind in ("proc", "sysfs"):
+                    _must_be(self.root, place, target)
+                made = mounts.create(self.root, target, mount)
+                if mount.copy_up:
+                    copy_up(target, made)
+        except ContainerError as error:
+            if error.number not in REFUSED + (abi.ENODEV,) or not self._instead(mount, error):
+                raise
+            return
+        os.close(made)
+        os.close(target)
+
+    # --- steps down -----------------------------------------------------------------------
+
+    def _instead(self, mount, error: ContainerError) -> bool:
+        """The next way for a file system that was refused; False where there is none."""
+        if mount.kind == "proc":
+            return self._less_proc(mount, error.number)
+        if mount.kind == "sysfs":
+            return self._bound(mount, error.number, "sysfs", "the host's network devices are shown")
+        if mount.kind == "mqueue":
+            return self._bound(mount, error.number, "mqueue", "POSIX message queues are the host's")
+        if mount.kind == "devpts":
+            self._record("devpts", mount, "none", error.number, "pseudo terminals")
+            return True
+        return False
+
+    def _less_proc(self, mount, number: int) -> bool:
+        """A fresh /proc is refused where the one we see is covered in parts (an outer container):
+        then one that shows processes only, an empty directory, or the host's on demand."""
+        target = self._target(mount, True)
+        try:
+            words = mount.words + ("subset=pid",)
+            os.close(mounts.create(self.root, target, mount.replace(words=words)))
+            self._record("proc-subset", mount, "subset=pid", number, "everything in /proc but processes")
+            return True
+        except (OSError, ContainerError):
+            pass  # refused as well, or before 5.8: the next way
+        if self.plan.host_proc:
+            whole = mounts.Mount(target=mount.target, kind="bind", source="/proc", recursive=True)
+            source = os.open("/proc", abi.O_PATH | os.O_CLOEXEC)
+            os.close(mounts.bind(self.root, source, target, whole))
+            self._record("proc-host", mount, "the host's", number, "every process of the host is shown")
+            return True
+        cover = mounts.Mount(target=mount.target, kind="tmpfs", source="none",
+                             set=abi.MOUNT_ATTR_RDONLY, words=("size=4k",))  # fmt: skip
+        os.close(mounts.create(self.root, target, cover))
+        lost = "/proc is empty: ps, top and /dev/fd do not work"
+        self._record("proc-empty", mount, "an empty directory", number, lost, "--host-proc shows the host's")
+        return True
+
+    def _bound(self, mount, number: int, code: str, lost: str) -> bool:
+        """The host's own file system of that kind, read-only, in the place of a fresh one."""
+        place = "/" + mount.target.strip("/")
+        try:
+            source = os.open(place, abi.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            self._record(code + "-none", mount, "none", number, "%s is missing" % place)
+            return True
+        whole = mount.replace(kind="bind", source=place, recursive=True, words=(), flags=0,
+                              set_all=mount.set | abi.MOUNT_ATTR_RDONLY, set=0, clear=0)  # fmt: skip
+        target = self._target(whole, True)
+        os.close(mounts.bind(self.root, source, target, whole))
+        os.close(target)
+        self._record(code + "-host", mount, "the host's, read-only", number, lost)
+        return True
+
+    def _record(self, code: str, mount, got: str, number: int, lost: str, fix: str = "") -> None:
+        wanted = "a fresh %s on %s" % (mount.kind, mount.target)
+        self.degrade(Degradation(code, mount.kind, wanted, got, lost, number, fix=fix, cause=mount.kind))
+
+    def _cgroup(self, mount) -> None:
+        from . import cgroup_mount
+
+        cgroup_mount.attach(self, mount)
+
+    # --- covering and freezing ----------------------------------------------------------------
+
+    def cover(self) -> None:
+        """Masked and read-only paths. What does not exist needs no cover."""
+        if not self.mountable:
+            return
+        for path in self.plan.masked_paths:
+            with step("mask %s" % path):
+                self._mask(path)
+        for path in self.plan.readonly_paths:
+            with step("make %s read-only" % path):
+                place = _existing(self.root, path)
+                if place is not None:
+                    again = mounts.Mount(target=path, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY)
+                    os.close(mounts.bind(self.root, place, place, again))
+                    os.close(place)
+
+    def _mask(self, path: str) -> None:
+        """A directory gets an empty one, a file /dev/null: the host's, known by its number
+        (CVE-2025-31133: a null of the container's may be anything)."""
+        place = _existing(self.root, path)
+        if place is None:
+            return
+        hidden = mounts.Mount(target=path, kind="bind", set=abi.MOUNT_ATTR_RDONLY)
+        if stat.S_ISDIR(os.fstat(place).st_mode):
+            if self.empty < 0:
+                words = ("size=4k", "nr_inodes=2", "mode=755")
+                cover = mounts.Mount(target=path, kind="tmpfs", source="none", words=words, set=abi.MOUNT_ATTR_RDONLY)
+                self.empty = mounts.create(self.root, place, cover)
+            else:
+                os.close(mounts.bind(self.root, self.empty, place, hidden))
+        else:
+            if self.null < 0:
+                self.null = open_null()
+            os.close(mounts.bind(self.root, self.null, place, hidden))
+        os.close(place)
+
+    def freeze(self) -> None:
+        """A read-only root, last of all: until now targets could be made in it."""
+        if self.plan.root.readonly and self.mountable and not self.plan.root.early_readonly:
+            with step("make the root read-only"):
+                mounts.make_readonly(self.root, self.root)
+
+    # --- changing the root --------------------------------------------------------------------
+
+    def enter(self) -> str:
+        """Make the stage the root, by the first way that is allowed; its name comes back."""
+        refusal = None  # type: OSError | None
+        for way in self.plan.root.ways:
+            if way in ("pivot_root", "move") and not self.mountable:
+                continue
+            try:
+                _WAYS[way](self.root)
+            except OSError as error:
+                if error.errno not in REFUSED + (abi.EINVAL, abi.EBUSY):
+                    raise ContainerError("change the root by %s" % way, "", error.errno or 0) from error
+                refusal = refusal or error
+                continue
+            if way != "pivot_root":
+                self._root_record(way, refusal)
+            return way
+        raise ContainerError("change the root", "every way is refused")
+
+    def _root_record(self, way: str, refusal: "OSError | None") -> None:
+        number = (refusal.errno if refusal else 0) or 0
+        why = "" if refusal else "--no-pivot" if self.mountable else "mount(2) is refused"
+        lost = {
+            "move": "the host's root lies below ours: CAP_SYS_ADMIN could dig it out",
+            "chroot": "a process with CAP_SYS_CHROOT can leave the root",
+            "chdir": "the root: every file of the host that the user may open can be opened",
+        }[way]
+        level = "notice" if self.plan.spec.no_pivot and way == "move" else "warning"
+        self.degrade(
+            Degradation("root-" + way, "root", "pivot_root", way, lost, number, why, "", level, "pivot_root")
+        )
+
+
+def _pivot(root: int) -> None:
+    """pivot_root(2) "pivot_root(".", ".")": the old root ends up over the new one, and is let go."""
+    os.fchdir(root)
+    libc.pivot_root(".", ".")
+    libc.umount2(".", abi.MNT_DETACH)
+    os.chdir("/")
+
+
+def _move(root: int) -> None:
+    os.fchdir(root)
+    libc.mount(".", "/", "", abi.MS_MOVE)
+    libc.chroot(".")
+    os.chdir("/")
+
+
+def _chroot(root: int) -> None:
+    os.fchdir(root)
+    libc.chroot(".")
+    os.chdir("/")
+
+
+_WAYS = {"pivot_root": _pivot, "move": _move, "chroot": _chroot, "chdir": os.fchdir}
+
+
+def open_null() -> int:
+    """The host's /dev/null, which must be the device 1:3."""
+    with step("open /dev/null"):
+        null = os.open("/dev/null", abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    state = os.fstat(null)
+    if not stat.S_ISCHR(state.st_mode) or state.st_rdev != os.makedev(1, 3):
+        raise ContainerError("open /dev/null", "not the null device", hint="mknod -m 666 /dev/null c 1 3")
+    return null
+
+
+def copy_up(source: int, target: int) -> None:
+    """Fill the new file system TARGET with a copy of what lay below it (podman's tmpcopyup)."""
+    place = paths.descriptor_path(source)
+    for name in os.listdir(place):
+        _copy(source, target, name)
+
+
+def _copy(source: int, target: int, name: str) -> None:
+    state = os.stat(name, dir_fd=source, follow_symlinks=False)
+    if stat.S_ISLNK(state.st_mode):
+        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+    elif stat.S_ISDIR(state.st_mode):
+        os.mkdir(name, 0o700, dir_fd=target)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        old, new = [os.open(name, flags, dir_fd=where) for where in (source, target)]
+        for inner in os.listdir(old):
+            _copy(old, new, inner)
+        os.fchown(new, state.st_uid, state.st_gid)
+        os.fchmod(new, stat.S_IMODE(state.st_mode))
+        os.close(old)
+        os.close(new)
+    elif stat.S_ISREG(state.st_mode):
+        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+        while os.sendfile(new, old, None, 1 << 20):  # type: ignore[arg-type]
+            pass
+        os.fchown(new, state.st_uid, state.st_gid)
+        os.fchmod(new, stat.S_IMODE(state.st_mode))
+        os.close(old)
+        os.close(new)
+
+
+def _existing(root: int, path: str) -> "int | None":
+    try:
+        return paths.open_in(root, path)
+    except OSError as error:
+        if error.errno in (abi.ENOENT, abi.ENOTDIR, abi.EACCES):
+            return None
+        raise
+
+
+def _must_be(root: int, place: str, target: int) -> None:
+    """/proc and /sys must be directories of the root itself, behind no link (CVE-2019-19921)."""
+    first = place.strip("/").split("/")[0]
+    if stat.S_ISLNK(os.stat(first, dir_fd=root, follow_symlinks=False).st_mode):
+        raise ContainerError("mount on %s" % place, "a symbolic link", hint="make it a directory")
+    if not stat.S_ISDIR(os.fstat(target).st_mode):
+        raise ContainerError("mount on %s" % place, "not a directory")

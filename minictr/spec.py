@@ -1,0 +1,120 @@
+"""What is wanted: an OCI configuration, and beside it what such a configuration has no word for.
+
+Both doors end here: the native options of `run` are turned into a configuration in memory, a
+bundle brings its own. From here on nobody asks which door it was.
+
+Side: host
+"""
+
+from .record import Record
+
+CONTAINER_ID = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-."
+
+
+class Spec(Record):
+    """config: a validated OCI configuration, never changed after this was made
+    identifier: the container's id; bundle: the directory that relative paths of config start from
+    source: "host" (the host's own root), "rootfs" (a directory of the user's) or "bundle"
+    overlay: "" or "tmpfs": changes to the root go to a tmpfs and are thrown away at the end
+    user: NAME|UID[:GROUP|GID] to be looked up in the container's own files; "" leaves config's
+    groups: names or numbers added to the supplementary groups, looked up in the same way
+    userns: "auto" (a new one where config names none), "host" (none of its own) or "keep-id" (the
+        same, in which the caller has the same number), "config" (exactly what config says)
+    degrade: "warn" takes steps down with a warning, "refuse" ends the start at one (OCI form)
+    strict: refuse steps down, and everything that is not the strongest form of a layer
+    host_proc: the host's /proc may be shown where no fresh one can be had
+    detach: return once the program runs; init: keep a reaping process 1 above the program
+    timeout: seconds until the program is killed, 0 for never
+    stop_signal: the number that `stop` sends first
+    pid_file, log_file: "" for none; preserve_fds: how many descriptors from 3 on are passed on
+    no_pivot, no_new_keyring, keep: as runc's flags of these names
+    console_socket: where the pty of a detached container is sent, "" for none
+    cgroups: "auto" (one where it can be had), "enabled" (required) or "disabled"
+    json: print what `explain` says as JSON
+    """
+
+    config: "dict[str, object]"
+    identifier: str
+    bundle: str
+    source: str = "bundle"
+    overlay: str = ""
+    user: str = ""
+    groups: "tuple[str, ...]" = ()
+    userns: str = "config"
+    degrade: str = "refuse"
+    strict: bool = False
+    host_proc: bool = False
+    detach: bool = False
+    init: bool = False
+    timeout: float = 0
+    stop_signal: int = 15
+    pid_file: str = ""
+    log_file: str = ""
+    preserve_fds: int = 0
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    keep: bool = False
+    console_socket: str = ""
+    cgroups: str = "auto"
+    json: bool = False
+
+
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# What docker and podman grant, and what the native form grants
+DEFAULT_CAPABILITIES = [
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW",
+    "CAP_SETGID", "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+]  # fmt: skip
+
+# What the strictest of docker, podman and containerd hide or freeze, as of 2026
+MASKED_PATHS = [
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+    "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+    "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/selinux",
+]  # fmt: skip
+READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+
+
+def default_mounts() -> "list[dict[str, object]]":
+    """The mounts of a container that names none itself, in order."""
+    table = (
+        ("/proc", "proc", "proc", "nosuid,noexec,nodev"),
+        ("/dev", "tmpfs", "tmpfs", "nosuid,noexec,strictatime,mode=755,size=65536k"),
+        ("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
+        ("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
+        ("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
+        ("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
+    )
+    return [
+        {"destination": where, "type": kind, "source": source, "options": options.split(",")}
+        for where, kind, source, options in table
+    ]
+
+
+def default_config(args: "list[str]", root: str, readonly: bool = True) -> "dict[str, object]":
+    """A complete configuration for ARGS in the root file system ROOT."""
+    names = list(DEFAULT_CAPABILITIES)
+    return {
+        "ociVersion": "1.3.0",
+        "process": {
+            "terminal": False,
+            "user": {"uid": 0, "gid": 0},
+            "args": args,
+            "env": [DEFAULT_PATH],
+            "cwd": "/",
+            "capabilities": {"bounding": names, "effective": names, "permitted": names},
+            "noNewPrivileges": True,
+        },
+        "root": {"path": root, "readonly": readonly},
+        "hostname": "minictr",
+        "mounts": default_mounts(),
+        "linux": {
+            "namespaces": [
+                {"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")
+            ],
+            "maskedPaths": list(MASKED_PATHS),
+            "readonlyPaths": list(READONLY_PATHS),
+        },
+    }

@@ -1,0 +1,189 @@
+"""What is remembered of each container: a directory with state.json, locked by who works on it.
+
+    ROOT/ID/            0700; 01700 while a foreground runtime stands behind it
+    ROOT/ID/state.json  written whole and renamed, so that it is never half there
+
+The lock is flock(2) on the directory itself. A foreground runtime holds it for life: a directory
+of its kind whose lock is free belongs to a runtime that was killed, and whoever meets it clears it
+away.
+
+Side: host
+"""
+
+import os
+import stat
+import time
+
+import fcntl
+
+from . import abi, document, paths
+from .errors import ContainerError, step
+from .spec import CONTAINER_ID
+
+FOREGROUND = 0o1700
+MAX_STATE = 16 << 20
+
+
+def default_root() -> str:
+    """Where containers are remembered: /run/minictr for root, else the user's runtime directory."""
+    uid = os.geteuid()
+    if uid == 0 and os.access("/run", os.W_OK):
+        return "/run/minictr"
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or "/run/user/%d" % uid
+    if os.path.isdir(runtime) and os.access(runtime, os.W_OK) and os.stat(runtime).st_uid == uid:
+        return runtime + "/minictr"
+    for place in ("/tmp", "/dev/shm", "/var/tmp"):
+        if os.access(place, os.W_OK):
+            return "%s/minictr-%d" % (place, uid)
+    raise ContainerError("find a place for the container's state", "no directory is writable", hint="--root DIR")
+
+
+def open_root(path: str) -> int:
+    """A descriptor of the state root, made if missing. It must be ours and nobody else's to write."""
+    with step("make the state directory %s" % path, hints={abi.EROFS: "--root DIR", abi.EACCES: "--root DIR"}):
+        try:
+            os.makedirs(path, 0o700)
+        except FileExistsError:
+            pass
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    owner = os.fstat(root)
+    if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
+        os.close(root)
+        raise ContainerError("use the state directory %s" % path, "others may write to it", hint="--root DIR")
+    return root
+
+
+def check_id(identifier: str) -> None:
+    """Raises ContainerError unless IDENTIFIER is a plain name of at most 1024 characters."""
+    legal = identifier and all(char in CONTAINER_ID for char in identifier) and len(identifier) <= 1024
+    if not legal or identifier in (".", ".."):
+        raise ContainerError(
+            "use the container id %r" % identifier, "ids are letters, digits and _ + - ., at most 1024 of them"
+        )
+
+
+class Entry:
+    """One container's directory, locked. path: where it is; descriptor: the directory, and the lock"""
+
+    def __init__(self, root_path: str, root: int, identifier: str, descriptor: int) -> None:
+        self.root, self.identifier, self.descriptor = root, identifier, descriptor
+        self.path = os.path.join(root_path, identifier)
+
+    def save(self, content: "dict[str, object]") -> None:
+        """Write state.json: whole, or not at all."""
+        with step("write the state of container %s" % self.identifier):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open("state.tmp", flags, 0o600, dir_fd=self.descriptor)
+            data = document.dumps(content).encode("ascii")
+            try:
+                while data:
+                    data = data[os.write(file, data) :]
+            finally:
+                os.close(file)
+            os.replace("state.tmp", "state.json", src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    def load(self) -> "dict[str, object]":
+        """What state.json says; {} where it is missing, broken or not an object."""
+        try:
+            text = paths.read_file(self.descriptor, "state.json", MAX_STATE).decode("utf-8", "replace")
+            content = document.loads(text)
+        except (OSError, ValueError, ContainerError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def set_foreground(self, on: bool) -> None:
+        os.fchmod(self.descriptor, FOREGROUND if on else 0o700)
+
+    def remove(self) -> None:
+        for name in os.listdir(self.descriptor):
+            try:
+                os.unlink(name, dir_fd=self.descriptor)
+            except IsADirectoryError:
+                os.rmdir(name, dir_fd=self.descriptor)
+        os.rmdir(self.identifier, dir_fd=self.root)
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self.descriptor)
+
+
+def create(root_path: str, root: int, identifier: str, foreground: bool) -> Entry:
+    """A new, locked Entry. Raises ContainerError if the id is taken."""
+    check_id(identifier)
+    try:
+        os.mkdir(identifier, FOREGROUND if foreground else 0o700, dir_fd=root)
+    except FileExistsError:
+        raise ContainerError(
+            "create container %s" % identifier, "container with id exists", abi.EEXIST,
+            "minictr delete %s, or another id" % identifier,
+        ) from None  # fmt: skip
+    except OSError as error:
+        raise ContainerError("create container %s" % identifier, "", error.errno or 0) from error
+    entry = Entry(root_path, root, identifier, _open(root, identifier))
+    fcntl.flock(entry.descriptor, fcntl.LOCK_EX)
+    entry.set_foreground(foreground)  # umask took no part in this
+    return entry
+
+
+def find(root_path: str, root: int, identifier: str, wait: bool = True) -> "Entry | None":
+    """The Entry of IDENTIFIER, locked; without the lock if a foreground runtime holds it.
+
+    None where there is none.
+    """
+    check_id(identifier)
+    try:
+        descriptor = _open(root, identifier)
+    except OSError as error:
+        if error.errno in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP):
+            return None
+        raise ContainerError("open container %s" % identifier, "", error.errno or 0) from error
+    entry = Entry(root_path, root, identifier, descriptor)
+    if wait and not is_foreground(entry):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink == 0:  # removed while we waited
+            entry.close()
+            return None
+    return entry
+
+
+def is_foreground(entry: Entry) -> bool:
+    return bool(os.fstat(entry.descriptor).st_mode & stat.S_ISVTX)
+
+
+def is_orphan(entry: Entry) -> bool:
+    """A foreground container whose runtime is gone: its lock is free, and now ours."""
+    if not is_foreground(entry):
+        return False
+    try:
+        fcntl.flock(entry.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return os.fstat(entry.descriptor).st_nlink > 0
+
+
+def identifiers(root: int) -> "list[str]":
+    return sorted(os.listdir(root))
+
+
+def _open(root: int, identifier: str) -> int:
+    return os.open(identifier, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+
+
+# --- processes ------------------------------------------------------------------------------
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot (proc(5), field 22 of stat); 0 if it is
+    gone. A number that was given to another process has another start time."""
+    text = paths.read_text("/proc/%d/stat" % pid)
+    fields = text.rpartition(")")[2].split()
+    if len(fields) < 20 or fields[0] in ("Z", "X"):
+        return 0
+    return int(fields[19])
+
+
+def now() -> str:
+    """RFC 3339, UTC, with nanoseconds as engines write it."""
+    seconds = time.time()
+    parts = time.gmtime(seconds)
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%09dZ" % (parts[:6] + (int(seconds % 1 * 1e9),))

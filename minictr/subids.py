@@ -1,0 +1,127 @@
+"""Subordinate ids: which ranges a user may map, and the helpers of the host that map them.
+
+/etc/subuid and /etc/subgid have lines OWNER:START:COUNT, the owner by name or by number
+(subuid(5)). What newuidmap reads as octal (a leading zero) or past 2**32 is no range here: two
+readers of one file must not differ about whose ids those are (CVE-2018-7169 and kin).
+
+Side: host
+"""
+
+import os
+
+from . import paths
+
+FIRST, LIMIT = 100000, 1 << 31  # login.defs(5) SUB_UID_MIN; above the limit some programs see minus signs
+HELPER_DIRECTORIES = ("/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin", "/run/wrappers/bin")
+
+
+def ranges(
+    kind: str, uid: int, names: "tuple[str, ...]", path: str = "", getsubids: str = "?"
+) -> "tuple[tuple[int, int], ...]":
+    """The ranges (start, count) that user UID, known as NAMES, may map, in the order of the file.
+
+    kind: "subuid" or "subgid"; path: another file than /etc/KIND
+    getsubids: the helper that asks where the file has nothing (LDAP and kin); "" for none, "?" to look
+    """
+    owners = tuple(names) + (str(uid),)
+    found = tuple([(start, count) for owner, start, count in _lines(kind, path) if owner in owners])
+    if found:
+        return found
+    asked = helper("getsubids") if getsubids == "?" else getsubids
+    return _ask(asked, kind, names) if asked and names else ()
+
+
+def free_range(
+    kind: str, size: int = 65536, path: str = "", taken: "tuple[tuple[int, int], ...]" = ()
+) -> int:
+    """The first id of a range that nobody has: no line of the file, no user or group.
+
+    kind: "subuid", "subgid", or "both" for one start that is free in the two
+    taken: further ranges (start, count) that are in use
+    Raises LookupError if there is none below 2**31.
+    """
+    used = list(taken)
+    for one in ("subuid", "subgid") if kind == "both" else (kind,):
+        used += [(start, count) for _, start, count in _lines(one, path)]
+        file = "/etc/passwd" if one == "subuid" else "/etc/group"
+        used += [(number, 1) for _, number in _accounts(file)]
+    start = FIRST
+    for first, count in sorted(used):
+        if first + count > start and first < start + size:
+            start = first + count
+    if start + size > LIMIT:
+        raise LookupError("no free range of %d ids below 2**31" % size)
+    return start
+
+
+def user_names(uid: int, path: str = "/etc/passwd") -> "tuple[str, ...]":
+    """The names of user UID: those of the file, else what the host's name services say."""
+    names = tuple([name for name, number in _accounts(path) if number == uid])
+    if names:
+        return names
+    import pwd  # only here: NSS opens libraries
+
+    try:
+        return (pwd.getpwuid(uid).pw_name,)
+    except (KeyError, OverflowError):
+        return ()
+
+
+def helper(name: str) -> str:
+    """The absolute path of the program NAME of the host, "" where it is missing.
+
+    The fixed directories come before PATH: the caller's PATH may begin with anything.
+    """
+    others = [place for place in os.environ.get("PATH", "").split(":") if place.startswith("/")]
+    for place in HELPER_DIRECTORIES + tuple(others):
+        path = place + "/" + name
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+def _lines(kind: str, path: str) -> "list[tuple[str, int, int]]":
+    """OWNER, START, COUNT of each well-formed line."""
+    found = []
+    for line in paths.read_text(path or "/etc/" + kind).split("\n"):
+        fields = line.split(":")
+        if len(fields) != 3 or not fields[0]:
+            continue
+        start, count = _number(fields[1]), _number(fields[2])
+        if start >= 0 and count > 0 and start + count < 1 << 32:
+            found.append((fields[0], start, count))
+    return found
+
+
+def _accounts(path: str) -> "list[tuple[str, int]]":
+    """The name and the id of each line of passwd(5) or group(5)."""
+    found = []
+    for line in paths.read_text(path, 1 << 24).split("\n"):
+        fields = line.split(":")
+        number = _number(fields[2]) if len(fields) > 2 else -1
+        if fields[0] and number >= 0:
+            found.append((fields[0], number))
+    return found
+
+
+def _number(text: str) -> int:
+    """A decimal number of at most ten digits, -1 for anything else."""
+    if not text or len(text) > 10 or text.strip("0123456789") or (text[0] == "0" and text != "0"):
+        return -1
+    return int(text)
+
+
+def _ask(path: str, kind: str, names: "tuple[str, ...]") -> "tuple[tuple[int, int], ...]":
+    """What getsubids(1) says: a line "0: NAME START COUNT" a range."""
+    from .maps import Helper  # only here: most users are in the files
+
+    for name in names:
+        status, said = Helper([path] + ["-g"] * (kind == "subgid") + [name]).wait()
+        words = said.split() if status == 0 else []
+        found = []
+        for start, count in zip(words[2::4], words[3::4]):
+            if _number(start) >= 0 and _number(count) > 0:
+                found.append((int(start), int(count)))
+        if found:
+            return tuple(found)
+    return ()

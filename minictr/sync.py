@@ -1,0 +1,125 @@
+"""How the runtime, the middle process and init talk: a socket, a line per message.
+
+    runtime                                   init
+      | <- warning, error  (at any point)      |
+      | placed (maps are written, fds) ------> |
+      | <------------------------- console fd  |
+      | <------------------------------ ready  |
+      | go ----------------------------------> |
+      | <-- end of file: the program runs      |
+
+A message is a word and fields between tabs. Descriptors travel with the line they belong to.
+
+Side: both
+"""
+
+import os
+import sys
+
+from .errors import ContainerError, Degradation
+
+
+class Channel:
+    """One end of a connected pair of stream sockets.
+
+    carries: descriptors may come in (`_socket` is imported for that, 0.2 ms, by who needs it)
+    """
+
+    def __init__(self, descriptor: int, carries: bool = False) -> None:
+        self.descriptor, self.pending, self.received = descriptor, b"", []  # type: int, bytes, list[int]
+        self.carries = carries
+        if carries:
+            import _socket  # noqa: F401  before the fork: the container's side imports nothing
+
+    def say(self, *fields: object, fds: "tuple[int, ...]" = ()) -> None:
+        """Send a message. Raises BrokenPipeError if the peer is gone."""
+        line = "\t".join([_escape(str(field)) for field in fields]).encode("utf-8", "surrogateescape") + b"\n"
+        if not fds:
+            while line:
+                line = line[os.write(self.descriptor, line) :]
+            return
+        sock = _as_socket(self.descriptor)
+        try:
+            packed = b"".join([fd.to_bytes(4, sys.byteorder) for fd in fds])
+            sock.sendmsg([line], [(1, 1, packed)])  # SOL_SOCKET, SCM_RIGHTS
+        finally:
+            sock.detach()
+
+    def hear(self) -> "list[str] | None":
+        """The next message, None at the end of file."""
+        while b"\n" not in self.pending:
+            data = self._read()
+            if not data:
+                return None
+            self.pending += data
+        line, _, self.pending = self.pending.partition(b"\n")
+        return [_unescape(field) for field in line.decode("utf-8", "surrogateescape").split("\t")]
+
+    def expect(self, word: str) -> "list[str]":
+        """Wait for WORD; its fields come back.
+
+        Raises ContainerError: the peer's own if it says "error"; another if it ends or strays.
+        """
+        said = self.hear()
+        if said is None:
+            raise ContainerError("wait for %s" % word, "the other process ended")
+        if said[0] == "error":
+            raise error_from(said[1:])
+        if said[0] != word:
+            raise ContainerError("wait for %s" % word, "the other process said %s" % said[0])
+        return said[1:]
+
+    def say_error(self, error: ContainerError) -> None:
+        self.say("error", error.doing, error.why, error.number, error.hint, error.status, error.cause)
+
+    def say_degradation(self, record: Degradation) -> None:
+        self.say("warning", *[getattr(record, name) for name in Degradation.__slots__])
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    def _read(self) -> bytes:
+        try:
+            if not self.carries:
+                return os.read(self.descriptor, 65536)
+            sock = _as_socket(self.descriptor)
+            try:
+                data, extra, _, _ = sock.recvmsg(65536, 1024, 0x40000000)  # MSG_CMSG_CLOEXEC
+            finally:
+                sock.detach()
+        except ConnectionResetError:  # the peer ended with words of ours unread
+            return b""
+        for _, _, packed in extra:
+            for start in range(0, len(packed) - 3, 4):
+                self.received.append(int.from_bytes(packed[start : start + 4], sys.byteorder))
+        return data
+
+
+def error_from(fields: "list[str]") -> ContainerError:
+    doing, why, number, hint, status, cause = fields
+    return ContainerError(doing, why, int(number), hint, int(status), cause)
+
+
+def degradation_from(fields: "list[str]") -> Degradation:
+    values = dict(zip(Degradation.__slots__, fields))  # type: dict[str, object]
+    values["errno"] = int(fields[Degradation.__slots__.index("errno")])
+    return Degradation(**values)  # type: ignore[arg-type]
+
+
+def _escape(text: str) -> str:
+    if "\\" in text or "\t" in text or "\n" in text:
+        text = text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+    return text
+
+
+def _unescape(text: str) -> str:
+    if "\\" not in text:
+        return text
+    pieces = [part.replace("\\t", "\t").replace("\\n", "\n") for part in text.split("\\\\")]
+    return "\\".join(pieces)
+
+
+def _as_socket(descriptor: int):
+    import _socket
+
+    return _socket.socket(1, 1, 0, descriptor)  # AF_UNIX, SOCK_STREAM

@@ -1,0 +1,367 @@
+"""What --volume, --mount, --tmpfs and --device mean, in the words of config.json.
+
+The syntax is podman's and docker's; where the two differ, the stricter of their defaults holds.
+
+Side: host
+"""
+
+import os
+import stat
+
+from .errors import ContainerError, printable, step
+
+MAX_FDS = 1 << 20  # how many descriptors may be passed on; fs.nr_open of most hosts
+
+_PROPAGATION = (
+    "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable",
+)  # fmt: skip
+
+# Rows of words of which one at most may be given, and the word that holds where none is. podman's
+# manual has these defaults; that of noexec for tmpfs is in docker's code too, but not in podman's
+_BIND_WORDS = (
+    (("rbind", "bind"), "rbind"),
+    (_PROPAGATION, "rprivate"),
+    (("nosuid", "suid"), "nosuid"),
+    (("nodev", "dev"), "nodev"),
+    (("exec", "noexec"), ""),
+    (("rw", "ro", "rro"), ""),
+    (("idmap",), ""),
+)
+_TMPFS_WORDS = (
+    (("nosuid", "suid"), "nosuid"),
+    (("nodev", "dev"), "nodev"),
+    (("noexec", "exec"), "noexec"),
+    (("rw", "ro"), ""),
+    (("noatime", "relatime", "strictatime"), ""),
+    (("tmpcopyup", "notmpcopyup"), ""),
+    (("noswap",), ""),
+)
+_DEVPTS_WORDS = ((("nosuid",), "nosuid"), (("noexec",), "noexec"), (("newinstance",), "newinstance"))
+
+_ALIASES = {"rec": "rbind", "readonly": "ro", "norec": "bind"}
+# For macOS and for volumes with a name: docker and podman ignore them on a bind mount
+_IGNORED = ("cached", "delegated", "consistent", "copy", "nocopy")
+_REFUSED = {
+    "z": "SELinux labels are not set yet, so refused rather than ignored",
+    "Z": "SELinux labels are not set yet, so refused rather than ignored",
+    "U": "the files of the source are not given to another owner; try idmap",
+    "O": "overlays on a volume are not supported",
+}
+
+# The options of a file system that take a value, and what the value must look like
+_TMPFS_VALUES = {
+    "size": "size", "mode": "octal", "uid": "number", "gid": "number", "nr_inodes": "size",
+    "nr_blocks": "size", "mpol": "word", "huge": "word",
+}  # fmt: skip
+_RAMFS_VALUES = {"mode": "octal"}
+_DEVPTS_VALUES = {"uid": "number", "gid": "number", "mode": "octal", "max": "number"}
+
+
+def bad(option: str, value: str, why: str, hint: str = "") -> ContainerError:
+    """The error of one option: `--volume a:b: why; hint: ...`."""
+    return ContainerError(("%s %s" % (option, printable(value))).rstrip(), why, hint=hint)
+
+
+def absolute(path: str) -> str:
+    """PATH of the caller's, from the root; `..` is left for the kernel to follow."""
+    if path.startswith("/"):
+        return path
+    with step("find the current directory"):
+        return os.path.join(os.getcwd(), path)
+
+
+def number(text: str) -> int:
+    """The value of ASCII digits alone; -1 for a sign, a space, another script's digits, nothing."""
+    plain = 0 < len(text) <= 20 and not text.strip("0123456789")
+    return int(text) if plain else -1
+
+
+def integer(option: str, text: str, low: int, high: int) -> int:
+    """The whole number TEXT, which must lie between LOW and HIGH."""
+    sign = -1 if text.startswith("-") else 1
+    digits = number(text[1:] if sign < 0 else text)
+    if digits < 0 or not low <= sign * digits <= high:
+        raise bad(option, text, "is not a number from %d to %d" % (low, high))
+    return sign * digits
+
+
+def volume(text: str) -> "dict":
+    """The mount of `--volume SRC:DST[:OPTION,...]`."""
+    parts = text.split(":")
+    if len(parts) == 1:
+        why = "volumes without a source on the host are not supported"
+        raise bad("--volume", text, why, "write SRC:DST, or --tmpfs DST")
+    if len(parts) > 3 or "" in parts:
+        raise bad("--volume", text, "is not of the form SRC:DST[:OPTION,...]")
+    source, target = parts[:2]
+    if "/" not in source and not source.startswith("."):
+        hint = "for the directory of this name write ./%s" % printable(source)
+        raise bad("--volume", text, "volumes with a name are not supported", hint)
+    words = parts[2].split(",") if len(parts) == 3 else []
+    return _bind("--volume", text, source, target, _choose("--volume", text, words, _BIND_WORDS, {}))
+
+
+def tmpfs(text: str) -> "dict":
+    """The mount of `--tmpfs DST[:OPTION,...]`."""
+    target, _, rest = text.partition(":")
+    words = rest.split(",") if rest else []
+    return _memory("--tmpfs", text, "tmpfs", target, words)
+
+
+def mount(text: str) -> "dict":
+    """The mount of `--mount type=TYPE,KEY=VALUE,...`."""
+    fields = {}  # type: dict[str, str]
+    words = []
+    for field in text.split(","):
+        key, equals, value = field.partition("=")
+        key = _KEYS.get(key, key)
+        if key in ("type", "source", "target") and value and key not in fields:
+            fields[key] = value
+        elif key in ("type", "source", "target"):
+            raise bad("--mount", text, "%s is given twice or without a value" % key)
+        elif key != "consistency":
+            words += _mount_words(text, key, equals, value)
+    kind = fields.get("type", "")
+    if "target" not in fields:
+        raise bad("--mount", text, "has no target=DIRECTORY")
+    if kind == "bind":
+        if "source" not in fields:
+            raise bad("--mount", text, "has no source=PATH")
+        options = _choose("--mount", text, words, _BIND_WORDS, {})
+        return _bind("--mount", text, fields["source"], fields["target"], options)
+    if kind not in ("tmpfs", "ramfs", "devpts"):
+        why = "type %s is not supported" % printable(kind) if kind else "has no type="
+        raise bad("--mount", text, why, "type is bind, tmpfs, ramfs or devpts")
+    if "source" in fields:
+        raise bad("--mount", text, "a %s has no source" % kind)
+    if kind == "devpts":
+        return _devpts(text, fields["target"], words)
+    return _memory("--mount", text, kind, fields["target"], words)
+
+
+def device(text: str) -> "dict":
+    """The entry of linux.devices for `--device PATH[:DST][:rwm]`, from the node on the host.
+
+    Under another name it is a mount: where mknod(2) is refused, a runtime binds the node of the
+    host that has the name an entry of linux.devices gives it.
+    """
+    parts = text.split(":")
+    access = parts.pop() if len(parts) > 1 and not parts[-1].strip("rwm") else "rwm"
+    if len(parts) > 2 or "" in parts:
+        raise bad("--device", text, "is not of the form PATH[:DST][:rwm]")
+    if set(access) != set("rwm"):
+        why = "access without one of r, w and m is not enforced yet, so refused rather than ignored"
+        raise bad("--device", text, why)
+    target = _target("--device", text, parts[-1])
+    if not target.startswith("/dev/"):
+        raise bad("--device", text, "a device's place must lie below /dev")
+    state = _state("--device", text, parts[0])
+    kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(state.st_mode))
+    if kind is None:
+        raise bad("--device", text, "%s is not a device" % printable(parts[0]))
+    if target != os.path.normpath(parts[0]):
+        options = ["bind", "rprivate", "nosuid", "noexec", "dev"]
+        return _entry(target, "bind", absolute(parts[0]), options)
+    return {
+        "path": target,
+        "type": kind,
+        "major": os.major(state.st_rdev),
+        "minor": os.minor(state.st_rdev),
+        "fileMode": stat.S_IMODE(state.st_mode),
+        "uid": state.st_uid,
+        "gid": state.st_gid,
+    }
+
+
+def size(option: str, text: str) -> str:
+    """The option of a tmpfs that limits it to TEXT: bytes, or with k, m, g, t or %."""
+    return "size=" + _value(option, text, "size", text, "size")
+
+
+def host_mounts(home: str, resolver: bool) -> "list[dict]":
+    """What lies over the host's own root: memory of the container's own, and the homes hidden.
+
+    home: the caller's $HOME; resolver: keep the file visible that /etc/resolv.conf leads to
+    Only what exists on this host: nothing can be made in a root that is read-only.
+    """
+    mounts = []
+    places = [("/tmp", "1777"), ("/var/tmp", "1777"), ("/run", "755")]
+    # /home may be walked through, so that a volume below it is there for every --user
+    places += [("/home", "755"), ("/root", "700")]
+    if home.startswith("/") and not _within(os.path.realpath(home), _SYSTEM):
+        places.append((home, "755"))
+    covered = []  # type: list[str]
+    for path, mode in places:
+        real = os.path.realpath(path)
+        if real != "/" and os.path.isdir(real) and not _within(real, covered):
+            covered.append(real)
+            options = ["nosuid", "nodev", "mode=" + mode]
+            mounts.append(_entry(real, "tmpfs", "tmpfs", options))
+    name = os.path.realpath("/etc/resolv.conf")
+    if resolver and name.startswith("/run/") and os.path.isfile(name):
+        options = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"]
+        mounts.append(_entry(name, "bind", name, options))
+    return mounts
+
+
+def arrange(
+    defaults: "list[dict]", wanted: "list[tuple[str, str, dict]]",
+    private: "list[dict]" = [], closed: bool = False,
+) -> "list[dict]":  # fmt: skip
+    """All mounts in their order.
+
+    defaults: come first, as they are; wanted: (option, text, mount) of the user's
+    private: give way to one of the user's on the same place, as the defaults do
+    closed: the root is the host's and read-only, so that no place for a mount can be made in it
+    The others are sorted by depth: one on /a must not hide one on /a/b.
+    """
+    places = {}  # type: dict[str, str]
+    for option, text, entry in wanted:
+        where = entry["destination"]
+        if where in places:
+            raise bad(option, text, "there is a mount on %s already: %s" % (where, places[where]))
+        places[where] = "%s %s" % (option, printable(text))
+    own = [entry for entry in private if entry["destination"] not in places]
+    if closed:
+        inside = [entry["destination"] for entry in own + defaults if entry["type"] == "tmpfs"]
+        inside += list(places)
+        for option, text, entry in wanted:
+            _must_exist(option, text, entry, inside)
+    own += [entry for _, _, entry in wanted]
+    own.sort(key=lambda entry: entry["destination"].count("/"))
+    return [entry for entry in defaults if entry["destination"] not in places] + own
+
+
+_SYSTEM = ("/bin", "/sbin", "/usr", "/lib", "/lib32", "/lib64", "/etc", "/dev", "/proc", "/sys")
+_KEYS = {
+    "src": "source", "dst": "target", "destination": "target", "dest": "target", "ro": "readonly",
+    "tmpfs-size": "size", "tmpfs-mode": "mode", "chown": "U",
+}  # fmt: skip
+_TRUTH = {"": True, "true": True, "1": True, "false": False, "0": False}
+
+
+def _mount_words(text: str, key: str, equals: str, value: str) -> "list[str]":
+    """One field of --mount in the words that --volume and --tmpfs have for it."""
+    if key == "bind-propagation" and value in _PROPAGATION:
+        return [value]
+    if key == "bind-recursive" and value in ("enabled", "disabled", "readonly"):
+        return {"enabled": ["rbind"], "disabled": ["bind"], "readonly": ["rbind", "rro"]}[value]
+    switches = {
+        "readonly": ("ro", ""), "rw": ("rw", "ro"), "bind-nonrecursive": ("bind", "rbind"),
+        "idmap": ("idmap", ""), "U": ("U", ""),
+    }  # type: dict[str, tuple[str, str]]  # fmt: skip
+    if key not in switches:
+        return [key + equals + value]
+    if value.lower() not in _TRUTH:
+        raise bad("--mount", text, "%s is true or false" % key)
+    word = switches[key][0 if _TRUTH[value.lower()] else 1]
+    return [word] if word else []
+
+
+def _choose(
+    option: str, text: str, words: "list[str]",
+    rows: "tuple[tuple[tuple[str, ...], str], ...]", values: "dict[str, str]",
+) -> "list[str]":  # fmt: skip
+    """The options of a mount: the defaults of ROWS, then what WORDS say."""
+    given = [_ALIASES.get(word, word) for word in words if word not in _IGNORED]
+    chosen = []
+    for row, default in rows:
+        found = [word for word in given if word in row]
+        if len(found) > 1:
+            raise bad(option, text, "%s and %s contradict each other" % (found[0], found[1]))
+        chosen += found or ([default] if default else [])
+    known = {word for row, _ in rows for word in row}
+    seen = set()  # type: set[str]
+    for word in given:
+        key, equals, value = word.partition("=")
+        if word in known:
+            continue
+        if word in _REFUSED:
+            raise bad(option, text, "%s: %s" % (word, _REFUSED[word]))
+        if key not in values or not equals:
+            raise bad(option, text, "unknown option %s" % (printable(word) or "''"))
+        if key in seen:
+            raise bad(option, text, "%s is given twice" % key)
+        seen.add(key)
+        chosen.append("%s=%s" % (key, _value(option, text, key, value, values[key])))
+    return chosen
+
+
+def _value(option: str, text: str, key: str, value: str, form: str) -> str:
+    """VALUE as the kernel takes it. FORM: "size" (with k, m, g, t or %), "octal", "number", "word"."""
+    if form == "size":
+        lower = value.lower()
+        for ending in ("ib", "b"):  # docker and podman write 64mib and 64mb for 64m
+            if lower.endswith(ending) and lower[: -len(ending)][-1:] in tuple("kmgt"):
+                lower = lower[: -len(ending)]
+        digits = lower[:-1] if lower[-1:] in tuple("kmgt%") else lower
+        good = number(digits) >= 0
+        value = lower
+    elif form == "octal":
+        good = 0 < len(value) <= 5 and not value.strip("01234567") and int(value, 8) <= 0o7777
+    elif form == "number":
+        good = 0 <= number(value) < 2**32 - 1
+    else:
+        good = bool(value) and not value.strip("abcdefghijklmnopqrstuvwxyz_=:-0123456789")
+    if not good:
+        raise bad(option, text, "%s is not a %s for %s" % (printable(value) or "''", form, key))
+    return value
+
+
+def _memory(option: str, text: str, kind: str, target: str, words: "list[str]") -> "dict":
+    target = _target(option, text, target)
+    if kind == "ramfs" and any(word.startswith("size=") for word in words):
+        raise bad(option, text, "a ramfs has no limit; use a tmpfs")
+    values = _TMPFS_VALUES if kind == "tmpfs" else _RAMFS_VALUES
+    options = _choose(option, text, words, _TMPFS_WORDS, values)
+    return _entry(target, kind, kind, [word for word in options if word != "notmpcopyup"])
+
+
+def _devpts(text: str, target: str, words: "list[str]") -> "dict":
+    options = _choose("--mount", text, words, _DEVPTS_WORDS, _DEVPTS_VALUES) + ["ptmxmode=0666"]
+    if not any(word.startswith("mode=") for word in options):
+        options.append("mode=0620")
+    return _entry(_target("--mount", text, target), "devpts", "devpts", options)
+
+
+def _bind(option: str, text: str, source: str, target: str, options: "list[str]") -> "dict":
+    target = _target(option, text, target)
+    _state(option, text, source)
+    return _entry(target, "bind", absolute(source), options)
+
+
+def _entry(target: str, kind: str, source: str, options: "list[str]") -> "dict":
+    return {"destination": target, "type": kind, "source": source, "options": options}
+
+
+def _state(option: str, text: str, source: str) -> os.stat_result:
+    try:
+        return os.stat(absolute(source))
+    except OSError as error:
+        raise bad(option, text, "%s: %s" % (printable(source), error.strerror)) from None
+
+
+def _target(option: str, text: str, target: str) -> str:
+    """TARGET cleaned: absolute, and none of the places that the runtime itself depends on."""
+    if not target.startswith("/"):
+        raise bad(option, text, "%s is not an absolute path" % (printable(target) or "''"))
+    clean = os.path.normpath("/" + target.lstrip("/"))
+    if clean == "/":
+        raise bad(option, text, "the root itself cannot be mounted over", "use --rootfs")
+    if clean == "/proc" or clean.startswith("/proc/"):
+        # a false /proc would turn our own writes to it into lies (CVE-2019-16884)
+        raise bad(option, text, "nothing may be mounted on /proc or below it")
+    if clean == "/dev":
+        raise bad(option, text, "/dev is the container's own", "add single devices with --device")
+    return clean
+
+
+def _must_exist(option: str, text: str, entry: "dict", inside: "list[str]") -> None:
+    where = entry["destination"]
+    if not os.path.exists(where) and not _within(os.path.dirname(os.path.realpath(where)), inside):
+        why = "%s does not exist on the host, whose root is read-only here" % printable(where)
+        raise bad(option, text, why, "choose a place below /tmp or /run, or use --overlay")
+
+
+def _within(path: str, directories: "tuple[str, ...] | list[str]") -> bool:
+    return any(path == place or path.startswith("%s/" % place) for place in directories)
