@@ -18,7 +18,7 @@ def why(code: str, number: int = 0, **facts: object) -> Cause:
     """Why CODE was refused with the errno NUMBER (0 where the kernel was not asked).
 
     code: "userns" (a clone with CLONE_NEWUSER), "clone" (one without), "mount", "proc", "newuidmap",
-        "pivot_root", "cgroup" (its files) ...: see TABLE; for another what can be said of any refusal
+        "pivot_root", "cgroup-files" ...: see TABLE; for another what can be said of any refusal
     facts: what is known already: path; kind (of a namespace, or a file system); uid, names, need
         (how many ids); said (by a helper); inside (it was refused in a user namespace of its own,
         and we stand outside)
@@ -263,7 +263,7 @@ def _old_kernel(facts: "dict[str, object]") -> "Cause | None":
 
 # What a refusal asks for where no user namespace gives it
 NEEDS = dict.fromkeys(
-    "clone setns pid mount network uts ipc time proc sysfs overlay tmpfs pivot_root sethostname".split(),
+    "clone setns pid mount network uts ipc cgroup time proc sysfs overlay tmpfs pivot_root sethostname".split(),
     "CAP_SYS_ADMIN",
 )
 NEEDS.update(chroot="CAP_SYS_CHROOT", mknod="CAP_MKNOD", lo="CAP_NET_ADMIN")
@@ -273,7 +273,7 @@ SINCE = {
 }  # fmt: skip
 
 _USERNS = ("userns", "user")
-_NAMESPACES = _USERNS + ("clone", "pid", "network", "uts", "ipc", "time")
+_NAMESPACES = _USERNS + ("clone", "pid", "network", "uts", "ipc", "cgroup", "time")
 _HELPERS = ("subids", "newuidmap", "newgidmap")
 _MAPS = ("maps", "uid_map", "gid_map")
 _FILE_SYSTEMS = ("mount", "overlay", "proc", "sysfs", "tmpfs", "mqueue", "devpts", "cgroup2")
@@ -303,7 +303,7 @@ TABLE = (
     (("pivot_root", "mount"), (abi.EINVAL,), causes_ids.chrooted),
     (("idmap",), (abi.ENOSYS, abi.EINVAL, abi.EPERM), _idmap),
     (("mknod",), (abi.EPERM,), _mknod),
-    (("cgroup",), (abi.EROFS, abi.ENOENT, abi.ENODEV, abi.EBUSY) + _DENIED, _cgroup),
+    (("cgroup-files",), (abi.EROFS, abi.ENOENT, abi.ENODEV, abi.EBUSY) + _DENIED, _cgroup),
     (("exec",), (abi.ENOENT, abi.ENOEXEC, abi.ETXTBSY, abi.EACCES), _exec),
     (("state",), (abi.EROFS, abi.ENOSPC) + _DENIED, _state),
     (("seccomp",), (abi.EINVAL,), _seccomp_missing),

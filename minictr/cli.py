@@ -112,6 +112,34 @@ def _run(options: Globals, report, argv: "list[str]") -> int:
     return status
 
 
+def _explain(options: Globals, report, argv: "list[str]") -> int:
+    from . import explain
+    from . import options as native
+
+    if _wants_help(argv):
+        print(native.help_text("explain"))
+        return 0
+    return explain.show(native.parse(argv, "explain"), _state_root(options))
+
+
+def _spec(options: Globals, report, argv: "list[str]") -> int:
+    from . import verbs
+
+    return verbs.spec(argv)
+
+
+def _verb(name: str):
+    def call(options: Globals, report, argv: "list[str]") -> int:
+        from . import verbs
+
+        if _wants_help(argv):
+            print(verbs.HELP[name])
+            return 0
+        return verbs.CALLS[name](_state_root(options), report, argv)
+
+    return call
+
+
 def _version(options: Globals, report, argv: "list[str]") -> int:
     print("minictr version %s" % __version__)
     print("spec: 1.3.0")
@@ -142,4 +170,5 @@ def _wants_help(argv: "list[str]") -> bool:
     return False
 
 
-VERBS = {"run": _run, "version": _version, "help": _help, "doctor": _doctor}
+VERBS = {"run": _run, "explain": _explain, "spec": _spec, "doctor": _doctor, "version": _version, "help": _help}
+VERBS.update({name: _verb(name) for name in ("list", "state", "kill", "stop", "delete")})

@@ -42,7 +42,7 @@ def populate(stage, plan) -> None:
 
 
 def _make(stage, plan, device) -> None:
-    parent, name = os.path.split(os.path.normpath("/" + device.path))
+    parent, name = os.path.split(paths.plain(device.path))
     directory = paths.make_in(stage.root, parent)
     try:
         if plan.device_ways[0] == "mknod" or device.kind == "p":

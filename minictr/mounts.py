@@ -63,6 +63,10 @@ PROPAGATION = {
 }  # fmt: skip
 
 
+# "not allowed here": only these permit a step down; anything else is a failure
+REFUSED = (abi.EPERM, abi.EACCES, abi.ENOSYS)
+
+
 class Mount(Record):
     """One mount of the plan.
 

@@ -202,3 +202,8 @@ def _enter(parent: int, name: str, mode: "int | None", directory: bool) -> int:
         if error.errno != abi.EEXIST:  # somebody else was quicker: what is there is opened below
             raise
     return os.open(name, flags, dir_fd=parent)
+
+
+def plain(path: str) -> str:
+    """PATH as an absolute one without doubled slashes, "." and "..": "/a/b" (normpath keeps "//a")."""
+    return os.path.normpath("/" + path.strip("/"))

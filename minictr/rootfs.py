@@ -14,11 +14,10 @@ Side: container
 import os
 import stat
 
-from . import abi, libc, mounts, paths
+from . import abi, libc, mounts, overlay, paths
 from .errors import ContainerError, Degradation, step
 
-# "not allowed here": only these permit the next way; anything else is a failure
-REFUSED = (abi.EPERM, abi.EACCES, abi.ENOSYS)
+REFUSED = mounts.REFUSED
 
 
 class Stage:
@@ -92,52 +91,10 @@ class Stage:
         if not self.mountable:
             return
         if plan.overlay:
-            self._overlay()
+            overlay.lay(self)
         elif plan.early_readonly:
             with step("make the root read-only"):
                 mounts.make_readonly(self.root, self.root, recursive=True)
-
-    def _overlay(self) -> None:
-        """A tmpfs over the root: written files go there, and away with it."""
-        lower = self.root
-        try:
-            memory = mounts.Mount(target="", kind="tmpfs", words=("mode=700",))
-            layer = mounts.create(self.root, self.root, memory, again=self.plan.root.stage)
-            for name in ("upper", "work", "merged"):
-                os.mkdir(name, 0o755, dir_fd=layer)
-            place = paths.descriptor_path
-            upper, work = [os.open(name, abi.O_PATH, dir_fd=layer) for name in ("upper", "work")]
-            merged = os.open("merged", abi.O_PATH | os.O_CLOEXEC, dir_fd=layer)
-            words = (
-                "lowerdir=" + place(lower),
-                "upperdir=" + place(upper),
-                "workdir=" + place(work),
-            )
-            if self.plan.new_user:
-                words += ("userxattr",)
-            mount = mounts.Mount(target="/merged", kind="overlay", source="overlay", words=words)
-            self.root = mounts.create(layer, merged, mount)
-        except (OSError, ContainerError) as error:
-            number = getattr(error, "number", None) or getattr(error, "errno", None) or 0
-            if number not in REFUSED + (abi.EINVAL, abi.ENODEV):
-                raise
-            self._no_overlay(number)
-            return
-        if self.plan.root.source == "host":
-            self._show_submounts(lower)
-
-    def _no_overlay(self, number: int) -> None:
-        self.degrade(
-            Degradation(
-                "overlay", "root", "a writable overlay", "a read-only root", "writing to /",
-                number, cause="overlay",
-            )  # fmt: skip
-        )
-        mounts.make_readonly(self.root, self.root, recursive=True)
-
-    def _show_submounts(self, lower: int) -> None:
-        """overlayfs sees one file system only: what is mounted below the host's root is bound
-        over it, read-only."""
 
     def populate(self) -> None:
         """Every mount of the plan, in order."""
@@ -159,7 +116,7 @@ class Stage:
         source = self.sources[index] if tree is None else tree
         is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
         target = self._target(mount, is_directory)
-        if os.path.normpath("/" + mount.target) == "/proc":
+        if paths.plain(mount.target) == "/proc":
             if libc.fstatfs_type(source) != abi.PROC_SUPER_MAGIC:
                 raise ContainerError(str(mount), "only the proc file system may be mounted on /proc")
         if is_directory != stat.S_ISDIR(os.fstat(target).st_mode):
@@ -170,7 +127,7 @@ class Stage:
 
     def _target(self, mount, directory: bool) -> int:
         """The descriptor of a mount's target, made if missing; never the root, nor below /proc."""
-        place = os.path.normpath("/" + mount.target)
+        place = paths.plain(mount.target)
         if place == "/":
             raise ContainerError(str(mount), "a mount over the root", hint="use --rootfs")
         target = paths.make_in(self.root, mount.target, directory)
@@ -183,7 +140,7 @@ class Stage:
         return target
 
     def _create(self, mount) -> None:
-        place = os.path.normpath("/" + mount.target)
+        place = paths.plain(mount.target)
         try:
             with step(str(mount), hints={abi.EROFS: "choose a target that exists in the root"}):
                 target = self._target(mount, True)

@@ -19,10 +19,8 @@ What a rule means where the specification is silent is what runc and libseccomp 
 Side: host, and container for Filter.install
 """
 
-import struct
-
 from . import abi, libc, syscalls
-from .bpf import Program
+from .cbpf import Program
 from .errors import ContainerError, printable
 from .record import Record
 
@@ -74,6 +72,7 @@ ARCHITECTURES = {
 _FAMILIES = (("x86_64", "i386", "x32"), ("aarch64", "arm"))
 # Where a condition compares the low half of an argument, as libseccomp does
 _NARROW = ("i386", "arm", "x32")
+_LARGEST = (1 << 64) - 1
 # arm's own calls, which are older than any other number near them
 _ARM_PRIVATE = 0xF0000
 
@@ -108,30 +107,226 @@ def compile(profile: "dict[str, object]", machine: str) -> Filter:  # noqa: A001
     """
     words = _architectures(profile, machine)
     default, rules = _read(profile)
-    program = Program(big_endian=machine == "s390x")
+    program, native = Program(big_endian=machine == "s390x"), abi.AUDIT_ARCH[machine]
     blocks = []
-    for audit in sorted({abi.AUDIT_ARCH[word] for word in words}, key=_native_last(machine)):
-        starts, verdicts = _ranges([word for word in words if abi.AUDIT_ARCH[word] == audit], default, rules)
-        blocks.append((audit, program.search(starts, verdicts)))
+    # what is written last comes first in the program: the machine's own calls
+    for audit in sorted({abi.AUDIT_ARCH[word] for word in words}, key=lambda audit: audit == native):
+        group = [word for word in words if abi.AUDIT_ARCH[word] == audit]
+        blocks.append((audit, program.search(*_ranges(group, default, rules))))
     program.dispatch(blocks, abi.SECCOMP_RET_KILL_PROCESS)
     if len(program) > abi.BPF_MAXINSNS:
-        why = "it needs %d instructions of a filter's %d" % (len(program), abi.BPF_MAXINSNS)
-        raise ContainerError("translate the seccomp profile", why)
-    flags, listener = _flags(profile, rules)
-    return Filter(program=program.bytes(), flags=flags, listener=listener)
+        raise _bad("", "it makes %d instructions, a filter has room for %d" % (len(program), abi.BPF_MAXINSNS))
+    listener = any(action == abi.SECCOMP_RET_USER_NOTIF for _, action, _ in rules)
+    return Filter(program=program.bytes(), flags=_flags(profile, listener), listener=listener)
 
 
-def _native_last(machine: str):
-    """Blocks are written from the last to the first, and the machine's own comes first."""
-    return lambda audit: (audit == abi.AUDIT_ARCH[machine], audit)
+def unknown_names(profile: "dict[str, object]") -> "list[str]":
+    """The names in PROFILE that no architecture knows: misspelt, or newer than the tables."""
+    unknown = {name for names, _, _ in _read(profile)[1] for name in names}
+    for word in syscalls.TABLES:
+        unknown.difference_update(syscalls.table(word))
+    return sorted(unknown)
 
 
-# --- verdicts -----------------------------------------------------------------------------------
+# --- from rules to verdicts ---------------------------------------------------------------------
+
+# A rule: names, action, and alternatives, each of them conditions that hold together; None for a
+# rule without conditions. Conditions and verdicts are as `cbpf` has them.
 
 
-class Choice:
-    """The verdict on a call that depends on its arguments.
+def _ranges(words: "list[str]", default: int, rules) -> "tuple[list[int], list[object]]":
+    """Where verdicts start, and the verdicts, for architectures that share one row of numbers."""
+    starts, verdicts = [], []  # type: list[int], list[object]
 
-    cases: (action, conditions), the first whose conditions all hold decides, else the default
-    wide: whether whole arguments are compared, or their low halves
+    def put(start: int, verdict: object) -> None:
+        if not verdicts or verdicts[-1] != verdict:
+            starts.append(start)
+            verdicts.append(verdict)
+
+    for word in words:
+        expected = abi.X32_SYSCALL_BIT if word == "x32" else 0
+        if expected and not starts:
+            put(0, abi.SECCOMP_RET_KILL_PROCESS)
+        known, newest = _verdicts(word, default, rules)
+        beyond = default if newest is None else _ENOSYS
+        for number in sorted(known):
+            if number > expected:
+                put(expected, default if newest is None or number <= newest else beyond)
+            put(number, known[number])
+            expected = number + 1
+        put(expected, beyond)
+    if words == ["x86_64"]:
+        put(abi.X32_SYSCALL_BIT, _ENOSYS)  # as a kernel without x32 says
+    return starts, verdicts
+
+
+def _verdicts(word: str, default: int, rules) -> "tuple[dict[int, object], int | None]":
+    """The verdicts on calls of an architecture that differ from DEFAULT, by number.
+
+    Also the number of the newest call in RULES if what is newer gets ENOSYS, else None; that
+    number is among the verdicts, whatever is said of it.
     """
+    table = syscalls.table(word)
+    verdicts, cases = _decide(table, default, rules)
+    for name, mask in (("socketcall", 0xFFFFFFFF), ("ipc", 0xFFFF)):  # ipc(2) has a version above
+        if name in table and table[name] not in verdicts:
+            found = _multiplexed(name, mask, default, rules)
+            if found:
+                cases.setdefault(table[name], []).extend(found)
+    wide, last = word not in _NARROW, ((default, ()),)
+    for number, found in cases.items():
+        verdicts[number] = (wide, tuple(sorted(found, key=_strictness)) + last)
+    newest = None
+    if default not in _PASSING and default & ~0xFFFF != abi.SECCOMP_RET_TRACE:
+        limit = _ARM_PRIVATE if word == "arm" else 1 << 32
+        numbers = [table[name] for names, _, _ in rules for name in names if name in table]
+        newest = max([number for number in numbers if number < limit] or [-1])
+        newest = None if newest < 0 else newest
+    if newest is not None:
+        verdicts.setdefault(newest, default)
+        if word == "s390x":
+            # where a number does not fit svc's operand, an unknown one is seen as 0, which is no call
+            verdicts.setdefault(0, _ENOSYS)
+    return verdicts, newest
+
+
+def _decide(table: "dict[str, int]", default: int, rules) -> "tuple[dict[int, object], dict[int, list]]":
+    """The calls of TABLE on which RULES decide whatever the arguments, and the cases of others."""
+    decided, cases = {}, {}  # type: dict[int, object], dict[int, list]
+    for names, action, alternatives in reversed(rules):
+        if action == default:
+            continue
+        numbers = [table[name] for name in names if name in table]
+        if alternatives is None:
+            decided.update(dict.fromkeys(numbers, action))
+            continue
+        for number in numbers:
+            cases[number] = [(action, conditions) for conditions in alternatives] + cases.get(number, [])
+    for number in decided:
+        cases.pop(number, None)
+    return decided, cases
+
+
+def _multiplexed(name: str, mask: int, default: int, rules) -> "list[tuple[int, tuple]]":
+    """The cases of a call whose first argument, under MASK, says which call is meant."""
+    decided, cases = _decide(syscalls.multiplexed(name), default, rules)
+    for number, found in cases.items():
+        strictest = min(found, key=_strictness)
+        if _strictness(strictest) < _strictness((default, ())):
+            decided[number] = strictest[0]
+    return [(decided[number], ((0, abi.BPF_JEQ_K, False, number, mask),)) for number in sorted(decided)]
+
+
+def _strictness(case: "tuple[int, tuple]") -> int:
+    """The less, the stricter: the kernel takes the least action of several filters, as signed numbers."""
+    action = case[0] & ~0xFFFF
+    return action - (1 << 32) if action >> 31 else action
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def _bad(where: str, why: str) -> ContainerError:
+    return ContainerError("read the seccomp profile", where + ": " + why if where else why)
+
+
+def _read(profile: "dict[str, object]") -> "tuple[int, list]":
+    """The default action, and the rules."""
+    default = _action(profile, "defaultAction", "defaultErrnoRet", "")
+    if default == abi.SECCOMP_RET_USER_NOTIF:
+        raise _bad("defaultAction", "SCMP_ACT_NOTIFY would stop the start itself")
+    rules = []
+    for index, entry in enumerate(_list(profile, "syscalls", "")):
+        where = "syscalls[%d]." % index
+        if not isinstance(entry, dict):
+            raise _bad(where[:-1], "is not an object")
+        names = _list(entry, "names", where)
+        for name in names:
+            if not isinstance(name, str):
+                raise _bad(where + "names", "%s is not a string" % printable(repr(name)))
+        action = _action(entry, "action", "errnoRet", where)
+        if action == abi.SECCOMP_RET_USER_NOTIF:
+            if "write" in names:
+                raise _bad(where + "action", "SCMP_ACT_NOTIFY for write would stop the start itself")
+            if not profile.get("listenerPath"):
+                raise _bad(where + "action", "SCMP_ACT_NOTIFY needs listenerPath")
+        rules.append((names, action, _alternatives(entry, where)))
+    return default, rules
+
+
+def _architectures(profile: "dict[str, object]", machine: str) -> "list[str]":
+    if machine not in syscalls.TABLES:
+        raise _bad("", "the numbers of system calls on %s are not known" % machine)
+    wanted = {machine}
+    for name in _list(profile, "architectures", ""):
+        wanted.add(_known(name, ARCHITECTURES, "architectures"))
+    family = next((words for words in _FAMILIES if machine in words), (machine,))
+    return [word for word in family if word in wanted]
+
+
+def _action(entry: "dict[str, object]", key: str, number_key: str, where: str) -> int:
+    name, number = entry.get(key), entry.get(number_key)
+    action = _known(name, ACTIONS, where + key)
+    limit = _NUMBERED.get(name)
+    if limit is not None:
+        return action | (abi.EPERM if number is None else _integer(number, limit, where + number_key))
+    if number is not None:
+        raise _bad(where + number_key, "%s takes no number" % name)
+    return action
+
+
+def _alternatives(entry: "dict[str, object]", where: str) -> "tuple[tuple, ...] | None":
+    conditions = []
+    for index, arg in enumerate(_list(entry, "args", where)):
+        place = "%sargs[%d]." % (where, index)
+        if not isinstance(arg, dict):
+            raise _bad(place[:-1], "is not an object")
+        comparison, opposite = _known(arg.get("op"), OPERATORS, place + "op")
+        argument = _integer(arg.get("index"), 5, place + "index")
+        value = _integer(arg.get("value"), _LARGEST, place + "value")
+        second = _integer(arg.get("valueTwo", 0), _LARGEST, place + "valueTwo")
+        masked = arg["op"] == "SCMP_CMP_MASKED_EQ"
+        value, mask = (second, value) if masked else (value, _LARGEST)
+        conditions.append((argument, comparison, opposite, value, mask))
+    if not conditions:
+        return None
+    if len({condition[0] for condition in conditions}) < len(conditions):
+        return tuple((condition,) for condition in conditions)
+    return (tuple(conditions),)
+
+
+def _flags(profile: "dict[str, object]", listener: bool) -> int:
+    """The flags of seccomp(2): those asked for; where none are spoken of, as runc has it."""
+    if profile.get("flags") is None:
+        flags = abi.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+    else:
+        flags = 0
+        for name in _list(profile, "flags", ""):
+            flags |= _known(name, FLAGS, "flags")
+    if not listener:
+        return flags & ~abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV  # without one it is an error
+    if flags & abi.SECCOMP_FILTER_FLAG_TSYNC:
+        flags |= abi.SECCOMP_FILTER_FLAG_TSYNC_ESRCH  # else the two results cannot be told apart
+    return flags | abi.SECCOMP_FILTER_FLAG_NEW_LISTENER
+
+
+def _list(entry: "dict[str, object]", key: str, where: str) -> list:
+    value = entry.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _bad(where + key, "is not a list")
+    return value
+
+
+def _known(name: object, table: dict, where: str):
+    if not isinstance(name, str) or name not in table:
+        raise _bad(where, "is missing" if name is None else "%s is not known" % printable(repr(name)))
+    return table[name]
+
+
+def _integer(value: object, limit: int, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= limit:
+        found = "is missing" if value is None else "%s is not a number" % printable(repr(value))
+        raise _bad(where, "%s from 0 to %d" % (found, limit) if value is not None else found)
+    return value

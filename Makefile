@@ -1,0 +1,185 @@
+# What is to be done with minictr; `make help` lists it. GNU make.
+#
+# PYTHON   the interpreter. For test and lint: python3 where it is not given; for install and bench,
+#          which write it into a launcher: /usr/bin/python3
+# PREFIX, DESTDIR   where install and uninstall work
+# ARGS     further arguments for pytest or for the benchmark: make test ARGS="-k proc"
+
+PYTHON ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+VENV ?= .venv
+ARGS ?=
+
+TEST_PYTHON = $(or $(PYTHON),python3)
+HOST_PYTHON = $(or $(PYTHON),/usr/bin/python3)
+LIBRARY = $(PREFIX)/lib/minictr
+LAUNCHER = $(PREFIX)/bin/minictr
+
+# pytest 8 and hypothesis 6.32 have left Python 3.6 behind; pip finds the last that fits
+TEST_REQUIREMENTS = "pytest>=7.0,<10" "hypothesis>=6.31,<7" "jsonschema>=3.2,<5"
+# mypy 1.19 is the last that checks as Python 3.9
+LINT_REQUIREMENTS = "ruff==0.17.6" "mypy==1.19.1"
+
+# What the tests run beside minictr, look into it with, or make root file systems from
+DEBIAN_PACKAGES = binutils bubblewrap busybox-static crun debian-archive-keyring iproute2 \
+	libcap2-bin mmdebstrap mount passwd procps runc strace uidmap util-linux
+PYTHONS = 3.6 3.8 3.11 3.13
+
+# ruff reads no setup.cfg, so its settings are here. 3.7 is the oldest Python it knows; none of its
+# rules that modernise (UP) is chosen, as the code must stay readable to 3.6.
+RUFF = --isolated --line-length 110 --target-version py37
+RUFF_RULES = A,B,C4,E,F,I,ISC,N,PIE,PLE,PLW,RUF100,W
+# A002, A005: arguments are called `type` where the kernel calls them so. B006: hints={} is never
+# changed. PLW1509: no thread is ever started. B904, C420, N801, N818, PLW0603, PLW1510, PLW1641,
+# PLW2901: taste
+RUFF_IGNORE = A002,A005,B006,B904,C420,N801,N818,PLW0603,PLW1509,PLW1510,PLW1641,PLW2901
+SOURCES = minictr tests
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help test test-pythons lint format bench dist install uninstall clean packages
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+# $(call venv,FOLDER,REQUIREMENTS): the virtual environment, made anew where Python or needs changed
+define venv
+	@set -e; \
+	id=$$($(TEST_PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version)'); \
+	id=$$(printf '%s\n%s' "$$id" '$(2)'); \
+	if [ "$$id" != "$$(cat $(1)/made-of 2>/dev/null)" ]; then \
+		rm -rf $(1); \
+		$(TEST_PYTHON) -m venv $(1); \
+		$(1)/bin/python -m pip install -q --disable-pip-version-check "pip>=21,<22; python_version < '3.7'"; \
+		$(1)/bin/python -m pip install -q --disable-pip-version-check $(2); \
+		printf '%s\n' "$$id" >$(1)/made-of; \
+	fi
+endef
+
+# $(call apt,PACKAGES): get those that are missing, as root where there is apt; else name them.
+# python3-venv: Debian's python3 cannot make a virtual environment without it.
+define apt
+	@missing=; \
+	if command -v dpkg-query >/dev/null; then \
+		for package in $(1); do \
+			[ "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null)" = installed ] \
+				|| missing="$$missing $$package"; \
+		done; \
+		$(TEST_PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	fi; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "apt-get install$$missing"; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get -qq update && apt-get -qq -y --no-install-recommends install$$missing; } \
+			</dev/null >/dev/null || echo "could not install$$missing: some tests will be skipped"; \
+	else \
+		echo "not installed, some tests will be skipped:$$missing"; \
+	fi
+endef
+
+packages:
+	$(call apt,$(DEBIAN_PACKAGES))
+
+test: packages ## run all tests in a virtual environment of their own (PYTHON=, ARGS=)
+	$(call venv,$(VENV),$(TEST_REQUIREMENTS))
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+test-pythons: ## run all tests on each of several Pythons that pyenv or PATH has (PYTHONS=)
+	@failed=; \
+	for version in $(PYTHONS); do \
+		python=$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python3 2>/dev/null | tail -n 1); \
+		python=$${python:-$$(command -v python$$version)}; \
+		if ! "$$python" -c '' 2>/dev/null; then \
+			echo "== Python $$version: skipped, neither pyenv nor PATH has it"; \
+			continue; \
+		fi; \
+		echo "== Python $$version: $$python"; \
+		$(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed on:$$failed"; exit 1; fi
+
+lint: ## check style and types with ruff and mypy
+	$(call apt,)
+	$(call venv,.venv-lint,$(LINT_REQUIREMENTS))
+	@failed=; \
+	.venv-lint/bin/ruff check -q --output-format concise $(RUFF) \
+		--select $(RUFF_RULES) --ignore $(RUFF_IGNORE) $(SOURCES) \
+		|| failed="$$failed ruff-check"; \
+	.venv-lint/bin/ruff format -q $(RUFF) --diff $(SOURCES) || failed="$$failed ruff-format"; \
+	.venv-lint/bin/mypy || failed="$$failed mypy"; \
+	if [ -n "$$failed" ]; then echo "lint failed:$$failed"; exit 1; fi
+
+format: ## put the sources into the form that lint asks for
+	$(call apt,)
+	$(call venv,.venv-lint,$(LINT_REQUIREMENTS))
+	.venv-lint/bin/ruff check $(RUFF) --select I --fix $(SOURCES)
+	.venv-lint/bin/ruff format $(RUFF) $(SOURCES)
+
+bench: ## measure start-up and memory beside runc, crun, bwrap and unshare (ARGS=)
+	$(call apt,$(DEBIAN_PACKAGES))
+	@$(HOST_PYTHON) tests/bench.py $(ARGS)
+
+# The same bytes from the same sources: names sorted, times fixed, nothing compressed (which also
+# lets a Python without zlib read it)
+define PYZ
+import os, sys, zipfile
+target, sources = sys.argv[1], sorted(sys.argv[2:])
+files = [("__main__.py", b"from minictr.__main__ import main\n\nmain()\n")]
+for name in sources:
+    with open(name, "rb") as file:
+        files.append((name, file.read()))
+os.makedirs(os.path.dirname(target), exist_ok=True)
+with open(target + ".new", "wb") as out:
+    out.write(b"#!/usr/bin/env python3\n")
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in files:
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            archive.writestr(entry, data)
+os.chmod(target + ".new", 0o755)
+os.replace(target + ".new", target)
+endef
+export PYZ
+
+dist: dist/minictr.pyz ## build dist/minictr.pyz, the whole program in one file
+
+dist/minictr.pyz: $(wildcard minictr/*.py) Makefile
+	$(TEST_PYTHON) -c "$$PYZ" $@ $(wildcard minictr/*.py)
+
+# -I: no PYTHON* variable, no user site, no script directory on the path; -S: no site. The last
+# line is reached only if main() returns. The bytecode is not checked against the sources' times,
+# which image builders and read-only disks change.
+define LAUNCH
+#!$(HOST_PYTHON) -IS
+import sys
+
+sys.path.append("$(LIBRARY)")
+from minictr.__main__ import main
+
+main()
+endef
+export LAUNCH
+
+install: ## install a launcher and the compiled package (PREFIX=, DESTDIR=, PYTHON=)
+	@case "$(HOST_PYTHON)" in /*) ;; *) echo "PYTHON must be an absolute path" >&2; exit 1;; esac
+	@case "$(PREFIX)" in /*) ;; *) echo "PREFIX must be an absolute path" >&2; exit 1;; esac
+	install -d -m 755 "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(LIBRARY)"
+	rm -rf "$(DESTDIR)$(LIBRARY)/minictr"
+	install -d -m 755 "$(DESTDIR)$(LIBRARY)/minictr"
+	install -m 644 minictr/*.py "$(DESTDIR)$(LIBRARY)/minictr"
+	cd / && $(HOST_PYTHON) -IS -m compileall -q -d "$(LIBRARY)/minictr" \
+		$$($(HOST_PYTHON) -IS -c 'import sys; sys.version_info >= (3, 7) and print("--invalidation-mode=unchecked-hash")') \
+		"$(DESTDIR)$(LIBRARY)/minictr"
+	chmod -R u+rwX,go=rX "$(DESTDIR)$(LIBRARY)"
+	printf '%s\n' "$$LAUNCH" >"$(DESTDIR)$(LAUNCHER).new"
+	chmod 755 "$(DESTDIR)$(LAUNCHER).new"
+	mv "$(DESTDIR)$(LAUNCHER).new" "$(DESTDIR)$(LAUNCHER)"
+
+uninstall: ## remove what install made (PREFIX=, DESTDIR=)
+	rm -rf "$(DESTDIR)$(LIBRARY)" "$(DESTDIR)$(LAUNCHER)"
+
+clean: ## remove everything that make made here
+	rm -rf .venv .venv-* build dist minictr.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find minictr tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,350 @@
+"""`minictr doctor`: what this host allows, why not, and how to change it.
+
+A check is a line of CHECKS; what it tries is in `probes`, why something was refused in `causes`.
+
+Side: host
+"""
+
+import json
+import os
+import stat
+import sys
+
+from . import abi, causes, cgroup, fixes, libc, maps, plan, probes, signs, state, subids
+from .errors import ContainerError, printable
+from .host import Host
+from .host import probe as look
+from .probes import Ground, Result
+from .record import Record
+from .spec import Spec, default_config
+
+USAGE = """usage: minictr doctor [--json]
+
+Try out what a container needs, in throw-away processes, and say how to repair what is refused.
+Exit status: 0 where a full container can run (every namespace, a root and a /proc of its own), else 1.
+"""
+
+
+class Finding(Record):
+    """ok: None for what is neither good nor bad; required: for a full container"""
+
+    check: str
+    ok: "bool | None"
+    required: bool = False
+    why: str = ""
+    fix: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        mark = {True: "ok", False: "no", None: "info"}[self.ok]
+        said = [text for text in (self.detail, self.why) if text]
+        line = "%-5s %-18s %s" % (mark, self.check, "; ".join(said))
+        return line.rstrip() + ("; fix: " + self.fix if self.fix else "")
+
+
+class Patient:
+    """What the checks share: the host, the maps a container would get, how far we come with them."""
+
+    def __init__(self) -> None:
+        self.host = look(True)
+        self.table = _table(self.host)
+        self.ground = Ground()
+        self.spaces = False  # namespaces can be made at all
+
+    def alone(self) -> "maps.Maps | None":
+        """The maps that need no helper."""
+        table = self.table
+        if table is not None and table.way == "helpers":
+            return table.otherwise  # type: ignore[return-value]
+        return table
+
+
+def run(argv: "list[str]") -> int:
+    """The verb; its exit status comes back."""
+    if any(word in ("-h", "--help") for word in argv):
+        _say(USAGE)
+        return 0
+    unknown = [word for word in argv if word != "--json"]
+    if unknown:
+        raise ContainerError(
+            "doctor", "unknown argument %s" % printable(unknown[0]), hint="minictr doctor [--json]"
+        )
+    findings = []
+    with probes.adopting():
+        patient = Patient()
+        for check in CHECKS:
+            for finding in check(patient):
+                findings.append(finding)
+                if not argv:
+                    _say("%s\n" % finding)
+    missing = [finding.check for finding in findings if finding.required and not finding.ok]
+    ok, verdict = not missing, _verdict(missing, patient)
+    if argv:
+        document = {"ok": ok, "verdict": verdict, "checks": [finding.__dict__ for finding in findings]}
+        _say(json.dumps(document, indent=2) + "\n")
+    else:
+        _say("\n%s\n" % verdict)
+    return 0 if ok else 1
+
+
+def _verdict(missing: "list[str]", patient: Patient) -> str:
+    if not missing:
+        return "a full container can run here (exit status 0)"
+    text = "a full container cannot run here (exit status 1); what stands in the way: " + ", ".join(missing)
+    if missing == ["user namespace"] and patient.host.holds(abi.CAP_SYS_ADMIN):
+        text += "; with --userns host everything else is there"
+    return text
+
+
+def _say(text: str) -> None:
+    if sys.stdout is not None:  # the caller may have closed it
+        sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
+        sys.stdout.flush()
+
+
+def _table(host: Host) -> "maps.Maps | None":
+    """The id maps that `run` would choose."""
+    spec = Spec(
+        config=default_config(["true"], "/"), identifier="doctor", bundle="/", source="host", userns="auto"
+    )
+    try:
+        return plan.make(spec, host, "/").maps  # type: ignore[return-value]
+    except ContainerError:
+        alone = {"uids": ((0, host.uid, 1),), "gids": ((0, host.gid, 1),)}
+        return maps.Maps(way="self", deny_setgroups=True, **alone)
+
+
+def _finding(check: str, result: Result, required: bool, patient: Patient, **facts: object) -> Finding:
+    """RESULT with its cause."""
+    if result.ok:
+        return Finding(check=check, ok=True, required=required, detail=result.detail)
+    inside = patient.ground.table is not None
+    cause = causes.why(result.code, result.number, said=result.said, inside=inside, **facts)
+    why, fix = cause.why or result.said, result.fix or cause.fix
+    if result.number and cause.why and os.strerror(result.number) not in why:
+        why = "%s: %s" % (os.strerror(result.number), why)
+    return Finding(check=check, ok=False, required=required, why=why, fix=fix)
+
+
+# --- the checks -------------------------------------------------------------------------------
+
+
+def system(patient: Patient):
+    version = "%d.%d.%d" % sys.version_info[:3]
+    yield Finding(check="python", ok=True, detail="%s, %s" % (version, printable(sys.executable or "?")))
+    host = patient.host
+    who = "root" if host.privileged else "uid %d" % host.uid
+    around = signs.surroundings()
+    kernel = "%s, %s" % (os.uname().release, abi.machine())
+    inside = ", inside %s" % {"systemd": "a service of systemd"}.get(around, around) if around else ""
+    yield Finding(check="kernel", ok=None, detail=kernel)
+    nested = "" if host.initial else ", in a user namespace"
+    yield Finding(check="caller", ok=None, detail=who + nested + inside)
+    result = probes.attempt(probes.system_calls)
+    detail = (
+        "all of the newer ones" if not result.detail else "without %s (older ways are used)" % result.detail
+    )
+    yield Finding(check="system calls", ok=None, detail=detail if result.ok else result.said)
+
+
+def user_namespace(patient: Patient):
+    """Its power, and not its being: something is mounted in it."""
+    table = patient.alone()
+    ground = Ground(table=table)
+    result = Result(ok=False, code="userns", said="no maps could be chosen")
+    if table is not None:
+        result = probes.attempt(probes.within, ground, abi.CLONE_NEWNS, probes.private)
+    if result.ok:
+        patient.ground, patient.spaces = ground, True
+        yield Finding(check="user namespace", ok=True, required=True, detail="usable, and mounts work in it")
+        return
+    powerless = result.code in ("mount", "tmpfs") and result.number in (abi.EPERM, abi.EACCES)
+    patient.spaces = patient.host.holds(abi.CAP_SYS_ADMIN)
+    facts = {"inside": True} if result.code not in ("userns",) else {}
+    cause = causes.why(result.code, result.number, said=result.said, **facts)
+    why = cause.why or result.said
+    if result.number and os.strerror(result.number) not in why:
+        why = "%s: %s" % (os.strerror(result.number), why)
+    if powerless:
+        why = "it is made, but has no power: " + why
+    yield Finding(check="user namespace", ok=False, required=True, why=why, fix=result.fix or cause.fix)
+
+
+def id_maps(patient: Patient):
+    table, host = patient.table, patient.host
+    if patient.ground.table is None:
+        yield Finding(check="id maps", ok=False, why="there is no user namespace")
+        return
+    if table is None or table.way == "self":
+        cause = causes.why("subids", 0, uid=host.uid, names=host.names)
+        yield Finding(check="id maps", ok=False, why=cause.why, fix=cause.fix, detail="the caller alone")
+        return
+    result = probes.attempt(probes.id_maps, table)
+    if result.ok or table.way != "helpers":
+        yield _finding("id maps", result, False, patient)
+        return
+    for name in ("newuidmap", "newgidmap"):  # why the one that failed did
+        cause = causes.why(name, 0, said=result.said, uid=host.uid, names=host.names)
+        if cause.fix or result.said.startswith(name):
+            break
+    said = "; ".join(
+        [text for text in (result.said, cause.why) if text and text != result.said or not cause.why]
+    )
+    yield Finding(check="id maps", ok=False, why=said or cause.why, fix=cause.fix or result.fix)
+
+
+def namespaces(patient: Patient):
+    """Each part that a full container has, and those that it can do without."""
+    users = patient.ground.table is not None
+    make = patient.host.initial and not users and patient.host.holds(abi.CAP_MKNOD)
+    for name, required, flags, body in (
+        ("mounts", True, abi.CLONE_NEWNS, probes.mount),
+        ("fresh /proc", True, abi.CLONE_NEWNS | abi.CLONE_NEWPID, probes.proc),
+        ("pivot_root", True, abi.CLONE_NEWNS, probes.pivot_root),
+        ("chroot", False, 0, probes.chroot),
+        ("host name", True, abi.CLONE_NEWUTS, probes.host_name),
+        ("network", True, abi.CLONE_NEWNET, probes.network),
+        ("ipc", True, abi.CLONE_NEWNS | abi.CLONE_NEWIPC, probes.ipc),
+        ("cgroup namespace", True, abi.CLONE_NEWCGROUP, probes.cgroup_namespace),
+        ("time namespace", False, 0, probes.clock),
+        ("sysfs", False, abi.CLONE_NEWNS | abi.CLONE_NEWNET, probes.sysfs),
+        ("devices", False, abi.CLONE_NEWNS, lambda: probes.null_device(make)),
+        ("overlay", False, abi.CLONE_NEWNS, lambda: probes.overlay(users)),
+    ):
+        result = probes.attempt(probes.within, patient.ground, flags, body)
+        finding = _finding(name, result, required, patient)
+        if not finding.ok and not patient.spaces and result.number == abi.EPERM:
+            finding = finding.replace(why="only with a user namespace, or more capabilities", fix="")
+        yield finding
+
+
+def idmapped_mounts(patient: Patient):
+    table = patient.table
+    if not (patient.host.initial and patient.host.holds(abi.CAP_SYS_ADMIN)):
+        yield Finding(
+            check="id-mapped mounts", ok=None, detail="for root alone; without root nothing needs them"
+        )
+    elif table is None or patient.ground.table is None:
+        yield Finding(check="id-mapped mounts", ok=False, why="there is no user namespace")
+    else:
+        result = probes.attempt(probes.idmapped_mount, table)
+        yield _finding("id-mapped mounts", result, False, patient, path="/").replace(detail=result.detail)
+
+
+def confinement(patient: Patient):
+    """seccomp, no_new_privs, and the security modules."""
+    yield _finding("seccomp", probes.attempt(probes.seccomp), False, patient)
+    finding = _finding("no_new_privs", probes.attempt(probes.no_new_privs), False, patient)
+    if finding.ok and patient.host.no_new_privs:
+        finding = finding.replace(
+            detail="set in the caller: newuidmap and other set-uid programs have no power"
+        )
+    yield finding
+    profile = signs.apparmor()
+    detail = "off" if not profile else "on, our profile: %s" % profile
+    if profile and signs.sysctl("kernel.apparmor_restrict_unprivileged_userns") == 1:
+        detail += "; user namespaces are for programs with a profile that grants userns"
+    yield Finding(check="AppArmor", ok=None, detail=detail)
+    context = signs.selinux()
+    yield Finding(
+        check="SELinux", ok=None, detail="enforcing, our context: %s" % context if context else "off"
+    )
+    try:
+        detail = "version %d" % libc.landlock_abi()
+    except OSError as error:
+        detail = "none (%s)" % error.strerror
+    yield Finding(check="Landlock", ok=None, detail=detail)
+
+
+def cgroups(patient: Patient):
+    layout = cgroup.layout()
+    if layout.kind == "none":
+        cause = causes.why("cgroup-files", abi.ENOENT)
+        yield Finding(check="cgroups", ok=False, why=cause.why, fix=cause.fix)
+        return
+    own = cgroup.own(signs.read("/proc/self/cgroup"))
+    if layout.hierarchies:
+        parts = [(mount, names, own.get(names[0], "/")) for mount, names in layout.hierarchies]
+    else:
+        parts = [(layout.unified, (), own.get("", "/"))]
+    open_to_us, closed, refused = [], [], (0, "")
+    for mount, names, path in parts:
+        place = _group_place(mount, path, patient)
+        names = names or tuple(signs.read(place + "/cgroup.controllers").split())
+        number = _closed(place)
+        if number:
+            refused = (number, place)
+        (closed if number else open_to_us).extend(names)
+    detail = "%s, controllers: %s" % (layout.kind, " ".join(open_to_us) or "none")
+    if closed or refused[0]:
+        cause = causes.why("cgroup-files", refused[0], path=refused[1])
+        yield Finding(
+            check="cgroups", ok=False, detail=detail, why=cause.why, fix=_limits_fix(cause.fix, layout)
+        )
+        return
+    yield Finding(check="cgroups", ok=True, detail=detail)
+
+
+def _group_place(mount: str, path: str, patient: Patient) -> str:
+    """Where a container's cgroup would be made: at the top by root, else below our own."""
+    if patient.host.privileged and patient.host.initial:
+        return mount
+    return mount + (path.rstrip("/") if ".." not in path and os.path.isdir(mount + path) else "")
+
+
+def _closed(place: str) -> int:
+    """The errno that keeps us from making a cgroup in PLACE, 0 for none. Nothing is made."""
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        return abi.EROFS
+    names = ("", "/cgroup.procs", "/cgroup.subtree_control")
+    needed = [place + name for name in names if os.path.exists(place + name)]
+    return 0 if all(os.access(path, os.W_OK) for path in needed) else abi.EACCES
+
+
+def _limits_fix(fix: str, layout: cgroup.Layout) -> str:
+    if layout.kind in ("v1", "hybrid") and os.geteuid() != 0:
+        return "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1): v1 is not handed to users"
+    return fix
+
+
+def state_directory(patient: Patient):
+    """Where it would be made; it is not made."""
+    try:
+        path = state.default_root()
+    except ContainerError as error:
+        yield Finding(check="state directory", ok=False, required=True, why=error.why, fix=error.hint)
+        return
+    place = signs.existing(path)
+    flags = signs.mount_flags(place)
+    words = [word for bit, word in ((2, "nosuid"), (4, "nodev"), (8, "noexec")) if flags & bit]
+    detail = "%s%s" % (printable(path), " (%s: does not matter)" % ", ".join(words) if words else "")
+    number = abi.EROFS if flags & os.ST_RDONLY else 0 if os.access(place, os.W_OK) else abi.EACCES
+    if not number:
+        yield Finding(check="state directory", ok=True, required=True, detail=detail)
+        return
+    cause = causes.why("state", number, path=path)
+    yield Finding(
+        check="state directory", ok=False, required=True, detail=detail, why=cause.why, fix=cause.fix
+    )
+
+
+def tools(patient: Patient):
+    """What only some options need."""
+    try:
+        null = os.stat("/dev/null")
+        right = stat.S_ISCHR(null.st_mode) and null.st_rdev == os.makedev(1, 3)
+    except OSError:
+        right = False
+    cause = causes.why("/dev/null", abi.ENOENT)
+    if not right:
+        yield Finding(check="/dev/null", ok=False, required=True, why=cause.why, fix=cause.fix)
+    for name in ("pasta", "slirp4netns", "ip"):
+        path = subids.helper(name)
+        detail = printable(path) if path else "not installed: %s" % fixes.install(name)
+        yield Finding(check=name, ok=None, detail=detail)
+
+
+CHECKS = (
+    system, user_namespace, id_maps, namespaces, idmapped_mounts, confinement, cgroups, state_directory,
+    tools,
+)  # fmt: skip

@@ -1,0 +1,289 @@
+"""The verbs on containers that exist: list, state, kill, stop, delete; and spec.
+
+Each takes the state root, a report and its arguments, prints, and returns the exit status.
+
+Side: host
+"""
+
+import os
+import time
+
+import _signal
+
+from . import document, lifecycle, spec as spec_module, state
+from .errors import EXIT_ERROR, ContainerError, printable
+
+HELP = {
+    "list": """usage: minictr list [--quiet|-q] [--format table|json]
+
+The containers of this user: id, process id, status, bundle, creation, owner.""",
+    "state": """usage: minictr state [--quiet|-q] ID
+
+What is known of container ID, as JSON (OCI runtime specification, "State"). With --quiet nothing
+is printed and the exit status tells: 0 while it runs, 1 otherwise.""",
+    "kill": """usage: minictr kill [--all|-a] ID [SIGNAL]
+
+Send SIGNAL (a name, with or without SIG, or a number; TERM) to the container's first process.""",
+    "stop": """usage: minictr stop [-t|--time SECONDS] ID...
+
+Send the stop signal, and after SECONDS (10) KILL. 0 when each has ended.""",
+    "delete": """usage: minictr delete [--force|-f] ID...
+
+Forget a container that has ended; with --force, end it first. An unknown id is then no error.""",
+}
+
+
+def spec(argv: "list[str]") -> int:
+    """Print the default configuration; --rootless: with the caller mapped to root."""
+    if "--help" in argv:
+        print("usage: minictr spec [--rootless] [--bundle|-b DIR]\\n\\nPrint a default config.json.")
+        return 0
+    rest = [word for word in argv if word != "--rootless"]
+    if rest:
+        raise ContainerError("read the options", "spec takes --rootless, not %s" % printable(rest[0]))
+    config = spec_module.default_config(["sh"], "rootfs")
+    if "--rootless" in argv:
+        make_rootless(config)
+    import json  # 5 ms, not on the way of a container
+
+    print(json.dumps(config, indent="\\t"))
+    return 0
+
+
+def make_rootless(config) -> None:
+    """Change the default CONFIG into one that an ordinary user can run: root inside is the caller."""
+    linux = config["linux"]
+    linux["namespaces"].append({"type": "user"})
+    for name, number in (("uidMappings", os.geteuid()), ("gidMappings", os.getegid())):
+        linux[name] = [{"containerID": 0, "hostID": number, "size": 1}]
+    for mount in config["mounts"]:
+        mount["options"] = [option for option in mount["options"] if option != "gid=5"]
+
+
+# --- looking ----------------------------------------------------------------------------------
+
+
+def list_verb(root_path: str, report, argv: "list[str]") -> int:
+    quiet, style = _options(argv, {"--quiet": "-q"}, {"--format": "-f"}, 0)[:2]
+    rows = [_row(content) for content in _contents(root_path, report)]
+    if "--quiet" in quiet:
+        for row in rows:
+            print(row["id"])
+    elif style.get("--format", "table") == "json":
+        print(document.dumps(rows))
+    else:
+        _print_table(rows)
+    return 0
+
+
+def _contents(root_path: str, report) -> "list[dict]":
+    """What is known of every container; what a killed runtime left is cleared away on the way."""
+    if not os.path.isdir(root_path):
+        return []
+    root = state.open_root(root_path)
+    lifecycle.sweep(root_path, root, report)
+    found = []
+    for identifier in state.identifiers(root):
+        try:
+            entry = state.find(root_path, root, identifier, wait=False)
+        except ContainerError:
+            continue  # not a name of ours
+        if entry is not None:
+            content = entry.load()
+            content.setdefault("id", identifier)
+            found.append(content)
+            os.close(entry.descriptor)
+    return found
+
+
+def _row(content: "dict") -> "dict":
+    living = lifecycle.alive(content)
+    return {
+        "ociVersion": content.get("ociVersion", ""),
+        "id": content["id"],
+        "pid": content.get("pid", 0) if living else 0,
+        "status": status(content),
+        "bundle": content.get("bundle", ""),
+        "created": content.get("created", ""),
+        "owner": _name(content.get("owner")),
+    }
+
+
+def status(content: "dict") -> str:
+    """creating, running or stopped: what state.json says, checked against the process."""
+    if content.get("status") == "creating":
+        return "creating"
+    return "running" if lifecycle.alive(content) else "stopped"
+
+
+def _name(uid: object) -> str:
+    from . import subids
+
+    names = subids.user_names(uid) if isinstance(uid, int) else ()
+    return names[0] if names else "#%s" % uid
+
+
+def _print_table(rows: "list[dict]") -> None:
+    titles = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
+    lines = [titles] + [tuple([str(row[title.lower()]) for title in titles]) for row in rows]
+    widths = [max([len(line[column]) for line in lines]) + 3 for column in range(len(titles))]
+    for line in lines:
+        print("".join([text.ljust(width) for text, width in zip(line, widths)]).rstrip())
+
+
+def state_of(content: "dict") -> "dict":
+    """The OCI state of a container; our records of steps down are among its annotations."""
+    annotations = dict(content.get("annotations") or {})
+    if content.get("degradations"):
+        annotations["org.minictr.degradations"] = document.dumps(content["degradations"])
+    shown = {
+        "ociVersion": content.get("ociVersion", "1.3.0"),
+        "id": content["id"],
+        "status": status(content),
+        "bundle": content.get("bundle", ""),
+        "rootfs": content.get("rootfs", ""),
+        "created": content.get("created", ""),
+        "annotations": annotations,
+    }
+    if shown["status"] != "stopped":
+        shown["pid"] = content.get("pid", 0)
+    else:
+        shown["pid"] = 0
+    return shown
+
+
+def state_verb(root_path: str, report, argv: "list[str]") -> int:
+    flags, _, ids = _options(argv, {"--quiet": "-q"}, {}, 1)
+    entry = _find(root_path, ids[0])
+    if entry is None:
+        if "--quiet" in flags:
+            return 1
+        raise _missing(ids[0])
+    content = entry.load()
+    content.setdefault("id", ids[0])
+    if "--quiet" in flags:
+        return 0 if status(content) == "running" else 1
+    import json  # 5 ms: people read this
+
+    print(json.dumps(state_of(content), indent=2))
+    return 0
+
+
+# --- ending -----------------------------------------------------------------------------------
+
+
+def kill(root_path: str, report, argv: "list[str]") -> int:
+    _, _, words = _options(argv, {"--all": "-a"}, {}, 2, least=1)
+    number = signal_number(words[1] if len(words) > 1 else "TERM")
+    entry = _find(root_path, words[0])
+    if entry is None:
+        raise _missing(words[0])
+    if not lifecycle.kill(entry.load(), number):
+        raise ContainerError("kill container %s" % words[0], "container not running")
+    return 0
+
+
+def stop(root_path: str, report, argv: "list[str]") -> int:
+    _, values, ids = _options(argv, {}, {"--time": "-t"}, None, least=1)
+    seconds = values.get("--time", "10")
+    if not seconds.replace(".", "", 1).isdigit():
+        raise ContainerError("read the options", "--time takes seconds, not %s" % printable(seconds))
+    entries = [(identifier, _find(root_path, identifier)) for identifier in ids]
+    for identifier, entry in entries:
+        if entry is None:
+            raise _missing(identifier)
+    contents = [entry.load() for _, entry in entries if entry is not None]
+    for content in contents:
+        lifecycle.kill(content, content.get("stop_signal") or _signal.SIGTERM)  # type: ignore[arg-type]
+    _wait_ended(contents, float(seconds))
+    for content in contents:
+        lifecycle.kill(content, _signal.SIGKILL)
+    if not _wait_ended(contents, 10):
+        raise ContainerError("stop the container", "it does not end, not even when killed")
+    return 0
+
+
+def _wait_ended(contents: "list[dict]", seconds: float) -> bool:
+    """Until every container has ended, at most SECONDS."""
+    deadline, pause = time.monotonic() + seconds, 0.002
+    while any([lifecycle.alive(content) for content in contents]):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.1)
+    return True
+
+
+def delete(root_path: str, report, argv: "list[str]") -> int:
+    flags, _, ids = _options(argv, {"--force": "-f"}, {}, None, least=1)
+    for identifier in ids:
+        entry = _find(root_path, identifier)
+        if entry is None:
+            if "--force" in flags:
+                continue
+            raise _missing(identifier)
+        content = entry.load()
+        if lifecycle.alive(content) and "--force" not in flags:
+            raise ContainerError(
+                "delete container %s" % identifier, "it is running", hint="minictr stop it, or --force"
+            )
+        if state.is_foreground(entry) and not state.is_orphan(entry):
+            lifecycle.kill(content, _signal.SIGKILL)  # its runtime forgets it
+        else:
+            lifecycle.destroy(entry, content)
+        entry.close()
+    return 0
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def signal_number(word: str) -> int:
+    """TERM, SIGTERM, 15, RTMIN+1. Raises ContainerError."""
+    if word.isdigit():
+        number = int(word)
+    else:
+        name, plus, offset = word.upper().partition("+")
+        name = name if name.startswith("SIG") else "SIG" + name
+        number = getattr(_signal, name, 0) if name not in ("SIG_DFL", "SIG_IGN") else 0
+        number += int(offset) if plus and offset.isdigit() else 0
+    if not 0 < number < _signal.NSIG:
+        raise ContainerError("read the signal", "%s is none" % printable(word))
+    return number
+
+
+def _find(root_path: str, identifier: str) -> "state.Entry | None":
+    state.check_id(identifier)
+    if not os.path.isdir(root_path):
+        return None
+    return state.find(root_path, state.open_root(root_path), identifier)
+
+
+def _missing(identifier: str) -> ContainerError:
+    return ContainerError("", "container does not exist: %s" % identifier, status=EXIT_ERROR)
+
+
+def _options(argv: "list[str]", flags: "dict", values: "dict", most: "int | None", least: "int | None" = None):
+    """Which flags were given, the values of options, and the words: at most MOST, at least LEAST."""
+    seen, given, words = set(), {}, []
+    rest = argv[:]
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        long = [key for key, short in dict(flags, **values).items() if name in (key, short)]
+        if not word.startswith("-") or word == "-":
+            words.append(word)
+        elif not long:
+            raise ContainerError("read the options", "unknown option %s" % printable(word))
+        elif long[0] in flags:
+            seen.add(long[0])
+        else:
+            if not equals and not rest:
+                raise ContainerError("read the options", "%s needs a value" % name)
+            given[long[0]] = value if equals else rest.pop(0)
+    if len(words) < (most if least is None else least) or (most is not None and len(words) > most):
+        raise ContainerError("read the options", "one id is expected" if most == 1 else "an id is expected")
+    return seen, given, words
+
+
+CALLS = {"list": list_verb, "state": state_verb, "kill": kill, "stop": stop, "delete": delete}

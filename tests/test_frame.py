@@ -1,0 +1,406 @@
+"""The doors to minictr (folder, launcher, .pyz, pip) and what the suite itself promises."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import support
+from support import CHECKOUT, needs
+
+import minictr as package
+
+PYTHON = os.path.realpath(sys.executable)  # of no virtual environment
+# what a start cannot afford, or what a small Python may lack
+DEAR = {
+    "argparse", "asyncio", "configparser", "ctypes", "dataclasses", "decimal", "difflib", "enum", "inspect",
+    "json", "logging", "multiprocessing", "pathlib", "random", "re", "shutil", "socket", "ssl",
+    "subprocess", "tempfile", "threading", "typing", "zipfile",
+}  # fmt: skip
+
+
+def make(tree, *words):
+    """Run make in TREE, without the settings of a make around the suite."""
+    done = subprocess.run(
+        ["make", "-C", str(tree)] + list(words), env={"PATH": support.PATH, "HOME": os.path.expanduser("~")},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def tree():
+    """A copy of the checkout's own files to build in."""
+    place = support.SESSION.place("tree")
+    for name in ("Makefile", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        if os.path.exists(os.path.join(CHECKOUT, name)):
+            shutil.copy(os.path.join(CHECKOUT, name), place)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(os.path.join(CHECKOUT, "minictr"), os.path.join(place, "minictr"), ignore=ignored)
+    return place
+
+
+@pytest.fixture(scope="module")
+def installed(tree):
+    """What `make install` makes, at the place it is made for; `/bin/minictr` below it is the launcher."""
+    support.require("make")
+    prefix = support.SESSION.place("prefix") + "/usr"
+    make(tree, "install", "PREFIX=" + prefix, "PYTHON=" + PYTHON)
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def pyz(tree):
+    support.require("make")
+    make(tree, "dist", "PYTHON=" + PYTHON)
+    return tree + "/dist/minictr.pyz"
+
+
+@pytest.fixture(scope="module")
+def pip_script(tree):
+    """The command that pip puts into a virtual environment."""
+    venv = support.SESSION.place("venv")
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    if sys.version_info < (3, 7):  # its own pip does not see which versions still know this Python
+        subprocess.run([venv + "/bin/pip", "install", "-q", "pip>=21,<22"], check=True)
+    done = subprocess.run(
+        [venv + "/bin/pip", "install", "-q", "--disable-pip-version-check", "--no-deps", tree],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout.decode()
+    return venv + "/bin/minictr"
+
+
+VERSION = (0, "minictr version %s\nspec: 1.3.0\n" % package.__version__, "")
+
+
+# --- the doors --------------------------------------------------------------------------------
+
+
+def test_the_module_is_a_door(minictr):
+    assert minictr("--version", state=False) == VERSION
+
+
+def test_a_copied_folder_is_a_door(minictr, tmp_path):
+    shutil.copytree(os.path.join(CHECKOUT, "minictr"), str(tmp_path / "minictr"))
+    assert minictr.command(PYTHON, "-m", "minictr", "--version", cwd=str(tmp_path)) == VERSION
+
+
+def test_the_launcher_is_a_door_with_an_empty_environment(minictr, installed):
+    empty = {name: None for name in ("PATH", "HOME", "USER", "LOGNAME", "LANG", support.MARK)}
+    assert minictr.command(installed + "/bin/minictr", "--version", env=empty) == VERSION
+
+
+def test_the_one_file_is_a_door(minictr, pyz):
+    assert minictr.command(PYTHON, pyz, "--version") == VERSION
+    bin_of_python = os.path.dirname(PYTHON) + ":" + support.PATH
+    assert minictr.command(pyz, "--version", env={"PATH": bin_of_python}) == VERSION
+
+
+def test_pip_makes_a_door(minictr, pip_script):
+    assert minictr.command(pip_script, "--version") == VERSION
+
+
+def test_every_door_gives_the_same_help(minictr, installed, pyz, pip_script):
+    launched = minictr.command(installed + "/bin/minictr", "--help")
+    assert launched.ok.out
+    for command in ([PYTHON, pyz], [pip_script]):
+        assert minictr.command(*(command + ["--help"])) == (0, launched.out, "")
+    assert minictr("--help", state=False) == (0, launched.out, "")
+
+
+def test_every_door_leaves_with_the_status_of_an_error(minictr, installed, pyz, pip_script):
+    launched = minictr.command(installed + "/bin/minictr", "no-such-verb")
+    assert launched.status == 125
+    assert launched.err.startswith("minictr: ")
+    for command in ([PYTHON, pyz], [pip_script], [PYTHON, "-m", "minictr"]):
+        found = minictr.command(*(command + ["no-such-verb"]), env={"PYTHONPATH": CHECKOUT})
+        assert found == (125, "", launched.err)
+
+
+@needs("root", "busybox")
+def test_every_door_runs_a_container(minictr, busybox_root, installed, pyz, pip_script, tmp_path):
+    doors = [[installed + "/bin/minictr"], [PYTHON, pyz], [pip_script], [PYTHON, "-m", "minictr"]]
+    words = ["--root", minictr.state(), "run", "--rootfs", busybox_root, "--", "sh", "-c", "echo $$; exit 7"]
+    for door in doors:
+        found = minictr.command(*(door + words), env={"PYTHONPATH": CHECKOUT})
+        assert (found.status, found.out) == (7, "1\n"), found
+
+
+# --- make install -----------------------------------------------------------------------------
+
+
+def test_the_launcher_names_its_python_and_its_library_absolutely(installed):
+    with open(installed + "/bin/minictr") as file:
+        text = file.read()
+    assert text.startswith("#!%s -IS\n" % PYTHON)
+    assert '"%s/lib/minictr"' % installed in text
+
+
+def test_the_launcher_listens_to_no_python_variable_and_no_current_directory(minictr, installed, tmp_path):
+    for name in ("minictr", "os", "struct", "site", "sitecustomize"):
+        (tmp_path / (name + ".py")).write_text("raise SystemExit('a stranger was imported')\n")
+    env = {"PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": str(tmp_path / "os.py"), "PYTHONHOME": str(tmp_path)}
+    found = minictr.command(installed + "/bin/minictr", "--version", cwd=str(tmp_path), env=env)
+    assert found == VERSION
+
+
+def loaded(minictr, launcher, *words, **options):
+    """(modules that a launcher imports, which of minictr's came from bytecode)"""
+    found = minictr.command(PYTHON, "-ISv", launcher, *words, **options)
+    modules = set(re.findall(r"^import '?([\w.]+)'? #", found.err, re.M))
+    compiled = set(
+        re.findall(r"^# code object from '\S+/minictr/__pycache__/(\w+)\.\S+\.pyc'", found.err, re.M)
+    )
+    return modules, compiled
+
+
+def test_the_launcher_compiles_nothing(minictr, installed):
+    for folder, _, names in os.walk(installed + "/lib/minictr"):
+        for name in names:
+            if name.endswith(".py") and sys.version_info >= (3, 7):
+                os.utime(os.path.join(folder, name), (1, 1))  # as an image builder would
+    modules, compiled = loaded(minictr, installed + "/bin/minictr", "--version")
+    ours = {name.partition(".")[2] or "__init__" for name in modules if name.split(".")[0] == "minictr"}
+    assert {"__init__", "__main__"} <= ours
+    assert compiled == ours
+
+
+def test_the_launcher_imports_nothing_dear(minictr, installed):
+    modules, _ = loaded(minictr, installed + "/bin/minictr", "--version")
+    assert not modules & (DEAR | {"runpy", "site"})
+
+
+@needs("root", "busybox")
+def test_a_start_imports_nothing_dear_and_compiles_nothing(minictr, installed, busybox_root):
+    words = ["--root", minictr.state(), "run", "--rootfs", busybox_root, "--", "true"]
+    modules, compiled = loaded(minictr, installed + "/bin/minictr", *words)
+    assert not modules & (DEAR | {"runpy", "site"})
+    ours = {name.partition(".")[2] or "__init__" for name in modules if name.split(".")[0] == "minictr"}
+    assert "lifecycle" in ours
+    assert compiled == ours
+
+
+@needs("root", "unshare")
+def test_the_launcher_works_from_a_read_only_disk(minictr, installed):
+    script = textwrap.dedent("""\
+        mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" || exit 9
+        if touch "$0/x" 2>/dev/null; then exit 8; fi
+        exec "$0/bin/minictr" --version
+    """)
+    found = minictr.command("unshare", "-m", "sh", "-c", script, installed)
+    assert found == VERSION
+
+
+def test_what_is_installed_is_for_everybody_to_read_whatever_the_umask(minictr, tree, tmp_path):
+    prefix = str(tmp_path / "usr")
+    command = ["make", "-C", tree, "install", "PREFIX=" + prefix, "PYTHON=" + PYTHON]
+    assert minictr.command(*command, umask=0o077).status == 0
+    for folder, _, names in os.walk(prefix + "/lib"):
+        assert os.stat(folder).st_mode & 0o777 == 0o755
+        for name in names:
+            assert os.stat(os.path.join(folder, name)).st_mode & 0o777 == 0o644
+    assert os.stat(prefix + "/bin/minictr").st_mode & 0o777 == 0o755
+
+
+def test_destdir_is_where_it_is_built_and_not_where_it_is_looked_for(tree, tmp_path):
+    stage = str(tmp_path / "stage")
+    make(tree, "install", "PREFIX=/opt/x", "DESTDIR=" + stage, "PYTHON=" + PYTHON)
+    with open(stage + "/opt/x/bin/minictr") as file:
+        assert 'append("/opt/x/lib/minictr")' in file.read()
+    for folder, _, names in os.walk(stage):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                assert stage.encode() not in file.read(), name
+
+
+def test_installing_again_leaves_no_module_of_the_old_version(tree, tmp_path):
+    prefix = str(tmp_path / "usr")
+    make(tree, "install", "PREFIX=" + prefix, "PYTHON=" + PYTHON)
+    old = prefix + "/lib/minictr/minictr/old.py"
+    open(old, "w").close()
+    make(tree, "install", "PREFIX=" + prefix, "PYTHON=" + PYTHON)
+    assert not os.path.exists(old)
+
+
+def test_uninstall_takes_away_what_install_brought(tree, tmp_path):
+    prefix = str(tmp_path / "usr")
+    make(tree, "install", "PREFIX=" + prefix, "PYTHON=" + PYTHON)
+    (tmp_path / "usr" / "lib" / "other").mkdir()
+    make(tree, "uninstall", "PREFIX=" + prefix)
+    found = [
+        os.path.join(folder, name)[len(prefix) :]
+        for folder, dirs, names in os.walk(prefix)
+        for name in dirs + names
+    ]
+    assert sorted(found) == ["/bin", "/lib", "/lib/other"]
+
+
+# --- make dist --------------------------------------------------------------------------------
+
+
+def test_the_one_file_is_the_same_whenever_it_is_built(tree, pyz, tmp_path):
+    again = str(tmp_path / "again")
+    shutil.copytree(tree, again, ignore=shutil.ignore_patterns("dist"))
+    for folder, _, names in os.walk(again):
+        for name in names:
+            os.utime(os.path.join(folder, name), (10**9, 10**9))
+    make(again, "dist", "PYTHON=" + PYTHON)
+    with open(pyz, "rb") as one, open(again + "/dist/minictr.pyz", "rb") as other:
+        assert one.read() == other.read()
+
+
+# --- the sources ------------------------------------------------------------------------------
+
+SOURCES = [
+    os.path.join(folder, name)
+    for top in ("minictr", "tests")
+    for folder, _, names in os.walk(os.path.join(CHECKOUT, top))
+    for name in sorted(names)
+    if name.endswith(".py")
+]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="ast.parse learnt feature_version in 3.8")
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: os.path.relpath(path, CHECKOUT))
+def test_every_source_is_python_3_6(path):
+    with open(path) as file:
+        parsed = ast.parse(file.read(), path, feature_version=(3, 6))
+    future = [
+        node.names[0].name
+        for node in ast.walk(parsed)
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    ]
+    assert not future  # 3.6 lacks `annotations`, the one that is wanted
+    for node in ast.walk(parsed):  # the parser lets these pass
+        assert not isinstance(node, ast.NamedExpr)
+        assert not (isinstance(node, ast.arguments) and node.posonlyargs)
+
+
+PACKAGE = [path for path in SOURCES if path.startswith(os.path.join(CHECKOUT, "minictr"))]
+
+
+@pytest.mark.skipif(not hasattr(sys, "stdlib_module_names"), reason="3.10 can list its library")
+def test_the_package_imports_the_standard_library_alone():
+    for path in PACKAGE:
+        with open(path) as file:
+            parsed = ast.parse(file.read(), path)
+        for node in ast.walk(parsed):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in names:
+                assert name.split(".")[0] in sys.stdlib_module_names, "%s imports %s" % (path, name)
+
+
+def test_only_libc_imports_ctypes():
+    for path in PACKAGE:
+        with open(path) as file:
+            found = re.search(r"^\s*(import|from) _?ctypes", file.read(), re.M)
+        assert bool(found) == (os.path.basename(path) == "libc.py"), path
+
+
+# --- the suite --------------------------------------------------------------------------------
+
+LEAVES = {
+    "a process": ("subprocess.Popen(['setsid', '-f', 'sleep', '1000'])", "process .*sleep 1000"),
+    "a mount": ("subprocess.run(['mount', '-t', 'tmpfs', 'x', place])", "mount .*/left-.* \\(tmpfs of /\\)"),
+    "a cgroup": ("os.mkdir(cgroup + '/minictr-left')", "cgroup .*/minictr-left"),
+    "a file": ("open('/dev/shm/minictr-left', 'w').close()", "file /dev/shm/minictr-left"),
+}
+
+INNER = """\
+import os, subprocess
+import leftovers, support
+leftovers.SETTLE = 0.3
+
+def test_it(minictr):
+    place = support.SESSION.place("left")
+    cgroup = support.cgroup_mounts()[0][1] if support.cgroup_mounts() else ""
+    %s
+"""
+
+
+@needs("root", "cgroup", "ps")
+@pytest.mark.parametrize("what", sorted(LEAVES))
+def test_the_suite_fails_when_a_test_leaves(minictr, tmp_path, what):
+    statement, named = LEAVES[what]
+    try:
+        found = run_suite(minictr, tmp_path, INNER % statement)
+    finally:
+        if what == "a file":
+            os.unlink("/dev/shm/minictr-left")
+    assert found.status == 1
+    assert "left behind" in found.out
+    assert re.search(named, found.out)
+
+
+@needs("root")
+def test_the_suite_passes_when_a_test_leaves_nothing(minictr, tmp_path):
+    found = run_suite(minictr, tmp_path, INNER % "pass")
+    assert found.status == 0, found
+
+
+@needs("root", "debian")
+def test_on_ci_a_missing_package_is_a_failure(minictr, tmp_path):
+    text = INNER % "support.NEEDS['x'] = (lambda: 'there is no x', 'x-package'); support.require('x')"
+    assert run_suite(minictr, tmp_path, text, CI=None).status == 0
+    found = run_suite(minictr, tmp_path, text, CI="true")
+    assert found.status == 1
+    assert "there is no x; the package x-package has it" in found.out
+
+
+@needs("root", "useradd")
+def test_users_are_made_and_removed_with_their_ranges(minictr, tmp_path):
+    text = textwrap.dedent("""\
+        def test_users(minictr, ranged, unranged):
+            for name in ("subuid", "subgid"):
+                with open("/etc/" + name) as file:
+                    lines = file.read().splitlines()
+                assert "%s:%d:65536" % (ranged.name, ranged.start) in lines
+                assert not [line for line in lines if line.startswith(unranged.name)]
+            assert minictr.command("id", "-u", user=ranged).fields == [str(ranged.uid)]
+            assert minictr.command("touch", "x", user=unranged, cwd=unranged.home) == (0, "", "")
+    """)
+    before = databases()
+    assert run_suite(minictr, tmp_path, text).status == 0
+    assert databases() == before
+
+
+def databases():
+    found = {}
+    for path in ("/etc/passwd", "/etc/group", "/etc/subuid", "/etc/subgid"):
+        if os.path.exists(path):
+            with open(path) as file:
+                found[path] = sorted(file)  # the order of lines is useradd's own affair
+    return found
+
+
+def run_suite(minictr, place, text, **env):
+    """Run the suite's frame, copied to PLACE, with a test module of the one TEXT."""
+    tests = str(place / "tests")
+    if not os.path.exists(tests):
+        os.mkdir(tests)
+        for name in os.listdir(os.path.join(CHECKOUT, "tests")):
+            if name.endswith(".py") and not name.startswith("test_"):
+                shutil.copy(os.path.join(CHECKOUT, "tests", name), tests)
+        shutil.copy(os.path.join(CHECKOUT, "setup.cfg"), str(place))
+        shutil.copytree(os.path.join(CHECKOUT, "minictr"), str(place / "minictr"))
+    with open(tests + "/test_inner.py", "w") as file:
+        file.write(text)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    return minictr.command(*command, cwd=str(place), env=env)
+
+
+def test_every_user_can_run_this_python_and_read_the_package(minictr, unranged):
+    found = minictr.command(
+        support.python(), "-c", "import _ctypes, struct, minictr.libc", user=unranged,
+        env={"PYTHONPATH": support.checkout()},
+    )  # fmt: skip
+    assert found.ok

@@ -1,0 +1,283 @@
+import errno
+import os
+import signal
+import stat
+
+import pytest
+from support import needs
+
+from minictr import abi, libc
+
+
+def in_child(body):
+    """What BODY returns, as text, in a process of its own; what it raises, as "Kind: message"."""
+    incoming, outgoing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            said = str(body())
+        except BaseException as error:
+            said = "%s: %s" % (type(error).__name__, error)
+        os.write(outgoing, said.encode())
+        os._exit(0)
+    os.close(outgoing)
+    with os.fdopen(incoming) as pipe:
+        said = pipe.read()
+    os.waitpid(pid, 0)
+    return said
+
+
+def status_line(name):
+    with open("/proc/self/status") as file:
+        return next(line.split()[1] for line in file if line.startswith(name + ":"))
+
+
+def test_a_failed_call_carries_errno_message_and_path():
+    with pytest.raises(OSError) as caught:
+        libc.mount("none", "/no/such/place", "tmpfs")
+    assert caught.value.errno in (errno.ENOENT, errno.EPERM)
+    assert caught.value.filename == "/no/such/place"
+    assert caught.value.strerror == os.strerror(caught.value.errno)
+
+
+def test_a_kernel_without_a_call_is_told_by_enosys():
+    with pytest.raises(OSError) as caught:
+        libc._bind_syscall(-1)()
+    assert caught.value.errno == errno.ENOSYS
+
+
+def test_capget_agrees_with_proc():
+    names = ("CapEff", "CapPrm", "CapInh")
+    assert libc.capget() == tuple(int(status_line(name), 16) for name in names)
+
+
+def test_capset_gives_up_what_is_not_in_the_mask():
+    def give_up():
+        effective, permitted, inheritable = libc.capget()
+        keep = ~(1 << abi.CAP_SYS_ADMIN)
+        libc.capset(effective & keep, permitted & keep, inheritable & keep)
+        return libc.capget() == (effective & keep, permitted & keep, inheritable & keep)
+
+    assert in_child(give_up) == "True"
+
+
+def test_a_process_gets_the_first_fifteen_bytes_of_its_name():
+    def rename():
+        libc.prctl_name("minictr: init of x")
+        with open("/proc/self/comm") as file:
+            return file.read()
+
+    assert in_child(rename) == "minictr: init o\n"
+
+
+def test_the_type_of_a_file_system_is_told_by_its_magic():
+    descriptor = os.open("/proc", os.O_RDONLY)
+    try:
+        assert libc.fstatfs_type(descriptor) == abi.PROC_SUPER_MAGIC
+    finally:
+        os.close(descriptor)
+
+
+def test_a_limit_is_set_and_2_to_the_64_minus_1_is_none():
+    def limit():
+        libc.prlimit(0, abi.RLIMITS.index("RLIMIT_CORE"), 0, 2**64 - 1)
+        with open("/proc/self/limits") as file:
+            return next(line.split()[4:6] for line in file if line.startswith("Max core file size"))
+
+    found = in_child(limit)
+    assert found == "['0', 'unlimited']" or found.startswith("PermissionError")
+
+
+def test_close_range_closes_its_range_and_no_more():
+    def close():
+        with open("/dev/null") as null:
+            for number in (100, 101, 102):
+                os.dup2(null.fileno(), number)
+        libc.close_range(101, 102)
+        return sorted(int(name) for name in os.listdir("/proc/self/fd") if 100 <= int(name) <= 102)
+
+    assert in_child(close) == "[100]"
+
+
+@needs("seccomp")
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
+def test_close_range_does_the_same_where_the_kernel_refuses_it(error):
+    import refusal
+
+    def close():
+        refusal.refuse(["close_range=" + error])
+        with open("/dev/null") as null:
+            for number in (100, 101, 102):
+                os.dup2(null.fileno(), number)
+        libc.close_range(101, 102)
+        return sorted(int(name) for name in os.listdir("/proc/self/fd") if 100 <= int(name) <= 102)
+
+    assert in_child(close) == "[100]"
+
+
+def test_a_memfd_can_be_sealed():
+    import fcntl
+
+    descriptor = libc.memfd_create("test", abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING)
+    try:
+        fcntl.fcntl(descriptor, abi.F_ADD_SEALS, abi.F_SEAL_ALL)
+        with pytest.raises(PermissionError):
+            os.write(descriptor, b"x")
+    finally:
+        os.close(descriptor)
+
+
+def test_a_pair_of_sockets_is_connected_and_closes_on_exec():
+    one, other = libc.socketpair()
+    try:
+        os.write(one, b"word")
+        assert os.read(other, 10) == b"word"
+        assert not os.get_inheritable(one)
+        assert not os.get_inheritable(other)
+    finally:
+        os.close(one)
+        os.close(other)
+
+
+@needs("openat2")
+def test_openat2_stays_under_its_root(tmp_path):
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    directory = os.open(str(tmp_path), os.O_PATH)
+    try:
+        with pytest.raises(FileNotFoundError):
+            libc.openat2(directory, "link", os.O_RDONLY, abi.RESOLVE_IN_ROOT)
+        with pytest.raises(OSError) as caught:
+            libc.openat2(directory, "../x", os.O_RDONLY, abi.RESOLVE_BENEATH)
+        assert caught.value.errno == errno.EXDEV
+    finally:
+        os.close(directory)
+
+
+def test_a_process_is_signalled_by_its_descriptor():
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(1)
+    try:
+        pidfd = libc.pidfd_open(pid)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        os.kill(pid, signal.SIGKILL)
+    else:
+        libc.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+
+
+def test_clone_without_flags_is_fork():
+    pid = libc.clone(0)
+    if pid == 0:
+        os._exit(42 if os.getppid() != os.getpid() else 1)
+    assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 42
+
+
+@needs("userns")
+def test_clone_puts_the_child_into_new_namespaces_at_once():
+    incoming, outgoing = os.pipe()
+    pid = libc.clone(abi.CLONE_NEWUSER | abi.CLONE_NEWPID | abi.CLONE_NEWUTS)
+    if pid == 0:
+        names = [os.readlink("/proc/self/ns/" + kind) for kind in ("user", "uts", "net")]
+        os.write(outgoing, " ".join([str(os.getpid())] + names).encode())
+        os._exit(0)
+    os.close(outgoing)
+    with os.fdopen(incoming) as pipe:
+        said = pipe.read().split()
+    os.waitpid(pid, 0)
+    own = [os.readlink("/proc/self/ns/" + kind) for kind in ("user", "uts", "net")]
+    assert said[0] == "1"
+    assert said[1] != own[0]
+    assert said[2] != own[1]
+    assert said[3] == own[2]
+
+
+@needs("seccomp")
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
+def test_clone_falls_back_where_clone3_is_refused(error):
+    import refusal
+
+    def child():
+        refusal.refuse(["clone3=" + error])
+        pid = libc.clone(0)
+        if pid == 0:
+            os._exit(42)
+        return os.WEXITSTATUS(os.waitpid(pid, 0)[1])
+
+    assert in_child(child) == "42"
+
+
+@needs("root")
+def test_names_are_set_in_a_uts_namespace_of_their_own():
+    def name():
+        libc.unshare(abi.CLONE_NEWUTS)
+        libc.sethostname("host")
+        libc.setdomainname("domain")
+        found = os.uname().nodename
+        with open("/proc/sys/kernel/domainname") as file:
+            return found + " " + file.read().strip()
+
+    before = os.uname().nodename
+    assert in_child(name) == "host domain"
+    assert os.uname().nodename == before
+
+
+@needs("root", "mount-api")
+def test_a_file_system_is_made_detached_and_moved_into_place(tmp_path):
+    def make():
+        libc.unshare(abi.CLONE_NEWNS)
+        libc.mount("", "/", "", abi.MS_REC | abi.MS_PRIVATE)
+        context = libc.fsopen("tmpfs")
+        libc.fsconfig_set(context, "mode", "0710")
+        mount = libc.fsmount(context, abi.MOUNT_ATTR_NOSUID)
+        target = os.open(str(tmp_path), os.O_PATH | os.O_DIRECTORY)
+        libc.move_mount(mount, target)
+        found = os.stat(str(tmp_path))
+        return stat.S_IMODE(found.st_mode), bool(os.statvfs(str(tmp_path)).f_flag & os.ST_NOSUID)
+
+    assert in_child(make) == str((0o710, True))
+
+
+@needs("root", "idmap")
+def test_a_cloned_mount_is_made_read_only_without_the_original(tmp_path):
+    def make():
+        libc.unshare(abi.CLONE_NEWNS)
+        libc.mount("", "/", "", abi.MS_REC | abi.MS_PRIVATE)
+        source = os.open(str(tmp_path), os.O_PATH | os.O_DIRECTORY)
+        mount = libc.open_tree(source, ".", abi.OPEN_TREE_CLONE)
+        libc.mount_setattr(mount, abi.MOUNT_ATTR_RDONLY)
+        os.mkdir(str(tmp_path / "original"))
+        try:
+            os.mkdir("copy", dir_fd=mount)
+        except OSError as error:
+            return error.strerror
+
+    assert in_child(make) == os.strerror(errno.EROFS)
+
+
+@needs("seccomp")
+def test_a_filter_of_minictr_s_own_makes_the_kernel_refuse():
+    import refusal
+
+    def refused():
+        libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+        libc.prctl_seccomp(refusal.assemble(["fsopen=EUSERS"]))
+        libc.fsopen("tmpfs")
+
+    assert in_child(refused).startswith("OSError: [Errno %d]" % errno.EUSERS)
+
+
+def test_the_numbers_agree_with_those_of_the_tests():
+    import refusal
+
+    for machine, numbers in refusal.SYSCALLS.items():
+        for name, number in abi.SYSCALLS[machine].items():
+            assert numbers[name] == number
+        for name in ("OPEN_TREE", "MOVE_MOUNT", "FSOPEN", "FSCONFIG", "FSMOUNT", "CLONE3", "OPENAT2",
+                     "PIDFD_OPEN", "PIDFD_SEND_SIGNAL", "CLOSE_RANGE", "MOUNT_SETATTR"):  # fmt: skip
+            assert numbers[name.lower()] == getattr(abi, name)
+    assert abi.CAPABILITIES == tuple("CAP_" + name for name in refusal.CAPABILITIES)
