@@ -98,12 +98,16 @@ def _overlay_kernel(facts: "dict[str, object]") -> "Cause | None":
     said = "overlayfs in a user namespace needs Linux 5.11 or newer; this is %s" % os.uname().release
     fix = "use a newer kernel"
     if os.path.exists("/sys/module/overlay/parameters/permit_mounts_in_userns"):  # Debian's patch
-        fix = as_root("echo Y > /sys/module/overlay/parameters/permit_mounts_in_userns")
+        file = "/etc/modprobe.d/90-minictr.conf"
+        fix = as_root("echo options overlay permit_mounts_in_userns=1 > %s, and boot again" % file)
     return Cause(why=said, fix=fix + ", or do without --overlay")
 
 
 def _overlay_layers(facts: "dict[str, object]") -> "Cause | None":
     kind = printable(signs.mount_of(str(facts.get("path") or "/")).kind) or "this file system"
+    if _inside(facts) and "path" not in facts:
+        said = "in a user namespace overlayfs takes no directory with mounts below it, as the host's root is"
+        return Cause(why=said, fix="use --rootfs DIR --overlay, or as root --userns host")
     said = "overlayfs does not take %s as its layer" % kind
     return Cause(why=said, fix="do without --overlay, or copy the root to ext4, xfs, btrfs or tmpfs")
 
@@ -113,7 +117,7 @@ def _initramfs(facts: "dict[str, object]") -> "Cause | None":
     if not kinds or kinds[-1] != "rootfs":
         return None
     said = "the root of this host is its initramfs, which pivot_root cannot move"
-    copy = "mount -t tmpfs root /new && cp -a /bin /etc ... /new && exec switch_root /new /sbin/init"
+    copy = "in its /init: mount -t tmpfs root /new && cp -a /bin /etc ... /new && exec switch_root /new /sbin/init"
     return Cause(why=said, fix=copy)
 
 
@@ -154,9 +158,16 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
         return Cause(
             why=said, fix=scope if systemd else "move them to a cgroup below: echo PID > DIR/cgroup.procs"
         )
-    path = printable(facts.get("path") or "/sys/fs/cgroup/NAME")
-    own = "chown -R %d %s, a cgroup v2 made for this user, and start in it" % (os.geteuid(), path)
-    return Cause(why="the cgroup is not delegated to this user", fix=scope if systemd else as_root(own))
+    return Cause(why="the cgroup is not delegated to this user", fix=scope if systemd else _delegate())
+
+
+def _delegate() -> str:
+    """cgroup-v2.rst, "Delegation"; who called us is most likely the shell that is to be moved."""
+    uid = os.geteuid()
+    return as_root(
+        "cd /sys/fs/cgroup && mkdir minictr-%d && echo '+cpu +io +memory +pids' > cgroup.subtree_control"
+        " && chown -R %d minictr-%d && echo %d > minictr-%d/cgroup.procs" % (uid, uid, uid, os.getppid(), uid)
+    )
 
 
 def _exec(facts: "dict[str, object]") -> "Cause | None":
@@ -226,16 +237,17 @@ def _confined(facts: "dict[str, object]") -> "Cause | None":
     if profile in ("", "unconfined") or profile.endswith(("(complain)", "(unconfined)")):
         return None
     said = "the AppArmor profile %s does not allow it" % profile
-    other = "allow it in the profile; dmesg | grep apparmor.*DENIED names the rule"
+    rule = RULES.get(str(facts["code"]), "that dmesg | grep DENIED names")
+    name = profile.partition(" ")[0]
+    other = as_root("add the rule %s to the profile %s in /etc/apparmor.d and load it again" % (rule, name))
     return Cause(why=said, fix=outside("apparmor", other))
 
 
 def _filter(facts: "dict[str, object]") -> "Cause | None":
     if not signs.filtered():
         return None
-    said = "a seccomp filter of the %s around us refuses it" % (
-        signs.surroundings() or "container or sandbox"
-    )
+    around = signs.surroundings()
+    said = "the seccomp filter that %s put on us refuses it" % (around or "a container or sandbox around us")
     other = "start outside of it: grep Seccomp: /proc/self/status says 0 where there is none"
     return Cause(why=said, fix=outside("seccomp", other))
 
@@ -262,11 +274,16 @@ def _old_kernel(facts: "dict[str, object]") -> "Cause | None":
 # --- the table --------------------------------------------------------------------------------
 
 # What a refusal asks for where no user namespace gives it
-NEEDS = dict.fromkeys(
-    "clone setns pid mount network uts ipc cgroup time proc sysfs overlay tmpfs pivot_root sethostname".split(),
-    "CAP_SYS_ADMIN",
-)
+_ADMIN = "clone setns pid mount network uts ipc cgroup time proc sysfs overlay tmpfs pivot_root sethostname"
+NEEDS = dict.fromkeys(_ADMIN.split(), "CAP_SYS_ADMIN")
 NEEDS.update(chroot="CAP_SYS_CHROOT", mknod="CAP_MKNOD", lo="CAP_NET_ADMIN")
+# apparmor.d(5): what a profile must say
+RULES = dict.fromkeys(("mount", "tmpfs", "proc", "sysfs", "overlay", "mqueue", "devpts"), "'mount,'")
+RULES.update(
+    userns="'userns,'", user="'userns,'", pivot_root="'pivot_root,'", chroot="'capability sys_chroot,'",
+    sethostname="'capability sys_admin,'", clone="'capability sys_admin,'", mknod="'capability mknod,'",
+    network="'network, capability net_admin,'",
+)  # fmt: skip
 SINCE = {
     "time": (5, 6), "openat2": (5, 6), "clone3": (5, 3), "landlock": (5, 13),
     "idmap": (5, 12), "open_tree": (5, 2), "mount_setattr": (5, 12), "pidfd": (5, 3),
@@ -291,6 +308,7 @@ TABLE = (
     (_USERNS, (abi.EPERM,), causes_ids.unmapped),
     (_USERNS, (abi.EPERM,), causes_ids.chrooted),
     (_HELPERS, (), causes_ids.helpers),
+    (_MAPS + ("time",), (), causes_ids.no_proc),
     (_MAPS, (abi.EPERM,), causes_ids.map_refused),
     (_MAPS, (abi.EINVAL,), causes_ids.map_malformed),
     (("proc", "sysfs"), (abi.EPERM,), _hidden),

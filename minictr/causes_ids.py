@@ -7,7 +7,18 @@ import os
 
 from . import abi, signs
 from .errors import printable
-from .fixes import Cause, as_root, chain, give_range, grant_userns, install, outside, set_sysctl
+from .fixes import (
+    Cause,
+    as_root,
+    capability,
+    chain,
+    give_name,
+    give_range,
+    grant_userns,
+    install,
+    outside,
+    set_sysctl,
+)
 
 # The kind of a namespace in config.json: its file in /proc/self/ns, which is also its word in
 # user.max_*_namespaces, and what the kernel must be built with
@@ -99,18 +110,29 @@ def chrooted(facts: "dict[str, object]") -> "Cause | None":
 # --- id maps ----------------------------------------------------------------------------------
 
 
+def no_proc(facts: "dict[str, object]") -> "Cause | None":
+    """The maps are files of /proc."""
+    if not os.path.exists("/proc/self/uid_map"):
+        return Cause(why="no proc file system is on /proc", fix=as_root("mount -t proc proc /proc"))
+    if facts["number"] == abi.EROFS:
+        return Cause(
+            why="/proc is read-only", fix=outside("unmask", as_root("mount -o remount,bind,rw /proc"))
+        )
+    return None
+
+
 def map_refused(facts: "dict[str, object]") -> "Cause | None":
     if not signs.initial():
         said = "the ids are not all mapped in the user namespace around us"
         return Cause(
             why=said, fix="take ids that /proc/self/uid_map names, or map more in the outer container"
         )
+    if os.geteuid() == 0 and not signs.holds(abi.CAPABILITIES.index("CAP_SETFCAP")):
+        return Cause(
+            why="to map the host's root takes CAP_SETFCAP since Linux 5.12", fix=capability("CAP_SETFCAP")
+        )
     if not (signs.holds(abi.CAP_SETUID) and signs.holds(abi.CAP_SETGID)):
         return Cause(why="other ids than our own are mapped with CAP_SETUID and CAP_SETGID only")
-    if not signs.holds(abi.CAPABILITIES.index("CAP_SETFCAP")):
-        return Cause(
-            why="mapping the host's root needs CAP_SETFCAP since 5.12", fix="map a range without id 0"
-        )
     return None
 
 
@@ -155,9 +177,9 @@ def _helper(name: str) -> "Cause | None":
         other = "start from a login shell, not from inside a sandbox (setpriv --no-new-privs, bwrap)"
         return Cause(why=said, fix=outside("no_new_privs", other))
     if not signs.bounded(number):
-        capability = abi.CAPABILITIES[number]
-        said = "the bounding set of the caller lacks %s, which %s needs" % (capability, name)
-        return Cause(why=said, fix=outside("capability", "start from a login shell", capability[4:]))
+        lacking = abi.CAPABILITIES[number]
+        said = "the bounding set of the caller lacks %s, which %s needs" % (lacking, name)
+        return Cause(why=said, fix=outside("capability", "start from a login shell", lacking[4:]))
     return None
 
 
@@ -167,6 +189,8 @@ def ranges(facts: "dict[str, object]") -> "Cause | None":
 
     uid, need = int(str(facts.get("uid", os.geteuid()))), int(str(facts.get("need") or 1))
     names = facts.get("names") or subids.user_names(uid)  # type: tuple[str, ...]  # type: ignore
+    if not names:
+        return Cause(why="uid %d has no name, which newuidmap asks for" % uid, fix=give_name(uid))
     short = []
     for kind in ("subuid", "subgid"):
         have = sum([count for _, count in subids.ranges(kind, uid, names)])

@@ -1,7 +1,7 @@
 """Control groups: which kind the host has, and which class takes care of a container's.
 
     group = cgroup.open(cgroup.layout(), "/minictr-ID")
-    group.directories                  to be noted down first: a crash is cleaned up by this list
+    group.directories()                to be noted down first: a crash is cleaned up by this list
     group.create()                     the directories; records of what could not be had come back
     group.apply(resources)             the limits, before anything runs; records again
     group.clone_into(), join_files()   how the first process gets in, one of the two
@@ -46,36 +46,42 @@ class Layout(Record):
 
 
 def layout(mount_point: str = MOUNT_POINT) -> Layout:
-    """What is mounted at MOUNT_POINT, by the magic numbers and names there.
+    """What is mounted at MOUNT_POINT, told by magic numbers, devices and names.
 
     /proc/self/mountinfo would say it too, but takes milliseconds on a host with 1,000 mounts.
     """
     if _magic(mount_point) == abi.CGROUP2_SUPER_MAGIC:
         return Layout(kind="v2", mount_point=mount_point, unified=mount_point)
-    try:
-        names = os.listdir(mount_point)
-    except OSError as error:
-        if error.errno not in (abi.ENOENT, abi.ENOTDIR, abi.EACCES, abi.EPERM):
-            raise
-        names = []
     hierarchies, seen, unified = [], set(), ""  # type: list[tuple[str, tuple[str, ...]]], set[str], str
-    for name in sorted(names, key=lambda name: (-name.count(","), name)):  # the joint ones first
-        directory = mount_point + "/" + name
-        magic = _magic(directory)
-        controllers = tuple(name.split(","))
+    names = sorted(_mounted(mount_point), key=lambda name: (-name.count(","), name))  # the joint ones first
+    for name in names:
+        directory, controllers = mount_point + "/" + name, tuple(name.split(","))
         if not _CONTROLLERS.issuperset(controllers):
-            controllers = ("name=" + name,)
-        if magic == abi.CGROUP2_SUPER_MAGIC:
-            unified = unified or directory
-        elif magic == abi.CGROUP_SUPER_MAGIC and not seen.issuperset(controllers):
+            magic, controllers = _magic(directory), ("name=" + name,)
+            if magic == abi.CGROUP2_SUPER_MAGIC:
+                unified = unified or directory
+            if magic != abi.CGROUP_SUPER_MAGIC:
+                continue
+        if not seen.issuperset(controllers):
             seen.update(controllers)
             hierarchies.append((directory, controllers))
     kind = "hybrid" if hierarchies and unified else "v1" if hierarchies else "v2" if unified else "none"
     return Layout(kind=kind, mount_point=mount_point, hierarchies=tuple(hierarchies), unified=unified)
 
 
+def _mounted(directory: str) -> "list[str]":
+    """The names in DIRECTORY on which something is mounted, so not a link such as cpu -> cpu,cpuacct."""
+    try:
+        device = os.lstat(directory).st_dev
+        return [name for name in os.listdir(directory) if os.lstat(directory + "/" + name).st_dev != device]
+    except OSError as error:
+        if error.errno not in (abi.ENOENT, abi.ENOTDIR, abi.EACCES, abi.EPERM):
+            raise
+        return []
+
+
 def _magic(directory: str) -> int:
-    """The file system's magic number; 0 for what is no directory, such as the link cpu -> cpu,cpuacct."""
+    """The magic number of the file system, 0 where there is none to be seen."""
     try:
         descriptor = os.open(directory, HERE)
     except OSError as error:
@@ -116,23 +122,25 @@ def open(  # noqa: A001
     return none("no cgroup file system is mounted at " + layout.mount_point)
 
 
-def reopen(layout: Layout, directories: "list[str]", kind: str, parents: "list[str]" = []):
+def reopen(layout: Layout, directories: "list[str]", parents: "list[str]" = []):
     """The group that an earlier command made. What is gone of it meanwhile is no error.
 
-    directories, kind, parents: what that command's group had in the attributes of these names
+    directories, parents: what that command's group had
     """
-    if kind == "none" or not directories:
-        return none("the container was started without a cgroup")
-    mounts = layout.hierarchies if kind == "v1" else ((layout.unified, ()),) if layout.unified else ()
-    parts = []
+    mounts = list(layout.hierarchies) + ([(layout.unified, ())] if layout.unified else [])
+    parts, kind = [], "v1"
     for directory in directories:
         for mount, controllers in mounts:
             if directory.startswith(mount + "/"):
                 check(directory[len(mount) :])
                 parts.append(Part(mount, directory[len(mount) :], controllers))
+                kind = "v1" if controllers else "v2"
                 break
         else:
-            raise ContainerError("open the cgroup %s" % printable(directory), "its file system is not mounted")
+            why = "its file system is not mounted"
+            raise ContainerError("open the cgroup %s" % printable(directory), why)
+    if not parts:
+        return none("the container was started without a cgroup")
     group = _group(kind, parts)
     group.parents = [name for name in parents if any(name.startswith(mount + "/") for mount, _ in mounts)]
     return group

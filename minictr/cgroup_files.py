@@ -69,7 +69,7 @@ def write(directory: int, name: str, *values: str) -> None:
 
 
 def waits(patience: float = PATIENCE):
-    """Yield at once and then in growing steps, from half a millisecond up, until PATIENCE seconds are over."""
+    """Yield at once and then in growing steps, from half a millisecond up, for PATIENCE seconds."""
     end, delay = time.monotonic() + patience, 0.0005
     while True:
         yield
@@ -165,7 +165,8 @@ def children(directory: int) -> "list[str]":
 
 
 def remove(part: Part) -> bool:
-    """Remove a directory, or what can be removed below it; False if the directory is still there."""
+    """Remove a directory. False if it is still there: cgroups below it are removed only once no process
+    is left in any, as until then it may be somebody else's."""
     try:
         os.rmdir(part.directory)
         return True
@@ -175,7 +176,8 @@ def remove(part: Part) -> bool:
         if error.errno not in (abi.EBUSY, abi.ENOTEMPTY):
             raise ContainerError("remove the cgroup %s" % part.directory, "", error.errno or 0) from error
     try:
-        walk(part.open(), _remove_children)
+        if not pids(part):
+            walk(part.open(), _remove_children)
     except OSError as error:
         if error.errno not in GONE:
             raise

@@ -9,6 +9,8 @@ from . import abi, cgroup_files
 from .cgroup_files import GONE, HERE, PATIENCE, Part
 from .errors import ContainerError, Degradation, printable
 
+DENIED = (abi.EACCES, abi.EPERM, abi.EROFS)
+
 
 class Setting:
     """A value for one file.
@@ -26,21 +28,53 @@ class Setting:
         return "%s=%s" % ("|".join(self.names), self.value)
 
 
+_PERIOD = "a period has 1000 to 1000000 microseconds"
+_QUOTA = "a quota has at least 1000 microseconds, and no more of a period than the cgroup above has"
+_BURST = "a burst is no more than the quota"
+_RANGES = {
+    "cpu.cfs_period_us": _PERIOD, "cpu.cfs_quota_us": _QUOTA, "cpu.max": _QUOTA + "; " + _PERIOD,
+    "cpu.cfs_burst_us": _BURST, "cpu.max.burst": _BURST,
+    "cpu.rt_runtime_us": "the cgroup above must have as much realtime to give",
+    "blkio.weight": "10 to 1000", "io.weight": "1 to 10000", "io.bfq.weight": "1 to 1000",
+    "memory.swappiness": "0 to 100",
+}  # fmt: skip
+
+
 def ignored(name: str, value: object, lost: str) -> Degradation:
     """The record for a setting that has no counterpart here."""
     why = "this kernel, or this version of cgroups, has no such setting"
     return Degradation("cgroup-setting", "cgroup", "%s %s" % (name, value), "nothing", lost, 0, why)
 
 
+def without_devices(number: int, why: str, fix: str = "") -> Degradation:
+    """The record for rules for devices, which every container has, that could not be set."""
+    lost = "who gets at a device node, or may make one, may use the device"
+    return Degradation("cgroup-devices", "cgroup", "rules for devices", "none", lost, number, why, fix)
+
+
+def cause(number: int) -> str:
+    """The word under which `causes` knows more of a refusal, "" where it is none of our rights."""
+    return "cgroup-files" if number in DENIED else ""
+
+
 def limit(doing: str, value: object) -> int:
     """VALUE, if it is a limit: -1 or more."""
     if not isinstance(value, int) or value < -1 or value >= 1 << 63:
-        raise ContainerError("set the %s to %s" % (doing, value), "it must be -1 (no limit) or more, below 2^63")
+        why = "it must be -1 (no limit) or more, below 2^63"
+        raise ContainerError("set the %s to %s" % (doing, value), why)
     return value
 
 
+def idle(wanted: "dict") -> "list[Setting]":
+    """cpu.idle, since 5.15. It comes after the shares, which an idle group does not take."""
+    if wanted.get("idle") is None:
+        return []
+    lost = "it is scheduled as any other" if wanted["idle"] else ""
+    return [Setting("cpu", "cpu.idle", wanted["idle"], lost)]
+
+
 class Group:
-    """kind: "v1", "v2" or "none"; directories: ours, whether they exist or not
+    """kind: "v1", "v2" or "none"
     parents: directories above ours that `create` made, the outer ones first
     """
 
@@ -49,8 +83,8 @@ class Group:
     def __init__(self, parts: "list[Part]") -> None:
         self.parts, self.parents = parts, []  # type: list[Part], list[str]
 
-    @property
     def directories(self) -> "list[str]":
+        """Those of the group, whether they exist or not."""
         return [part.directory for part in self.parts]
 
     def close(self) -> None:
@@ -98,13 +132,18 @@ class Group:
         """Whether the kernel has killed a process of the group for want of memory."""
         raise NotImplementedError
 
-    def _main(self) -> Part:
-        """The directory that is asked for the processes."""
-        return self.parts[0]
+    def _main(self) -> "Part | None":
+        """The directory that is asked for the processes; None if `create` has failed."""
+        return self.parts[0] if self.parts else None
 
     def _directory(self, controller: str) -> int:
-        """A descriptor of where the files of CONTROLLER are, -1 if it has no hierarchy."""
-        return self.parts[0].open()
+        """A descriptor of where the files of CONTROLLER are, -1 if there is no such place."""
+        try:
+            return self.parts[0].open() if self.parts else -1
+        except OSError as error:
+            if error.errno in GONE:
+                return -1
+            raise
 
     def _missing(self, setting: Setting) -> "tuple[str, str]":
         """Why there is no file for SETTING, and what helps."""
@@ -113,7 +152,8 @@ class Group:
     # --- processes
 
     def pids(self) -> "list[int]":
-        return cgroup_files.pids(self._main())
+        part = self._main()
+        return cgroup_files.pids(part) if part else []
 
     def signal(self, number: int) -> int:
         """Send a signal to every process, none being born meanwhile; how many there were."""
@@ -227,11 +267,13 @@ class Group:
         number = error.errno or 0
         doing = "set %s to %s" % (printable(setting.names[0]), printable(setting.value))
         why, hint = self._missing(setting) if number == abi.ENOENT else ("", self._hint(setting, number))
-        return ContainerError(doing, why, number, hint)
+        return ContainerError(doing, why, number, hint, cause="" if hint else cause(number))
 
     def _hint(self, setting: Setting, number: int) -> str:
         """What is wrong with the value, or with our rights."""
         name = setting.names[0]
+        if number in (abi.EINVAL, abi.ERANGE) and name in _RANGES:
+            return _RANGES[name]
         if name.startswith("cpuset."):
             have = self._above(setting.controller, name)
             return "the cgroup above has %s" % have if have else ""
@@ -241,8 +283,6 @@ class Group:
         if name == "memory.limit_in_bytes" and number == abi.EINVAL:
             most = self._read("memory", "memory.memsw.limit_in_bytes").strip()
             return "memory and swap together are limited to %s: change that limit too" % most
-        if number in (abi.EACCES, abi.EPERM, abi.EROFS):
-            return "this user may not write there: the cgroup has to be delegated to it"
         return "there is no such block device, or it is a partition" if number == abi.ENODEV else ""
 
     def _read(self, controller: str, name: str) -> str:

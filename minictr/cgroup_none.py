@@ -4,7 +4,7 @@ Side: host
 """
 
 from .cgroup_files import PATIENCE
-from .cgroup_group import Group
+from .cgroup_group import Group, without_devices
 from .errors import ContainerError, Degradation
 
 # What is lost where a group of `linux.resources` cannot be had
@@ -45,9 +45,7 @@ class None_(Group):
 
     def apply(self, resources: "dict") -> "list[Degradation]":
         """A record of the limits asked for, and one of the device rules, which every container has."""
-        lost = "who gets at a device node, or may make one, may use the device"
-        record = Degradation("cgroup-devices", "cgroup", "rules for devices", "none", lost, 0, self.why, self.fix)
-        return self.update(resources) + [record]
+        return self.update(resources) + [without_devices(0, self.why, self.fix)]
 
     def update(self, resources: "dict") -> "list[Degradation]":
         names = asked(resources)

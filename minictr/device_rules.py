@@ -34,11 +34,7 @@ class Rule:
 
     def covers(self, other: "Rule") -> bool:
         """Whether every device of OTHER is one of ours. Not to be asked of the kind "a"."""
-        return (
-            self.kind == other.kind
-            and self.major in (-1, other.major)
-            and self.minor in (-1, other.minor)
-        )
+        return self.kind == other.kind and self.major in (-1, other.major) and self.minor in (-1, other.minor)
 
     def overlaps(self, other: "Rule") -> bool:
         """Whether some device is both ours and of OTHER."""
@@ -116,9 +112,10 @@ def for_v1(rules: "list[Rule]") -> "tuple[bool, list[Rule]]":
                 other.access &= ~rule.access
             elif rule.overlaps(other) and rule.access & other.access:
                 holes.append(Rule(rule.allow, rule.kind, rule.major, rule.minor, rule.access & other.access))
+    exceptions = {name: rule for name, rule in exceptions.items() if rule.access}
     for hole in holes:
-        if hole.access:
+        if any(rule.overlaps(hole) and rule.access & hole.access for rule in exceptions.values()):
             why = "it takes a part of another rule back, which cgroup v1 cannot do"
             hint = "write rules for single devices in place of the wider one"
             raise ContainerError("set the rule for devices %r" % hole, why, 0, hint)
-    return allowed, [rule for rule in exceptions.values() if rule.access]
+    return allowed, list(exceptions.values())

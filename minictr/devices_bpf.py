@@ -118,9 +118,9 @@ def _load(code: bytes) -> int:
 
 
 def _load_once(code: bytes) -> int:
-    """BPF_PROG_LOAD: type, number of instructions, they, license; size and address of a log, ..."""
-    count, license = len(code) // 8, bytearray(b"Apache-2.0\0")
-    values = (abi.BPF_PROG_TYPE_CGROUP_DEVICE, count, bytearray(code), license, 0, 0, 0, 0, 0)
+    """BPF_PROG_LOAD: type, number of instructions, they, license terms; size and address of a log, ..."""
+    terms = bytearray(b"Apache-2.0\0")
+    values = (abi.BPF_PROG_TYPE_CGROUP_DEVICE, len(code) // 8, bytearray(code), terms, 0, 0, 0, 0, 0)
     return libc.bpf(abi.BPF_PROG_LOAD, "=IIQQIIQII", *values)
 
 

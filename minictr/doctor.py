@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 
-from . import abi, causes, cgroup, fixes, libc, maps, plan, probes, signs, state, subids
+from . import abi, causes, cgroup, fixes, libc, maps, paths, plan, probes, signs, state, subids
 from .errors import ContainerError, printable
 from .host import Host
 from .host import probe as look
@@ -35,21 +35,28 @@ class Finding(Record):
     fix: str = ""
     detail: str = ""
 
-    def __str__(self) -> str:
+    def line(self, fixes_shown: "list[str]") -> str:
+        """For people: a fix that the lines above have shown is not shown again."""
         mark = {True: "ok", False: "no", None: "info"}[self.ok]
         said = [text for text in (self.detail, self.why) if text]
-        line = "%-5s %-18s %s" % (mark, self.check, "; ".join(said))
-        return line.rstrip() + ("; fix: " + self.fix if self.fix else "")
+        if self.fix:
+            said.append("fix: " + ("as above" if self.fix in fixes_shown else self.fix))
+            fixes_shown.append(self.fix)
+        return ("%-5s %-18s %s" % (mark, self.check, "; ".join(said))).rstrip()
 
 
 class Patient:
-    """What the checks share: the host, the maps a container would get, how far we come with them."""
+    """What the checks share.
+
+    table: the id maps a container would get; ground: how its namespaces are made here
+    obstacle: why none can be made, None where they can
+    """
 
     def __init__(self) -> None:
         self.host = look(True)
         self.table = _table(self.host)
         self.ground = Ground()
-        self.spaces = False  # namespaces can be made at all
+        self.obstacle = None  # type: Finding | None
 
     def alone(self) -> "maps.Maps | None":
         """The maps that need no helper."""
@@ -69,14 +76,14 @@ def run(argv: "list[str]") -> int:
         raise ContainerError(
             "doctor", "unknown argument %s" % printable(unknown[0]), hint="minictr doctor [--json]"
         )
-    findings = []
+    findings, shown = [], []  # type: list[Finding], list[str]
     with probes.adopting():
         patient = Patient()
         for check in CHECKS:
             for finding in check(patient):
                 findings.append(finding)
                 if not argv:
-                    _say("%s\n" % finding)
+                    _say(finding.line(shown) + "\n")
     missing = [finding.check for finding in findings if finding.required and not finding.ok]
     ok, verdict = not missing, _verdict(missing, patient)
     if argv:
@@ -108,7 +115,7 @@ def _table(host: Host) -> "maps.Maps | None":
         config=default_config(["true"], "/"), identifier="doctor", bundle="/", source="host", userns="auto"
     )
     try:
-        return plan.make(spec, host, "/").maps  # type: ignore[return-value]
+        return plan.make(spec, host, "/").maps
     except ContainerError:
         alone = {"uids": ((0, host.uid, 1),), "gids": ((0, host.gid, 1),)}
         return maps.Maps(way="self", deny_setgroups=True, **alone)
@@ -118,10 +125,10 @@ def _finding(check: str, result: Result, required: bool, patient: Patient, **fac
     """RESULT with its cause."""
     if result.ok:
         return Finding(check=check, ok=True, required=required, detail=result.detail)
-    inside = patient.ground.table is not None
+    inside = patient.ground.table is not None and result.code != "userns"
     cause = causes.why(result.code, result.number, said=result.said, inside=inside, **facts)
-    why, fix = cause.why or result.said, result.fix or cause.fix
-    if result.number and cause.why and os.strerror(result.number) not in why:
+    why, fix = cause.why or result.said, cause.fix or result.fix
+    if result.number and os.strerror(result.number) not in why:
         why = "%s: %s" % (os.strerror(result.number), why)
     return Finding(check=check, ok=False, required=required, why=why, fix=fix)
 
@@ -147,27 +154,33 @@ def system(patient: Patient):
     yield Finding(check="system calls", ok=None, detail=detail if result.ok else result.said)
 
 
+def proc_itself(patient: Patient):
+    """Id maps are written there, descriptors named: nothing goes without it."""
+    try:
+        os.close(paths.open_proc())
+    except ContainerError as error:
+        fix = fixes.as_root("mount -t proc proc /proc")
+        yield Finding(check="/proc", ok=False, required=True, why=error.why, fix=fix)
+
+
 def user_namespace(patient: Patient):
     """Its power, and not its being: something is mounted in it."""
     table = patient.alone()
-    ground = Ground(table=table)
-    result = Result(ok=False, code="userns", said="no maps could be chosen")
+    patient.ground = Ground(table=table)
+    result = Result(ok=False, code="userns", said="no id maps could be chosen")
     if table is not None:
-        result = probes.attempt(probes.within, ground, abi.CLONE_NEWNS, probes.private)
-    if result.ok:
-        patient.ground, patient.spaces = ground, True
-        yield Finding(check="user namespace", ok=True, required=True, detail="usable, and mounts work in it")
-        return
-    powerless = result.code in ("mount", "tmpfs") and result.number in (abi.EPERM, abi.EACCES)
-    patient.spaces = patient.host.holds(abi.CAP_SYS_ADMIN)
-    facts = {"inside": True} if result.code not in ("userns",) else {}
-    cause = causes.why(result.code, result.number, said=result.said, **facts)
-    why = cause.why or result.said
-    if result.number and os.strerror(result.number) not in why:
-        why = "%s: %s" % (os.strerror(result.number), why)
-    if powerless:
-        why = "it is made, but has no power: " + why
-    yield Finding(check="user namespace", ok=False, required=True, why=why, fix=result.fix or cause.fix)
+        result = probes.attempt(probes.within, patient.ground, abi.CLONE_NEWNS, probes.power)
+    finding = _finding("user namespace", result, True, patient)
+    if not result.ok and result.code in ("mount", "tmpfs"):
+        finding = Finding(
+            check="user namespace", ok=False, required=True, fix=finding.fix,
+            why="it is made, but has no power: " + finding.why,
+        )  # fmt: skip
+    elif not result.ok:
+        patient.ground = Ground()
+        if not patient.host.holds(abi.CAP_SYS_ADMIN):
+            patient.obstacle = finding
+    yield finding
 
 
 def id_maps(patient: Patient):
@@ -212,10 +225,11 @@ def namespaces(patient: Patient):
         ("overlay", False, abi.CLONE_NEWNS, lambda: probes.overlay(users)),
     ):
         result = probes.attempt(probes.within, patient.ground, flags, body)
-        finding = _finding(name, result, required, patient)
-        if not finding.ok and not patient.spaces and result.number == abi.EPERM:
-            finding = finding.replace(why="only with a user namespace, or more capabilities", fix="")
-        yield finding
+        if not result.ok and patient.obstacle and result.number == abi.EPERM:
+            why = "only with a user namespace, or more capabilities"
+            yield Finding(check=name, ok=False, required=required, why=why, fix=patient.obstacle.fix)
+            continue
+        yield _finding(name, result, required, patient)
 
 
 def idmapped_mounts(patient: Patient):
@@ -228,18 +242,18 @@ def idmapped_mounts(patient: Patient):
         yield Finding(check="id-mapped mounts", ok=False, why="there is no user namespace")
     else:
         result = probes.attempt(probes.idmapped_mount, table)
-        yield _finding("id-mapped mounts", result, False, patient, path="/").replace(detail=result.detail)
+        yield _finding("id-mapped mounts", result, False, patient, path="/")
 
 
 def confinement(patient: Patient):
     """seccomp, no_new_privs, and the security modules."""
     yield _finding("seccomp", probes.attempt(probes.seccomp), False, patient)
-    finding = _finding("no_new_privs", probes.attempt(probes.no_new_privs), False, patient)
-    if finding.ok and patient.host.no_new_privs:
-        finding = finding.replace(
-            detail="set in the caller: newuidmap and other set-uid programs have no power"
+    result = probes.attempt(probes.no_new_privs)
+    if result.ok and patient.host.no_new_privs:
+        result = Result(
+            ok=True, detail="set in the caller: newuidmap and other set-uid programs have no power"
         )
-    yield finding
+    yield _finding("no_new_privs", result, False, patient)
     profile = signs.apparmor()
     detail = "off" if not profile else "on, our profile: %s" % profile
     if profile and signs.sysctl("kernel.apparmor_restrict_unprivileged_userns") == 1:
@@ -267,7 +281,8 @@ def cgroups(patient: Patient):
         parts = [(mount, names, own.get(names[0], "/")) for mount, names in layout.hierarchies]
     else:
         parts = [(layout.unified, (), own.get("", "/"))]
-    open_to_us, closed, refused = [], [], (0, "")
+    open_to_us, closed = [], []  # type: list[str], list[str]
+    refused = (0, "")
     for mount, names, path in parts:
         place = _group_place(mount, path, patient)
         names = names or tuple(signs.read(place + "/cgroup.controllers").split())
@@ -302,8 +317,10 @@ def _closed(place: str) -> int:
 
 
 def _limits_fix(fix: str, layout: cgroup.Layout) -> str:
-    if layout.kind in ("v1", "hybrid") and os.geteuid() != 0:
-        return "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1): v1 is not handed to users"
+    if layout.kind in ("v1", "hybrid"):
+        if os.geteuid() == 0:
+            return fixes.capability("CAP_DAC_OVERRIDE")
+        return "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1): v1 is not handed to users"
     return fix
 
 
@@ -345,6 +362,6 @@ def tools(patient: Patient):
 
 
 CHECKS = (
-    system, user_namespace, id_maps, namespaces, idmapped_mounts, confinement, cgroups, state_directory,
-    tools,
+    system, proc_itself, user_namespace, id_maps, namespaces, idmapped_mounts, confinement, cgroups,
+    state_directory, tools,
 )  # fmt: skip

@@ -100,12 +100,18 @@ def give_range(uid: int, names: "tuple[str, ...]", size: int = 65536) -> str:
         first = subids.free_range("both", size)
     except LookupError as error:
         return "make room in /etc/subuid and /etc/subgid: %s" % error
-    local = [name for name in names if name in subids.user_names(uid)]
-    if local and subids.helper("usermod"):  # which knows the users of /etc/passwd alone
+    if names and subids.helper("usermod"):
         span = "%d-%d" % (first, first + size - 1)
-        return as_root("usermod --add-subuids %s --add-subgids %s %s" % (span, span, printable(local[0])))
+        return as_root("usermod --add-subuids %s --add-subgids %s %s" % (span, span, printable(names[0])))
     line = "%s:%d:%d" % (printable(names[0]) if names else uid, first, size)
     return as_root("echo %s | tee -a /etc/subuid >> /etc/subgid" % line)
+
+
+def give_name(uid: int) -> str:
+    """The command that makes an account of a bare number, with ranges of its own."""
+    name = "user%d" % uid
+    make = "useradd --uid %d --no-create-home %s" % (uid, name)
+    return chain([as_root(make), give_range(uid, (name,))])
 
 
 # --- what the container or service around us must be given -------------------------------------
@@ -163,4 +169,5 @@ def outside(what: str, otherwise: str, value: str = "") -> str:
 
 def capability(name: str) -> str:
     """How the capability NAME ("CAP_SYS_ADMIN") is come by."""
-    return outside("capability", "start as root, or use a user namespace", name[4:])
+    otherwise = "give it %s, or start as another user" if os.geteuid() == 0 else "start as root (%s)"
+    return outside("capability", otherwise % name, name[4:])

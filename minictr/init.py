@@ -4,10 +4,10 @@
     open the host's sources, isolate   |
     <- placed
     ids of the set-up, host name, loopback, mounts, devices, covers, sysctl, console
-    new root, directory, groups, capabilities, user
+    new root, directory, keyring, groups, capabilities, user
     -> ready
     <- go
-    keyring, close everything, seccomp, execve
+    close everything, seccomp, execve
 
 Nothing is imported here, nothing printed, no lock taken: the library may lie outside the new
 root, and only the channel reaches the user.
@@ -245,6 +245,9 @@ def change_user(me: Init) -> None:
     if "user" in me.lost and os.geteuid():
         # nothing of the kind is possible for a user without a namespace: it stays who it is
         credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), capabilities=None)
+    _join_keyring(me)
+    if me.seccomp is not None and not credentials.no_new_privs:
+        _install_filter(me)  # while CAP_SYS_ADMIN is held: without no_new_privs the kernel asks for it
     privileges.apply(credentials, plan.last_cap)
     _tie_to_runtime(me)
     if plan.personality is not None:
@@ -252,16 +255,27 @@ def change_user(me: Init) -> None:
             libc.personality(plan.personality)
 
 
+def _join_keyring(me: Init) -> None:
+    """A session keyring of its own: the caller's keys are not the container's."""
+    if me.plan.spec.no_new_keyring:
+        return
+    try:
+        libc.join_session_keyring("_ses." + me.plan.identifier)
+    except OSError as error:
+        # ENOSYS: a kernel without keys; EPERM, EACCES: an outer filter; EDQUOT: too many of them
+        if error.errno not in rootfs.REFUSED + (abi.EDQUOT,):
+            raise
+
+
+def _install_filter(me: Init) -> None:
+    with step("install the seccomp filter"):
+        me.seccomp.install()
+    me.seccomp = None
+
+
 def wait_go(me: Init) -> None:
     me.channel.say("ready")
     me.channel.expect("go")
-    if not me.plan.spec.no_new_keyring:
-        try:
-            libc.join_session_keyring("_ses." + me.plan.identifier)
-        except OSError as error:
-            # ENOSYS: a kernel without keys; EPERM, EACCES: an outer filter; quota: EDQUOT 122
-            if error.errno not in rootfs.REFUSED + (122,):
-                raise
     _close_rest(me)
 
 
@@ -289,8 +303,7 @@ def execute(me: Init) -> None:
     else:
         arguments = list(plan.args)
     if me.seccomp is not None:
-        with step("install the seccomp filter"):
-            me.seccomp.install()
+        _install_filter(me)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     failure = None  # type: OSError | None
     for path in candidates:

@@ -219,6 +219,8 @@ _sethostname = _bind("sethostname", c_char_p, c_ulong)
 _setdomainname = _bind("setdomainname", c_char_p, c_ulong)
 _personality = _bind("personality", c_ulong)
 _keyctl = _bind_syscall(_number("keyctl"), c_int, c_char_p)
+# keeps the GIL, as taking it again may need a call that the new filter refuses
+_seccomp = _bind_syscall(_number("seccomp"), c_ulong, c_ulong, c_void_p, kind=_Interpreter)
 _pidfd_open = _bind_syscall(abi.PIDFD_OPEN, c_int, c_ulong)
 _pidfd_send_signal = _bind_syscall(abi.PIDFD_SEND_SIGNAL, c_int, c_int, c_void_p, c_ulong)
 _bpf = _bind_syscall(abi.BPF_CALL.get(abi.machine(), -1), c_int, c_void_p, c_ulong)
@@ -310,6 +312,25 @@ def prctl_seccomp(program: bytes) -> None:
     code = bytearray(program)
     header = bytearray(struct.pack("@HP", len(code) // 8, _address(code)))
     _prctl(abi.PR_SET_SECCOMP, 2, _address(header), 0, 0)
+
+
+def seccomp(operation: int, flags: int, program: bytes) -> int:
+    """seccomp(2), since 3.17; where it is missing and FLAGS are 0, prctl(2) sets a filter.
+
+    operation: SECCOMP_SET_MODE_FILTER, with PROGRAM an array of struct sock_filter; others take
+        PROGRAM as it is. The result is a descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER.
+    """
+    code = bytearray(program)
+    if operation != abi.SECCOMP_SET_MODE_FILTER:
+        return _seccomp(operation, flags, _address(code))
+    header = bytearray(struct.pack("@HP", len(code) // 8, _address(code)))
+    try:
+        return _seccomp(operation, flags, _address(header))
+    except OSError as error:
+        if error.errno != abi.ENOSYS or flags:
+            raise
+    prctl_seccomp(program)
+    return 0
 
 
 def sethostname(name: str) -> None:

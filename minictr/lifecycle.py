@@ -10,7 +10,7 @@ import os
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import clone, foreground, host, libc, paths, plan, state
+from . import cgroup, clone, foreground, host, libc, paths, plan, state
 from .errors import ContainerError, Degradation, step
 from .spec import Spec
 
@@ -45,7 +45,7 @@ class Container:
         self.undo = Undo()
         self.pid = 0
         self.created = state.now()
-        self.group, self.joins = NO_GROUP, ()
+        self.group = cgroup.none("not made yet")
 
     def run(self) -> int:
         """Make it, run the program, and wait unless detached. The exit status to leave with."""
@@ -65,12 +65,13 @@ class Container:
         self.undo.push("forget the container", self._forget)
         for record in self.plan.records:
             self._certain(record)
-        self._save("creating")
         self._make_cgroup()
         foreground.hold_signals()
         proc = paths.open_proc()
         seccomp = self._filter()
-        birth = clone.Birth(self.plan, proc, self.joins, None, seccomp, self.report.seen)
+        into = None if self.plan.joins else self.group.clone_into()
+        joins = self.group.join_files() if into is None else ()
+        birth = clone.Birth(self.plan, proc, joins, into, seccomp, self.report.seen)
         self.undo.push("end the container", lambda: self._end(birth))
         with _streams(self.spec):
             birth.start()
@@ -120,11 +121,41 @@ class Container:
         self.report.seen(record)
 
     def _make_cgroup(self) -> None:
-        pass
-        self.group, self.joins = NO_GROUP, ()
+        """The cgroup, its limits, and the descriptors by which the container joins it."""
+        if not self.plan.cgroup_path:
+            self.group = cgroup.none("--cgroups disabled")
+        else:
+            self.group = cgroup.open(cgroup.layout(), self.plan.cgroup_path)
+            self.undo.push("remove the cgroup", lambda: self._remove_group())
+        self._save("creating")  # so that whoever finds the rest of us knows where to look
+        try:
+            records = self.group.create()
+        except ContainerError as error:
+            if error.number not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to make
+                raise
+            records = [self._without_group(error)]
+            self.group = cgroup.none(error.why, error.hint)
+        for record in records + self.group.apply(self.plan.resources):
+            self._certain(record)
+
+    def _without_group(self, error: ContainerError) -> Degradation:
+        """Nobody asked for a limit: a notice will do. With `--cgroups enabled`, a warning."""
+        return Degradation(
+            "cgroup-none", "cgroup", "one of its own", "none", "limits, and counting what it uses",
+            error.number, error.why, error.hint, "warning" if self.spec.cgroups == "enabled" else "notice",
+        )  # fmt: skip
+
+    def _remove_group(self) -> None:
+        self.group.kill()
+        self.group.remove()
 
     def _filter(self):
-        return None
+        """The compiled seccomp filter, None where none is asked for."""
+        if self.plan.seccomp is None:
+            return None
+        from . import abi, seccomp
+
+        return seccomp.compile(self.plan.seccomp, abi.machine())
 
     def _end(self, birth: clone.Birth) -> None:
         if birth.pid:
@@ -150,20 +181,10 @@ class Container:
                 "start_time": state.start_time(self.pid) if self.pid else 0,
                 "stop_signal": self.spec.stop_signal,
                 "cgroups": self.group.directories(),
+                "cgroup_parents": self.group.parents,
                 "degradations": [record.as_dict() for record in self.report.records],
             }
         )
-
-
-class _NoGroup:
-    def directories(self):
-        return []
-
-    def remove(self):
-        pass
-
-
-NO_GROUP = _NoGroup()
 
 
 def prepare(spec: Spec, stage: str) -> plan.Plan:
@@ -262,6 +283,11 @@ def sweep(root_path: str, root: int, report) -> None:
 def destroy(entry: state.Entry, content: "dict[str, object]") -> None:
     """End what lives of a container, and forget it. The caller holds the lock."""
     kill(content, _signal.SIGKILL)
+    directories = content.get("cgroups")
+    if directories:
+        group = cgroup.reopen(cgroup.layout(), directories, content.get("cgroup_parents") or [])  # type: ignore
+        group.kill()
+        group.remove()
     entry.remove()
 
 

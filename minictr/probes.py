@@ -205,6 +205,11 @@ class adopting:
 # --- in the child -----------------------------------------------------------------------------
 
 
+def power() -> str:
+    private()
+    return "usable, and mounts work in it"
+
+
 def private() -> str:
     """A new tmpfs, on a directory of the host's, that nobody else sees."""
     with trying("mount"):
@@ -321,17 +326,24 @@ def clock() -> str:
 
 def overlay(users: bool) -> str:
     stage = private()
-    for name in ("lower", "upper", "work", "merged"):
+    for name in ("lower", "upper", "work", "upper2", "work2", "merged"):
         os.mkdir(stage + "/" + name)
-    words = "lowerdir=%s,upperdir=%s/upper,workdir=%s/work" + (",userxattr" if users else "")
+    merged = stage + "/merged"
     with trying("overlay"):
-        merged = stage + "/merged"
-        libc.mount("overlay", merged, "overlay", 0, words % (stage + "/lower", stage, stage))
+        _overlay(stage + "/lower", stage, "", merged, users)
         os.close(os.open(merged + "/file", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
         os.stat(stage + "/upper/file")
         libc.umount2(merged, abi.MNT_DETACH)
-        libc.mount("overlay", merged, "overlay", 0, words % ("/", stage, stage))
-    return "a tmpfs over the host's root"
+    try:
+        _overlay("/", stage, "2", merged, users)
+    except OSError as error:  # EINVAL in a user namespace: has_locked_children (fs/namespace.c)
+        return "a tmpfs over a directory; not over the host's own root with its mounts (%s)" % error.strerror
+    return "a tmpfs over a directory or the host's own root"
+
+
+def _overlay(lower: str, stage: str, number: str, merged: str, users: bool) -> None:
+    words = "lowerdir=%s,upperdir=%s/upper%s,workdir=%s/work%s" % (lower, stage, number, stage, number)
+    libc.mount("overlay", merged, "overlay", 0, words + (",userxattr" if users else ""))
 
 
 def null_device(make: bool) -> str:

@@ -167,7 +167,8 @@ def _verdicts(word: str, default: int, rules) -> "tuple[dict[int, object], int |
     number is among the verdicts, whatever is said of it.
     """
     table = syscalls.table(word)
-    verdicts, cases = _decide(table, default, rules)
+    numbered = _numbered(table, rules)
+    verdicts, cases = _decide(numbered, default)
     for name, mask in (("socketcall", 0xFFFFFFFF), ("ipc", 0xFFFF)):  # ipc(2) has a version above
         if name in table and table[name] not in verdicts:
             found = _multiplexed(name, mask, default, rules)
@@ -176,27 +177,34 @@ def _verdicts(word: str, default: int, rules) -> "tuple[dict[int, object], int |
     wide, last = word not in _NARROW, ((default, ()),)
     for number, found in cases.items():
         verdicts[number] = (wide, tuple(sorted(found, key=_strictness)) + last)
-    newest = None
-    if default not in _PASSING and default & ~0xFFFF != abi.SECCOMP_RET_TRACE:
-        limit = _ARM_PRIVATE if word == "arm" else 1 << 32
-        numbers = [table[name] for names, _, _ in rules for name in names if name in table]
-        newest = max([number for number in numbers if number < limit] or [-1])
-        newest = None if newest < 0 else newest
-    if newest is not None:
-        verdicts.setdefault(newest, default)
-        if word == "s390x":
-            # where a number does not fit svc's operand, an unknown one is seen as 0, which is no call
-            verdicts.setdefault(0, _ENOSYS)
+    if default & ~0xFFFF in _PASSING:
+        return verdicts, None
+    newest = max([max(numbers) for numbers, _, _ in numbered if numbers] or [-1])
+    if newest >= _ARM_PRIVATE and word == "arm":
+        newest = max([n for numbers, _, _ in numbered for n in numbers if n < _ARM_PRIVATE] or [-1])
+    if newest < 0:
+        return verdicts, None
+    verdicts.setdefault(newest, default)
+    if word == "s390x":
+        # a number too large for the svc instruction, unknown to the kernel, is seen as 0, which is no call
+        verdicts.setdefault(0, _ENOSYS)
     return verdicts, newest
 
 
-def _decide(table: "dict[str, int]", default: int, rules) -> "tuple[dict[int, object], dict[int, list]]":
-    """The calls of TABLE on which RULES decide whatever the arguments, and the cases of others."""
+def _numbered(table: "dict[str, int]", rules) -> "list[tuple[list[int], int, tuple | None]]":
+    """RULES with numbers for names."""
+    return [
+        ([number for number in map(table.get, names) if number is not None], action, alternatives)
+        for names, action, alternatives in rules
+    ]
+
+
+def _decide(numbered, default: int) -> "tuple[dict[int, object], dict[int, list]]":
+    """The calls on which a rule decides whatever the arguments, and the cases of others."""
     decided, cases = {}, {}  # type: dict[int, object], dict[int, list]
-    for names, action, alternatives in reversed(rules):
+    for numbers, action, alternatives in reversed(numbered):
         if action == default:
             continue
-        numbers = [table[name] for name in names if name in table]
         if alternatives is None:
             decided.update(dict.fromkeys(numbers, action))
             continue
@@ -209,7 +217,7 @@ def _decide(table: "dict[str, int]", default: int, rules) -> "tuple[dict[int, ob
 
 def _multiplexed(name: str, mask: int, default: int, rules) -> "list[tuple[int, tuple]]":
     """The cases of a call whose first argument, under MASK, says which call is meant."""
-    decided, cases = _decide(syscalls.multiplexed(name), default, rules)
+    decided, cases = _decide(_numbered(syscalls.multiplexed(name), rules), default)
     for number, found in cases.items():
         strictest = min(found, key=_strictness)
         if _strictness(strictest) < _strictness((default, ())):
@@ -241,9 +249,10 @@ def _read(profile: "dict[str, object]") -> "tuple[int, list]":
         if not isinstance(entry, dict):
             raise _bad(where[:-1], "is not an object")
         names = _list(entry, "names", where)
-        for name in names:
-            if not isinstance(name, str):
-                raise _bad(where + "names", "%s is not a string" % printable(repr(name)))
+        try:
+            "".join(names)
+        except TypeError:
+            raise _bad(where + "names", "holds something that is not a string") from None
         action = _action(entry, "action", "errnoRet", where)
         if action == abi.SECCOMP_RET_USER_NOTIF:
             if "write" in names:

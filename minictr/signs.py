@@ -110,8 +110,8 @@ def surroundings() -> str:
         return "kubernetes"
     if os.path.exists("/run/.containerenv"):
         return "podman"
-    if os.path.exists("/.dockerenv"):
-        return "docker"
+    if os.path.exists("/.dockerenv") and any(mount.place == "/etc/hostname" for mount in mounts()):
+        return "docker"  # the file alone stays in a root that was exported
     if "lxc" in (os.environ.get("container"), read("/run/systemd/container").strip()):
         return "lxc"
     return "systemd" if unit() else ""

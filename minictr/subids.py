@@ -116,7 +116,10 @@ def _ask(path: str, kind: str, names: "tuple[str, ...]") -> "tuple[tuple[int, in
     from .maps import Helper  # only here: most users are in the files
 
     for name in names:
-        status, said = Helper([path] + ["-g"] * (kind == "subgid") + [name]).wait()
+        try:
+            status, said = Helper([path] + ["-g"] * (kind == "subgid") + [name]).wait()
+        except OSError:  # no process, no /dev/null: then nobody can be asked
+            return ()
         words = said.split() if status == 0 else []
         found = []
         for start, count in zip(words[2::4], words[3::4]):

@@ -1,0 +1,101 @@
+"""Mounts of type cgroup: what the container may see of its own control groups.
+
+v2: the unified hierarchy, from the root of the cgroup namespace, or where there is none, the
+container's own directory bound. v1: a small tmpfs with a directory for each hierarchy in it,
+made in the same two ways.
+
+Side: container
+"""
+
+import os
+
+from . import abi, libc, mounts, paths
+from .errors import ContainerError, Degradation, step
+
+MOUNT_POINT = "/sys/fs/cgroup"
+
+
+def attach(stage, mount) -> None:
+    """Mount on MOUNT.target what the host has of control groups. stage: a rootfs.Stage"""
+    try:
+        source = os.open(MOUNT_POINT, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        _none(stage, mount, error.errno or 0)
+        return
+    own = _own()
+    namespaced = "cgroup" in stage.plan.namespaces
+    magic = libc.fstatfs_type(source)
+    with step(str(mount)):
+        target = paths.make_in(stage.root, mount.target)
+        if magic == abi.CGROUP2_SUPER_MAGIC:
+            _one(stage, mount, target, "cgroup2", (), source, own.get("", "/"), namespaced)
+        else:
+            _hierarchies(stage, mount, target, source, own, namespaced)
+        os.close(target)
+    os.close(source)
+
+
+def _own() -> "dict[str, str]":
+    """The path of this process in each hierarchy (cgroups(7), /proc/PID/cgroup)."""
+    found = {}
+    for line in paths.read_text("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        for name in controllers.split(","):
+            found[name[5:] if name.startswith("name=") else name] = path
+    return found
+
+
+def _one(stage, mount, target: int, kind: str, words, source: int, path: str, namespaced: bool) -> None:
+    """One hierarchy on TARGET: fresh in a cgroup namespace, else our own directory of it."""
+    if namespaced:
+        fresh = mount.replace(kind=kind, words=words, source="cgroup", set=mount.set & ~abi.MOUNT_ATTR_RDONLY)
+        try:
+            made = mounts.create(stage.root, target, fresh)
+            _readonly(stage, made, mount)
+            os.close(made)
+            return
+        except (OSError, ContainerError) as error:
+            number = getattr(error, "number", 0) or getattr(error, "errno", 0)
+            if number not in mounts.REFUSED + (abi.EINVAL, abi.EBUSY):
+                raise
+    directory = paths.open_in(source, path)
+    again = mount.replace(kind="bind", words=(), flags=0, recursive=False)
+    os.close(mounts.bind(stage.root, directory, target, again))
+    os.close(directory)
+
+
+def _hierarchies(stage, mount, target: int, source: int, own, namespaced: bool) -> None:
+    words = ("mode=755", "size=65536")
+    memory = mount.replace(kind="tmpfs", source="tmpfs", words=words, set=mount.set & ~abi.MOUNT_ATTR_RDONLY)
+    top = mounts.create(stage.root, target, memory)
+    for name in sorted(os.listdir(paths.descriptor_path(source))):
+        place = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        joint = libc.fstatfs_type(place) == abi.CGROUP_SUPER_MAGIC
+        controllers = name.split(",")
+        if joint and controllers[0] in own:
+            os.mkdir(name, 0o755, dir_fd=top)
+            inner = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+            option = ("none", "name=" + name) if name == "systemd" else tuple(controllers)
+            below = mount.replace(target=os.path.join(mount.target, name))
+            _one(stage, below, inner, "cgroup", option, place, own[controllers[0]], namespaced)
+            os.close(inner)
+            for part in controllers if len(controllers) > 1 else ():
+                os.symlink(name, part, dir_fd=top)
+        os.close(place)
+    _readonly(stage, top, mount)
+    os.close(top)
+
+
+def _readonly(stage, made: int, mount) -> None:
+    """Of the mount only: a read-only file system would be one for the host too."""
+    if mount.set & abi.MOUNT_ATTR_RDONLY:
+        mounts.make_readonly(stage.root, made)
+
+
+def _none(stage, mount, number: int) -> None:
+    stage.degrade(
+        Degradation(
+            "cgroup-mount", "cgroup mount", "the container's cgroups on %s" % mount.target, "nothing",
+            "programs inside cannot read their limits", number, "the host has no %s" % MOUNT_POINT,
+        )  # fmt: skip
+    )

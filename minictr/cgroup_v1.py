@@ -1,0 +1,369 @@
+"""Cgroups of version 1: a directory in each hierarchy, and a hierarchy for each controller or several.
+
+Side: host
+"""
+
+import os
+
+from . import abi, cgroup_files
+from .cgroup_files import GONE, PATIENCE, Part
+from .cgroup_group import DENIED, Group, Setting, cause, idle, ignored, limit, without_devices
+from .errors import ContainerError, Degradation
+
+# The rules for devices of a container whose configuration has none: device_rules.DEFAULTS
+DEVICES = (
+    "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
+    "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
+)  # fmt: skip
+NO_KERNEL = "kernel memory is limited by `limit` alone"
+_NO_SWAP = "the container may use swap beyond its memory: the kernel does not count it (swapaccount=1)"
+
+
+class V1(Group):
+    kind = "v1"
+
+    def create(self) -> "list[Degradation]":
+        """A hierarchy in which we may make nothing is left out: the process stays where it is in there."""
+        made, denied = [], []  # type: list[Part], list[tuple[Part, int]]
+        mask = os.umask(0o022)
+        try:
+            for part in self.parts:
+                number = self._create(part, made)
+                if number:
+                    denied.append((part, number))
+        finally:
+            os.umask(mask)
+            self.parts = made  # what is not ours is not to be removed
+        return self._report(denied) if denied else []
+
+    def _create(self, part: Part, made: "list[Part]") -> int:
+        """Make one directory and add it to MADE; the errno where that is not allowed."""
+        try:
+            new = self._make(part)
+        except OSError as error:
+            if error.errno in DENIED:
+                return error.errno
+            raise ContainerError("create the cgroup %s" % part.directory, "", error.errno or 0) from error
+        made.append(part)
+        try:
+            part.open()
+            if "cpuset" in part.controllers:
+                _inherit(part.mount, part.path)
+        except OSError as error:
+            raise ContainerError("create the cgroup %s" % part.directory, "", error.errno or 0) from error
+        if not new and "freezer" in part.controllers:
+            cgroup_files.write(part.open(), "freezer.state", "THAWED")
+        return 0
+
+    def _report(self, denied: "list[tuple[Part, int]]") -> "list[Degradation]":
+        part, number = denied[0]
+        if not self.parts:
+            raise ContainerError("create the cgroup %s" % part.directory, "", number, cause=cause(number))
+        names = ", ".join([",".join(part.controllers) for part, _ in denied])
+        lost = "these controllers neither limit nor measure the container"
+        why = cause(number)
+        return [Degradation("cgroup-controllers", "cgroup", names, "none", lost, number, cause=why)]
+
+    def apply(self, resources: "dict") -> "list[Degradation]":
+        return self._set_devices(resources.get("devices")) + self._set_resources(resources)
+
+    def update(self, resources: "dict") -> "list[Degradation]":
+        memory = resources.get("memory") or {}
+        if memory.get("checkBeforeUpdate"):
+            refuse_below_use(memory, self._read("memory", "memory.usage_in_bytes"))
+        return self._set_resources(resources)
+
+    def _set_resources(self, resources: "dict") -> "list[Degradation]":
+        if resources.get("unified"):
+            hint = "use the properties of linux.resources for cgroup v1"
+            raise ContainerError("set linux.resources.unified", "this host has cgroup v1", 0, hint)
+        records = []  # type: list[Degradation]
+        settings = []
+        for name, convert in _CONVERSIONS:
+            if resources.get(name):
+                settings += convert(resources[name], records)
+        return records + self._settle(settings)
+
+    def _set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
+        directory = self._directory("devices")
+        if directory < 0:
+            why = "the host has no hierarchy with the controller devices, or we may not use it"
+            return [without_devices(0, why)]
+        allowed, lines = False, DEVICES  # type: bool, tuple[str, ...]
+        if rules:
+            from . import device_rules  # not needed for the container that asks for none
+
+            allowed, found = device_rules.for_v1(device_rules.normal(rules))
+            lines = tuple(map(str, found))
+        try:
+            cgroup_files.write(directory, "devices.allow" if allowed else "devices.deny", "a")
+            name = "devices.deny" if allowed else "devices.allow"
+            try:
+                cgroup_files.write(directory, name, *lines)
+                return []
+            except OSError as error:
+                if error.errno != abi.EPERM or allowed:
+                    raise
+            return self._allow_each(directory, lines)
+        except OSError as error:
+            # EINVAL: cgroups of others lie below a directory that was there before
+            raise ContainerError("set the rules for devices", "", error.errno or 0) from error
+
+    def _allow_each(self, directory: int, lines: "tuple[str, ...]") -> "list[Degradation]":
+        """The cgroup above ours allows less: what it has is passed on."""
+        refused = []
+        for line in lines:
+            try:
+                cgroup_files.write(directory, "devices.allow", line)
+            except OSError as error:
+                if error.errno != abi.EPERM:
+                    raise
+                if line not in DEVICES:
+                    refused.append(line)
+        if not refused:
+            return []
+        why = "the cgroup above does not allow them"
+        wanted, lost = "devices " + ", ".join(refused), "the container cannot use these devices"
+        return [Degradation("cgroup-devices-above", "cgroup", wanted, "none", lost, abi.EPERM, why)]
+
+    def join_files(self) -> "tuple[int, ...]":
+        files = []  # type: list[int]
+        try:
+            for part in self.parts:
+                files.append(os.open("tasks", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=part.open()))
+        except OSError as error:
+            for descriptor in files:
+                os.close(descriptor)
+            raise ContainerError("open the cgroup %s" % part.directory, "", error.errno or 0) from error
+        return tuple(files)
+
+    # --- the freezer (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst)
+
+    def freeze(self, patience: float = PATIENCE) -> None:
+        """Written again and again: with processes being born meanwhile, some kernels stay at FREEZING."""
+        directory = self._directory("freezer")
+        if directory < 0:
+            why = "the host has no hierarchy with the controller freezer"
+            raise ContainerError("freeze the container", why)
+        try:
+            for turn, _ in enumerate(cgroup_files.waits(patience)):
+                if turn % 20 == 19:
+                    self.thaw()
+                cgroup_files.write(directory, "freezer.state", "FROZEN")
+                if cgroup_files.read(directory, "freezer.state").strip() == "FROZEN":
+                    return
+        except OSError as error:
+            raise ContainerError("freeze the container", "", error.errno or 0) from error
+        self.thaw()
+        why = "some of its processes do not stop within %g seconds" % patience
+        raise ContainerError("freeze the container", why, abi.EBUSY)
+
+    def thaw(self) -> None:
+        directory = self._directory("freezer")
+        try:
+            if directory >= 0:
+                cgroup_files.write(directory, "freezer.state", "THAWED")
+        except OSError as error:
+            if error.errno not in GONE:
+                raise ContainerError("thaw the container", "", error.errno or 0) from error
+
+    def frozen(self) -> bool:
+        return self._read("freezer", "freezer.state").strip() in ("FROZEN", "FREEZING")
+
+    # --- what it says of itself
+
+    def stats(self) -> "dict[str, object]":
+        from . import cgroup_stats
+
+        return cgroup_stats.v1(self._read)
+
+    def oom_killed(self) -> bool:
+        """Since 4.13. Each cgroup counts for itself, so those below are asked too."""
+        found = []  # type: list[int]
+
+        def look(directory: int) -> None:
+            try:
+                words = cgroup_files.read(directory, "memory.oom_control").split()
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
+                return
+            found.append(int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0)
+
+        directory = self._directory("memory")
+        if directory >= 0:
+            cgroup_files.walk(directory, look)
+        return any(found)
+
+    def _part(self, controller: str) -> "Part | None":
+        for part in self.parts:
+            if controller in part.controllers:
+                return part
+        return None
+
+    def _main(self) -> "Part | None":
+        return self._part("freezer") or super()._main()
+
+    def _directory(self, controller: str) -> int:
+        part = self._part(controller)
+        try:
+            return part.open() if part else -1
+        except OSError as error:
+            if error.errno in GONE:
+                return -1
+            raise
+
+    def _missing(self, setting: Setting) -> "tuple[str, str]":
+        if self._directory(setting.controller) < 0:
+            why = "no hierarchy with the controller %s is mounted, or we may not use it" % setting.controller
+            return why, "mount one: mount -t cgroup -o {0} {0} /sys/fs/cgroup/{0}".format(setting.controller)
+        if setting.controller == "blkio":
+            return "", "the kernel has no scheduler that knows it (bfq, CONFIG_BFQ_GROUP_IOSCHED)"
+        return "this kernel has no such setting", ""
+
+
+def _inherit(mount: str, path: str) -> None:
+    """Fill cpuset.cpus and cpuset.mems from above: of a new cgroup they are empty, and none can join it."""
+    above = path.rpartition("/")[0]
+    descriptors = [os.open(mount + name, cgroup_files.HERE) for name in (above, path)]
+    try:
+        values = [cgroup_files.read(descriptors[0], name) for name in ("cpuset.cpus", "cpuset.mems")]
+        if above and not all(value.strip() for value in values):
+            _inherit(mount, above)
+            values = [cgroup_files.read(descriptors[0], name) for name in ("cpuset.cpus", "cpuset.mems")]
+        for name, value in zip(("cpuset.cpus", "cpuset.mems"), values):
+            cgroup_files.write(descriptors[1], name, value)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def refuse_below_use(memory: "dict", use: str) -> None:
+    """checkBeforeUpdate: raise ContainerError if a new limit is below what is in use."""
+    for name in ("limit", "swap"):
+        value = memory.get(name) or 0
+        if use.strip() and 0 < value <= int(use):
+            why = "%s bytes are in use" % use.strip()
+            raise ContainerError("set the memory %s to %d" % (name, value), why, abi.EBUSY)
+
+
+# --- from linux.resources to files: Documentation/admin-guide/cgroup-v1/ -------------------------
+
+
+def memory(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
+    """0 leaves a value as it is. `swap` counts memory and swap together, as the file does."""
+    most, swap = limit("memory limit", wanted.get("limit") or 0), limit("swap limit", wanted.get("swap") or 0)
+    if 0 < swap < most:
+        why = "it counts memory and swap together, and is below the memory limit %d" % most
+        raise ContainerError("set the swap limit to %d" % swap, why)
+    found = []
+    if most:
+        found.append(Setting("memory", "memory.limit_in_bytes", most))
+    if swap or most == -1:  # no limit of memory: none of both together either
+        swap = swap or -1
+        found.append(Setting("memory", "memory.memsw.limit_in_bytes", swap, "" if swap == -1 else _NO_SWAP))
+    reservation = limit("memory reservation", wanted.get("reservation") or 0)
+    if reservation:
+        found.append(Setting("memory", "memory.soft_limit_in_bytes", reservation))
+    if wanted.get("swappiness") is not None:
+        found.append(Setting("memory", "memory.swappiness", wanted["swappiness"]))
+    if wanted.get("disableOOMKiller"):
+        lost = "the kernel kills a process where memory runs out"
+        found.append(Setting("memory", "memory.oom_control", 1, lost))
+    if wanted.get("useHierarchy"):
+        found.append(Setting("memory", "memory.use_hierarchy", 1, ""))
+    for name in ("kernel", "kernelTCP"):
+        if (wanted.get(name) or 0) > 0:  # gone from Linux 5.16; runc has ignored them since 1.0
+            records.append(ignored("memory " + name, wanted[name], NO_KERNEL))
+    return found
+
+
+def cpu(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
+    """quota, period, burst and the realtime values: microseconds. 0 leaves a value as it is."""
+    table = (
+        ("shares", "cpu", "cpu.shares"), ("period", "cpu", "cpu.cfs_period_us"),
+        ("quota", "cpu", "cpu.cfs_quota_us"), ("burst", "cpu", "cpu.cfs_burst_us"),
+        ("realtimePeriod", "cpu", "cpu.rt_period_us"), ("realtimeRuntime", "cpu", "cpu.rt_runtime_us"),
+        ("cpus", "cpuset", "cpuset.cpus"), ("mems", "cpuset", "cpuset.mems"),
+    )  # fmt: skip
+    found = [Setting(where, file, wanted[name]) for name, where, file in table if wanted.get(name)]
+    return found + idle(wanted)
+
+
+def pids(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
+    most = limit("limit of processes", wanted.get("limit") or 0)
+    return [Setting("pids", "pids.max", most if most > 0 else "max")] if most else []
+
+
+THROTTLES = (
+    ("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps"),
+    ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps"),
+    ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device", "riops"),
+    ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops"),
+)
+
+
+def block_io(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
+    """weight: 10 to 1000; rate: bytes or operations a second, 0 for no limit"""
+    found = []
+    leaf = "its own processes weigh as much as cgroups below it"  # gone with the scheduler cfq, in 5.0
+    if wanted.get("weight"):
+        found.append(Setting("blkio", "blkio.weight blkio.bfq.weight", wanted["weight"]))
+    if wanted.get("leafWeight"):
+        found.append(Setting("blkio", "blkio.leaf_weight", wanted["leafWeight"], leaf))
+    for each in wanted.get("weightDevice") or ():
+        device = "%d:%d " % (each["major"], each["minor"])
+        if each.get("weight"):
+            names = "blkio.weight_device blkio.bfq.weight_device"
+            found.append(Setting("blkio", names, device + str(each["weight"])))
+        if each.get("leafWeight"):
+            found.append(Setting("blkio", "blkio.leaf_weight_device", device + str(each["leafWeight"]), leaf))
+    for name, file, _ in THROTTLES:
+        for each in wanted.get(name) or ():
+            value = "%d:%d %d" % (each["major"], each["minor"], each["rate"])
+            found.append(Setting("blkio", file, value))
+    return found
+
+
+def huge_pages(wanted: "list[dict]", records: "list[Degradation]") -> "list[Setting]":
+    found = []
+    for each in wanted:
+        name = "hugetlb." + plain(each["pageSize"])
+        found.append(Setting("hugetlb", name + ".limit_in_bytes", each["limit"]))
+        found.append(Setting("hugetlb", name + ".rsvd.limit_in_bytes", each["limit"], ""))  # since 5.7
+    return found
+
+
+def network(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
+    found = []
+    if wanted.get("classID"):
+        found.append(Setting("net_cls", "net_cls.classid", wanted["classID"]))
+    for each in wanted.get("priorities") or ():
+        value = "%s %d" % (plain(each["name"]), each["priority"])
+        found.append(Setting("net_prio", "net_prio.ifpriomap", value))
+    return found
+
+
+def rdma(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
+    """Both versions have the same file (Documentation/admin-guide/cgroup-v1/rdma.rst)."""
+    found = []
+    for device, each in wanted.items():
+        words = [plain(device)]
+        for name, word in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object")):
+            if each.get(name) is not None:
+                words.append("%s=%d" % (word, each[name]))
+        found.append(Setting("rdma", "rdma.max", " ".join(words)))
+    return found
+
+
+def plain(name: str) -> str:
+    """NAME, if it can be a part of a file's name or of a line."""
+    if not name or "/" in name or len(name.split()) != 1 or not name.isprintable():
+        raise ContainerError("set linux.resources", "%r is no plain name" % name)
+    return name
+
+
+_CONVERSIONS = (
+    ("memory", memory), ("cpu", cpu), ("pids", pids), ("blockIO", block_io),
+    ("hugepageLimits", huge_pages), ("network", network), ("rdma", rdma),
+)  # fmt: skip

@@ -1,0 +1,345 @@
+"""Cgroups of version 2: one directory, in which the controllers of the one above have to be enabled.
+
+Sources: Documentation/admin-guide/cgroup-v2.rst
+
+Side: host
+"""
+
+import os
+
+from . import abi, cgroup_files, cgroup_v1
+from .cgroup_files import GONE, PATIENCE, Part
+from .cgroup_group import Group, Setting, cause, idle, ignored, limit, without_devices
+from .errors import ContainerError, Degradation, printable
+
+_NO_SWAP = "the container may use swap: the kernel does not count it"
+
+
+class V2(Group):
+    """refused: controllers that could not be enabled, with where that was and the errno"""
+
+    kind = "v2"
+
+    def __init__(self, parts) -> None:
+        super().__init__(parts)
+        self.refused = {}  # type: dict[str, tuple[str, int]]
+        self.fresh = False  # nobody can have attached a program to it
+
+    def create(self) -> "list[Degradation]":
+        part = self.parts[0]
+        mask = os.umask(0o022)
+        try:
+            self._prepare(part)
+            self.parts = []  # what is not ours is not to be removed
+            self.fresh = self._make(part)
+            self.parts = [part]
+            part.open()
+        except OSError as error:
+            number = error.errno or 0
+            doing = "create the cgroup %s" % part.directory
+            raise ContainerError(doing, "", number, cause=cause(number)) from error
+        finally:
+            os.umask(mask)
+        self._refuse_threaded(part)
+        if not self.fresh:
+            self.thaw()
+        return []
+
+    def _prepare(self, part: Part) -> None:
+        """Make the parents, each with all controllers of the one above."""
+        above = part.mount
+        self._enable(above)
+        if part.path.count("/") > 1:
+            self._make_parents(part)
+        for name in part.path.split("/")[1:-1]:
+            above += "/" + name
+            self._enable(above)
+
+    def _enable(self, directory: str) -> None:
+        """Enable below DIRECTORY every controller it has. What is refused counts only if it is needed."""
+        try:
+            descriptor = os.open(directory, cgroup_files.HERE)
+        except OSError as error:
+            if error.errno in GONE:  # taken away by who made it: `_make` tries again
+                return
+            raise
+        try:
+            have = set(cgroup_files.read(descriptor, "cgroup.controllers").split())
+            wanted = sorted(have.difference(cgroup_files.read(descriptor, "cgroup.subtree_control").split()))
+            groups = [wanted] + [[name] for name in wanted if len(wanted) > 1]
+            for names in groups if wanted else ():
+                try:
+                    cgroup_files.write(descriptor, "cgroup.subtree_control", "+" + " +".join(names))
+                    if names is wanted:
+                        break
+                except OSError as error:
+                    self.refused.update(dict.fromkeys(names, (directory, error.errno or 0)))
+                else:
+                    self.refused.pop(names[0], None)
+        finally:
+            os.close(descriptor)
+
+    def _refuse_threaded(self, part: Part) -> None:
+        kind = self._read("", "cgroup.type").strip()
+        if kind in ("", "domain", "domain threaded"):
+            return
+        if not self.fresh:
+            self.parts = []
+        why = "it is %s: the one above is threaded, or has processes and threaded children" % kind
+        hint = "give the container a cgroupsPath that is not below it"
+        raise ContainerError("create the cgroup %s" % printable(part.directory), why, 0, hint)
+
+    def apply(self, resources: "dict") -> "list[Degradation]":
+        return self._set_devices(resources.get("devices") or []) + self._set_resources(resources)
+
+    def update(self, resources: "dict") -> "list[Degradation]":
+        memory = resources.get("memory") or {}
+        if memory.get("checkBeforeUpdate"):
+            cgroup_v1.refuse_below_use(memory, self._read("", "memory.current"))
+        return self._set_resources(resources)
+
+    def _set_resources(self, resources: "dict") -> "list[Degradation]":
+        records = []  # type: list[Degradation]
+        settings = []
+        for name, convert in _CONVERSIONS:
+            if resources.get(name):
+                settings += convert(resources[name], records, self._read)
+        return records + self._settle(settings)
+
+    def _set_devices(self, rules: "list[dict]") -> "list[Degradation]":
+        from . import device_rules, devices_bpf  # the first start and `update` part here
+
+        try:
+            devices_bpf.attach(self.parts[0].open(), device_rules.normal(rules), not self.fresh)
+        except OSError as error:
+            number = error.errno or 0
+            why = "the kernel lacks CONFIG_CGROUP_BPF" if number in (abi.EINVAL, abi.ENOSYS) else ""
+            if number in (abi.EPERM, abi.EACCES):
+                why = "to attach a program to a cgroup takes CAP_SYS_ADMIN or CAP_BPF of the host"
+            return [without_devices(number, why)]
+        return []
+
+    def join_files(self) -> "tuple[int, ...]":
+        """The slow way in: a move into a v2 cgroup waits even if it is of ourselves."""
+        return (os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.parts[0].open()),)
+
+    def clone_into(self) -> "int | None":
+        return self.parts[0].open()
+
+    def kill(self, patience: float = PATIENCE) -> bool:
+        """By cgroup.kill, since 5.14, else by the freezer."""
+        directory = self._directory("")
+        if directory < 0:
+            return True
+        try:
+            cgroup_files.write(directory, "cgroup.kill", "1")
+        except OSError as error:
+            if error.errno not in GONE:
+                raise ContainerError("kill the container", "", error.errno or 0) from error
+            return super().kill(patience)
+        for _ in cgroup_files.waits(patience):
+            if "populated 1" not in self._read("", "cgroup.events"):
+                return True
+        return False
+
+    def freeze(self, patience: float = PATIENCE) -> None:
+        """Since 5.2."""
+        directory = self._directory("")
+        try:
+            cgroup_files.write(directory, "cgroup.freeze", "1")
+            for _ in cgroup_files.waits(patience):
+                if "frozen 1" in cgroup_files.read(directory, "cgroup.events"):
+                    return
+        except OSError as error:
+            raise ContainerError("freeze the container", "", error.errno or 0) from error
+        self.thaw()
+        why = "some of its processes do not stop within %g seconds" % patience
+        raise ContainerError("freeze the container", why, abi.EBUSY)
+
+    def thaw(self) -> None:
+        directory = self._directory("")
+        try:
+            if directory >= 0:
+                cgroup_files.write(directory, "cgroup.freeze", "0")
+        except OSError as error:
+            if error.errno not in GONE:
+                raise ContainerError("thaw the container", "", error.errno or 0) from error
+
+    def frozen(self) -> bool:
+        return self._read("", "cgroup.freeze").strip() == "1"
+
+    def stats(self) -> "dict[str, object]":
+        from . import cgroup_stats
+
+        return cgroup_stats.v2(self._read)
+
+    def oom_killed(self) -> bool:
+        words = self._read("", "memory.events").split()
+        return "oom_kill" in words and words[words.index("oom_kill") + 1] != "0"
+
+    def _missing(self, setting: Setting) -> "tuple[str, str]":
+        controller = setting.names[0].partition(".")[0]
+        if controller == "cgroup" or controller in self._read("", "cgroup.controllers").split():
+            return "this kernel has no such setting", ""
+        where, number = self.refused.get(controller, ("", 0))
+        if number == abi.EBUSY:
+            why = "%s has processes of its own, so %s cannot be enabled below it" % (where, controller)
+            return why, "give the container a cgroupsPath beside those processes, not below them"
+        if number:
+            why = os.strerror(number)
+            return "the controller %s cannot be enabled below %s: %s" % (controller, where, why), ""
+        why = "the controller %s is not available in %s" % (controller, self.parts[0].directory)
+        return why, "it has to be delegated by the cgroups above, and not be in use by v1"
+
+
+# --- from linux.resources to files ----------------------------------------------------------------
+
+
+def most(value: int) -> str:
+    return "max" if value == -1 else str(value)
+
+
+def weight_from_shares(shares: int) -> int:
+    """cpu.shares of v1 (2 to 262144, 1024 the default) as cpu.weight (1 to 10000, 100 the default).
+
+    The quadratic function through these three points that runc 1.3.2 and crun 1.23 changed to in 2025;
+    the linear one before made 39 of the default. Source: opencontainers/cgroups pull request 20
+    """
+    if shares <= 2:
+        return 1
+    if shares >= 262144:
+        return 10000
+    import math  # for the containers that ask for shares
+
+    power = math.log2(shares)
+    return math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34))
+
+
+def io_weight(weight: int) -> int:
+    """blkio.weight of v1 (10 to 1000) as io.weight (1 to 10000). Source: crun.1.md "IO controller"."""
+    return 1 + (weight - 10) * 9999 // 990
+
+
+def memory(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
+    """0 leaves a value as it is. `swap` counts memory and swap together, the file swap alone."""
+    memory_most = limit("memory limit", wanted.get("limit") or 0)
+    swap = limit("swap limit", wanted.get("swap") or 0)
+    found = []
+    if memory_most:
+        found.append(Setting("memory", "memory.max", most(memory_most)))
+    if swap or memory_most == -1:
+        value = most(swap_alone(swap or -1, memory_most))
+        found.append(Setting("memory", "memory.swap.max", value, "" if value == "max" else _NO_SWAP))
+    reservation = limit("memory reservation", wanted.get("reservation") or 0)
+    if reservation:
+        found.append(Setting("memory", "memory.low", most(reservation)))
+    losses = {
+        "swappiness": "the kernel swaps as the host is set to",
+        "disableOOMKiller": "the kernel kills a process where memory runs out",
+        "kernel": cgroup_v1.NO_KERNEL,
+        "kernelTCP": cgroup_v1.NO_KERNEL,
+    }
+    for name, lost in losses.items():
+        if wanted.get(name) and wanted[name] != -1 or name == "swappiness" and wanted.get(name) == 0:
+            records.append(ignored("memory " + name, wanted[name], lost))
+    return found
+
+
+def swap_alone(swap: int, memory_most: int) -> int:
+    """The limit of swap in one of memory and swap. -1: no limit
+
+    Source: ConvertMemorySwapToCgroupV2Value() in opencontainers/cgroups utils.go
+    """
+    if swap == -1 or memory_most == -1:
+        return swap
+    if not memory_most:
+        raise ContainerError("set the swap limit to %d" % swap, "it needs a memory limit beside it")
+    if swap < memory_most:
+        why = "it counts memory and swap together, and is below the memory limit %d" % memory_most
+        raise ContainerError("set the swap limit to %d" % swap, why)
+    return swap - memory_most
+
+
+def cpu(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
+    """quota, period and burst: microseconds. 0 leaves a value as it is."""
+    found = []
+    if wanted.get("shares"):
+        found.append(Setting("cpu", "cpu.weight", weight_from_shares(wanted["shares"])))
+    quota, period = wanted.get("quota") or 0, wanted.get("period") or 0
+    if quota or period:
+        old = (read("cpu", "cpu.max") or "max 100000").split() if not quota or not period else []
+        text = str(quota) if quota > 0 else "max" if quota else old[0]
+        found.append(Setting("cpu", "cpu.max", "%s %s" % (text, period or old[1])))
+    if wanted.get("burst"):
+        found.append(Setting("cpu", "cpu.max.burst", wanted["burst"]))
+    found += idle(wanted)
+    for name in ("cpus", "mems"):
+        if wanted.get(name):
+            found.append(Setting("cpuset", "cpuset." + name, wanted[name]))
+    for name in ("realtimePeriod", "realtimeRuntime"):
+        if (wanted.get(name) or 0) > 0:
+            lost = "realtime threads are not limited apart, and may be refused"
+            records.append(ignored("cpu " + name, wanted[name], lost))
+    return found
+
+
+def pids(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
+    return cgroup_v1.pids(wanted, records)
+
+
+def block_io(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
+    """weight: 10 to 1000; rate: bytes or operations a second, 0 for no limit"""
+    found = []
+    bfq = bool(read("io", "io.bfq.weight"))  # of the scheduler bfq, with weights as in v1
+    for each in [wanted] + list(wanted.get("weightDevice") or ()):
+        device = "%d:%d " % (each["major"], each["minor"]) if "major" in each else ""
+        if each.get("weight"):
+            value = each["weight"] if bfq else io_weight(each["weight"])
+            found.append(Setting("io", "io.bfq.weight" if bfq else "io.weight", device + str(value)))
+        if each.get("leafWeight"):
+            lost = "its own processes weigh as much as cgroups below it"
+            records.append(ignored("blockIO leafWeight", each["leafWeight"], lost))
+    for name, _, key in cgroup_v1.THROTTLES:
+        for each in wanted.get(name) or ():
+            value = "%d:%d %s=%s" % (each["major"], each["minor"], key, each["rate"] or "max")
+            found.append(Setting("io", "io.max", value))
+    return found
+
+
+def huge_pages(wanted: "list[dict]", records: "list[Degradation]", read) -> "list[Setting]":
+    found = []
+    for each in wanted:
+        name = "hugetlb." + cgroup_v1.plain(each["pageSize"])
+        found.append(Setting("hugetlb", name + ".max", each["limit"]))
+        found.append(Setting("hugetlb", name + ".rsvd.max", each["limit"], ""))  # since 5.7
+    return found
+
+
+def network(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
+    for name in ("classID", "priorities"):
+        if wanted.get(name):
+            lost = "its packets carry no such mark, and rules for it do not match"
+            records.append(ignored("network " + name, wanted[name], lost))
+    return []
+
+
+def rdma(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
+    return cgroup_v1.rdma(wanted, records)
+
+
+def unified(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
+    """Any file, a line at a time; but not those that move processes."""
+    found = []
+    for name, value in wanted.items():
+        plain = "/" not in name and "\0" not in name and "." in name.strip(".") and len(name.split()) == 1
+        if not plain or name in ("cgroup.procs", "cgroup.threads"):
+            why = "it is no file name of the form CONTROLLER.SETTING, or one for processes"
+            raise ContainerError("set linux.resources.unified %s" % printable(name), why)
+        found += [Setting("", name, line) for line in str(value).strip("\n").split("\n")]
+    return found
+
+
+_CONVERSIONS = (
+    ("memory", memory), ("cpu", cpu), ("pids", pids), ("blockIO", block_io),
+    ("hugepageLimits", huge_pages), ("network", network), ("rdma", rdma), ("unified", unified),
+)  # fmt: skip
