@@ -117,8 +117,8 @@ def _initramfs(facts: "dict[str, object]") -> "Cause | None":
     if not kinds or kinds[-1] != "rootfs":
         return None
     said = "the root of this host is its initramfs, which pivot_root cannot move"
-    copy = "in its /init: mount -t tmpfs root /new && cp -a /bin /etc ... /new && exec switch_root /new /sbin/init"
-    return Cause(why=said, fix=copy)
+    move = "mount -t tmpfs root /new && cp -a /bin /etc ... /new && exec switch_root /new /sbin/init"
+    return Cause(why=said, fix="in its /init: " + move)
 
 
 def _idmap(facts: "dict[str, object]") -> "Cause | None":

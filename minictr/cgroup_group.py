@@ -275,7 +275,9 @@ class Group:
         if number in (abi.EINVAL, abi.ERANGE) and name in _RANGES:
             return _RANGES[name]
         if name.startswith("cpuset."):
-            have = self._above(setting.controller, name)
+            have = self._above(setting.controller, name) or self._above(
+                setting.controller, name + ".effective"
+            )
             return "the cgroup above has %s" % have if have else ""
         if name == "memory.limit_in_bytes" and number == abi.EBUSY:
             use = self._read("memory", "memory.usage_in_bytes").strip()

@@ -84,10 +84,11 @@ def _ranges(uid: int) -> "dict[str, object]":
     from . import subids  # only where maps must be chosen: a bundle brings its own
 
     names = subids.user_names(uid)
+    ask = "?" if uid else ""  # root needs no range of others: a free one will do
     facts = {
         "names": names,
-        "subuids": subids.ranges("subuid", uid, names),
-        "subgids": subids.ranges("subgid", uid, names),
+        "subuids": subids.ranges("subuid", uid, names, getsubids=ask),
+        "subgids": subids.ranges("subgid", uid, names, getsubids=ask),
     }  # type: dict[str, object]
     if uid == 0:
         if not (facts["subuids"] and facts["subgids"]):

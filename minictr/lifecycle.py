@@ -113,7 +113,7 @@ class Container:
         if record.cause:
             from . import causes
 
-            cause = causes.why(record.cause, record.errno)
+            cause = causes.why(record.cause, record.errno, uid=os.geteuid())
             record.why, record.fix = record.why or cause.why, record.fix or cause.fix
         refused = self.spec.strict or self.spec.degrade == "refuse"
         if refused and record.level != "notice":
@@ -136,7 +136,8 @@ class Container:
             records = [self._without_group(error)]
             self.group = cgroup.none(error.why, error.hint)
         for record in records + self.group.apply(self.plan.resources):
-            self._certain(record)
+            if record.code != "cgroup-devices" or not self.plan.new_user:  # there no node can be made
+                self._certain(record)
 
     def _without_group(self, error: ContainerError) -> Degradation:
         """Nobody asked for a limit: a notice will do. With `--cgroups enabled`, a warning."""

@@ -54,7 +54,7 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
         except ContainerError as error:
             if maps.otherwise is None:
                 raise
-            degrade(alone(error.why, error.number, error.hint))
+            degrade(alone(error.why, 0, error.hint))
             maps = maps.otherwise  # type: ignore[assignment]
     place = "%d/" % pid
     if maps.deny_setgroups:
@@ -67,12 +67,11 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
     return maps
 
 
-def alone(why: str, number: int = 0, fix: str = "") -> Degradation:
+def alone(why: str, number: int = 0, fix: str = "", cause: str = "") -> Degradation:
     """The step down to the caller's own id and nothing else."""
     lost = "every other user and group of the container: their files show as nobody's, su and apt fail"
-    return Degradation(
-        "idmap-alone", "id map", "a range of ids", "the caller's own id", lost, number, why, fix
-    )
+    got = "the caller's own id"
+    return Degradation("idmap-alone", "id map", "a range of ids", got, lost, number, why, fix, "warning", cause)
 
 
 def _by_helpers(pid: int, maps: Maps) -> None:

@@ -113,10 +113,14 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     records = []  # type: list[Degradation]
     namespaces, joins = _namespaces(spec, host, linux)
     table = _maps(spec, host, linux, process) if "user" in namespaces else None
+    if table is not None and table.way == "self" and spec.userns in ("auto", "keep-id"):
+        records.append(maps.alone("", 0, "", "subids"))
     user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
     credentials = _credentials(spec, host, process, table, records)
     setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
+    if table is not None:
+        _check_mapped(table, credentials)
     _unsupported(linux, process, config, records)
     show_ids = table is not None and table.way == "direct" and host.initial and spec.source != "host"
     idmap = show_ids and spec.userns == "auto"
@@ -259,22 +263,22 @@ def _keep(inside: int, outside: int, ranges: "tuple[tuple[int, int], ...]") -> "
     return tuple(lines)
 
 
+def _check_mapped(table: maps.Maps, credentials: Credentials) -> None:
+    """The program's own ids must be among those of its user namespace."""
+    for lines, number, kind in (
+        [(table.uids, credentials.uid, "user"), (table.gids, credentials.gid, "group")]
+        + [(table.gids, group, "group") for group in credentials.groups or ()]
+    ):  # fmt: skip
+        if not maps.inside(lines, number):
+            have = sum([count for _, _, count in lines])
+            why = "the container has %d ids, and %d is not among them" % (have, number)
+            hint = "a larger range in /etc/sub%s, or --%smap" % (("uid", "uid") if kind == "user" else ("gid", "gid"))
+            raise ContainerError("become %s %d" % (kind, number), why, hint=hint)
+
+
 def _check_helpers(host: Host) -> None:
     if not (host.newuidmap and host.newgidmap):
-        from . import causes
-
-        cause = causes.why("newuidmap", abi.ENOENT)
-        raise ContainerError("choose id maps", cause.why, hint=cause.fix)
-
-
-def degraded_maps(host: Host, table: "maps.Maps | None") -> "Degradation | None":
-    """Why the caller is mapped alone although a range was wanted, None where it is not."""
-    if table is None or table.way != "self" or host.privileged:
-        return None
-    from . import causes
-
-    cause = causes.why("subids", 0, uid=host.uid, names=host.names)
-    return maps.alone(cause.why, 0, cause.fix)
+        raise ContainerError("choose id maps", "the ids are not the caller's alone", cause="subids")
 
 
 # --- the process ------------------------------------------------------------------------------

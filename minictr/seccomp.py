@@ -179,9 +179,11 @@ def _verdicts(word: str, default: int, rules) -> "tuple[dict[int, object], int |
         verdicts[number] = (wide, tuple(sorted(found, key=_strictness)) + last)
     if default & ~0xFFFF in _PASSING:
         return verdicts, None
-    newest = max([max(numbers) for numbers, _, _ in numbered if numbers] or [-1])
-    if newest >= _ARM_PRIVATE and word == "arm":
-        newest = max([n for numbers, _, _ in numbered for n in numbers if n < _ARM_PRIVATE] or [-1])
+    named = [number for numbers, _, _ in numbered for number in numbers]
+    if word == "arm":
+        verdicts.update({number: verdicts.get(number, default) for number in named if number >= _ARM_PRIVATE})
+        named = [number for number in named if number < _ARM_PRIVATE]
+    newest = max(named or [-1])
     if newest < 0:
         return verdicts, None
     verdicts.setdefault(newest, default)

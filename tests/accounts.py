@@ -77,7 +77,7 @@ def remaining() -> "list[str]":
     """Lines of the user databases that name a user of this run."""
     found = []
     for path in DATABASES:
-        with contextlib.suppress(FileNotFoundError), open(path) as file:
+        with contextlib.suppress(FileNotFoundError, PermissionError), open(path) as file:
             own = "%s%d" % (PREFIX, SESSION.adopter)
             found += ["%s: %s" % (path, line.strip()) for line in file if line.startswith(own)]
     return found

@@ -202,12 +202,16 @@ class Bench:
 
 def spawn(program: str, command: "list[str]", silent: bool = False) -> int:
     """Start COMMAND with nothing on standard input, and output where ours goes."""
+    opened = [(0, os.O_RDONLY)] + ([(1, os.O_WRONLY), (2, os.O_WRONLY)] if silent else [])
     if hasattr(os, "posix_spawn"):  # since 3.8; vfork, so that our size costs the contestants nothing
-        actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)]
-        if silent:
-            actions += [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_WRONLY, 0) for number in (1, 2)]
+        actions = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", flags, 0) for number, flags in opened]
         return os.posix_spawn(program, command, os.environ, file_actions=actions)
-    return os.spawnv(os.P_NOWAIT, program, command)
+    pid = os.fork()
+    if pid == 0:
+        for number, flags in opened:
+            os.dup2(os.open("/dev/null", flags), number)
+        os.execv(program, command)
+    return pid
 
 
 def family(ancestor: int) -> "list[int]":

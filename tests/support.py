@@ -4,6 +4,7 @@
 do without; what can be asked for are the names of NEEDS. The `minictr` fixture is a Runner.
 """
 
+import ctypes.util
 import errno
 import fcntl
 import glob
@@ -213,6 +214,14 @@ def _kernel(major: int, minor: int):
     return probe
 
 
+def _library(name: str):
+    return lambda: "" if ctypes.util.find_library(name) else "there is no lib%s" % name
+
+
+def _kernel_headers() -> str:
+    return "" if os.path.exists("/usr/include/linux/version.h") else "there are no kernel headers"
+
+
 def _debian() -> str:
     return "" if os.path.exists("/etc/debian_version") else "needs Debian"
 
@@ -247,6 +256,8 @@ NEEDS = {
     "readelf": (_program("readelf"), "binutils"),
     "setcap": (_program("setcap"), "libcap2-bin"),
     "ps": (_program("ps"), "procps"),
+    "libseccomp": (_library("seccomp"), "libseccomp2"),
+    "kernel-headers": (_kernel_headers, "linux-libc-dev"),
     "make": (_program("make"), "make"),
 }
 _known = {}  # type: dict[str, str]

@@ -1,0 +1,74 @@
+import os
+
+import bpf
+import libseccomp
+import make_syscalls
+import pytest
+from minictr import abi, syscalls
+
+
+@pytest.mark.parametrize("word", sorted(syscalls.TABLES))
+def test_a_table_has_a_number_for_every_name(word):
+    table = syscalls.table(word)
+    text = syscalls.TABLES[word].replace(";", " ").split()
+    assert len(table) == len([name for name in text if not name.isdigit()])
+    assert {"read", "execve", "openat", "seccomp", "clone3", "landlock_restrict_self"} <= set(table)
+    assert all(0 <= number < 1 << 32 for number in table.values())
+
+
+@pytest.mark.parametrize("word", sorted(syscalls.TABLES))
+def test_numbers_from_424_on_are_the_same_everywhere(word):
+    start = 0x40000000 if word == "x32" else 0
+    for name in ("OPEN_TREE", "MOVE_MOUNT", "FSOPEN", "FSCONFIG", "FSMOUNT", "CLONE3", "OPENAT2", "PIDFD_OPEN",
+                 "PIDFD_SEND_SIGNAL", "CLOSE_RANGE", "MOUNT_SETATTR", "LANDLOCK_CREATE_RULESET"):  # fmt: skip
+        assert syscalls.table(word)[name.lower()] == start + getattr(abi, name)
+
+
+@pytest.mark.parametrize("machine", sorted(abi.SYSCALLS))
+def test_the_tables_agree_with_the_numbers_that_minictr_itself_calls(machine):
+    for name, number in abi.SYSCALLS[machine].items():
+        assert syscalls.table(machine)[name] == number
+    assert syscalls.table(machine)["bpf"] == abi.BPF_CALL[machine]
+
+
+def test_every_architecture_with_a_table_has_its_audit_number():
+    assert set(abi.AUDIT_ARCH) == set(syscalls.TABLES)
+    assert abi.AUDIT_ARCH == bpf.AUDIT
+
+
+def test_one_number_may_have_two_names():
+    arm = syscalls.table("arm")
+    assert arm["sync_file_range2"] == arm["arm_sync_file_range"] == 341
+
+
+def test_calls_inside_socketcall_and_ipc():
+    inner = syscalls.multiplexed("socketcall")
+    assert (inner["socket"], inner["accept4"], inner["sendmmsg"]) == (1, 18, 20)
+    inner = syscalls.multiplexed("ipc")
+    assert (inner["semop"], inner["msgsnd"], inner["shmctl"]) == (1, 11, 24)
+
+
+@pytest.mark.parametrize("word, name, symbols", make_syscalls.HEADERS, ids=lambda value: str(value)[:11])
+def test_the_tables_agree_with_the_headers_of_this_machine(word, name, symbols):
+    places = ["/usr/lib/linux/uapi/" + name]
+    if word in ("x86_64", "i386", "x32"):
+        places.append("/usr/include/x86_64-linux-gnu/asm/" + os.path.basename(name))
+    found = [place for place in places if os.path.exists(place)]
+    if not found:
+        pytest.skip("no kernel headers here for " + word)
+    table = syscalls.table(word)
+    for name, number in make_syscalls.parse(found[0], symbols).items():
+        assert table.get(name, number) == number  # headers newer than the tables may have more
+
+
+@pytest.mark.skipif(bool(libseccomp.missing()), reason=libseccomp.missing())
+@pytest.mark.parametrize("name", sorted(libseccomp.ARCHITECTURES))
+def test_the_tables_agree_with_libseccomp(name):
+    from minictr import seccomp
+
+    known = 0
+    for call, number in syscalls.table(seccomp.ARCHITECTURES[name]).items():
+        found = libseccomp.number(call, name)
+        assert found in (None, number), call
+        known += found is not None
+    assert known > 250
