@@ -23,10 +23,10 @@ def why(code: str, number: int = 0, **facts: object) -> Cause:
         (how many ids); said (by a helper); inside (it was refused in a user namespace of its own,
         and we stand outside)
     """
-    said = str(facts.get("said") or "")
+    said = printable(facts.get("said") or "")
     if not number and os.strerror(abi.EPERM) in said:
         number = abi.EPERM
-    facts.update(code=code, number=number)
+    facts.update(code=code, number=number, said=said)
     for codes, numbers, look in TABLE:
         if (not codes or code in codes) and (not numbers or number in numbers):
             found = look(facts)
@@ -280,9 +280,9 @@ NEEDS.update(chroot="CAP_SYS_CHROOT", mknod="CAP_MKNOD", lo="CAP_NET_ADMIN")
 # apparmor.d(5): what a profile must say
 RULES = dict.fromkeys(("mount", "tmpfs", "proc", "sysfs", "overlay", "mqueue", "devpts"), "'mount,'")
 RULES.update(
-    userns="'userns,'", user="'userns,'", pivot_root="'pivot_root,'", chroot="'capability sys_chroot,'",
-    sethostname="'capability sys_admin,'", clone="'capability sys_admin,'", mknod="'capability mknod,'",
-    network="'network, capability net_admin,'",
+    userns="'userns, capability, mount, umount, pivot_root,'", pivot_root="'pivot_root,'",
+    chroot="'capability sys_chroot,'", clone="'capability sys_admin,'", mknod="'capability mknod,'",
+    sethostname="'capability sys_admin,'", network="'network, capability net_admin,'",
 )  # fmt: skip
 SINCE = {
     "time": (5, 6), "openat2": (5, 6), "clone3": (5, 3), "landlock": (5, 13),

@@ -86,21 +86,25 @@ def pids(part: Part) -> "list[int]":
     """Every process in a directory and below it, as far as it is seen from our process namespace."""
     found = []  # type: list[int]
     try:
-        walk(part.open(), lambda directory: found.extend(_pids(directory)))
+        top = part.open()
+        walk(top, lambda directory: found.extend(_pids(directory, directory == top)))
     except OSError as error:
         if error.errno not in GONE:
             raise
     return found
 
 
-def _pids(directory: int) -> "list[int]":
+def _pids(directory: int, top: bool) -> "list[int]":
+    """Those of one cgroup. Of a threaded one the domain above lists the processes: if that is none of
+    ours, its threads are taken, which stand for their processes to kill(2)."""
     try:
         numbers = read(directory, "cgroup.procs").split()
     except OSError as error:
-        # of a threaded cgroup the processes are listed by the domain above it
-        if error.errno in GONE or error.errno == abi.EOPNOTSUPP:
-            return []
-        raise
+        if error.errno != abi.EOPNOTSUPP:
+            if error.errno in GONE:
+                return []
+            raise
+        numbers = read(directory, "cgroup.threads").split() if top else []
     return [int(number) for number in numbers if number != "0"]  # 0: not of our process namespace
 
 

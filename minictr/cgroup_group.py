@@ -95,7 +95,8 @@ class Group:
     # --- what the versions fill in
 
     def create(self) -> "list[Degradation]":
-        """Make the directories. Raises ContainerError if none can be had, or processes run in one."""
+        """Make the directories. Raises ContainerError if none can be had, or processes run in one: what
+        was made until then is for `remove`."""
         raise NotImplementedError
 
     def apply(self, resources: "dict") -> "list[Degradation]":

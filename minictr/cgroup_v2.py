@@ -56,7 +56,11 @@ class V2(Group):
             self._enable(above)
 
     def _enable(self, directory: str) -> None:
-        """Enable below DIRECTORY every controller it has. What is refused counts only if it is needed."""
+        """Enable below DIRECTORY every controller it has. What is refused counts only if it is needed.
+
+        Not where processes live: for memory and io that is refused, but cpu and pids would make the
+        cgroup a threaded one, in which no container can be.
+        """
         try:
             descriptor = os.open(directory, cgroup_files.HERE)
         except OSError as error:
@@ -65,17 +69,14 @@ class V2(Group):
             raise
         try:
             have = set(cgroup_files.read(descriptor, "cgroup.controllers").split())
-            wanted = sorted(have.difference(cgroup_files.read(descriptor, "cgroup.subtree_control").split()))
-            groups = [wanted] + [[name] for name in wanted if len(wanted) > 1]
-            for names in groups if wanted else ():
-                try:
-                    cgroup_files.write(descriptor, "cgroup.subtree_control", "+" + " +".join(names))
-                    if names is wanted:
-                        break
-                except OSError as error:
-                    self.refused.update(dict.fromkeys(names, (directory, error.errno or 0)))
-                else:
-                    self.refused.pop(names[0], None)
+            names = sorted(have.difference(cgroup_files.read(descriptor, "cgroup.subtree_control").split()))
+            busy = bool(names) and _inhabited(descriptor)
+            if not names or not busy and not _add(descriptor, names):
+                return
+            for name in names:  # one that is refused does not keep the others away
+                number = abi.EBUSY if busy else _add(descriptor, [name])
+                if number:
+                    self.refused[name] = (directory, number)
         finally:
             os.close(descriptor)
 
@@ -127,14 +128,14 @@ class V2(Group):
         return self.parts[0].open()
 
     def kill(self, patience: float = PATIENCE) -> bool:
-        """By cgroup.kill, since 5.14, else by the freezer."""
+        """By cgroup.kill, since 5.14 and not for a threaded one, else by the freezer."""
         directory = self._directory("")
         if directory < 0:
             return True
         try:
             cgroup_files.write(directory, "cgroup.kill", "1")
         except OSError as error:
-            if error.errno not in GONE:
+            if error.errno not in GONE and error.errno != abi.EOPNOTSUPP:
                 raise ContainerError("kill the container", "", error.errno or 0) from error
             return super().kill(patience)
         for _ in cgroup_files.waits(patience):
@@ -190,6 +191,27 @@ class V2(Group):
             return "the controller %s cannot be enabled below %s: %s" % (controller, where, why), ""
         why = "the controller %s is not available in %s" % (controller, self.parts[0].directory)
         return why, "it has to be delegated by the cgroups above, and not be in use by v1"
+
+
+def _inhabited(directory: int) -> bool:
+    """Whether processes live in a cgroup itself; in the root, which has no type, they may."""
+    try:
+        return bool(
+            cgroup_files.read(directory, "cgroup.type") and cgroup_files.read(directory, "cgroup.procs")
+        )
+    except OSError as error:
+        if error.errno in GONE or error.errno == abi.EOPNOTSUPP:
+            return False
+        raise
+
+
+def _add(directory: int, names: "list[str]") -> int:
+    """Enable controllers; the errno where that is refused."""
+    try:
+        cgroup_files.write(directory, "cgroup.subtree_control", "+" + " +".join(names))
+        return 0
+    except OSError as error:
+        return error.errno or abi.EIO
 
 
 # --- from linux.resources to files ----------------------------------------------------------------

@@ -171,16 +171,23 @@ def user_namespace(patient: Patient):
     if table is not None:
         result = probes.attempt(probes.within, patient.ground, abi.CLONE_NEWNS, probes.power)
     finding = _finding("user namespace", result, True, patient)
-    if not result.ok and result.code in ("mount", "tmpfs"):
-        finding = Finding(
-            check="user namespace", ok=False, required=True, fix=finding.fix,
-            why="it is made, but has no power: " + finding.why,
-        )  # fmt: skip
-    elif not result.ok:
+    if _powerless(result, patient):
+        why = "it is made, but has no power: " + finding.why
+        finding = Finding(check="user namespace", ok=False, required=True, why=why, fix=finding.fix)
+    if not result.ok and result.code not in ("mount", "tmpfs"):
         patient.ground = Ground()
         if not patient.host.holds(abi.CAP_SYS_ADMIN):
             patient.obstacle = finding
     yield finding
+
+
+def _powerless(result: Result, patient: Patient) -> bool:
+    """The user namespace is there; what was refused is the first thing that asks for its
+    capabilities: a mount, or the mount namespace that was to be made by the same clone."""
+    if result.code == "userns" and result.number in (abi.EPERM, abi.EACCES):
+        alone = probes.attempt(probes.within, patient.ground, 0, probes.nothing)
+        return alone.ok or alone.code != "userns"
+    return result.code in ("mount", "tmpfs")
 
 
 def id_maps(patient: Patient):

@@ -84,10 +84,9 @@ def begin(me: Init) -> None:
 
 
 def _tie_to_runtime(me: Init) -> None:
-    """In the foreground the container ends with the runtime. If that is dead already, the next
-    word on the channel fails."""
-    if not me.plan.spec.detach:
-        libc.prctl(abi.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    """Until it is told to go, and in the foreground for good, the container ends with the runtime.
+    If that is dead already, the next word on the channel fails."""
+    libc.prctl(abi.PR_SET_PDEATHSIG, _signal.SIGKILL)
 
 
 def _reset_signals() -> None:
@@ -276,6 +275,8 @@ def _install_filter(me: Init) -> None:
 def wait_go(me: Init) -> None:
     me.channel.say("ready")
     me.channel.expect("go")
+    if me.plan.spec.detach:
+        libc.prctl(abi.PR_SET_PDEATHSIG, 0)
     _close_rest(me)
 
 

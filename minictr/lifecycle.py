@@ -61,7 +61,7 @@ class Container:
         self.root = state.open_root(self.root_path)
         sweep(self.root_path, self.root, self.report)
         self.plan = prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
-        self.entry = state.create(self.root_path, self.root, self.spec.identifier, not self.spec.detach)
+        self.entry = state.create(self.root_path, self.root, self.spec.identifier)
         self.undo.push("forget the container", self._forget)
         for record in self.plan.records:
             self._certain(record)
@@ -89,6 +89,7 @@ class Container:
 
     def _stand_behind(self, birth: clone.Birth) -> int:
         if self.spec.detach:
+            self.entry.set_foreground(False)  # from now on it lives without us
             self.undo.keep()
             self.entry.close()
             return 0
@@ -193,6 +194,8 @@ def prepare(spec: Spec, stage: str) -> plan.Plan:
     seen = host.probe(ranges=spec.userns not in ("host", "config"))
     if spec.user or spec.groups or spec.source != "bundle":
         spec = with_user(spec)
+    else:
+        spec = with_home(spec)
     return plan.make(spec, seen, stage)
 
 
@@ -200,9 +203,7 @@ def with_user(spec: Spec) -> Spec:
     """SPEC with the user that the container's own files know, and that user's HOME."""
     from . import users  # not for a bundle
 
-    path = os.path.join(spec.bundle, spec.config["root"]["path"])  # type: ignore[index]
-    with step("open the root file system %s" % path):
-        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = _open_root(spec)
     try:
         found = users.lookup(root, spec.user, spec.groups)
     finally:
@@ -212,6 +213,29 @@ def with_user(spec: Spec) -> Spec:
     if not any(word.startswith("HOME=") for word in process["env"]):
         process["env"] = list(process["env"]) + ["HOME=" + found.home]
     return spec.replace(config=dict(spec.config, process=process))
+
+
+def with_home(spec: Spec) -> Spec:
+    """SPEC with a HOME, where a bundle names none: docker and containerd leave it to the runtime."""
+    process = spec.config["process"]
+    words = process.get("env") or []  # type: ignore[attr-defined]
+    if any(word.startswith("HOME=") for word in words):
+        return spec
+    from . import users  # podman's bundles need none of it
+
+    root = _open_root(spec)
+    try:
+        home = users.home(root, (process.get("user") or {}).get("uid", 0))  # type: ignore[attr-defined]
+    finally:
+        os.close(root)
+    process = dict(process, env=list(words) + ["HOME=" + home])  # type: ignore[call-overload]
+    return spec.replace(config=dict(spec.config, process=process))
+
+
+def _open_root(spec: Spec) -> int:
+    path = os.path.join(spec.bundle, spec.config["root"]["path"])  # type: ignore[index]
+    with step("open the root file system %s" % path):
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 class _streams:

@@ -305,7 +305,7 @@ def _credentials(spec: Spec, host: Host, process: "dict", table: "maps.Maps | No
         groups=groups,
         capabilities=sets,
         no_new_privs=bool(process.get("noNewPrivileges")),
-        umask=user.get("umask", -1),
+        umask=user.get("umask", 0o022),  # as runc and crun have it
     )
 
 

@@ -16,7 +16,7 @@ class Credentials(Record):
     """uid, gid, groups: inside the container; groups None where setgroups(2) is denied
     bounding .. ambient: capability sets as bit masks; all None where config.json names none
     no_new_privs: set PR_SET_NO_NEW_PRIVS (Documentation/userspace-api/no_new_privs.rst)
-    umask: octal number, -1 leaves the caller's
+    umask: 0 to 0o777
     """
 
     uid: int = 0
@@ -24,7 +24,7 @@ class Credentials(Record):
     groups: "tuple[int, ...] | None" = ()
     capabilities: "dict[str, int] | None" = None
     no_new_privs: bool = False
-    umask: int = -1
+    umask: int = 0o022
 
 
 def capability_mask(names: "list[str]", last_cap: int) -> "tuple[int, list[str]]":
@@ -54,8 +54,7 @@ def apply(credentials: Credentials, last_cap: int) -> None:
     The order is the kernel's: bounding set while CAP_SETPCAP is there, groups and gid before the
     uid, keeping the permitted set over the change of uid, then the sets themselves.
     """
-    if credentials.umask >= 0:
-        os.umask(credentials.umask)
+    os.umask(credentials.umask)
     sets = credentials.capabilities
     if sets is not None:
         _drop_bounding(sets["bounding"], last_cap)

@@ -205,6 +205,10 @@ class adopting:
 # --- in the child -----------------------------------------------------------------------------
 
 
+def nothing() -> str:
+    return "made"
+
+
 def power() -> str:
     private()
     return "usable, and mounts work in it"

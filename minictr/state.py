@@ -1,11 +1,12 @@
 """What is remembered of each container: a directory with state.json, locked by who works on it.
 
-    ROOT/ID/            0700; 01700 while a foreground runtime stands behind it
+    ROOT/ID/            0700; 01700 while a runtime stands behind it: all its life in the
+                        foreground, until the program runs for a detached one
     ROOT/ID/state.json  written whole and renamed, so that it is never half there
 
-The lock is flock(2) on the directory itself. A foreground runtime holds it for life: a directory
-of its kind whose lock is free belongs to a runtime that was killed, and whoever meets it clears it
-away.
+The lock is flock(2) on the directory itself. A runtime holds it as long as it stands behind the
+container: a directory of that kind whose lock is free belongs to a runtime that was killed, and
+whoever meets it clears it away.
 
 Side: host
 """
@@ -107,11 +108,11 @@ class Entry:
         os.close(self.descriptor)
 
 
-def create(root_path: str, root: int, identifier: str, foreground: bool) -> Entry:
-    """A new, locked Entry. Raises ContainerError if the id is taken."""
+def create(root_path: str, root: int, identifier: str) -> Entry:
+    """A new, locked Entry with a runtime behind it. Raises ContainerError if the id is taken."""
     check_id(identifier)
     try:
-        os.mkdir(identifier, FOREGROUND if foreground else 0o700, dir_fd=root)
+        os.mkdir(identifier, FOREGROUND, dir_fd=root)
     except FileExistsError:
         raise ContainerError(
             "create container %s" % identifier, "container with id exists", abi.EEXIST,
@@ -121,7 +122,7 @@ def create(root_path: str, root: int, identifier: str, foreground: bool) -> Entr
         raise ContainerError("create container %s" % identifier, "", error.errno or 0) from error
     entry = Entry(root_path, root, identifier, _open(root, identifier))
     fcntl.flock(entry.descriptor, fcntl.LOCK_EX)
-    entry.set_foreground(foreground)  # umask took no part in this
+    entry.set_foreground(True)  # whatever the umask took away
     return entry
 
 

@@ -4,7 +4,14 @@ The rules are those that the docstring of minictr/seccomp.py promises. Numbers o
 minictr's tables, which have tests of their own.
 """
 
-from minictr import syscalls
+import itertools
+import json
+import os
+
+import bpf
+import pytest
+from minictr import seccomp, syscalls
+from support import CHECKOUT
 
 KILL_PROCESS, KILL_THREAD, TRAP, ERRNO = 0x80000000, 0, 0x30000, 0x50000
 NOTIFY, TRACE, LOG, ALLOW = 0x7FC00000, 0x7FF00000, 0x7FFC0000, 0x7FFF0000
@@ -72,6 +79,9 @@ class Reference:
                 if any(names & set(rule["names"]) for rule in self.all_rules)
             }  # fmt: skip
             counted = [number for number in named if word != "arm" or number < 0xF0000]
+            for outer in set(MASKS) & set(syscalls.table(word)):
+                if any(self._inside(outer, (number,)) for number in syscalls.multiplexed(outer).values()):
+                    named.add(syscalls.table(word)[outer])  # known, though not by its name
             newer = set()
             if counted and _kind(self.default) not in (ALLOW, LOG, TRACE):
                 newer = Newer(max(counted), named)
@@ -137,3 +147,52 @@ def _compare(condition, argument, mask):
         "NE": found != value, "LT": found < value, "LE": found <= value,
         "EQ": found == value, "GE": found >= value, "GT": found > value,
     }[operator]  # fmt: skip
+
+
+# --- asking both ------------------------------------------------------------------------------
+
+FIXTURES = os.path.join(CHECKOUT, os.pardir, "shared", "fixtures", "oci")
+WHOLE = (1 << 64) - 1
+FAMILY = {
+    "x86_64": ("x86_64", "i386"), "i386": ("x86_64", "i386"), "aarch64": ("aarch64", "arm"),
+    "arm": ("aarch64", "arm"),
+}  # fmt: skip
+EDGES = sorted(
+    {(edge + step) % (1 << 64) for edge in (0, 1 << 31, 1 << 32, 3 << 32, 1 << 63) for step in (-1, 0, 1)}
+    | {0x5412, (1 << 32) + 0x5412, 0x7E020000}
+)
+
+
+def fixture(name):
+    """linux.seccomp of a configuration that an engine wrote."""
+    path = os.path.join(FIXTURES, name + ".json")
+    if not os.path.exists(path):
+        pytest.skip("the engines' configurations are not here")
+    with open(path) as file:
+        return json.load(file)["linux"]["seccomp"]
+
+
+def compiled(given, machine="x86_64"):
+    return bpf.Bpf(seccomp.compile(given, machine).program)
+
+
+def calls(machine):
+    """Every number that can matter on MACHINE, with its architecture as the kernel sees it."""
+    for architecture in FAMILY.get(machine, (machine,)):
+        for number in itertools.chain(range(700), range(0xEFFFE, 0xF0010), (0x3FFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF)):
+            yield architecture, number
+        if architecture == "x86_64":
+            for number in itertools.chain(range(0x40000000, 0x40000300), (0x4FFFFFFF,)):
+                yield architecture, number
+    yield "ppc64le" if machine != "ppc64le" else "s390x", 3
+
+
+def check(given, machine, arguments, numbers=None):
+    """The program for a profile says what the reference says; the program."""
+    program, judge = compiled(given, machine), Reference(given, machine)
+    for architecture, number in numbers or calls(machine):
+        for values in arguments:
+            found = program.call(architecture, number, values)
+            wanted = judge.verdict(architecture, number, values)
+            assert found == wanted, (architecture, number, values, hex(found), hex(wanted))
+    return program

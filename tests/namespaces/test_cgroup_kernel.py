@@ -169,6 +169,33 @@ def test_a_group_that_is_busy_is_waited_for(group):
     assert child.status() == 0
 
 
+def test_processes_in_a_parent_are_left_in_peace_and_stand_in_the_way_of_limits(layout, group):
+    if group.kind != "v2":
+        pytest.skip("cgroup v1 has no such rule")
+    child = Child(group, sleep)
+    below = cgroup.open(layout, group.parts[0].path + "/x")
+    below.create()
+    with open(group.directories()[0] + "/cgroup.type") as file:
+        assert file.read() == "domain\n"
+    assert Child(below, lambda: 3).status() == 3
+    with pytest.raises(ContainerError, match="has processes of its own, so pids cannot be enabled"):
+        below.apply({"pids": {"limit": 5}})
+    below.remove()
+    group.kill()
+    child.status()
+
+
+def test_a_threaded_parent_is_refused(layout, group):
+    if group.kind != "v2":
+        pytest.skip("cgroup v1 has no threaded cgroups")
+    with open(group.directories()[0] + "/cgroup.type", "w") as file:
+        file.write("threaded")
+    below = cgroup.open(layout, group.parts[0].path + "/x")
+    with pytest.raises(ContainerError, match="it is domain invalid: the one above is threaded"):
+        below.create()
+    below.remove()
+
+
 # --- limits -----------------------------------------------------------------------------------
 
 
@@ -177,13 +204,14 @@ def eat(size):
     for _ in range(size // MIB):
         taken.append(bytearray(MIB))
         taken[-1][:: mmap.PAGESIZE] = b"x" * len(range(0, MIB, mmap.PAGESIZE))
+    return taken
 
 
 def test_a_memory_eater_is_killed_at_the_limit_and_not_before(group):
     group.apply({"memory": {"limit": 64 * MIB, "swap": 64 * MIB}})
-    assert Child(group, lambda: eat(24 * MIB)).status() == 0
+    assert Child(group, lambda: len(eat(24 * MIB)) - 24).status() == 0
     assert not group.oom_killed()
-    assert Child(group, lambda: eat(128 * MIB)).status() == -signal.SIGKILL
+    assert Child(group, lambda: len(eat(128 * MIB))).status() == -signal.SIGKILL
     assert group.oom_killed()
     used = group.stats()["memory"]["usage"]
     assert used["limit"] == 64 * MIB
@@ -372,8 +400,19 @@ def test_no_fork_bomb_gets_away(group):
     assert spent < 1 or "vmrun" in os.uname().nodename  # an emulated machine is twenty times slower
 
 
+def test_what_made_itself_threaded_is_killed_too(group):
+    if group.kind != "v2":
+        pytest.skip("cgroup v1 has no threaded cgroups")
+    child = Child(group, sleep)
+    with open(group.directories()[0] + "/cgroup.type", "w") as file:
+        file.write("threaded")
+    assert group.pids() == [child.pid]
+    assert group.kill()
+    assert child.status() == -signal.SIGKILL
+
+
 def test_the_freezer_kills_it_too(group):
-    """Where there is no cgroup.kill: v1, and v2 before 5.14."""
+    """Where there is no cgroup.kill: on v1, and on v2 before 5.14."""
     group.apply({"pids": {"limit": 200}})
     child = Child(group, bomb)
     wait_until(lambda: len(group.pids()) > 150, 60)
@@ -388,7 +427,7 @@ def test_the_freezer_kills_it_too(group):
 
 def test_the_numbers_are_those_of_the_group(group):
     group.apply({"memory": {"limit": 64 * MIB}, "pids": {"limit": 7}})
-    child = Child(group, lambda: eat(8 * MIB) or sleep())
+    child = Child(group, lambda: eat(8 * MIB) and sleep())
     wait_until(lambda: group.stats()["memory"]["usage"]["usage"] > 4 * MIB, 30)
     data = group.stats()
     assert data["pids"] == {"current": 1, "limit": 7}

@@ -58,18 +58,16 @@ def all_codes():
 
 
 @pytest.mark.parametrize("code", all_codes())
-@pytest.mark.parametrize("number", [0] + sorted(errno.errorcode))
-@pytest.mark.parametrize("user", [False, True], ids=["root", "user"])
-def test_every_refusal_has_one_line_in_ascii(host, code, number, user):
-    if user:
-        host.user()
-    for inside in (False, True):
-        cause = causes.why(code, number, inside=inside, said="it\u2028said")
-
-        assert cause.why, "no words at all"
-        for text in (cause.why.replace("it\u2028said", ""), cause.fix):
-            assert text.isascii() if hasattr(text, "isascii") else text.encode("ascii")
-            assert text.isprintable() and not text.endswith(".")
+def test_every_refusal_has_one_line_in_ascii(host, code):
+    for uid in (0, 1000):
+        host.user(uid) if uid else None
+        for number in [0] + sorted(errno.errorcode):
+            for inside in (False, True):
+                cause = causes.why(code, number, inside=inside, said="it\u2028 said\n")
+                assert cause.why, (number, inside)
+                for text in (cause.why, cause.fix):
+                    assert text.encode("ascii") and text.isprintable() or not text, (number, inside)
+                    assert not text.endswith("."), (number, inside)
 
 
 # --- user namespaces --------------------------------------------------------------------------
@@ -196,8 +194,8 @@ def test_the_filter_of_whatever_runs_us(host, around, number):
         cause = causes.why(code, number)
         assert "seccomp filter" in cause.why and (around or "around us") in cause.why
         expected = {
-            "": "grep Seccomp:", "kubernetes": "seccompProfile.type: Unconfined", "lxc": "lxc.seccomp.profile",
-            "systemd": "systemctl edit web.service",
+            "": "grep Seccomp:", "kubernetes": "seccompProfile.type: Unconfined",
+            "lxc": "lxc.seccomp.profile", "systemd": "systemctl edit web.service",
         }.get(around, "--security-opt seccomp=unconfined")  # fmt: skip
         assert expected in cause.fix
 
@@ -225,7 +223,9 @@ def test_an_old_kernel(host):
 
     assert causes.why("idmap", ENOSYS).why.startswith("idmapped mounts need Linux 5.12 or newer")
     assert causes.why("time", ENOSYS).why.startswith("time needs Linux 5.6 or newer")
-    assert causes.why("overlay", EPERM, inside=True).why.startswith("overlayfs in a user namespace needs Linux 5.11")
+    assert causes.why("overlay", EPERM, inside=True).why.startswith(
+        "overlayfs in a user namespace needs Linux 5.11"
+    )
 
 
 # --- id maps ----------------------------------------------------------------------------------
@@ -414,7 +414,11 @@ def test_maps_that_are_not_ours_to_give(host):
 
 
 def test_a_masked_proc(host):
-    host.mounted(WHOLE_PROC.strip(), "40 22 0:5 /null /proc/kcore rw - devtmpfs d rw", "41 22 0:9 / /proc/acpi ro - tmpfs t ro")
+    host.mounted(
+        WHOLE_PROC.strip(),
+        "40 22 0:5 /null /proc/kcore rw - devtmpfs d rw",
+        "41 22 0:9 / /proc/acpi ro - tmpfs t ro",
+    )
 
     cause = causes.why("proc", EPERM, inside=True)
 
@@ -444,7 +448,9 @@ def test_no_whole_proc(host):
 def test_sysfs_belongs_to_the_network(host):
     host.mounted("23 27 0:22 / /sys rw - sysfs sysfs rw", "31 23 0:30 / /sys/fs/cgroup rw - cgroup2 c rw")
 
-    assert causes.why("sysfs", EPERM, inside=True).why.startswith("sysfs is for the owner of the network namespace")
+    assert causes.why("sysfs", EPERM, inside=True).why.startswith(
+        "sysfs is for the owner of the network namespace"
+    )
 
 
 def test_a_file_system_that_is_not_loaded(host):
@@ -463,7 +469,9 @@ def test_an_initramfs_is_no_root_to_pivot_from(host):
 def test_a_file_system_without_idmapped_mounts_is_named(host):
     host.mounted("50 27 0:40 / /data rw - nfs4 server:/ rw")
 
-    assert causes.why("idmap", EINVAL, path="/data/root").why.startswith("nfs4 cannot be mounted with other ids")
+    assert causes.why("idmap", EINVAL, path="/data/root").why.startswith(
+        "nfs4 cannot be mounted with other ids"
+    )
     assert causes.why("idmap", EINVAL, path="/database").why.startswith("ext4 ")
 
 
@@ -473,7 +481,10 @@ def test_a_file_system_without_idmapped_mounts_is_named(host):
 def test_a_cgroup_that_is_not_ours(host, monkeypatch):
     host.user()
     monkeypatch.setattr(causes.os.path, "isdir", lambda path: True)
-    assert causes.why("cgroup-files", EACCES).fix == "start with: systemd-run --user --scope -p Delegate=yes minictr ..."
+    assert (
+        causes.why("cgroup-files", EACCES).fix
+        == "start with: systemd-run --user --scope -p Delegate=yes minictr ..."
+    )
     monkeypatch.setattr(causes.os.path, "isdir", lambda path: False)
     assert "chown -R 1000 minictr-1000" in causes.why("cgroup-files", EACCES).fix
     host.around = "docker"
@@ -501,6 +512,8 @@ def test_no_null_device(host):
 
 
 def test_names_from_outside_cannot_write_lines_of_their_own(host):
-    host.mounted(WHOLE_PROC.strip(), "40 22 0:5 / /proc/a\\012minictr:\\040all\\040is\\040well rw - tmpfs t rw")
+    host.mounted(
+        WHOLE_PROC.strip(), "40 22 0:5 / /proc/a\\012minictr:\\040all\\040is\\040well rw - tmpfs t rw"
+    )
 
     assert "\n" not in causes.why("proc", EPERM, inside=True).why

@@ -328,12 +328,15 @@ def test_v2_enables_one_by_one_where_one_is_refused(v2):
     assert group.refused == {"cpu": (v2.top, errno.EINVAL)}
 
 
-def test_v2_says_where_processes_stand_in_the_way_of_a_limit(v2, monkeypatch):
+def test_v2_enables_nothing_where_processes_live_and_says_so_of_a_limit(v2, monkeypatch):
+    """cpu and pids could be: that would make the cgroup of those processes a threaded one."""
     os.mkdir(v2.top + "/a")
-    put(v2.top, "a/cgroup.controllers", "memory\n")
-    v2.refusals = {"=+memory": errno.EBUSY}
+    put(v2.top, "a/cgroup.controllers", "cpu memory pids\n")
+    put(v2.top, "a/cgroup.type", "domain\n")
+    put(v2.top, "a/cgroup.procs", "7\n")
     group = cgroup.open(v2.layout, "/a/x")
     group.create()
+    assert v2.written == [("cgroup.subtree_control", "+cpu +memory +pids")]  # that of the root
     os.unlink(v2.top + "/a/x/memory.max")
     monkeypatch.setattr(group, "_set_devices", lambda rules: [])
     with pytest.raises(ContainerError) as caught:

@@ -12,24 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from minictr import abi, libc, seccomp, seccomp_default, syscalls
 from minictr.errors import ContainerError
-from support import CHECKOUT
-
-FIXTURES = os.path.join(CHECKOUT, os.pardir, "shared", "fixtures", "oci")
-WHOLE = (1 << 64) - 1
-FAMILY = {
-    "x86_64": ("x86_64", "i386"), "i386": ("x86_64", "i386"), "aarch64": ("aarch64", "arm"),
-    "arm": ("aarch64", "arm"),
-}  # fmt: skip
-
-
-def fixture(name):
-    """linux.seccomp of a configuration that an engine wrote."""
-    path = os.path.join(FIXTURES, name + ".json")
-    if not os.path.exists(path):
-        pytest.skip("the engines' configurations are not here")
-    with open(path) as file:
-        return json.load(file)["linux"]["seccomp"]
-
+from seccomp_reference import EDGES, FAMILY, WHOLE, calls, check, compiled, fixture
 
 def rule(names, action="ALLOW", *args, **more):
     """A rule; ARGS are (index, operator, value[, valueTwo])."""
@@ -45,32 +28,6 @@ def profile(*rules, **more):
     given = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": list(rules)}
     given.update(more)
     return given
-
-
-def compiled(given, machine="x86_64"):
-    return bpf.Bpf(seccomp.compile(given, machine).program)
-
-
-def calls(machine):
-    """Every number that can matter on MACHINE, with its architecture as the kernel sees it."""
-    for architecture in FAMILY.get(machine, (machine,)):
-        for number in itertools.chain(range(700), range(0xEFFFE, 0xF0010), (0x3FFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF)):
-            yield architecture, number
-        if architecture == "x86_64":
-            for number in itertools.chain(range(0x40000000, 0x40000300), (0x4FFFFFFF,)):
-                yield architecture, number
-    yield "ppc64le" if machine != "ppc64le" else "s390x", 3
-
-
-def check(given, machine, arguments, numbers=None):
-    """The program for a profile says what the reference says; the program."""
-    program, judge = compiled(given, machine), reference.Reference(given, machine)
-    for architecture, number in numbers or calls(machine):
-        for values in arguments:
-            found = program.call(architecture, number, values)
-            wanted = judge.verdict(architecture, number, values)
-            assert found == wanted, (architecture, number, values, hex(found), hex(wanted))
-    return program
 
 
 # --- what engines write -------------------------------------------------------------------------
@@ -122,12 +79,6 @@ def test_the_profile_is_left_as_it_was():
 
 
 # --- conditions -------------------------------------------------------------------------------
-
-EDGES = sorted(
-    {(edge + step) % (1 << 64) for edge in (0, 1 << 31, 1 << 32, 3 << 32, 1 << 63) for step in (-1, 0, 1)}
-    | {0x5412, (1 << 32) + 0x5412, 0x7E020000}
-)
-
 
 @pytest.mark.parametrize("operator", sorted(seccomp.OPERATORS))
 @pytest.mark.parametrize("machine", ["x86_64", "i386", "s390x", "arm"])

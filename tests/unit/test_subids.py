@@ -63,7 +63,16 @@ def test_malformed_lines_are_skipped(tmp_path):
         ("\0\0\0", ()),
         ("me:1:1\0\n", ()),
     ],
-    ids=["overlapping", "no line end", "zero", "the last id", "the id that is none", "empty", "zeros", "zero byte"],
+    ids=[
+        "overlapping",
+        "no line end",
+        "zero",
+        "the last id",
+        "the id that is none",
+        "empty",
+        "zeros",
+        "zero byte",
+    ],
 )
 def test_edges_of_the_file(tmp_path, text, found):
     assert subids.ranges("subgid", 5, ("me",), path=write(tmp_path / "f", text), getsubids="") == found
@@ -109,14 +118,18 @@ def test_a_free_range_is_the_first_without_lines_and_users(monkeypatch):
 
 
 def test_there_may_be_no_free_range(monkeypatch):
-    monkeypatch.setattr(subids.paths, "read_text", lambda path, limit=0: "a:0:2147483000\n" if "sub" in path else "")
+    monkeypatch.setattr(
+        subids.paths, "read_text", lambda path, limit=0: "a:0:2147483000\n" if "sub" in path else ""
+    )
 
     with pytest.raises(LookupError, match="no free range of 65536 ids"):
         subids.free_range("both")
 
 
 def test_all_names_of_a_user_count(tmp_path):
-    path = write(tmp_path / "passwd", "me:x:1000:1::/:\nroot:x:0:0::/:\nalso:x:1000:1::/:\nbad:x:1000x:1::/:\n")
+    path = write(
+        tmp_path / "passwd", "me:x:1000:1::/:\nroot:x:0:0::/:\nalso:x:1000:1::/:\nbad:x:1000x:1::/:\n"
+    )
 
     assert subids.user_names(1000, path) == ("me", "also")
 
@@ -164,8 +177,8 @@ def test_getsubids_is_asked_where_the_file_has_nothing(tmp_path):
     asked = tmp_path / "asked"
     path = program(
         tmp_path / "getsubids",
-        '#!/bin/sh\necho "$@" "$CANARY" >> %s\necho "0: me 500000 65536"\necho "1: me 7 x"\necho "2: me 600000 10"\n'
-        % asked,
+        '#!/bin/sh\necho "$@" "$CANARY" >> %s\n' % asked
+        + 'echo "0: me 500000 65536"\necho "1: me 7 x"\necho "2: me 600000 10"\n',
     )
     os.environ["CANARY"] = "leaked"
     try:

@@ -1,0 +1,16 @@
+"""Who starts the containers of these tests; see callers.py."""
+
+import callers
+import pytest
+
+
+@pytest.fixture(params=callers.NAMES)
+def caller(request):
+    """root, a user with subordinate ids, one without, and one on a host without newuidmap."""
+    return callers.make(request, request.param)
+
+
+@pytest.fixture(params=("root", "ranged"))
+def strong_caller(request):
+    """Those whose containers have a range of ids."""
+    return callers.make(request, request.param)
