@@ -182,7 +182,7 @@ SYSCALLS = {
     "i386": {"clone": 120, "pivot_root": 217, "memfd_create": 356, "keyctl": 288, "seccomp": 354},
     "arm": {"clone": 120, "pivot_root": 218, "memfd_create": 385, "keyctl": 311, "seccomp": 383},
     "ppc64le": {"clone": 120, "pivot_root": 203, "memfd_create": 360, "keyctl": 271, "seccomp": 358},
-    "s390x": {"clone": 120, "pivot_root": 217, "memfd_create": 350, "keyctl": 278, "seccomp": 348},
+    "s390x": {"clone": 120, "pivot_root": 217, "memfd_create": 350, "keyctl": 280, "seccomp": 348},
     "aarch64": _GENERIC,
     "riscv64": _GENERIC,
     "loongarch64": _GENERIC,

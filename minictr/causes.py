@@ -158,7 +158,11 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
         return Cause(
             why=said, fix=scope if systemd else "move them to a cgroup below: echo PID > DIR/cgroup.procs"
         )
-    return Cause(why="the cgroup is not delegated to this user", fix=scope if systemd else _delegate())
+    said = "the cgroup is not delegated to this user"
+    if all(mount.place != "/sys/fs/cgroup" or mount.kind != "cgroup2" for mount in signs.mounts()):
+        fix = "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1): v1 is not handed to users"
+        return Cause(why=said, fix=fix if user else capability("CAP_DAC_OVERRIDE"))
+    return Cause(why=said, fix=scope if systemd else _delegate())
 
 
 def _delegate() -> str:

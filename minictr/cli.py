@@ -57,10 +57,13 @@ def main(argv: "list[str]") -> int:
             raise
         report.error(error)
         return error.status
+    except OSError as error:  # one that no step has named
+        if options.debug:
+            raise
+        report.error(ContainerError("", str(error), error.errno or 0))
+        return EXIT_ERROR
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return EXIT_ERROR
 
 
 def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":

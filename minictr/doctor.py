@@ -14,9 +14,9 @@ from . import abi, causes, cgroup, fixes, libc, maps, paths, plan, probes, signs
 from .errors import ContainerError, printable
 from .host import Host
 from .host import probe as look
-from .probes import Ground, Result
 from .record import Record
 from .spec import Spec, default_config
+from .tester import Ground, Result, adopting, attempt, within
 
 USAGE = """usage: minictr doctor [--json]
 
@@ -77,7 +77,7 @@ def run(argv: "list[str]") -> int:
             "doctor", "unknown argument %s" % printable(unknown[0]), hint="minictr doctor [--json]"
         )
     findings, shown = [], []  # type: list[Finding], list[str]
-    with probes.adopting():
+    with adopting():
         patient = Patient()
         for check in CHECKS:
             for finding in check(patient):
@@ -147,7 +147,7 @@ def system(patient: Patient):
     yield Finding(check="kernel", ok=None, detail=kernel)
     nested = "" if host.initial else ", in a user namespace"
     yield Finding(check="caller", ok=None, detail=who + nested + inside)
-    result = probes.attempt(probes.system_calls)
+    result = attempt(probes.system_calls)
     detail = (
         "all of the newer ones" if not result.detail else "without %s (older ways are used)" % result.detail
     )
@@ -169,7 +169,7 @@ def user_namespace(patient: Patient):
     patient.ground = Ground(table=table)
     result = Result(ok=False, code="userns", said="no id maps could be chosen")
     if table is not None:
-        result = probes.attempt(probes.within, patient.ground, abi.CLONE_NEWNS, probes.power)
+        result = attempt(within, patient.ground, abi.CLONE_NEWNS, probes.power)
     finding = _finding("user namespace", result, True, patient)
     if _powerless(result, patient):
         why = "it is made, but has no power: " + finding.why
@@ -185,7 +185,7 @@ def _powerless(result: Result, patient: Patient) -> bool:
     """The user namespace is there; what was refused is the first thing that asks for its
     capabilities: a mount, or the mount namespace that was to be made by the same clone."""
     if result.code == "userns" and result.number in (abi.EPERM, abi.EACCES):
-        alone = probes.attempt(probes.within, patient.ground, 0, probes.nothing)
+        alone = attempt(within, patient.ground, 0, probes.nothing)
         return alone.ok or alone.code != "userns"
     return result.code in ("mount", "tmpfs")
 
@@ -199,7 +199,7 @@ def id_maps(patient: Patient):
         cause = causes.why("subids", 0, uid=host.uid, names=host.names)
         yield Finding(check="id maps", ok=False, why=cause.why, fix=cause.fix, detail="the caller alone")
         return
-    result = probes.attempt(probes.id_maps, table)
+    result = attempt(probes.id_maps, table)
     if result.ok or table.way != "helpers":
         yield _finding("id maps", result, False, patient)
         return
@@ -231,7 +231,7 @@ def namespaces(patient: Patient):
         ("devices", False, abi.CLONE_NEWNS, lambda: probes.null_device(make)),
         ("overlay", False, abi.CLONE_NEWNS, lambda: probes.overlay(users)),
     ):
-        result = probes.attempt(probes.within, patient.ground, flags, body)
+        result = attempt(within, patient.ground, flags, body)
         if not result.ok and patient.obstacle and result.number == abi.EPERM:
             why = "only with a user namespace, or more capabilities"
             yield Finding(check=name, ok=False, required=required, why=why, fix=patient.obstacle.fix)
@@ -248,14 +248,14 @@ def idmapped_mounts(patient: Patient):
     elif table is None or patient.ground.table is None:
         yield Finding(check="id-mapped mounts", ok=False, why="there is no user namespace")
     else:
-        result = probes.attempt(probes.idmapped_mount, table)
+        result = attempt(probes.idmapped_mount, table)
         yield _finding("id-mapped mounts", result, False, patient, path="/")
 
 
 def confinement(patient: Patient):
     """seccomp, no_new_privs, and the security modules."""
-    yield _finding("seccomp", probes.attempt(probes.seccomp), False, patient)
-    result = probes.attempt(probes.no_new_privs)
+    yield _finding("seccomp", attempt(probes.seccomp), False, patient)
+    result = attempt(probes.no_new_privs)
     if result.ok and patient.host.no_new_privs:
         result = Result(
             ok=True, detail="set in the caller: newuidmap and other set-uid programs have no power"
@@ -300,9 +300,7 @@ def cgroups(patient: Patient):
     detail = "%s, controllers: %s" % (layout.kind, " ".join(open_to_us) or "none")
     if closed or refused[0]:
         cause = causes.why("cgroup-files", refused[0], path=refused[1])
-        yield Finding(
-            check="cgroups", ok=False, detail=detail, why=cause.why, fix=_limits_fix(cause.fix, layout)
-        )
+        yield Finding(check="cgroups", ok=False, detail=detail, why=cause.why, fix=cause.fix)
         return
     yield Finding(check="cgroups", ok=True, detail=detail)
 
@@ -321,14 +319,6 @@ def _closed(place: str) -> int:
     names = ("", "/cgroup.procs", "/cgroup.subtree_control")
     needed = [place + name for name in names if os.path.exists(place + name)]
     return 0 if all(os.access(path, os.W_OK) for path in needed) else abi.EACCES
-
-
-def _limits_fix(fix: str, layout: cgroup.Layout) -> str:
-    if layout.kind in ("v1", "hybrid"):
-        if os.geteuid() == 0:
-            return fixes.capability("CAP_DAC_OVERRIDE")
-        return "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1): v1 is not handed to users"
-    return fix
 
 
 def state_directory(patient: Patient):

@@ -480,6 +480,8 @@ def test_a_file_system_without_idmapped_mounts_is_named(host):
 
 def test_a_cgroup_that_is_not_ours(host, monkeypatch):
     host.user()
+    assert causes.why("cgroup-files", EACCES).fix.startswith("boot with cgroup v2 alone")
+    host.mounted("31 23 0:30 / /sys/fs/cgroup rw - cgroup2 c rw")
     monkeypatch.setattr(causes.os.path, "isdir", lambda path: True)
     assert (
         causes.why("cgroup-files", EACCES).fix
