@@ -166,6 +166,9 @@ def _helper(name: str) -> "Cause | None":
     number = abi.CAP_SETUID if name == "newuidmap" else abi.CAP_SETGID
     state = os.stat(path)
     setuid = state.st_mode & 0o4000 and state.st_uid == 0
+    if state.st_mode & 0o4000 and not setuid and not signs.initial():
+        said = "%s belongs to a user that the namespace around us does not know: its setuid bit has no power"
+        return Cause(why=said % path, fix="start outside of this container")
     if not setuid and not signs.file_capabilities(path) >> number & 1:
         said = "%s has neither the setuid bit of root nor the file capability" % path
         return Cause(why=said, fix=as_root("chown 0:0 %s && chmod 4755 %s" % (path, path)))

@@ -150,23 +150,36 @@ def _parse_option(option: str, value: "dict[str, object]") -> bool:
 # --- making ---------------------------------------------------------------------------------
 
 
-def create(root: int, target: int, mount: Mount, again: str = "") -> int:
+def create(root: int, target: int, mount: Mount, over: bool = False) -> int:
     """Mount a new file system on the descriptor TARGET; the descriptor of its root comes back.
 
-    root, again: what mount.target, or in its place an absolute path, is looked up under if a kernel
-        before 5.2 must find the new mount by name
+    root: what mount.target is looked up under if a kernel before 5.2 must find the new mount by name
+    over: TARGET has no name under ROOT: it is ROOT itself, or the stage
     """
     try:
-        context = libc.fsopen(mount.kind)
+        made = _create_detached(mount)
     except OSError as error:
         if error.errno not in (abi.ENOSYS, abi.EPERM):
             raise
-        return _create_classic(root, target, mount, again)
+        return _create_classic(root, target, mount, over)
+    try:
+        libc.move_mount(made, target)
+    except OSError as error:
+        os.close(made)
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+        return _create_classic(root, target, mount, over)
+    _propagate(made, mount.propagation)
+    return made
+
+
+def _create_detached(mount: Mount) -> int:
+    context = libc.fsopen(mount.kind)
     try:
         for word in ("source=" + (mount.source or mount.kind),) + mount.words + _super_words(mount):
             key, equals, text = word.partition("=")
             libc.fsconfig_set(context, key, text if equals else None)
-        made = libc.fsmount(context, mount.set)
+        return libc.fsmount(context, mount.set)
     except OSError as error:
         said = _context_says(context)
         if said:
@@ -174,26 +187,28 @@ def create(root: int, target: int, mount: Mount, again: str = "") -> int:
         raise OSError(error.errno, os.strerror(error.errno or 0)) from None
     finally:
         os.close(context)
-    _attach(made, target)
-    _propagate(made, mount.propagation)
-    return made
 
 
-def bind(root: int, source: int, target: int, mount: Mount, tree: "int | None" = None, again: str = "") -> int:
+def bind(
+    root: int, source: int, target: int, mount: Mount, tree: "int | None" = None, over: bool = False
+) -> int:
     """Mount what the descriptor SOURCE refers to on TARGET; the descriptor of the mount comes back.
 
     tree: SOURCE already cloned (by the runtime, where ids had to be mapped)
-    root, again: as in `create`
+    root, over: as in `create`
     """
-    if tree is None:
-        try:
+    given = tree is not None
+    try:
+        if tree is None:
             tree = clone_tree(source, mount.recursive)
-        except OSError as error:
-            if error.errno not in (abi.ENOSYS, abi.EPERM):
-                raise
-            return _bind_classic(root, source, target, mount, again)
-    pending = not _set_attributes(tree, mount)
-    _attach(tree, target)
+        pending = not _set_attributes(tree, mount)
+        libc.move_mount(tree, target)
+    except OSError as error:
+        if given or error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+        if tree is not None:
+            os.close(tree)
+        return _bind_classic(root, source, target, mount, over)
     if pending:
         _remount(root, tree, mount)
     _propagate(tree, mount.propagation)
@@ -217,10 +232,6 @@ def make_readonly(root: int, descriptor: int, recursive: bool = False) -> None:
 def set_propagation(path: str, propagation: int) -> None:
     """Change how mounts below PATH, a mount of this namespace, spread: MS_SLAVE | MS_REC and kin."""
     libc.mount("", path, "", propagation)
-
-
-def _attach(made: int, target: int) -> None:
-    libc.move_mount(made, target)
 
 
 def _propagate(descriptor: int, propagation: int) -> None:
@@ -278,19 +289,19 @@ def _context_says(context: int) -> str:
 # --- kernels before 5.2 and 5.12 -------------------------------------------------------------
 
 
-def _create_classic(root: int, target: int, mount: Mount, again: str) -> int:
+def _create_classic(root: int, target: int, mount: Mount, over: bool) -> int:
     flags = mount.flags | _classic_flags(mount.set)
     place = paths.descriptor_path(target)
     libc.mount(mount.source or mount.kind, place, mount.kind, flags, ",".join(mount.words))
-    made = _top(root, target, mount, again)
+    made = _top(root, target, mount, over)
     _propagate(made, mount.propagation)
     return made
 
 
-def _bind_classic(root: int, source: int, target: int, mount: Mount, again: str) -> int:
+def _bind_classic(root: int, source: int, target: int, mount: Mount, over: bool) -> int:
     flags = abi.MS_BIND | (abi.MS_REC if mount.recursive else 0)
     libc.mount(paths.descriptor_path(source), paths.descriptor_path(target), "", flags)
-    made = _top(root, target, mount, again)
+    made = _top(root, target, mount, over)
     if _inode(made) != _inode(source):
         raise ContainerError(str(mount), "the target was exchanged while it was mounted")
     _remount(root, made, mount)
@@ -298,10 +309,10 @@ def _bind_classic(root: int, source: int, target: int, mount: Mount, again: str)
     return made
 
 
-def _top(root: int, target: int, mount: Mount, again: str) -> int:
+def _top(root: int, target: int, mount: Mount, over: bool) -> int:
     """The mount that now lies over TARGET. Only its name leads there, so it is checked to be new."""
     before = _mount_id(target)
-    made = os.open(again, abi.O_PATH | os.O_CLOEXEC) if again else paths.open_in(root, mount.target)
+    made = paths.above(target) if over else paths.open_in(root, mount.target)
     if _mount_id(made) == before:
         os.close(made)
         raise ContainerError(str(mount), "the target was exchanged while it was mounted")

@@ -220,7 +220,8 @@ def _shared_ipc(entry: "dict") -> "dict":
     if where not in ("/dev/shm", "/dev/mqueue") or not os.path.isdir(where):
         return entry
     options = ["rbind", "rprivate", "nosuid", "nodev", "noexec"]
-    return {"destination": where, "type": "bind", "source": where, "options": options}
+    # type none: what the container makes there must not become the host's root's
+    return {"destination": where, "type": "none", "source": where, "options": options}
 
 
 # --- the process ------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def lay(stage) -> None:
             mounts.make_readonly(stage.root, stage.root, recursive=True)  # before memory lies on it
         memory = mounts.Mount(target="", kind="tmpfs", source="overlay", words=("mode=755",))
         lower = stage.root
-        layer = mounts.create(lower, lower, memory, again=stage.plan.root.stage)
+        layer = mounts.create(lower, lower, memory, over=True)
         for name in ("upper", "work", "merged"):
             os.mkdir(name, 0o755, dir_fd=layer)
     if stage.plan.root.source == "host":

@@ -40,6 +40,25 @@ def open_in(root: int, path: str, flags: int = abi.O_PATH) -> int:
         os.close(found)
 
 
+def above(directory: int) -> int:
+    """What is mounted over DIRECTORY, which has no name that leads there: the ".." of a root is the
+    root itself, with what lies over it (follow_dotdot() in fs/namei.c)."""
+    try:
+        return libc.openat2(directory, "..", abi.O_PATH, abi.RESOLVE_IN_ROOT)
+    except OSError as error:
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+    before = os.open("/", abi.O_PATH | os.O_CLOEXEC)
+    os.fchdir(directory)
+    libc.chroot(".")
+    try:
+        return os.open("..", abi.O_PATH | os.O_CLOEXEC)
+    finally:
+        os.fchdir(before)
+        libc.chroot(".")
+        os.close(before)
+
+
 def make_in(root: int, path: str, directory: bool = True, mode: int = 0o755) -> int:
     """The same as an O_PATH descriptor, and what is missing of PATH is made on the way.
 

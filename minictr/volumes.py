@@ -161,7 +161,8 @@ def device(text: str) -> "dict":
         raise bad("--device", text, "%s is not a device" % printable(parts[0]))
     if target != os.path.normpath(parts[0]):
         options = ["bind", "rprivate", "nosuid", "noexec", "dev"]
-        return _entry(target, "bind", absolute(parts[0]), options)
+        # type none: the ids of its files are left as the host has them
+        return _entry(target, "none", absolute(parts[0]), options)
     return {
         "path": target,
         "type": kind,

@@ -301,6 +301,20 @@ def test_a_helper_without_its_bit(host, tmp_path, owned_by_root):
     assert path in causes.why("subids").fix and other in causes.why("subids").fix
 
 
+def test_a_helper_of_the_host_seen_from_a_container(host, tmp_path, monkeypatch):
+    host.user()
+    good_helpers(host, tmp_path)
+    host.files["/proc/self/uid_map"] = "0 100000 65536\n"
+    stat = os.stat
+    monkeypatch.setattr(
+        causes_ids.os,
+        "stat",
+        lambda path: os.stat_result(tuple(stat(path))[:4] + (65534,) * 2 + tuple(stat(path))[6:10]),
+    )
+
+    assert "its setuid bit has no power" in causes.why("newuidmap").why
+
+
 def test_a_file_capability_is_as_good_as_the_bit(host, tmp_path, owned_by_root, monkeypatch):
     host.user()
     good_helpers(host, tmp_path, mode=0o755)

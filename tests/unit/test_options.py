@@ -727,7 +727,7 @@ def test_the_hosts_processes_come_with_the_hosts_proc():
 
 def test_the_hosts_ipc_comes_with_the_files_of_it(rootfs):
     entry = mounts("--rootfs", rootfs, "--ipc=host")["/dev/shm"]
-    assert (entry["type"], entry["source"]) == ("bind", "/dev/shm")
+    assert (entry["type"], entry["source"]) == ("none", "/dev/shm")
 
 
 def test_a_name_needs_a_uts_namespace_of_its_own():

@@ -1,0 +1,197 @@
+"""`run`: what is mounted by --volume, --mount, --tmpfs, --shm-size and --device."""
+
+import os
+import subprocess
+
+import pytest
+import refusal
+from support import needs
+
+pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
+
+
+class Place:
+    """How a mount of the container's looks from inside, by /proc/self/mountinfo.
+
+    flags: of the mount itself; peers: its propagation; kind: of file system; words: its options
+    """
+
+    def __init__(self, text, place):
+        rows = [line.split() for line in text.splitlines()]
+        (row,) = [row for row in rows if row[4] == place]
+        dash = row.index("-")
+        self.flags = set(row[5].split(","))
+        self.peers = [word.partition(":")[0] for word in row[6:dash]]
+        self.kind, self.words = row[dash + 1], set(row[dash + 3].split(","))
+
+
+@pytest.fixture
+def show(minictr, busybox_copy, strong_caller):
+    """The Place at /v for options of run."""
+    root = strong_caller.owns(busybox_copy)
+
+    def run(*options, **more):
+        command = ("cat", "/proc/self/mountinfo")
+        options = options + ("--rootfs", root, "--") + command
+        return Place(minictr("run", *options, **dict(strong_caller.options, **more)).ok.out, "/v")
+
+    return run
+
+
+@pytest.fixture
+def source(strong_caller, tmp_path):
+    """A directory of the caller's, with the file `name` in it."""
+    (tmp_path / "name").write_text("from outside\n")
+    if strong_caller.account:
+        for path in (tmp_path, tmp_path / "name"):
+            os.chown(str(path), strong_caller.account.uid, strong_caller.account.gid)
+    return str(tmp_path)
+
+
+# --- --volume -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "on", "off"),
+    [
+        ("", {"rw", "nosuid", "nodev"}, {"noexec", "ro"}),
+        (":rw,exec", {"rw", "nosuid", "nodev"}, {"noexec", "ro"}),
+        (":ro", {"ro", "nosuid", "nodev"}, {"noexec"}),
+        (":rro", {"ro"}, set()),
+        (":noexec", {"rw", "noexec"}, set()),
+        (":suid", {"nodev"}, {"nosuid"}),
+        (":dev", {"nosuid"}, {"nodev"}),
+        (":suid,dev,noexec,ro", {"ro", "noexec"}, {"nosuid", "nodev"}),
+    ],
+)
+def test_flags_of_a_volume(show, source, options, on, off):
+    flags = show("-v", source + ":/v" + options).flags
+
+    assert (on - flags, off & flags) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    ("options", "peers"),
+    [
+        ("", []), (":private", []), (":rprivate", []), (":shared", ["shared"]), (":rshared", ["shared"]),
+        (":unbindable", ["unbindable"]), (":runbindable", ["unbindable"]),
+    ],
+)  # fmt: skip
+def test_propagation_of_a_volume(show, source, options, peers):
+    assert show("-v", source + ":/v" + options).peers == peers
+
+
+def test_files_of_a_volume_are_the_callers_and_can_be_changed(minictr, strong_caller, source, busybox_root):
+    script = "stat -c %u /v/name; cat /v/name; echo from inside >/v/new"
+    run = minictr(
+        "run", "--read-only", "--rootfs", busybox_root, "-v", source + ":/tmp:rw", "--", "sh", "-c",
+        script.replace("/v", "/tmp"), **strong_caller.options
+    )  # fmt: skip
+
+    assert run.ok.lines == ["0", "from outside"]
+    state = os.stat(source + "/new")
+    assert state.st_uid == (strong_caller.account.uid if strong_caller.account else 0)
+
+
+def test_a_read_only_volume_cannot_be_changed(minictr, strong_caller, source, busybox_root):
+    run = minictr(
+        "run", "--read-only", "--rootfs", busybox_root, "-v", source + ":/tmp:ro", "--", "sh", "-c",
+        "cat /tmp/name; touch /tmp/name", **strong_caller.options
+    )  # fmt: skip
+
+    assert (run.status, run.out, run.err) == (1, "from outside\n", "touch: /tmp/name: Read-only file system\n")
+
+
+def test_a_file_can_be_a_volume(minictr, strong_caller, source, busybox_root):
+    run = minictr(
+        "run", "--read-only", "--rootfs", busybox_root, "-v", source + "/name:/etc/hostname", "--", "cat",
+        "/etc/hostname", **strong_caller.options
+    )  # fmt: skip
+
+    assert run.ok.out == "from outside\n"
+
+
+def test_the_place_of_a_volume_is_made_where_it_is_missing(minictr, strong_caller, source, busybox_copy):
+    root = strong_caller.owns(busybox_copy)
+    volumes = ("-v", source + ":/made/for/it", "-v", source + "/name:/made/for/a/file")
+    command = ("cat", "/made/for/it/name", "/made/for/a/file")
+    run = minictr("run", *volumes, "--rootfs", root, "--", *command, **strong_caller.options)
+
+    assert run.ok.out == "from outside\n" * 2
+    owner = strong_caller.account.uid if strong_caller.account else 0
+    assert os.stat(root + "/made/for/it").st_uid == owner
+
+
+def test_volumes_inside_one_another_are_mounted_from_the_outside_in(minictr, source, busybox_root):
+    """In whatever order they are given."""
+    inner = source + "/inner"
+    os.mkdir(inner)
+    volumes = ("-v", "%s:/tmp/inner" % inner, "-v", source + ":/tmp")
+    run = minictr("run", "--read-only", *volumes, "--rootfs", busybox_root, "--", "sh", "-c",
+                  "touch /tmp/inner/x; ls /tmp")  # fmt: skip
+
+    assert run.ok.fields == ["inner", "name"]
+    assert os.listdir(inner) == ["x"]
+
+
+def test_a_relative_source_is_one_of_the_current_directory(minictr, source, busybox_root):
+    run = minictr(
+        "run", "--read-only", "-v", "./name:/etc/hostname", "--rootfs", busybox_root, "--", "cat", "/etc/hostname",
+        cwd=source
+    )  # fmt: skip
+
+    assert run.ok.out == "from outside\n"
+
+
+# --- what is mounted below a source, and later on -------------------------------------------------
+
+
+def mount_below(source, *more):
+    """Mount a tmpfs on SOURCE/below, in a mount namespace of the command's own."""
+
+    def setup():
+        refusal._check(refusal._libc.unshare(refusal.FLAGS["CLONE_NEWNS"]), "unshare")
+        subprocess.check_call(["mount", "--make-rprivate", "/"])
+        for command in more + (["mount", "-t", "tmpfs", "below", source + "/below"],):
+            subprocess.check_call(command)
+
+    return setup
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [("", "rw"), (":rec", "rw"), (":bind", ""), (":norec", ""), (":ro", "rw"), (":rro", "ro")],
+)
+def test_what_is_mounted_below_a_source_comes_along_unless_it_is_told_not_to(
+    minictr, tmp_path, busybox_copy, options, seen
+):
+    source = str(tmp_path)
+    os.mkdir(source + "/below")
+    run = minictr(
+        "run", "-v", source + ":/v" + options, "--rootfs", busybox_copy(), "--", "cat", "/proc/self/mountinfo",
+        setup=mount_below(source)
+    )  # fmt: skip
+
+    found = [line.split()[5].split(",")[0] for line in run.ok.lines if line.split()[4] == "/v/below"]
+    assert found == ([seen] if seen else [])
+
+
+@pytest.mark.parametrize(("options", "arrives"), [(":rslave", True), (":rprivate", False), ("", False)])
+def test_a_later_mount_of_the_hosts_arrives_where_the_volume_is_a_slave(
+    minictr, tmp_path, busybox_copy, options, arrives
+):
+    source = str(tmp_path)
+    os.mkdir(source + "/below")
+    os.mkdir(source + "/later")
+    shared = mount_below(source, ["mount", "--bind", source, source], ["mount", "--make-shared", source])
+    script = "echo ready; read line; grep ' /v/later ' /proc/self/mountinfo; echo over"
+    live = minictr.start(
+        "run", "-v", source + ":/v" + options, "--rootfs", busybox_copy(), "--", "sh", "-c", script, setup=shared
+    )
+    live.expect("ready\n")
+    enter = ["nsenter", "--mount=/proc/%d/ns/mnt" % live.pid]
+    subprocess.check_call(enter + ["mount", "-t", "tmpfs", "later", source + "/later"])
+    live.send("go\n")
+    live.expect("over\n")
+
+    assert ("/v/later" in live.wait().out) is arrives
