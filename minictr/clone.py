@@ -16,8 +16,8 @@ Side: both
 import os
 
 from . import abi, init, libc, maps, mounts, paths
-from .errors import ContainerError, Degradation, step
-from .rootfs import REFUSED
+from .errors import ContainerError, Degradation, from_os, step
+from .rootfs import REFUSED, ids_record
 from .sync import Channel, degradation_from, error_from
 
 # what clone(2) says where a namespace is not allowed, not known, or one too many
@@ -119,6 +119,7 @@ class Birth:
                 raise ContainerError("make the namespaces", "", error.errno or 0) from error
             if "user" in self.lost:
                 self.maps = None
+                self.plan = self.plan.replace(guard="standin")
             with step("make the namespaces that are left"):
                 self._fork([kind for kind in self.plan.namespaces if kind not in self.lost])
 
@@ -169,7 +170,7 @@ class Birth:
             except OSError as error:
                 if error.errno not in REFUSED + (abi.EINVAL, abi.EOPNOTSUPP):
                     raise ContainerError("show the ids of %s" % path, "", error.errno or 0) from error
-                self._degrade(_idmap_record(path, error.errno or 0))
+                self._degrade(_with_cause(ids_record(path, error.errno or 0), path))
         return trees
 
     def _idmapped(self, pid: int, path: str, recursive: bool, mappings) -> int:
@@ -214,6 +215,8 @@ class Birth:
                     raise self._explained(error_from(word[1:]))
                 if word[0] == "lost":
                     self.lost[word[1]] = int(word[2])
+                elif word[0] == "warning":
+                    self.seen(self._explained(degradation_from(word[1:])))
                 elif word[0] == "maps":
                     self._place(middle)
                     placed = True
@@ -282,7 +285,7 @@ class Middle:
         except ContainerError as error:
             self.channel.say_error(error)
         except OSError as error:
-            self.channel.say_error(ContainerError("join the namespaces", str(error), error.errno or 0))
+            self.channel.say_error(from_os("join the namespaces", error))
         except BaseException as error:  # a bug of ours: it must be heard
             self.channel.say_error(ContainerError("join the namespaces", repr(error), 0, "please report this"))
         os._exit(1)
@@ -305,7 +308,7 @@ class Middle:
             if may_wait and error.errno == abi.EPERM:
                 return False
             why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
-            raise ContainerError("join the %s namespace" % kind, why, error.errno or 0) from error
+            raise ContainerError("join the %s namespace" % kind, why, error.errno or 0, cause="setns") from error
         if kind == "user":
             libc.prctl(abi.PR_SET_DUMPABLE, 1)
         return True
@@ -364,14 +367,12 @@ def _userns_of(proc: int, mappings) -> int:
         os.waitpid(pid, 0)
 
 
-def _idmap_record(path: str, number: int) -> Degradation:
+def _with_cause(record: Degradation, path: str) -> Degradation:
     from . import causes
 
-    cause = causes.why("idmap", number, path=path)
-    return Degradation(
-        "idmap", "id-mapped mount", "the files of %s with the container's ids" % path, "the host's ids",
-        "files of unmapped users show as nobody's and cannot be written", number, cause.why, cause.fix,
-    )  # fmt: skip
+    cause = causes.why(record.cause, record.errno, path=path)
+    record.why, record.fix = cause.why, cause.fix
+    return record
 
 
 def _load_for_child(plan) -> None:

@@ -48,11 +48,16 @@ class step:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, OSError):
-            number = error.errno or 0
-            why = os.strerror(number) if number else str(error)
-            if error.filename and str(error.filename) not in self.doing:
-                why = "%s: %s" % (printable(error.filename), why)
-            raise ContainerError(self.doing, why, number, self.hints.get(number, "")) from error
+            raise from_os(self.doing, error, self.hints.get(error.errno or 0, "")) from error
+
+
+def from_os(doing: str, error: OSError, hint: str = "") -> ContainerError:
+    """ERROR as what DOING failed by; with the file that it names, unless DOING has it already."""
+    number = error.errno or 0
+    why = os.strerror(number) if number else str(error)
+    if error.filename and str(error.filename) not in doing:
+        why = "%s: %s" % (printable(error.filename), why)
+    return ContainerError(doing, why, number, hint)
 
 
 class Degradation:

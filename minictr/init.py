@@ -20,7 +20,7 @@ import os
 import _signal  # `signal` imports enum: 3 ms
 
 from . import abi, console, devices, libc, paths, privileges, rootfs, standin
-from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError, Degradation, step
+from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError, Degradation, from_os, step
 
 
 class Init:
@@ -59,7 +59,7 @@ def main(plan, channel, lost, cgroup, seccomp, placed=None) -> None:
     except ContainerError as error:
         _last_words(channel, error)
     except OSError as error:
-        _last_words(channel, ContainerError("set up the container", str(error), error.errno or 0))
+        _last_words(channel, from_os("set up the container", error))
     except BaseException as error:  # a bug of ours, or of the interpreter's: it must be heard
         _last_words(channel, ContainerError("set up the container", repr(error), 0, "please report this"))
     os._exit(1)
@@ -129,18 +129,22 @@ def open_host(me: Init) -> None:
     if "mount" in me.namespaces or any(kind == "mount" for kind, _ in me.plan.joins):
         me.stage.isolate()
     else:
-        me.stage.mountable = False
+        me.stage.mountable, me.stage.obstacle = False, "there is no mount namespace of its own"
     if not me.plan.root.idmap:
         me.stage.attach()
 
 
 def wait_placed(me: Init) -> None:
     """The maps are written. Take the ids of the set-up, so that what is made has an owner."""
-    if me.plan.new_user and "user" not in me.lost:
+    placed = me.plan.new_user and "user" not in me.lost
+    if placed:
         way, trees = me.placed or me.channel.expect("placed")
         if way != me.maps.way:
             me.maps = me.maps.otherwise
         me.stage.trees.update(zip([int(index) for index in trees.split()], me.channel.received))
+    if me.plan.root.idmap:
+        me.stage.attach()
+    if placed:
         privileges.become_root(*_setup_ids(me))
         _tie_to_runtime(me)  # the change of ids forgot it
     elif any(kind == "user" for kind, _ in me.plan.joins):
@@ -157,9 +161,9 @@ def _setup_ids(me: Init) -> "tuple[int, int]":
 
 
 _LOSSES = {
-    "user": "the container's root is the host's, or there is no root at all",
+    "user": "the container's root is the host's",
     "pid": "processes of the host can be seen and signalled",
-    "mount": "mounts are the host's",
+    "mount": rootfs.LOST,
     "network": "the host's network and its abstract sockets can be reached",
     "ipc": "shared memory and message queues of the host can be reached",
     "uts": "the host name is the host's",
@@ -170,9 +174,12 @@ _LOSSES = {
 
 def _say_lost(me: Init) -> None:
     for kind in sorted(me.lost):
+        lost = _LOSSES[kind]
+        if kind == "user" and os.geteuid():
+            lost = "root and every other user of the container: the program runs as the caller"
         me.degrade(
             Degradation(
-                kind + "-namespace", kind + " namespace", "a new one", "the host's", _LOSSES[kind],
+                kind + "-namespace", kind + " namespace", "a new one", "the host's", lost,
                 me.lost[kind], cause="userns" if kind == "user" else kind,
             )  # fmt: skip
         )
@@ -197,6 +204,7 @@ def name_host(me: Init) -> None:
             me.degrade(
                 Degradation(
                     layer.replace(" ", ""), layer, value, "the host's", "a name of its own", error.errno or 0,
+                    cause="sethostname",
                 )  # fmt: skip
             )
 
@@ -208,8 +216,6 @@ def raise_lo(me: Init) -> None:
 
 def build_root(me: Init) -> None:
     stage, plan = me.stage, me.plan
-    if plan.root.idmap:
-        stage.attach()
     stage.lay()
     stage.populate()
     devices.populate(stage, plan)

@@ -60,6 +60,7 @@ class Container:
     def make(self) -> clone.Birth:
         """All of it up to the running program."""
         _check_terminal(self.spec)
+        foreground.hold_signals()
         self.root = state.open_root(self.root_path)
         sweep(self.root_path, self.root, self.report)
         self.plan = prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
@@ -68,7 +69,6 @@ class Container:
         for record in self.plan.records:
             self._certain(record)
         self._make_cgroup()
-        foreground.hold_signals()
         proc = paths.open_proc()
         seccomp = self._filter()
         into = None if self.plan.joins else self.group.clone_into()
@@ -162,7 +162,11 @@ class Container:
             return None
         from . import abi, seccomp
 
-        return seccomp.compile(self.plan.seccomp, abi.machine())
+        compiled = seccomp.compile(self.plan.seccomp, abi.machine())
+        if compiled.listener:
+            self._certain(_no_listener())
+            compiled = compiled.replace(listener=False, flags=compiled.flags & ~abi.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        return compiled
 
     def _end(self, birth: clone.Birth) -> None:
         if birth.pid:
@@ -192,6 +196,13 @@ class Container:
                 "degradations": [record.as_dict() for record in self.report.records],
             }
         )
+
+
+def _no_listener() -> Degradation:
+    return Degradation(
+        "seccomp-notify", "seccomp", "SCMP_ACT_NOTIFY", "ENOSYS for the system calls it names",
+        "what the listener would have done for them", 0, "not supported by this version",
+    )  # fmt: skip
 
 
 def prepare(spec: Spec, stage: str) -> plan.Plan:

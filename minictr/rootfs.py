@@ -18,6 +18,7 @@ from . import abi, libc, mounts, overlay, paths
 from .errors import ContainerError, Degradation, step
 
 REFUSED = mounts.REFUSED
+LOST = "volumes, a private /proc, /dev and /sys, masked paths, a read-only root"  # where nothing can be mounted
 
 
 class Stage:
@@ -26,13 +27,14 @@ class Stage:
     plan: a plan.Plan; proc: from paths.open_proc; degrade: takes a Degradation, and may raise
     trees: for mounts whose ids are shown otherwise, detached clones that the runtime made:
         {index in plan.mounts, or -1 for the root: descriptor}
-    root: a descriptor of the new root, once `lay` has run; mountable: mount(2) is allowed at all
+    root: a descriptor of the new root, once `lay` has run
+    mountable: mounts can be made at all; obstacle: why not
     """
 
     def __init__(self, plan, proc: int, degrade, trees: "dict[int, int]") -> None:
         self.plan, self.proc, self.degrade, self.trees = plan, proc, degrade, trees
         self.root = -1
-        self.mountable = True
+        self.mountable, self.obstacle = True, ""
         self.sources = {}  # type: dict[int, int]
         self.base = self.null = self.empty = -1
 
@@ -59,14 +61,9 @@ class Stage:
         except OSError as error:
             if error.errno not in REFUSED:
                 raise ContainerError("isolate mounts", "", error.errno or 0) from error
-            self._unmountable(error.errno)
-
-    def _unmountable(self, number: "int | None") -> None:
-        lost = "volumes, a private /proc, /dev and /sys, masked paths, a read-only root"
-        self.mountable = False
-        self.degrade(
-            Degradation("mounts", "mounts", "a private view", "none", lost, number or 0, cause="mount")
-        )
+            self.mountable, self.obstacle = False, "mount(2) is refused"
+            number = error.errno or 0
+            self.degrade(Degradation("mounts", "mounts", "a private view", "none", LOST, number, cause="mount"))
 
     # --- putting it together ----------------------------------------------------------------
 
@@ -79,11 +76,20 @@ class Stage:
         with step("attach the root file system %s" % plan.path):
             private = abi.MS_PRIVATE | abi.MS_REC
             mount = mounts.Mount(target="", kind="bind", recursive=True, propagation=private)
-            tree = self.trees.get(-1)
-            if tree is not None:
-                self.root = mounts.bind(self.base, tree, self.base, mount, tree)
-            else:
-                self.root = mounts.bind(self.base, self.sources[-1], self.base, mount, again=plan.stage)
+            self.root = self._attach_tree(-1, plan.path, self.base, self.base, mount)
+
+    def _attach_tree(self, index: int, path: str, root: int, target: int, mount) -> int:
+        """Bind source INDEX, which is the host's PATH, on TARGET: with other ids where that was asked for."""
+        over = root == target
+        tree = self.trees.get(index)
+        if tree is not None:
+            try:
+                return mounts.bind(root, tree, target, mount, tree, over)
+            except OSError as error:  # without move_mount(2) such a tree cannot be used
+                if error.errno not in REFUSED:
+                    raise
+                self.degrade(ids_record(path, error.errno))
+        return mounts.bind(root, self.sources[index], target, mount, None, over)
 
     def lay(self) -> None:
         """An overlay over it, or make it read-only, where the plan says so."""
@@ -122,7 +128,7 @@ class Stage:
         if is_directory != stat.S_ISDIR(os.fstat(target).st_mode):
             kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
             raise ContainerError(str(mount), "the source is %s, the target %s" % kinds)
-        os.close(mounts.bind(self.root, source, target, mount, tree))
+        os.close(self._attach_tree(index, mount.source, self.root, target, mount))
         os.close(target)
 
     def _target(self, mount, directory: bool) -> int:
@@ -285,7 +291,8 @@ class Stage:
 
     def _root_record(self, way: str, refusal: "OSError | None") -> None:
         number = (refusal.errno if refusal else 0) or 0
-        why = "" if refusal else "--no-pivot" if self.mountable else "mount(2) is refused"
+        why = "" if refusal else self.obstacle or "--no-pivot"
+        fix = "" if refusal or self.mountable else "the same as for the mounts"
         lost = {
             "move": "the host's root lies below ours: CAP_SYS_ADMIN could dig it out",
             "chroot": "a process with CAP_SYS_CHROOT can leave the root",
@@ -293,15 +300,24 @@ class Stage:
         }[way]
         level = "notice" if self.plan.spec.no_pivot and way == "move" else "warning"
         self.degrade(
-            Degradation("root-" + way, "root", "pivot_root", way, lost, number, why, "", level, "pivot_root")
+            Degradation("root-" + way, "root", "pivot_root", way, lost, number, why, fix, level, "pivot_root")
         )
+
+
+def ids_record(path: str, number: int) -> Degradation:
+    """The files of PATH cannot be shown with the container's ids."""
+    return Degradation(
+        "idmap", "id-mapped mount", "the files of %s with the container's ids" % path, "the host's ids",
+        "files of unmapped users show as nobody's and cannot be written", number, cause="idmap",
+    )  # fmt: skip
 
 
 def _pivot(root: int) -> None:
     """pivot_root(2) "pivot_root(".", ".")": the old root ends up over the new one, and is let go."""
     os.fchdir(root)
     libc.pivot_root(".", ".")
-    libc.umount2(".", abi.MNT_DETACH)
+    with step("let go of the host's root"):  # it lies over ours, where "/.." leads: no other way may follow
+        libc.umount2(".", abi.MNT_DETACH)
     os.chdir("/")
 
 

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import stat
+import sys
 
 import pytest
 import support
@@ -75,14 +76,25 @@ class Runtime:
     def __init__(self, name: str, runner: support.Runner) -> None:
         self.name, self.runner = name, runner
 
-    def start(self, bundle: Bundle, *options: str, **how) -> support.Live:
+    def start(self, bundle: Bundle, *options: str, wrap: "list[str]" = (), **how) -> support.Live:
+        """wrap: a command that starts the runtime, whose words follow its own."""
         bundle.save()
-        words = ["run"] + list(options) + ["--bundle", bundle.path, bundle.identifier]
-        if self.name == "minictr":
-            return self.runner.start(*words, **how)
-        state = self.runner.state(how.get("user"))
-        before = {"runc": [], "crun": ["--cgroup-manager=disabled"]}[self.name]
-        return self.runner.start_command(*([self.name, "--root", state] + before + words), **how)
+        words = self._words(how) + ["run"] + list(options) + ["--bundle", bundle.path, bundle.identifier]
+        return self.runner.start_command(*(list(wrap) + words), **how)
+
+    def delete(self, bundle: Bundle) -> None:
+        how = {}  # type: dict
+        words = self._words(how) + ["delete", bundle.identifier]
+        self.runner.command(*words, **how).ok
+
+    def _words(self, how: dict) -> "list[str]":
+        user = how.get("user")
+        state = self.runner.state(user)
+        if self.name != "minictr":
+            return [self.name, "--root", state] + ["--cgroup-manager=disabled"] * (self.name == "crun")
+        package = support.CHECKOUT if user is None else support.checkout()
+        how["env"] = dict(how.get("env") or {}, PYTHONPATH=package)
+        return [sys.executable if user is None else support.python(), "-m", "minictr", "--root", state]
 
     def run(self, bundle: Bundle, *options: str, **how) -> support.Result:
         return self.start(bundle, *options, **how).wait()
