@@ -148,20 +148,8 @@ dist: dist/minictr.pyz ## build dist/minictr.pyz, the whole program in one file
 dist/minictr.pyz: $(wildcard minictr/*.py) Makefile
 	$(TEST_PYTHON) -c "$$PYZ" $@ $(wildcard minictr/*.py)
 
-# -I: no PYTHON* variable, no user site, no script directory on the path; -S: no site. The last
-# line is reached only if main() returns. The bytecode is not checked against the sources' times,
-# which image builders and read-only disks change.
-define LAUNCH
-#!$(HOST_PYTHON) -IS
-import sys
-
-sys.path.append("$(LIBRARY)")
-from minictr.__main__ import main
-
-main()
-endef
-export LAUNCH
-
+# The bytecode is not checked against the sources' times, which image builders and read-only disks
+# change.
 install: ## install a launcher and the compiled package (PREFIX=, DESTDIR=, PYTHON=)
 	@case "$(HOST_PYTHON)" in /*) ;; *) echo "PYTHON must be an absolute path" >&2; exit 1;; esac
 	@case "$(PREFIX)" in /*) ;; *) echo "PREFIX must be an absolute path" >&2; exit 1;; esac
@@ -172,10 +160,9 @@ install: ## install a launcher and the compiled package (PREFIX=, DESTDIR=, PYTH
 	cd / && $(HOST_PYTHON) -IS -m compileall -q -d "$(LIBRARY)/minictr" \
 		$$($(HOST_PYTHON) -IS -c 'import sys; sys.version_info >= (3, 7) and print("--invalidation-mode=unchecked-hash")') \
 		"$(DESTDIR)$(LIBRARY)/minictr"
+	cd / && $(HOST_PYTHON) -IS "$(DESTDIR)$(LIBRARY)/minictr/packed.py" \
+		"$(HOST_PYTHON)" "$(LIBRARY)" "$(DESTDIR)" "$(LAUNCHER)"
 	chmod -R u+rwX,go=rX "$(DESTDIR)$(LIBRARY)"
-	printf '%s\n' "$$LAUNCH" >"$(DESTDIR)$(LAUNCHER).new"
-	chmod 755 "$(DESTDIR)$(LAUNCHER).new"
-	mv "$(DESTDIR)$(LAUNCHER).new" "$(DESTDIR)$(LAUNCHER)"
 
 uninstall: ## remove what install made (PREFIX=, DESTDIR=)
 	rm -rf "$(DESTDIR)$(LIBRARY)" "$(DESTDIR)$(LAUNCHER)"

@@ -108,14 +108,14 @@ def _pids(directory: int, top: bool) -> "list[int]":
     return [int(number) for number in numbers if number != "0"]  # 0: not of our process namespace
 
 
-def signal(found: "list[int]", number: int) -> int:
-    """Send a signal to each process but ourselves; how many were there."""
-    sent, me = 0, os.getpid()
+def signal(found: "list[int]", number: int) -> "list[int]":
+    """Send a signal to each process but ourselves. Those that were there come back."""
+    sent, me = [], os.getpid()
     for pid in found:
         if pid != me:
             try:
                 os.kill(pid, number)
-                sent += 1
+                sent.append(pid)
             except ProcessLookupError:
                 pass
     return sent

@@ -158,6 +158,9 @@ class Group:
 
     def signal(self, number: int) -> int:
         """Send a signal to every process, none being born meanwhile; how many there were."""
+        return len(self._signal_all(number))
+
+    def _signal_all(self, number: int) -> "list[int]":
         frozen = self.frozen()
         try:
             self.freeze(0.2)
@@ -169,12 +172,22 @@ class Group:
             if not frozen or number == 9:
                 self.thaw()
 
-    def kill(self, patience: float = PATIENCE) -> bool:
-        """Kill every process. False if some are left after PATIENCE seconds."""
+    def kill(self, patience: float = 10.0) -> bool:
+        """Kill every process but ourselves. False if some are left after PATIENCE seconds.
+
+        Those that fork as fast as they are killed have to be frozen for it. What is dying already is
+        not frozen once more, as it would not die meanwhile.
+        """
+        dying, me = set(), os.getpid()  # type: set[int], int
         for turn, _ in enumerate(cgroup_files.waits(patience)):
-            # a few are killed faster than frozen; those that fork as fast as they are killed are not
-            if not (self.signal(9) if turn > 2 else cgroup_files.signal(self.pids(), 9)):
+            found = set(self.pids()) - {me}
+            if not found:
                 return True
+            if turn % 8 == 7:
+                dying.clear()  # a number may be that of another process by now
+            if not found <= dying:
+                frozen = turn or self.frozen()
+                dying.update(self._signal_all(9) if frozen else cgroup_files.signal(list(found), 9))
         return False
 
     # --- directories

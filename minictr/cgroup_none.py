@@ -72,7 +72,7 @@ class None_(Group):
     def signal(self, number: int) -> int:
         return 0
 
-    def kill(self, patience: float = PATIENCE) -> bool:
+    def kill(self, patience: float = 10.0) -> bool:
         """False: whoever kills has to do it by the process namespace."""
         return False
 

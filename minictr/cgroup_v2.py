@@ -127,7 +127,7 @@ class V2(Group):
     def clone_into(self) -> "int | None":
         return self.parts[0].open()
 
-    def kill(self, patience: float = PATIENCE) -> bool:
+    def kill(self, patience: float = 10.0) -> bool:
         """By cgroup.kill, since 5.14 and not for a threaded one, else by the freezer."""
         directory = self._directory("")
         if directory < 0:

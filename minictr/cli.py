@@ -6,7 +6,7 @@ Side: host
 import os
 
 from . import __version__
-from .errors import EXIT_ERROR, ContainerError
+from .errors import EXIT_ERROR, ContainerError, from_os
 
 USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
 
@@ -60,7 +60,7 @@ def main(argv: "list[str]") -> int:
     except OSError as error:  # one that no step has named
         if options.debug:
             raise
-        report.error(ContainerError("", str(error), error.errno or 0))
+        report.error(from_os(verb, error))
         return EXIT_ERROR
     except KeyboardInterrupt:
         return 130

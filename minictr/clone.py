@@ -205,7 +205,7 @@ class Birth:
         for _, descriptor in spaces:
             os.close(descriptor)
         self.peer.close()
-        placed = False
+        placed, early = False, []  # early: init is quicker than the middle's word of it
         try:
             while True:
                 word = self.channel.hear()
@@ -215,16 +215,17 @@ class Birth:
                     raise self._explained(error_from(word[1:]))
                 if word[0] == "lost":
                     self.lost[word[1]] = int(word[2])
-                elif word[0] == "warning":
-                    self.seen(self._explained(degradation_from(word[1:])))
                 elif word[0] == "maps":
                     self._place(middle)
                     placed = True
                 elif word[0] == "init":
                     self.pid = int(word[1])
                     break
+                else:
+                    early.append(word)
         finally:
             os.waitpid(middle, 0)
+        self.channel.early = early
         if not placed:
             self._place(self.pid)
 
@@ -249,6 +250,9 @@ def find_lost(kinds) -> "dict[str, int]":
     for kind in kinds:
         if kind not in ("user", "cgroup", "time"):
             lost[kind] = _try(base | abi.NAMESPACES[kind][1])
+    for kind, number in lost.items():
+        if number and number not in _NO_NAMESPACE:
+            raise ContainerError("make the %s namespace" % kind, "", number)
     return {kind: number for kind, number in lost.items() if number}
 
 
@@ -268,7 +272,8 @@ class Middle:
 
     def __init__(self, birth: Birth, spaces: "list[tuple[str, int]]") -> None:
         self.birth, self.plan, self.channel, self.spaces = birth, birth.plan, birth.peer, spaces
-        self.new = [kind for kind in self.plan.namespaces]
+        self.new = list(self.plan.namespaces)
+        self.placed = None  # type: list[str] | None
 
     def main(self) -> None:
         """Never returns."""
@@ -315,36 +320,47 @@ class Middle:
 
     def _make_time(self) -> None:
         if "user" in self.new:
-            with step("make the user namespace"):
-                libc.unshare(abi.CLONE_NEWUSER)
-            libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or our own files below /proc would not be ours
-            self.channel.say("maps")
-            said = self.channel.expect("placed")
-            self.placed = said
             self.new.remove("user")
-        try:
-            libc.unshare(abi.CLONE_NEWTIME)
-        except OSError as error:
-            if error.errno not in _NO_NAMESPACE:
-                raise
-            self._lose("time", error.errno or 0)
-            return
-        if self.plan.time_offsets:
+            if self._unshare("user"):
+                libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or our own files below /proc would not be ours
+                self.channel.say("maps")
+                self.placed = self.channel.expect("placed")
+        if self._unshare("time") and self.plan.time_offsets:
             hint = {abi.ERANGE: "the resulting clock would be negative or too large"}
             with step("write the time offsets", hints=hint):
                 paths.write_proc(paths.open_proc(), "self/timens_offsets", self.plan.time_offsets)
 
+    def _unshare(self, kind: str) -> bool:
+        try:
+            libc.unshare(abi.NAMESPACES[kind][1])
+            return True
+        except OSError as error:
+            if error.errno not in _NO_NAMESPACE:
+                raise ContainerError("make the %s namespace" % kind, "", error.errno or 0) from error
+            self._lose(kind, error.errno or 0)
+            return False
+
     def _lose(self, kind: str, number: int) -> None:
         self.birth.lost[kind] = number
+        if kind == "user":
+            self.plan = self.plan.replace(guard="standin")
         self.channel.say("lost", kind, number)
 
     def _bear(self) -> None:
-        flags = clone_flags([kind for kind in self.new if kind not in self.birth.lost])
-        with step("make the namespaces"):
-            pid = libc.clone(flags | abi.CLONE_PARENT)
+        kinds = [kind for kind in self.new if kind not in self.birth.lost]
+        try:
+            pid = libc.clone(clone_flags(kinds) | abi.CLONE_PARENT)
+        except OSError as error:
+            lost = find_lost(kinds) if error.errno in _NO_NAMESPACE else {}
+            if not lost:
+                raise ContainerError("make the namespaces", "", error.errno or 0) from error
+            for kind, number in lost.items():
+                self._lose(kind, number)
+            with step("make the namespaces that are left"):
+                left = [kind for kind in kinds if kind not in lost]
+                pid = libc.clone(clone_flags(left) | abi.CLONE_PARENT)
         if pid == 0:
-            placed = getattr(self, "placed", None)
-            init.main(self.plan, self.channel, self.birth.lost, (), self.birth.seccomp, placed)
+            init.main(self.plan, self.channel, self.birth.lost, (), self.birth.seccomp, self.placed)
         self.channel.say("init", pid)
         os._exit(0)
 

@@ -52,7 +52,7 @@ def _make(stage, plan, device) -> None:
             except OSError as error:
                 # EPERM: a device cgroup, or a user namespace around us, forbids what the
                 # capability allows
-                if error.errno != abi.EPERM or "bind" not in plan.device_ways:
+                if error.errno not in mounts.REFUSED or "bind" not in plan.device_ways:
                     raise
         _bind(stage, directory, name, device)
     finally:

@@ -25,6 +25,7 @@ class Host(Record):
     subuids, subgids: the ranges that the caller may map, (start, count) each; () where not needed
     free_id: the first of RANGE user and group ids that nobody has
     newuidmap, newgidmap: absolute paths, "" where missing
+    interpreter: the uid that owns the file which we run by
     """
 
     uid: int
@@ -41,6 +42,7 @@ class Host(Record):
     newuidmap: str = ""
     newgidmap: str = ""
     names: "tuple[str, ...]" = ()
+    interpreter: int = 0
 
     def holds(self, capability: int) -> bool:
         return bool(self.effective >> capability & 1)
@@ -68,10 +70,18 @@ def probe(ranges: bool) -> Host:
         "gid_map": read_map("gid_map"),
         "groups": tuple(os.getgroups()),
         "no_new_privs": libc.prctl(abi.PR_GET_NO_NEW_PRIVS) == 1,
+        "interpreter": _owner("/proc/self/exe"),
     }  # type: dict[str, object]
     if ranges:
         facts.update(_ranges(facts["uid"]))  # type: ignore[arg-type]
     return Host(**facts)
+
+
+def _owner(path: str) -> int:
+    try:
+        return os.stat(path).st_uid
+    except OSError:
+        return 0
 
 
 def read_map(name: str) -> "tuple[tuple[int, int, int], ...]":

@@ -28,7 +28,7 @@ class Init:
 
     plan: a plan.Plan; channel: a sync.Channel to the runtime; lost: {kind: errno} of namespaces
     that could not be made; cgroup: descriptors to write "0" into; filter: a compiled seccomp
-    filter or None
+    filter or None; prefix: where the root lies, if it could not be made the root
     """
 
     def __init__(self, plan, channel, lost, cgroup, seccomp) -> None:
@@ -38,6 +38,7 @@ class Init:
         self.placed = None  # type: list[str] | None
         self.proc = -1
         self.stage = None  # type: rootfs.Stage | None
+        self.prefix = ""
 
     def degrade(self, record: Degradation) -> None:
         """Tell the runtime of a step down, or refuse it."""
@@ -162,7 +163,7 @@ def _setup_ids(me: Init) -> "tuple[int, int]":
 
 _LOSSES = {
     "user": "the container's root is the host's",
-    "pid": "processes of the host can be seen and signalled",
+    "pid": "processes of the host can be seen and signalled, and the container's may outlive it",
     "mount": rootfs.LOST,
     "network": "the host's network and its abstract sockets can be reached",
     "ipc": "shared memory and message queues of the host can be reached",
@@ -234,7 +235,9 @@ def build_root(me: Init) -> None:
 def enter_root(me: Init) -> None:
     way = me.stage.enter()
     plan = me.plan
-    place = plan.cwd if way != "chdir" else os.path.join(plan.root.path, plan.cwd.lstrip("/"))
+    if way == "chdir":
+        me.prefix = plan.root.path
+    place = os.path.join(me.prefix, plan.cwd.lstrip("/")) if me.prefix else plan.cwd
     with step("change to the working directory %s" % plan.cwd):
         os.chdir(place)
         here = os.getcwd()
@@ -301,7 +304,7 @@ def execute(me: Init) -> None:
     if plan.spec.init:
         _keep_reaper(me)
     environment = _environment(plan.env)
-    candidates = find(plan.args[0], environment)
+    candidates = find(plan.args[0], environment, me.prefix)
     if plan.guard == "standin":
         os.set_inheritable(me.channel.descriptor, True)
         with step("make the stand-in"):
@@ -323,13 +326,14 @@ def execute(me: Init) -> None:
     raise exec_error(plan.args[0], failure.errno or 0)
 
 
-def find(name: str, environment: "dict[str, str]") -> "list[str]":
-    """Where NAME may be executed, as execvp(3) looks, by the container's own PATH."""
+def find(name: str, environment: "dict[str, str]", prefix: str = "") -> "list[str]":
+    """Where NAME may be executed, as execvp(3) looks, by the container's own PATH; below PREFIX."""
+    prefix = prefix.rstrip("/")
     if "/" in name:
-        found = [name]
+        found = [prefix + name if name[0] == "/" else name]
     else:
         places = environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").split(":")
-        found = [os.path.join(place or ".", name) for place in places]
+        found = [(prefix if place[:1] == "/" else "") + os.path.join(place or ".", name) for place in places]
         found = [path for path in found if os.path.exists(path) and not os.path.isdir(path)]
         if not found:
             raise exec_error(name, 0)

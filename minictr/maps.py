@@ -41,6 +41,11 @@ def inside(table: "tuple[tuple[int, int, int], ...]", number: int) -> bool:
     return any(first <= number < first + count for first, _, count in table)
 
 
+def outside(table: "tuple[tuple[int, int, int], ...]", number: int) -> bool:
+    """Whether the namespace shows the id NUMBER of this one."""
+    return any(first <= number < first + count for _, first, count in table)
+
+
 def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
     """Write the maps of the user namespace that process PID is in; the way that worked comes back.
 

@@ -59,8 +59,8 @@ class Plan(Record):
     """namespaces: the kinds made new; joins: (kind, path) of those that exist
     setup_uid, setup_gid: what set-up is done as, where there is a user namespace
     device_ways: "mknod" and "bind", in the order they are tried
-    guard: what keeps the container from the interpreter that starts it: "userns" (it is another
-        user's), or "standin" (it is replaced before the program can look)
+    guard: what keeps the container from the interpreter that starts it: "userns" (it belongs to a
+        user whom the namespace does not know), or "standin" (it is replaced before the program can look)
     degrade: "warn" or "refuse"; strict: as in Spec
     records: the steps down that are certain already
     """
@@ -157,7 +157,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         terminal=bool(process.get("terminal")),
         console_size=_console_size(process),
         seccomp=linux.get("seccomp"),
-        guard="userns" if user_known or not host.initial or host.uid else "standin",
+        guard="standin" if table is None or maps.outside(table.uids, host.interpreter) else "userns",
         host_proc=spec.host_proc,
         records=tuple(records),
     )

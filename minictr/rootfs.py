@@ -75,7 +75,9 @@ class Stage:
             return
         with step("attach the root file system %s" % plan.path):
             private = abi.MS_PRIVATE | abi.MS_REC
-            mount = mounts.Mount(target="", kind="bind", recursive=True, propagation=private)
+            # no cgroup may be there to stop a device node that came with an image
+            nodev = abi.MOUNT_ATTR_NODEV if self.plan.new_user and plan.source == "rootfs" else 0
+            mount = mounts.Mount(target="", kind="bind", recursive=True, propagation=private, set_all=nodev)
             self.root = self._attach_tree(-1, plan.path, self.base, self.base, mount)
 
     def _attach_tree(self, index: int, path: str, root: int, target: int, mount) -> int:

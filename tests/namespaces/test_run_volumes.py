@@ -65,6 +65,9 @@ def source(strong_caller, tmp_path):
     ],
 )
 def test_flags_of_a_volume(show, source, options, on, off):
+    lifted = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV}
+    if [flag for flag in off if os.statvfs(source).f_flag & lifted.get(flag, 0)]:
+        pytest.skip("the host's own mount has the stricter flag, which a user namespace cannot lift")
     flags = show("-v", source + ":/v" + options).flags
 
     assert (on - flags, off & flags) == (set(), set())

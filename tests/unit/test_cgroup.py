@@ -268,6 +268,21 @@ def test_processes_that_stay_are_named_when_it_cannot_be_removed(v1):
     assert below(v1.top + "/memory") == []
 
 
+def test_of_a_threaded_group_the_threads_are_listed(v2, monkeypatch):
+    """The container may have made it so, where it has no controllers; the files are as the kernel's."""
+    group = cgroup.open(v2.layout, "/x")
+    group.create()
+    os.mkdir(v2.top + "/x/in")
+
+    def read(directory, name):
+        if name == "cgroup.procs":
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return "7\n0\n9\n"
+
+    monkeypatch.setattr(cgroup_files, "read", read)
+    assert group.pids() == [7, 9]
+
+
 def test_a_hierarchy_that_may_not_be_used_is_reported_and_left_out(v1):
     v1.refusals = {"/memory/x": errno.EACCES, "/systemd/x": errno.EROFS}
     group = cgroup.open(v1.layout, "/x")

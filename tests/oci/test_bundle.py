@@ -1,0 +1,1023 @@
+"""The OCI form of `run`: properties of config.json, one by one.
+
+A test with `runtime` holds for minictr and for runc and crun, which so judge the test; one with `own`
+is about what minictr does in its own way, or what the judges at hand are too old for.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import bundles
+import pytest
+import support
+from support import needs
+
+from minictr import spec as spec_module
+
+pytestmark = needs("root", "busybox", "cgroup")
+
+ALL = ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+
+
+def lacks(runtime, *names):
+    """Skip for the judges NAMES, which do not know the property."""
+    if runtime.name in names:
+        pytest.skip("%s does not have it in every version" % runtime.name)
+
+
+# --- where a bundle comes from ------------------------------------------------------------------
+
+
+@needs("runc")
+@pytest.mark.parametrize("kind", ["root", "ranged", "unranged"])
+def test_what_runc_prints_as_a_default_runs(runtime, bundle, request, kind):
+    account = None if kind == "root" else request.getfixturevalue(kind)
+    made = bundle(account=account)
+    words = ["runc", "spec", "--bundle", made.path] + ([] if account is None else ["--rootless"])
+    runtime.runner.command(*words, user=account).ok
+    with open(made.path + "/config.json") as file:
+        made.config = json.load(file)
+    assert made.process["args"] == ["sh"]
+    made.process["terminal"] = False
+    made.config["ociVersion"] = "1.0.2"
+    seen = runtime.look(made, user=account)
+    assert seen.ids == ([0] * 4, [0] * 4, seen.ids[2])
+    assert seen.hostname == "runc"
+    assert seen.limit("Max open files") == ("1024", "1024")
+    assert "nosuid" in seen.mount("/dev/shm").options
+    assert "ro" in seen.mount("/").options
+    if account is not None:
+        assert seen.uid_map == [(0, account.uid, 1)]
+        assert seen.gid_map == [(0, account.gid, 1)]
+
+
+@pytest.mark.parametrize("kind", ["root", "ranged", "unranged"])
+def test_what_minictr_prints_as_a_default_runs(runtime, bundle, request, kind):
+    account = None if kind == "root" else request.getfixturevalue(kind)
+    made = bundle(account=account)
+    words = ["spec"] + ([] if account is None else ["--rootless"])
+    made.config = json.loads(runtime.runner(*words, user=account, state=False).ok.out)
+    if runtime.name == "crun":
+        made.config["ociVersion"] = "1.0.2"
+    seen = runtime.look(made, user=account)
+    assert seen.ids[:2] == ([0] * 4, [0] * 4)
+    assert seen.status["NoNewPrivs"] == "1"
+    assert seen.capabilities("Eff") == set(spec_module.DEFAULT_CAPABILITIES)
+    if account is not None:
+        assert seen.uid_map == [(0, account.uid, 1)]
+
+
+def test_the_bundle_is_the_current_directory_where_none_is_named(minictr, bundle):
+    made = bundle()
+    made.process["args"] = ["echo", "here"]
+    made.save()
+    assert minictr("run", made.identifier, cwd=made.path) == (0, "here\n", "")
+
+
+def test_an_id_without_a_configuration_says_what_is_missing(minictr, tmp_path):
+    found = minictr("run", "ls", cwd=str(tmp_path))
+    assert found == (
+        125,
+        "",
+        "minictr: run: no config.json in the current directory; hint: to run the command ls put -- before "
+        "it; a bundle is named by --bundle DIR\n",
+    )
+
+
+def test_the_root_may_be_named_by_an_absolute_path(runtime, bundle):
+    made = bundle()
+    made.config["root"]["path"] = made.root
+    assert runtime.sh(made, "ls -d /bin/busybox").ok.out == "/bin/busybox\n"
+
+
+def test_a_source_starts_from_the_bundle(runtime, bundle):
+    made = bundle()
+    os.mkdir(made.path + "/beside")
+    open(made.path + "/beside/it", "w").close()
+    made.config["mounts"].append(
+        {"destination": "/mnt", "type": "bind", "source": "beside", "options": ["bind", "ro"]}
+    )
+    assert runtime.sh(made, "ls /mnt").ok.out == "it\n"
+
+
+def test_what_is_not_known_is_ignored(runtime, bundle):
+    made = bundle()
+    made.config["surprise"] = {"nested": [1, 2.5, None]}
+    made.process["surprise"] = made.linux["surprise"] = made.config["root"]["surprise"] = "?"
+    made.config["windows"] = {"layerFolders": ["x"]}
+    assert runtime.sh(made, "echo well").ok.out == "well\n"
+
+
+def test_null_is_as_good_as_absent(own, bundle):
+    made = bundle()
+    made.config.update(hostname=None, hooks=None, annotations=None)
+    made.process.update(rlimits=None, capabilities=None, env=None, apparmorProfile=None)
+    made.linux.update(sysctl=None, seccomp=None, resources=None, devices=None, maskedPaths=None)
+    assert own.sh(made, "echo well").ok.out == "well\n"
+
+
+# --- the end ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script, status", [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)])
+def test_the_exit_status_is_the_programs(runtime, bundle, script, status):
+    # process 1 ignores its own signals: a child is killed, and its status passed on
+    made = bundle()
+    assert runtime.sh(made, "sh -c '%s'" % script).status == status
+
+
+@pytest.mark.parametrize(
+    "args, status, words",
+    [
+        (["no-such-program"], 127, 'exec: "no-such-program": executable file not found in $PATH'),
+        (["/no/such"], 127, 'exec: "/no/such": stat /no/such: no such file or directory'),
+        (["/etc"], 126, 'exec: "/etc": is a directory'),
+        (["/etc/passwd"], 126, 'exec: "/etc/passwd": permission denied'),
+        (["/script"], 127, 'exec: "/script": no such file or directory; hint: '),
+    ],
+    ids=["not in PATH", "no file", "a directory", "no program", "no interpreter"],
+)
+def test_a_program_that_cannot_run_has_its_own_status(own, bundle, args, status, words):
+    made = bundle()
+    with open(made.root + "/script", "w") as file:
+        file.write("#!/no/such/interpreter\n")
+    os.chmod(made.root + "/script", 0o755)
+    made.process["args"] = args
+    found = own.run(made)
+    assert (found.status, found.out) == (status, "")
+    assert found.err.startswith("minictr: " + words), found
+
+
+def test_an_id_is_free_again_after_the_end(runtime, bundle):
+    made = bundle()
+    for number in range(2):
+        assert runtime.sh(made, "echo %d" % number).ok.out == "%d\n" % number
+
+
+def test_an_id_is_taken_while_it_runs(runtime, bundle):
+    made = bundle()
+    made.process["args"] = ["sh", "-c", "echo up; read line"]
+    live = runtime.start(made)
+    live.expect("up\n")
+    found = runtime.run(made)
+    assert found.status != 0
+    assert "exists" in found.err
+    live.close_input()
+    live.wait()
+
+
+def test_a_detached_one_runs_on_and_has_its_pid_noted(runtime, bundle, tmp_path):
+    made = bundle()
+    made.process["args"] = ["sleep", "1000"]
+    file = str(tmp_path / "pid")
+    runtime.run(made, "--detach", "--pid-file", file).ok
+    with open(file) as text:
+        pid = int(text.read())
+    try:
+        with open("/proc/%d/cmdline" % pid) as text:
+            assert text.read() == "sleep\0001000\000"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        support.wait_until(lambda: support.gone(pid))
+        runtime.delete(made)
+
+
+# --- namespaces -----------------------------------------------------------------------------------
+
+SHORT = {"network": "net", "mount": "mnt"}
+
+
+def host_namespace(kind):
+    return os.readlink("/proc/self/ns/" + SHORT.get(kind, kind))
+
+
+def test_namespaces_are_new_where_they_are_named(runtime, bundle):
+    seen = runtime.look(bundle())
+    for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup"):
+        assert seen.namespaces[SHORT.get(kind, kind)] != host_namespace(kind), kind
+    for kind in ("user", "time"):
+        assert seen.namespaces[kind] == host_namespace(kind), kind
+
+
+@pytest.mark.parametrize("kind", ["network", "ipc", "uts", "cgroup", "pid"])
+def test_a_namespace_that_is_not_named_is_the_hosts(runtime, bundle, kind):
+    made = bundle()
+    made.namespaces("-" + kind)
+    if kind == "uts":
+        del made.config["hostname"]
+    if kind == "ipc":  # the host's mqueue is not the container's to mount again
+        made.config["mounts"] = [m for m in made.config["mounts"] if m["type"] != "mqueue"]
+    if kind == "pid":
+        made.linux["maskedPaths"] = made.linux["readonlyPaths"] = []
+    made.process["args"] = ["readlink", "/proc/self/ns/" + SHORT.get(kind, kind)]
+    assert runtime.run(made).ok.out == host_namespace(kind) + "\n"
+
+
+@pytest.fixture
+def elsewhere():
+    """A process in namespaces of its own, to be joined."""
+    sleeper = subprocess.Popen(
+        ["unshare", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child", "sh", "-c",
+         "hostname elsewhere; echo up; exec sleep 1000"], stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert sleeper.stdout.readline() == b"up\n"
+    yield "/proc/%d/ns/" % sleeper.pid
+    sleeper.kill()
+    sleeper.wait()
+    sleeper.stdout.close()
+
+
+@needs("unshare")
+@pytest.mark.parametrize("kind", ["network", "ipc", "uts"])
+def test_a_namespace_with_a_path_is_joined(runtime, bundle, elsewhere, kind):
+    made = bundle()
+    path = elsewhere + SHORT.get(kind, kind)
+    made.namespaces(**{kind: path})
+    if kind == "uts":
+        made.config.pop("hostname")
+    made.process["args"] = ["sh", "-c", "readlink /proc/self/ns/%s; hostname" % SHORT.get(kind, kind)]
+    found = runtime.run(made).ok.lines
+    assert found[0] == os.readlink(path)
+    assert found[1] == {"uts": "elsewhere"}.get(kind, "minictr")
+
+
+@needs("unshare")
+def test_a_pid_namespace_with_a_path_is_joined(runtime, bundle, elsewhere):
+    made = bundle()
+    path = elsewhere + "pid_for_children"
+    made.namespaces(pid=path)
+    made.process["args"] = ["sh", "-c", "readlink /proc/self/ns/pid; ps -o args"]
+    found = runtime.run(made).ok
+    assert found.lines[0] == os.readlink(path)
+    assert "sleep 1000" in found.out
+
+
+def test_a_path_that_is_another_namespace_is_an_error(own, bundle):
+    made = bundle()
+    made.namespaces(network="/proc/self/ns/uts")
+    found = own.run(made)
+    assert found == (125, "", "minictr: join the network namespace: not a network namespace\n")
+
+
+@needs("userns")
+def test_a_user_namespace_has_the_maps_of_the_configuration(runtime, bundle):
+    made = bundle()
+    made.namespaces("user")
+    made.linux["uidMappings"] = [
+        {"containerID": 0, "hostID": 3000000, "size": 1000},
+        {"containerID": 1000, "hostID": 4000000, "size": 10},
+    ]
+    made.linux["gidMappings"] = [{"containerID": 0, "hostID": 5000000, "size": 1000}]
+    give(made, 3000000, 5000000)
+    seen = runtime.look(made)
+    assert seen.uid_map == [(0, 3000000, 1000), (1000, 4000000, 10)]
+    assert seen.gid_map == [(0, 5000000, 1000)]
+    assert seen.ids == ([0] * 4, [0] * 4, seen.ids[2])
+    assert seen.namespaces["user"] != host_namespace("user")
+    assert seen.node("/dev/null")[:4] == ("c", 0o666, 1, 3)
+
+
+def give(bundle, uid, gid):
+    """Have the root file system belong to a container whose 0 is UID and GID."""
+    for folder, directories, files in os.walk(bundle.root):
+        for name in directories + files + ["."]:
+            os.lchown(os.path.join(folder, name), uid, gid)
+
+
+@needs("timens")
+def test_clocks_are_moved_in_a_time_namespace(own, bundle):
+    made = bundle()
+    made.namespaces("time")
+    made.linux["timeOffsets"] = {"monotonic": {"secs": 5}, "boottime": {"secs": 86400 * 365, "nanosecs": 5}}
+    before = os.popen("cat /proc/uptime").read().split()[0]
+    found = own.sh(made, "cut -d' ' -f1 /proc/uptime; cat /proc/self/timens_offsets").ok
+    assert 86400 * 365 <= float(found.lines[0]) - float(before) < 86400 * 365 + 60
+    assert found.fields[1:] == ["monotonic", "5", "0", "boottime", str(86400 * 365), "5"]
+
+
+# --- mounts ---------------------------------------------------------------------------------------
+
+FLAGS = ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime")
+
+
+@pytest.mark.parametrize(
+    "options, flags",
+    [
+        ([], "rw relatime"),
+        (["ro"], "ro relatime"),
+        (["ro", "rw"], "rw relatime"),
+        (["nosuid", "nodev", "noexec"], "rw nosuid nodev noexec relatime"),
+        (["nosuid", "suid", "nodev", "dev", "noexec", "exec"], "rw relatime"),
+        (["noatime"], "rw noatime"),
+        (["strictatime"], "rw"),
+        (["nodiratime"], "rw nodiratime relatime"),
+        (["ro", "noexec", "relatime"], "ro noexec relatime"),
+    ],
+    ids=",".join,
+)
+def test_a_tmpfs_has_the_flags_of_its_options(runtime, bundle, options, flags):
+    made = bundle()
+    made.config["mounts"].append(
+        {"destination": "/mnt", "type": "tmpfs", "source": "it", "options": options + ["size=64k", "mode=700"]}
+    )
+    found = runtime.look(made).mount("/mnt")
+    assert found.options == set(flags.split())
+    assert (found.kind, found.source) == ("tmpfs", "it")
+    assert {"size=64k", "mode=700"} <= found.words
+
+
+@pytest.mark.parametrize(
+    "options, flags",
+    [
+        (["bind"], "rw"),
+        (["rbind"], "rw"),
+        (["bind", "ro"], "ro"),
+        (["rbind", "ro", "nosuid", "nodev"], "ro nosuid nodev"),
+        (["bind", "noexec", "nosuid"], "rw noexec nosuid"),
+        (["bind", "ro", "rw"], "rw"),
+    ],
+    ids=",".join,
+)
+def test_a_bind_mount_has_the_flags_of_its_options(runtime, bundle, options, flags):
+    made = bundle()
+    source = support.SESSION.place("source")
+    mount = {"destination": "/mnt", "type": "bind", "source": source, "options": options}
+    made.config["mounts"].append(mount)
+    found = runtime.look(made).mount("/mnt")
+    assert found.options - {"relatime"} == set(flags.split())
+    assert found.root.endswith(source)
+
+
+def test_a_bind_mount_brings_what_lies_below_only_if_asked(runtime, bundle):
+    made = bundle()
+    source = support.SESSION.place("source")
+    os.mkdir(source + "/below")
+    for where, kind in (("/one", "bind"), ("/all", "rbind")):
+        made.config["mounts"].append(
+            {"destination": where, "type": "bind", "source": source, "options": [kind, "ro"]}
+        )
+    made.process["args"] = ["sh", "-c", "ls /one/below /all/below; [ -w /all/below ] && echo writable"]
+    script = 'mount -t tmpfs x "$0/below" && touch "$0/below/it" && exec "$@"'
+    found = runtime.run(made, wrap=["unshare", "-m", "sh", "-c", script, source])
+    assert found.out == "/all/below:\nit\n\n/one/below:\nwritable\n", found
+
+
+def test_recursive_options_hold_for_what_lies_below(own, bundle):
+    made = bundle()
+    source = support.SESSION.place("source")
+    os.mkdir(source + "/below")
+    made.config["mounts"].append(
+        {"destination": "/mnt", "type": "bind", "source": source, "options": ["rbind", "rro", "rnosuid"]}
+    )
+    seen = look_in_mounts(own, made, 'mount -t tmpfs x "%s/below"' % source)
+    for place in ("/mnt", "/mnt/below"):
+        assert {"ro", "nosuid"} <= seen.mount(place).options
+
+
+def look_in_mounts(runtime, bundle, script):
+    """What a program sees where the runtime starts in mounts that SCRIPT has made for it."""
+    bundle.process["args"] = ["sh", "-c", bundles.LOOK]
+    found = runtime.run(bundle, wrap=["unshare", "-m", "sh", "-c", script + ' && exec "$@"', "sh"])
+    return bundles.Seen(found.ok.out)
+
+
+@needs("unshare")
+@pytest.mark.parametrize(
+    "option, tag", [("rprivate", ""), ("private", ""), ("rslave", "master"), ("slave", "master"),
+                    ("rshared", "shared"), ("", "")],
+)  # fmt: skip
+def test_a_mount_has_the_propagation_of_its_option(runtime, bundle, option, tag):
+    made = bundle()
+    source = support.SESSION.place("source")
+    made.linux["rootfsPropagation"] = "rshared" if option == "rshared" else "rprivate"
+    options = ["rbind"] + ([option] if option else [])
+    if not option:
+        lacks(runtime, "runc", "crun")  # what holds where nothing is said differs between them
+    made.config["mounts"].append(
+        {"destination": "/mnt", "type": "bind", "source": source, "options": options}
+    )
+    script = 'mount --make-rprivate / && mount -t tmpfs x "%s" && mount --make-shared "%s"' % (source, source)
+    seen = look_in_mounts(runtime, made, script)
+    assert [word.split(":")[0] for word in seen.mount("/mnt").tags] == ([tag] if tag else [])
+
+
+def test_later_mounts_cover_earlier_ones(runtime, bundle):
+    made = bundle()
+    for name in ("one", "two"):
+        made.config["mounts"].append(
+            {"destination": "/mnt", "type": "tmpfs", "source": name, "options": ["nosuid"]}
+        )
+    seen = runtime.look(made)
+    assert seen.mount("/mnt").source == "two"
+
+
+def test_targets_are_made_although_the_root_is_read_only(runtime, bundle):
+    made = bundle()
+    source = support.SESSION.place("source")
+    open(source + "/file", "w").close()
+    made.config["root"]["readonly"] = True
+    made.config["mounts"] += [
+        {"destination": "/a/new/place", "type": "bind", "source": source, "options": ["bind"]},
+        {"destination": "/a/new/file", "type": "bind", "source": source + "/file", "options": ["bind"]},
+    ]
+    found = runtime.sh(made, "ls -F /a/new; touch /a/x 2>&1; touch /a/new/place/x && echo yes").ok
+    assert found.lines[:2] == ["file", "place/"]
+    assert "Read-only file system" in found.lines[2]
+    assert found.lines[3] == "yes"
+
+
+def test_the_root_is_writable_if_it_is_not_said_otherwise(runtime, bundle):
+    made = bundle()
+    made.config["root"] = {"path": "rootfs"}
+    assert runtime.sh(made, "echo x >/it").ok
+    assert os.path.exists(made.root + "/it")
+
+
+def test_a_tmpfs_copies_up_what_it_covers(own, bundle):
+    made = bundle()
+    made.config["mounts"].append(
+        {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}
+    )
+    found = own.sh(made, "ls /etc; stat -c %a /etc/passwd; grep -c ' /etc ' /proc/mounts").ok
+    assert found.fields == ["group", "hostname", "passwd", "644", "1"]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"source": "/no/such"}, "mount /no/such on /mnt: "),
+        ({"destination": "/proc/x"}, "nothing may be mounted over /proc"),
+        ({"destination": "/"}, "a mount over the root"),
+        ({"destination": "/etc/passwd"}, "the source is a directory, the target a file"),
+        ({"type": "no-such-fs", "options": []}, "mount no-such-fs on /mnt: "),
+        ({"type": "tmpfs", "options": ["no-such-option"]}, "Unknown parameter 'no-such-option'"),
+    ],
+    ids=["no source", "over proc", "over the root", "another kind", "no file system", "no option"],
+)
+def test_a_mount_that_cannot_be_is_an_error_in_one_line(own, bundle, change, words):
+    made = bundle()
+    source = support.SESSION.place("source")
+    mount = {"destination": "/mnt", "type": "bind", "source": source, "options": ["bind"]}
+    made.config["mounts"].append(dict(mount, **change))
+    found = own.sh(made, "true")
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+    assert found.err.startswith("minictr: ") and words in found.err, found
+
+
+@needs("idmap", "userns")
+@pytest.mark.parametrize("maps", ["the container's", "its own"])
+def test_the_ids_of_a_mount_are_mapped(own, bundle, maps):
+    made = bundle()
+    source = support.SESSION.place("source")
+    for name, uid in (("a", 0), ("b", 1000)):
+        open(source + "/" + name, "w").close()
+        os.chown(source + "/" + name, uid, uid)
+    mount = {"destination": "/mnt", "type": "bind", "source": source, "options": ["bind", "idmap"]}
+    made.namespaces("user")
+    entries = [{"containerID": 0, "hostID": 3000000, "size": 65536}]
+    made.linux["uidMappings"] = made.linux["gidMappings"] = entries
+    if maps == "its own":  # the ids of the file system, shifted onto the container's
+        mount["uidMappings"] = mount["gidMappings"] = [
+            {"containerID": 0, "hostID": 3000000 + 10, "size": 65536 - 10}
+        ]
+    give(made, 3000000, 3000000)
+    made.config["mounts"].append(mount)
+    found = own.sh(made, "stat -c '%n %u %g' /mnt/*; touch /mnt/new").ok
+    shift = 10 if maps == "its own" else 0
+    assert found.lines == ["/mnt/a %d %d" % (shift, shift), "/mnt/b %d %d" % (1000 + shift, 1000 + shift)]
+
+
+# --- masked, read-only, devices -------------------------------------------------------------------
+
+
+def test_masked_paths_are_empty(runtime, bundle):
+    made = bundle()
+    os.mkdir(made.root + "/secret")
+    for name in ("secret/inside", "file"):
+        with open(os.path.join(made.root, name), "w") as file:
+            file.write("words")
+    made.linux["maskedPaths"] = ["/secret", "/file", "/proc/keys", "/sys/firmware", "/no/such"]
+    found = runtime.sh(made, "ls -A /secret /sys/firmware; cat /file /proc/keys; touch /secret/x 2>&1")
+    assert found.out.splitlines()[:3] == ["/secret:", "", "/sys/firmware:"]
+    assert "words" not in found.out and "keyring" not in found.out
+    assert "Read-only file system" in found.out
+
+
+def test_read_only_paths_are_not_writable(runtime, bundle):
+    made = bundle()
+    os.mkdir(made.root + "/frozen")
+    made.linux["readonlyPaths"] = ["/frozen", "/proc/sys", "/no/such"]
+    script = "for f in /frozen /proc/sys/kernel/hostname /etc; do [ -w $f ] && echo $f; done; ls / | grep -c no"
+    assert runtime.sh(made, script).out == "/etc\n0\n"
+
+
+def test_the_default_devices_are_there(runtime, bundle):
+    seen = runtime.look(bundle())
+    for name, minor in (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)):
+        assert seen.node("/dev/" + name) == ("c", 0o666, 1, minor, 0, 0)
+    assert seen.node("/dev/tty")[:4] == ("c", 0o666, 5, 0)
+    assert seen.links == {
+        "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
+        "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
+    }  # fmt: skip
+
+
+def test_devices_are_made_with_mode_and_owner(runtime, bundle):
+    made = bundle()
+    made.linux["devices"] = [
+        {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640, "uid": 5, "gid": 6},
+        {"path": "/dev/disk", "type": "b", "major": 7, "minor": 0, "fileMode": 0o600},
+        {"path": "/dev/pipe", "type": "p", "fileMode": 0o622},
+        {"path": "/dev/deep/er", "type": "c", "major": 1, "minor": 3},
+    ]
+    seen = runtime.look(made)
+    assert seen.node("/dev/fuse") == ("c", 0o640, 10, 229, 5, 6)
+    assert seen.node("/dev/disk") == ("b", 0o600, 7, 0, 0, 0)
+    assert seen.node("/dev/pipe")[:2] == ("p", 0o622)
+    assert runtime.sh(made, "stat -c %t:%T /dev/deep/er").ok.out == "1:3\n"
+
+
+def test_a_device_that_is_not_allowed_cannot_be_used(runtime, bundle):
+    made = bundle()
+    made.linux["resources"] = {
+        "devices": [
+            {"allow": False, "access": "rwm"},
+            {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"},
+        ]
+    }
+    script = """\
+        mknod /kmsg c 1 11; mknod /loop b 7 0
+        for f in /kmsg /loop; do dd if=$f of=/dev/null count=0 2>&1; done
+        echo x >/dev/null && echo null
+    """
+    made.config["root"]["readonly"] = False
+    found = runtime.sh(made, textwrap.dedent(script))
+    assert "/kmsg" not in found.out and "/kmsg" not in found.err, found
+    assert "can't open '/loop': Operation not permitted" in found.out
+    assert found.out.endswith("null\n")
+
+
+# --- the process ------------------------------------------------------------------------------------
+
+
+def test_the_user_and_its_groups_are_those_of_the_configuration(runtime, bundle):
+    made = bundle()
+    made.process["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [5, 7, 1001], "umask": 0o027}
+    seen = runtime.look(made)
+    assert seen.ids == ([1000] * 4, [1001] * 4, [5, 7, 1001])
+    assert seen.umask == 0o027
+    assert seen.capabilities("Eff") == seen.capabilities("Prm") == set()
+
+
+def test_no_group_of_the_callers_is_kept(runtime, bundle):
+    def join():
+        os.setgroups([4, 24, 27])
+
+    seen = runtime.look(bundle(), setup=join)
+    assert seen.ids[2] == []
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_the_umask_is_0022_whatever_the_callers(runtime, bundle, umask):
+    assert runtime.look(bundle(), umask=umask).umask == 0o022
+
+
+@pytest.mark.parametrize(
+    "name, line, soft, hard",
+    [
+        ("NOFILE", "Max open files", 100, 200),
+        ("NPROC", "Max processes", 1000, 2000),
+        ("CORE", "Max core file size", 0, 4096),
+        ("STACK", "Max stack size", 1 << 20, 1 << 22),
+        ("NICE", "Max nice priority", 0, 0),
+        ("RTTIME", "Max realtime timeout", 7, 9),
+    ],
+)
+def test_limits_are_set(runtime, bundle, name, line, soft, hard):
+    made = bundle()
+    made.process["rlimits"] = [{"type": "RLIMIT_" + name, "soft": soft, "hard": hard}]
+    assert runtime.look(made).limit(line) == (str(soft), str(hard))
+
+
+def test_the_environment_is_the_configurations_alone(runtime, bundle):
+    made = bundle()
+    words = ["PATH=/bin", "HOME=/here", "EMPTY=", "EQUALS=a=b=c", "SPACE= x ", "UNICODE=\u00e4\u20ac"]
+    made.process["env"] = words
+    assert runtime.look(made, env={"CANARY": "1"}).environment == words
+
+
+@pytest.mark.parametrize("uid, home", [(0, "/root"), (1000, "/home/app"), (4321, "/")])
+def test_home_comes_from_the_roots_own_passwd_where_it_is_not_given(runtime, bundle, uid, home):
+    made = bundle()
+    made.process["user"] = {"uid": uid, "gid": 0}
+    made.process["env"] = ["PATH=/bin"]
+    assert sorted(runtime.look(made).environment) == ["HOME=" + home, "PATH=/bin"]
+
+
+def test_the_program_is_looked_for_in_the_path_of_the_configuration(runtime, bundle):
+    made = bundle()
+    os.mkdir(made.root + "/own")
+    with open(made.root + "/own/tool", "w") as file:
+        file.write("#!/bin/sh\necho own\n")
+    os.chmod(made.root + "/own/tool", 0o755)
+    made.process["env"] = ["PATH=/own:/bin"]
+    made.process["args"] = ["tool"]
+    assert runtime.run(made).ok.out == "own\n"
+
+
+def test_arguments_are_passed_on_as_they_are(runtime, bundle):
+    made = bundle()
+    words = ["", " ", "a b", "$HOME", "\\", "\n", "-x", "\u20ac"]
+    made.process["args"] = ["sh", "-c", 'for word; do printf "<%s>" "$word"; done', "sh"] + words
+    assert runtime.run(made).ok.out == "".join("<%s>" % word for word in words)
+
+
+@pytest.mark.parametrize("cwd", ["/", "/home/app", "/not/yet/there"])
+def test_the_working_directory_is_that_of_the_configuration(runtime, bundle, cwd):
+    made = bundle()
+    made.config["root"]["readonly"] = False
+    made.process["cwd"] = cwd
+    assert runtime.look(made).cwd == cwd
+
+
+def test_capabilities_are_those_of_the_configuration(runtime, bundle):
+    made = bundle()
+    made.process["capabilities"] = {
+        "bounding": ALL + ["CAP_SYS_TIME"], "effective": ["CAP_CHOWN"], "permitted": ALL,
+    }  # fmt: skip
+    made.process["user"] = {"uid": 0, "gid": 0}
+    made.process["noNewPrivileges"] = False
+    seen = runtime.look(made)
+    assert seen.capabilities("Bnd") == set(ALL + ["CAP_SYS_TIME"])
+    assert seen.capabilities("Inh") == seen.capabilities("Amb") == set()
+    assert seen.status["NoNewPrivs"] == "0"
+
+
+def test_ambient_capabilities_reach_a_user_without_privileges(runtime, bundle):
+    made = bundle()
+    made.process["user"] = {"uid": 1000, "gid": 1000}
+    names = ("bounding", "effective", "permitted", "inheritable", "ambient")
+    made.process["capabilities"] = dict.fromkeys(names, ["CAP_NET_BIND_SERVICE"])
+    seen = runtime.look(made)
+    for name in ("Eff", "Prm", "Inh", "Amb", "Bnd"):
+        assert seen.capabilities(name) == {"CAP_NET_BIND_SERVICE"}
+
+
+def test_a_configuration_without_capabilities_leaves_none(runtime, bundle):
+    made = bundle()
+    del made.process["capabilities"]
+    seen = runtime.look(made)
+    assert seen.capabilities("Eff") == seen.capabilities("Bnd") == set()
+
+
+def test_a_capability_that_nobody_knows_is_left_out(own, bundle):
+    made = bundle()
+    for names in made.process["capabilities"].values():
+        names.append("CAP_TIME_TRAVEL")
+    assert own.look(made).capabilities("Bnd") == set(spec_module.DEFAULT_CAPABILITIES)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_no_new_privileges(runtime, bundle, on):
+    made = bundle()
+    made.process["noNewPrivileges"] = on
+    assert runtime.look(made).status["NoNewPrivs"] == str(int(on))
+
+
+def test_the_oom_score_is_set(runtime, bundle):
+    made = bundle()
+    made.process["oomScoreAdj"] = 321
+    assert runtime.look(made).oom_score_adj == 321
+
+
+def test_the_program_leads_a_session_of_its_own(runtime, bundle):
+    assert runtime.look(bundle()).session == 1
+
+
+def test_no_descriptor_reaches_the_program(runtime, bundle):
+    read, write = os.pipe()
+    os.set_inheritable(read, True)
+    os.set_inheritable(write, True)
+    try:
+        found = runtime.look(bundle(), pass_fds=(read, write)).descriptors
+    finally:
+        os.close(read)
+        os.close(write)
+    assert found == [0, 1, 2]
+
+
+def test_descriptors_are_passed_on_if_asked(runtime, bundle):
+    def place():
+        os.dup2(os.open("/etc/hostname", os.O_RDONLY), 3)
+        os.dup2(3, 4)
+
+    made = bundle()
+    found = runtime.look(made, "--preserve-fds", "2", setup=place, pass_fds=(3, 4)).descriptors
+    assert found == [0, 1, 2, 3, 4]
+
+
+def test_a_terminal_is_the_containers_own(runtime, bundle):
+    made = bundle()
+    made.process["terminal"] = True
+    made.process["consoleSize"] = {"height": 33, "width": 77}
+    made.process["args"] = ["sh", "-c", "tty; stat -c %t /dev/console; test -t 0 -a -t 1 -a -t 2 && echo yes"]
+    found = runtime.run(made, tty=True)
+    assert found.status == 0
+    # 88 is 136, the major number of pseudo terminals
+    assert found.out.replace("\r", "") == "/dev/pts/0\n88\nyes\n"
+
+
+# --- the kernel's names and numbers -----------------------------------------------------------------
+
+
+def test_the_host_name_is_the_configurations(runtime, bundle):
+    made = bundle()
+    made.config["hostname"] = "a-name.example"
+    assert runtime.look(made).hostname == "a-name.example"
+
+
+def test_the_domain_name_is_the_configurations(own, bundle):
+    made = bundle()
+    made.config["domainname"] = "example.org"
+    assert own.sh(made, "cat /proc/sys/kernel/domainname").ok.out == "example.org\n"
+
+
+@pytest.mark.parametrize(
+    "name, value, path",
+    [
+        ("net.ipv4.ip_forward", "1", "net/ipv4/ip_forward"),
+        ("net.ipv4.ping_group_range", "0\t7", "net/ipv4/ping_group_range"),
+        ("kernel.shmmni", "77", "kernel/shmmni"),
+        ("fs.mqueue.msg_max", "11", "fs/mqueue/msg_max"),
+        ("net/ipv4/ip_unprivileged_port_start", "80", "net/ipv4/ip_unprivileged_port_start"),
+    ],
+)
+def test_kernel_parameters_are_set(runtime, bundle, name, value, path):
+    if "/" in name:
+        lacks(runtime, "runc", "crun")
+    made = bundle()
+    made.linux["sysctl"] = {name: value}
+    with open("/proc/sys/" + path) as file:
+        before = file.read()
+    assert runtime.sh(made, "cat /proc/sys/" + path).ok.out == value + "\n"
+    with open("/proc/sys/" + path) as file:
+        assert file.read() == before
+
+
+def test_loopback_is_up(runtime, bundle):
+    assert runtime.sh(bundle(), "ping -c 1 -W 5 127.0.0.1 >/dev/null && echo up").ok.out == "up\n"
+
+
+@needs("seccomp")
+def test_system_calls_are_filtered(runtime, bundle):
+    made = bundle()
+    made.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
+            {"names": ["kexec_load"], "action": "SCMP_ACT_KILL"},
+        ],
+    }
+    made.config["root"]["readonly"] = False
+    found = runtime.sh(made, "grep ^Seccomp: /proc/self/status; mkdir /x 2>&1; ls -d /x 2>&1")
+    assert found.fields[:2] == ["Seccomp:", "2"]
+    assert "mkdir: can't create directory '/x': No space left on device\n" in found.out
+    assert "No such file" in found.out
+
+
+@pytest.mark.parametrize("free", [True, False], ids=["with new privileges", "without"])
+@needs("seccomp")
+def test_a_filter_without_no_new_privileges_holds_for_a_user_too(runtime, bundle, free):
+    made = bundle()
+    made.process["user"] = {"uid": 1000, "gid": 1000}
+    made.process["noNewPrivileges"] = not free
+    made.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["uname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+    }
+    found = runtime.sh(made, "grep -e ^Seccomp: -e ^NoNew /proc/self/status; uname 2>&1")
+    assert found.lines[:2] == ["NoNewPrivs:\t%d" % (not free), "Seccomp:\t2"], found
+    assert "Operation not permitted" in found.out or "uname" in found.lines[2]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="elsewhere a kernel may know one personality only")
+def test_the_personality_is_set(own, bundle):
+    made = bundle()
+    made.linux["personality"] = {"domain": "LINUX32"}
+    assert own.sh(made, "uname -m").ok.out == "i686\n"
+
+
+# --- cgroups ----------------------------------------------------------------------------------------
+
+
+@needs("cgroup1")
+@pytest.mark.parametrize(
+    "resources, controller, files",
+    [
+        ({"memory": {"limit": 67108864}}, "memory", {"memory.limit_in_bytes": "67108864"}),
+        ({"memory": {"reservation": 8388608}}, "memory", {"memory.soft_limit_in_bytes": "8388608"}),
+        ({"cpu": {"quota": 50000, "period": 200000}}, "cpu",
+         {"cpu.cfs_quota_us": "50000", "cpu.cfs_period_us": "200000"}),
+        ({"cpu": {"shares": 512}}, "cpu", {"cpu.shares": "512"}),
+        ({"cpu": {"cpus": "0", "mems": "0"}}, "cpuset", {"cpuset.cpus": "0", "cpuset.mems": "0"}),
+        ({"pids": {"limit": 33}}, "pids", {"pids.max": "33"}),
+    ],
+    ids=["memory", "reservation", "quota", "shares", "cpus", "pids"],
+)  # fmt: skip
+def test_limits_are_in_force_on_v1(runtime, bundle, resources, controller, files):
+    made = bundle()
+    made.namespaces("-cgroup")
+    made.linux["resources"] = resources
+    made.process["args"] = ["sh", "-c", "cat /proc/self/cgroup; echo up; read line"]
+    live = runtime.start(made)
+    lines = live.expect("up\n").decode().splitlines()
+    group = [line.split(":")[2] for line in lines if controller in line.split(":")[1].split(",")][0]
+    point = [point for kind, point in support.cgroup_mounts() if controller in os.path.basename(point).split(",")]
+    for name, value in files.items():
+        with open(point[0] + group + "/" + name) as file:
+            assert file.read().strip() == value
+    assert group.endswith("/" + made.identifier)
+    live.close_input()
+    live.wait()
+
+
+def test_too_many_processes_are_refused(runtime, bundle):
+    made = bundle()
+    made.linux["resources"] = {"pids": {"limit": 5}}
+    script = "for i in 1 2 3 4 5 6 7 8; do sleep 0.3 & done; wait; echo end"
+    found = runtime.sh(made, script)
+    assert "can't fork" in found.err
+
+
+# --- what is not enforced is refused by name ------------------------------------------------------
+
+UNSUPPORTED = {
+    "process.apparmorProfile": ("some-profile", "AppArmor: some-profile is required"),
+    "process.selinuxLabel": ("u:r:t:s0", "SELinux: u:r:t:s0 is required"),
+    "linux.mountLabel": ("u:r:t:s0", "SELinux: u:r:t:s0 is required"),
+    "linux.intelRdt": ({"closID": "x"}, "Intel RDT: the one configured is required"),
+    "linux.netDevices": ({"eth0": {"name": "x"}}, "netDevices: what config.json says is required"),
+    "linux.memoryPolicy": (
+        {"mode": "MPOL_DEFAULT"}, "memoryPolicy: what config.json says is required",
+    ),
+    "process.scheduler": ({"policy": "SCHED_OTHER"}, "scheduler: what config.json says is required"),
+    "process.ioPriority": (
+        {"class": "IOPRIO_CLASS_BE", "priority": 4}, "ioPriority: what config.json says is required",
+    ),
+    "process.execCPUAffinity": ({"initial": "0"}, "execCPUAffinity: what config.json says is required"),
+    "hooks": ({"prestart": [{"path": "/bin/true"}]}, "hooks: what config.json says is required"),
+}  # fmt: skip
+
+
+def put(config, path, value):
+    names = path.split(".")
+    for name in names[:-1]:
+        config = config[name]
+    config[names[-1]] = value
+
+
+@pytest.mark.parametrize("path", sorted(UNSUPPORTED))
+def test_what_is_not_enforced_is_refused_by_name(own, bundle, path):
+    value, words = UNSUPPORTED[path]
+    made = bundle()
+    put(made.config, path, value)
+    made.process["args"] = ["echo", "ran"]
+    assert own.run(made) == (123, "", "minictr: %s: not supported by this version\n" % words)
+
+
+@pytest.mark.parametrize("path", sorted(UNSUPPORTED))
+def test_what_is_not_enforced_is_a_warning_if_that_is_allowed(own, bundle, path):
+    value, words = UNSUPPORTED[path]
+    made = bundle()
+    put(made.config, path, value)
+    made.process["args"] = ["echo", "ran"]
+    found = own.run(made, "--allow-degraded")
+    assert (found.status, found.out) == (0, "ran\n")
+    layer, _, wanted = words.partition(": ")
+    assert found.err.startswith("minictr: warning: %s: wanted %s, got " % (layer, wanted[: -len(" is required")]))
+    assert found.err.endswith("\n") and found.err.count("\n") == 1
+
+
+def test_strict_refuses_even_where_degraded_is_allowed(own, bundle):
+    made = bundle()
+    made.config["hooks"] = UNSUPPORTED["hooks"][0]
+    assert own.run(made, "--allow-degraded", "--strict").status == 123
+
+
+def test_an_empty_property_asks_for_nothing(own, bundle):
+    made = bundle()
+    made.config["hooks"] = {}
+    made.process["apparmorProfile"] = made.process["selinuxLabel"] = made.linux["mountLabel"] = ""
+    made.linux["netDevices"] = {}
+    made.process["args"] = ["true"]
+    own.run(made).ok
+
+
+def test_no_hook_runs_while_hooks_are_not_supported(own, bundle, tmp_path):
+    made = bundle()
+    mark = str(tmp_path / "ran")
+    made.config["hooks"] = {
+        name: [{"path": "/usr/bin/touch", "args": ["touch", mark]}]
+        for name in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    }
+    made.process["args"] = ["true"]
+    own.run(made, "--allow-degraded")
+    assert not os.path.exists(mark)
+
+
+def test_a_step_down_is_refused_in_this_form(own, bundle):
+    made = bundle()
+    made.process["args"] = ["echo", "ran"]
+    found = own.run(made, refuse=["pivot_root"])
+    assert (found.status, found.out) == (123, "")
+    assert found.err.startswith("minictr: root: pivot_root is required: ")
+
+
+def test_a_step_down_is_a_warning_if_that_is_allowed(own, bundle):
+    made = bundle()
+    made.process["args"] = ["echo", "ran"]
+    found = own.run(made, "--allow-degraded", refuse=["pivot_root"])
+    assert (found.status, found.out) == (0, "ran\n")
+    assert found.err.startswith("minictr: warning: root: wanted pivot_root, got move")
+
+
+def test_steps_down_stand_in_the_state(own, bundle):
+    made = bundle()
+    made.config["hooks"] = UNSUPPORTED["hooks"][0]
+    made.config["annotations"] = {"a": "b"}
+    made.process["args"] = ["sh", "-c", "echo up; read line"]
+    live = own.start(made, "--allow-degraded")
+    live.expect("up\n")
+    state = json.loads(own.runner("state", made.identifier).ok.out)
+    assert state["status"] == "running" and state["bundle"] == made.path
+    assert state["annotations"]["a"] == "b"
+    records = json.loads(state["annotations"]["org.minictr.degradations"])
+    assert [record["code"] for record in records] == ["property-hooks"]
+    live.close_input()
+    live.wait()
+
+
+# --- a configuration that is none -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (b"", "not JSON: "),
+        (b'{"ociVersion": "1.0.2", "process": {"ar', "not JSON: "),
+        (b"[" * 100000, "nested too deeply"),
+        (b'{"a":' * 100000, "nested too deeply"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[]", "the document is not an object"),
+        (b"{}", "ociVersion is missing"),
+        (b'{"x": NaN}', "not JSON: "),
+    ],
+    ids=["empty", "cut off", "deep arrays", "deep objects", "no UTF-8", "an array", "an empty object", "NaN"],
+)
+def test_a_configuration_that_is_none_is_one_clear_line(own, bundle, text, words):
+    made = bundle()
+    made.save()
+    with open(made.path + "/config.json", "wb") as file:
+        file.write(text)
+    found = own.runner("run", "--bundle", made.path, made.identifier)
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1)
+    assert found.err.startswith("minictr: read ") and words in found.err, found
+
+
+def test_a_huge_configuration_is_not_read_whole(own, bundle):
+    made = bundle()
+    with open(made.path + "/config.json", "wb") as file:
+        file.truncate(100 << 20)
+    found = own.runner("run", "--bundle", made.path, made.identifier)
+    assert found == (125, "", "minictr: read %s/config.json: longer than 32 MiB\n" % made.path)
+
+
+@pytest.mark.parametrize("kind", ["a directory", "a FIFO", "not there", "not readable"])
+def test_a_configuration_that_is_no_file_is_one_clear_line(own, bundle, unranged, kind):
+    made = bundle()
+    path = made.path + "/config.json"
+    made.save()
+    os.unlink(path)
+    if kind == "a directory":
+        os.mkdir(path)
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "not readable":
+        os.close(os.open(path, os.O_CREAT, 0))
+    user = unranged if kind == "not readable" else None
+    found = own.runner("run", "--bundle", made.path, made.identifier, user=user, timeout=10)
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+    assert found.err.startswith("minictr: read %s: " % path)
+
+
+def test_an_invalid_property_is_named_and_nothing_is_run(own, bundle):
+    made = bundle()
+    made.process["user"]["uid"] = -1
+    made.process["args"] = ["touch", "/it"]
+    found = own.run(made)
+    assert found == (125, "", "minictr: read config.json: process.user.uid is not between 0 and 4294967295\n")
+    assert not os.path.exists(made.root + "/it")
