@@ -119,7 +119,7 @@ class Birth:
                 raise ContainerError("make the namespaces", "", error.errno or 0) from error
             if "user" in self.lost:
                 self.maps = None
-                self.plan = self.plan.replace(guard="standin")
+                self.plan = guarded(self.plan)
             with step("make the namespaces that are left"):
                 self._fork([kind for kind in self.plan.namespaces if kind not in self.lost])
 
@@ -228,6 +228,12 @@ class Birth:
         self.channel.early = early
         if not placed:
             self._place(self.pid)
+
+
+def guarded(plan):
+    """PLAN without its user namespace, which kept the container from the interpreter we run by."""
+    exposed = os.geteuid() == 0 or os.access("/proc/self/exe", os.W_OK)
+    return plan.replace(guard="standin") if exposed else plan
 
 
 def clone_flags(kinds) -> int:
@@ -343,7 +349,7 @@ class Middle:
     def _lose(self, kind: str, number: int) -> None:
         self.birth.lost[kind] = number
         if kind == "user":
-            self.plan = self.plan.replace(guard="standin")
+            self.plan = guarded(self.plan)
         self.channel.say("lost", kind, number)
 
     def _bear(self) -> None:

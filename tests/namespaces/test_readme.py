@@ -1,0 +1,85 @@
+"""What the README shows to be copied is run as it stands there."""
+
+import os
+import re
+
+import pytest
+import support
+from support import needs
+
+WEB = "busybox httpd -f -p 8080 -h /"
+
+
+def block(after):
+    """The code block that follows the comment AFTER in the README."""
+    with open(os.path.join(support.checkout(), "README.md"), encoding="utf-8") as file:
+        text = file.read()
+    return re.search(re.escape(after) + r"\n```\w*\n(.*?)```", text, re.S).group(1)
+
+
+@pytest.fixture
+def service(minictr, busybox_root, tmp_path):
+    """The init script, as a function of its argument."""
+    script = tmp_path / "web"
+    script.write_text(block("<!-- a test runs this script -->"))
+    script.chmod(0o755)
+    environment = {
+        "MINICTR": "%s -m minictr --root %s" % (support.python(), minictr.state()),
+        "PYTHONPATH": support.checkout(),
+        "ROOTFS": str(busybox_root),
+        "COMMAND": WEB,
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    }
+    yield lambda verb: minictr.command("sh", str(script), verb, env=environment)
+    minictr("delete", "--force", "web")
+
+
+@needs("root", "busybox")
+def test_the_init_script_starts_asks_after_restarts_and_stops_the_container(service):
+    assert service("status").status == 3
+    assert service("start") == (0, "")
+    assert service("status") == (0, "web is running\n")
+    assert service("start").status == 0, "to start what runs is no error"
+    assert service("restart").status == 0
+    assert service("status").status == 0
+    assert service("stop").status == 0
+    assert service("status").status == 3
+    assert service("stop").status == 0, "to stop what is stopped is no error"
+    assert service("nonsense").status == 2
+
+
+@needs("root", "busybox")
+def test_the_line_for_busybox_init_is_a_command_that_serves(minictr, busybox_root):
+    line = block("<!-- a test runs this line -->").strip()
+    runlevel, process, action, command = line.split(":", 3)
+    assert (runlevel, process, action) == ("", "", "respawn")
+    words = command.split()
+    assert words[0] == "/usr/local/bin/minictr"
+    words[words.index("/srv/web")] = str(busybox_root)
+    start = words.index("--") + 1
+    live = minictr.start(*(words[1:start] + ["busybox"] + words[start:]))
+    support.wait_until(lambda: b"httpd" in command_line_of_children(live.pid), what="httpd runs")
+    live.signal(15)
+    assert live.wait().status == 128 + 15
+
+
+def command_line_of_children(pid):
+    """The command lines of all processes below PID, joined."""
+    found = b""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name) as file:
+                    parent = int(file.read().rpartition(")")[2].split()[1])
+                if parent == pid:
+                    with open("/proc/%s/cmdline" % name, "rb") as file:
+                        found += file.read()
+                    found += command_line_of_children(int(name))
+            except OSError:
+                pass  # it ended while we looked
+    return found
+
+
+@needs("busybox")
+def test_the_first_command_of_the_readme_runs_without_any_download(minictr):
+    assert minictr("run", "--", "sh", "-c", "echo inside") == (0, "inside\n")
