@@ -8,9 +8,7 @@ Side: host
 
 import struct
 
-from .abi import (
-    BPF_AND_K, BPF_JA, BPF_JEQ_K, BPF_JGE_K, BPF_JGT_K, BPF_JSET_K, BPF_LD_W_ABS, BPF_RET_K,
-)  # fmt: skip
+from .abi import BPF_AND_K, BPF_JA, BPF_JEQ_K, BPF_JGE_K, BPF_JGT_K, BPF_JSET_K, BPF_LD_W_ABS, BPF_RET_K
 
 # include/uapi/linux/seccomp.h: struct seccomp_data
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16

@@ -46,10 +46,11 @@ def ignored(name: str, value: object, lost: str) -> Degradation:
     return Degradation("cgroup-setting", "cgroup", "%s %s" % (name, value), "nothing", lost, 0, why)
 
 
-def without_devices(number: int, why: str, fix: str = "") -> Degradation:
+def without_devices(number: int, why: str, fix: str = "", cause: str = "") -> Degradation:
     """The record for rules for devices, which every container has, that could not be set."""
     lost = "who gets at a device node, or may make one, may use the device"
-    return Degradation("cgroup-devices", "cgroup", "rules for devices", "none", lost, number, why, fix)
+    wanted = "rules for devices"
+    return Degradation("cgroup-devices", "cgroup", wanted, "none", lost, number, why, fix, cause=cause)
 
 
 def cause(number: int) -> str:

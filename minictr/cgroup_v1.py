@@ -5,7 +5,7 @@ Side: host
 
 import os
 
-from . import abi, cgroup_files
+from . import abi, cgroup_files, libc
 from .cgroup_files import GONE, PATIENCE, Part
 from .cgroup_group import DENIED, Group, Setting, cause, idle, ignored, limit, without_devices
 from .errors import ContainerError, Degradation
@@ -106,6 +106,8 @@ class V1(Group):
                     raise
             return self._allow_each(directory, lines)
         except OSError as error:
+            if error.errno == abi.EPERM and not libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1:
+                return [without_devices(abi.EPERM, "", cause="devices")]
             # EINVAL: cgroups of others lie below a directory that was there before
             raise ContainerError("set the rules for devices", "", error.errno or 0) from error
 

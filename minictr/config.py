@@ -15,7 +15,7 @@ from .errors import ContainerError, printable
 MAX_CONFIG = 32 << 20  # bytes; engines write some 30 kB
 
 
-def load(bundle: str) -> "dict[str, object]":
+def load(bundle: str) -> dict:
     """The checked configuration of the bundle directory BUNDLE. Raises ContainerError."""
     path = os.path.join(bundle, "config.json")
     doing = "read %s" % printable(path)
@@ -37,7 +37,7 @@ def load(bundle: str) -> "dict[str, object]":
 
 
 def _read(descriptor: int, doing: str) -> str:
-    pieces, left = [], MAX_CONFIG
+    pieces, left = [], MAX_CONFIG  # type: list[bytes], int
     try:
         while left > 0:
             piece = os.read(descriptor, min(left, 1 << 20))
@@ -56,7 +56,7 @@ def check(config: object) -> None:
     """Raises ContainerError naming the first property that is wrong."""
     _CONFIG(config, "")
     linux = config.get("linux") or {}  # type: ignore[attr-defined]
-    _contradictions(config, linux)
+    _contradictions(config, linux)  # type: ignore[arg-type]
 
 
 class Invalid(ContainerError):

@@ -58,7 +58,7 @@ class _Context:
 def _scanner():
     import _json
 
-    return _json.make_scanner(_Context)
+    return _json.make_scanner(_Context)  # type: ignore[arg-type]
 
 
 def _quote(text: str) -> str:

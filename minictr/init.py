@@ -37,7 +37,7 @@ class Init:
         self.namespaces = [kind for kind in plan.namespaces if kind not in lost]
         self.placed = None  # type: list[str] | None
         self.proc = -1
-        self.stage = None  # type: rootfs.Stage | None
+        self.stage = None  # type: rootfs.Stage  # type: ignore[assignment]
         self.prefix = ""
 
     def degrade(self, record: Degradation) -> None:
@@ -309,7 +309,7 @@ def execute(me: Init) -> None:
         os.set_inheritable(me.channel.descriptor, True)
         with step("make the stand-in"):
             place = standin.make(me.channel.descriptor)
-        arguments, candidates = candidates[:1] + list(plan.args), [place]
+        arguments, candidates = candidates[:1] + list(plan.args), [place]  # type: ignore[list-item]
     else:
         arguments = list(plan.args)
     if me.seccomp is not None:
@@ -323,7 +323,7 @@ def execute(me: Init) -> None:
             if failure is None or error.errno == abi.EACCES:
                 failure = error
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-    raise exec_error(plan.args[0], failure.errno or 0)
+    raise exec_error(plan.args[0], failure.errno or 0 if failure else 0)
 
 
 def find(name: str, environment: "dict[str, str]", prefix: str = "") -> "list[str]":
@@ -357,7 +357,7 @@ def exec_error(name: str, number: int) -> ContainerError:
 
 def _environment(words: "tuple[str, ...]") -> "dict[str, str]":
     """Later entries win, as the C library's getenv(3) would not have it: but every engine's do."""
-    return dict([word.split("=", 1) for word in words if "=" in word])  # type: ignore[misc]
+    return dict([word.split("=", 1) for word in words if "=" in word])
 
 
 def _keep_reaper(me: Init) -> None:

@@ -15,7 +15,7 @@ from . import abi
 
 
 class _Library:
-    _handle = _ctypes.dlopen(None, 2)  # the C library the interpreter itself is linked with
+    _handle = _ctypes.dlopen(None, 2)  # type: ignore[arg-type]  # the C library the interpreter itself is linked with
 
 
 class c_int(_ctypes._SimpleCData):
@@ -56,7 +56,7 @@ class _Interpreter(_ctypes.CFuncPtr):
 
 
 def _bind(name: str, *argtypes: type):
-    return _checked(_Function((name, _Library)), argtypes)
+    return _checked(_Function((name, _Library)), argtypes)  # type: ignore[arg-type]
 
 
 def _bind_syscall(number: int, *argtypes: type, kind: type = _Syscall):
@@ -282,11 +282,11 @@ def _clone_any(flags: int, cgroup: "int | None") -> int:
 
 def _fork_hook(name: str):
     try:
-        function = _Interpreter((name, _Library))
+        function = _Interpreter((name, _Library))  # type: ignore[arg-type]
     except AttributeError:  # 3.6 has PyOS_AfterFork alone
         if name != "PyOS_AfterFork_Child":
             return lambda: None
-        function = _Interpreter(("PyOS_AfterFork", _Library))
+        function = _Interpreter(("PyOS_AfterFork", _Library))  # type: ignore[arg-type]
     function.restype = None
     return function
 

@@ -224,7 +224,7 @@ def with_user(spec: Spec) -> Spec:
         found = users.lookup(root, spec.user, spec.groups)
     finally:
         os.close(root)
-    process = dict(spec.config["process"])  # type: ignore[call-overload]
+    process = dict(spec.config["process"])
     process["user"] = dict(process.get("user") or {}, uid=found.uid, gid=found.gid, additionalGids=list(found.groups))
     if not any(word.startswith("HOME=") for word in process["env"]):
         process["env"] = list(process["env"]) + ["HOME=" + found.home]
@@ -234,22 +234,22 @@ def with_user(spec: Spec) -> Spec:
 def with_home(spec: Spec) -> Spec:
     """SPEC with a HOME, where a bundle names none: docker and containerd leave it to the runtime."""
     process = spec.config["process"]
-    words = process.get("env") or []  # type: ignore[attr-defined]
+    words = process.get("env") or []
     if any(word.startswith("HOME=") for word in words):
         return spec
     from . import users  # podman's bundles need none of it
 
     root = _open_root(spec)
     try:
-        home = users.home(root, (process.get("user") or {}).get("uid", 0))  # type: ignore[attr-defined]
+        home = users.home(root, (process.get("user") or {}).get("uid", 0))
     finally:
         os.close(root)
-    process = dict(process, env=list(words) + ["HOME=" + home])  # type: ignore[call-overload]
+    process = dict(process, env=list(words) + ["HOME=" + home])
     return spec.replace(config=dict(spec.config, process=process))
 
 
 def _open_root(spec: Spec) -> int:
-    path = os.path.join(spec.bundle, spec.config["root"]["path"])  # type: ignore[index]
+    path = os.path.join(spec.bundle, spec.config["root"]["path"])
     with step("open the root file system %s" % path):
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -291,7 +291,7 @@ def fcntl_dup(number: int) -> int:
 
 
 def _check_terminal(spec: Spec) -> None:
-    terminal = (spec.config.get("process") or {}).get("terminal")  # type: ignore[attr-defined]
+    terminal = (spec.config.get("process") or {}).get("terminal")
     if bool(terminal and spec.detach) != bool(spec.console_socket):
         why = "a detached container with a terminal, and no other, hands it to a console socket"
         raise ContainerError("make a terminal", why, hint="--console-socket PATH with --detach and a terminal")

@@ -67,8 +67,13 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
             paths.write_proc(proc, place + "setgroups", "deny", proof="deny")
     for name, table in (("uid_map", maps.uids), ("gid_map", maps.gids)):
         text = "".join(["%d %d %d\n" % line for line in table])
-        with step("write " + name, hints={abi.EPERM: "the ids are not the caller's to give"}):
+        try:
             paths.write_proc(proc, place + name, text)
+        except OSError as error:
+            from . import causes  # only now: the host is asked why
+
+            cause = causes.why(name, error.errno or 0)
+            raise ContainerError("write " + name, cause.why, error.errno or 0, cause.fix) from error
     return maps
 
 
@@ -110,7 +115,7 @@ class Helper:
                     os.dup2(source, target)
                 os.execve(arguments[0], arguments, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
             except OSError as error:
-                os.write(2, os.fsencode(error.strerror))
+                os.write(2, os.fsencode(str(error)))
             finally:
                 os._exit(127)
         os.close(writer)

@@ -106,7 +106,7 @@ def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
     value = {
         "set": 0, "clear": 0, "set_all": 0, "clear_all": 0, "flags": 0, "propagation": 0,
         "recursive": False, "copy_up": False, "idmap": "", "nofollow": False,
-    }  # type: dict[str, object]  # fmt: skip
+    }  # type: dict  # fmt: skip
     words = []
     for option in options:
         if not _parse_option(option, value):
@@ -116,7 +116,7 @@ def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
     return Mount(target=target, kind=kind, source=source, words=tuple(words), **value)
 
 
-def _parse_option(option: str, value: "dict[str, object]") -> bool:
+def _parse_option(option: str, value: dict) -> bool:
     recursive = option[0] == "r" and option[1:] in FLAGS and option not in FLAGS
     name = option[1:] if recursive else option
     if name in FLAGS:

@@ -8,7 +8,7 @@ Side: host
 """
 
 # the C module, for the numbers: `signal` around it imports enum
-import _signal  # type: ignore[import-not-found]
+import _signal
 import os
 
 from . import abi, grants, volumes

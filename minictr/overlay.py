@@ -95,7 +95,7 @@ def _mount(stage, layer: int, lower: int, merged: str, upper: str, work: str) ->
     opened = [os.open(name, abi.O_PATH | os.O_CLOEXEC, dir_fd=layer) for name in (merged, upper, work)]
     state = os.fstat(lower)
     os.chmod(upper, stat.S_IMODE(state.st_mode), dir_fd=layer)  # the merged directory shows its mode
-    words = ("lowerdir=" + place(lower), "upperdir=" + place(opened[1]), "workdir=" + place(opened[2]))
+    words = ("lowerdir=" + place(lower), "upperdir=" + place(opened[1]), "workdir=" + place(opened[2]))  # type: tuple[str, ...]
     if stage.plan.new_user:
         words += ("userxattr",)  # trusted.* is the host's root's (Documentation/filesystems/overlayfs.rst)
     mount = mounts.Mount(target=merged, kind="overlay", source="overlay", words=words)

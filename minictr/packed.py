@@ -81,9 +81,9 @@ def pack(directory: str, shown: str) -> bytes:
     size = 0
     while True:  # the index is as long as the numbers in it, which count it
         at, table = len(MAGIC_NUMBER) + size, {}
-        for module, code in codes.items():
-            table[module] = (at, at + len(code))
-            at += len(code)
+        for module, data in codes.items():
+            table[module] = (at, at + len(data))
+            at += len(data)
         index = marshal.dumps(table, 2)  # version 2 has no references, so its length is steady
         if len(index) == size:
             return MAGIC_NUMBER + index + b"".join(codes.values())

@@ -58,11 +58,9 @@ def apply(credentials: Credentials, last_cap: int) -> None:
     sets = credentials.capabilities
     if sets is not None:
         _drop_bounding(sets["bounding"], last_cap)
-    with step("set groups"):
+    with step("set groups", hints={abi.EPERM: "it takes CAP_SETGID"}):
         if credentials.groups is not None:
-            os.setgroups(list(credentials.groups))
-            if sorted(os.getgroups()) != sorted(set(credentials.groups)):
-                raise ContainerError("set groups", "the kernel reports others than were set")
+            _setgroups(credentials.groups)
         _setresgid(credentials.gid)
     if sets is not None:
         libc.prctl(abi.PR_SET_KEEPCAPS, 1)
@@ -78,7 +76,7 @@ def apply(credentials: Credentials, last_cap: int) -> None:
 
 
 def _drop_bounding(keep: int, last_cap: int) -> None:
-    with step("drop capabilities from the bounding set"):
+    with step("drop capabilities from the bounding set", hints={abi.EPERM: "it takes CAP_SETPCAP"}):
         for number in range(last_cap + 1):
             if not keep >> number & 1 and libc.prctl(abi.PR_CAPBSET_READ, number):
                 libc.prctl(abi.PR_CAPBSET_DROP, number)
@@ -99,6 +97,17 @@ def _set_capabilities(sets: "dict[str, int]") -> None:
                 libc.prctl(abi.PR_CAP_AMBIENT, abi.PR_CAP_AMBIENT_RAISE, number)
     if libc.capget() != (effective, permitted, inheritable):
         raise ContainerError("set capabilities", "the kernel reports others than were set")
+
+
+def _setgroups(groups: "tuple[int, ...]") -> None:
+    wanted = sorted(set(groups))
+    try:
+        os.setgroups(list(groups))
+    except PermissionError:  # without CAP_SETGID, those that we have already; 65534 may stand for any
+        if sorted(os.getgroups()) != wanted or 65534 in wanted:
+            raise
+    if sorted(os.getgroups()) != wanted:
+        raise ContainerError("set groups", "the kernel reports others than were set")
 
 
 def _setresuid(uid: int) -> None:

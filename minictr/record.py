@@ -7,6 +7,13 @@ Side: both
 """
 
 
+MYPY = False
+if MYPY:  # for the type checker alone: typing takes milliseconds to import
+    from typing import TypeVar
+
+    R = TypeVar("R", bound="Record")
+
+
 class Record:
     """Subclass with annotated fields; defaults as in a dataclass. Compared and shown by value."""
 
@@ -36,5 +43,5 @@ class Record:
         shown = ", ".join("%s=%r" % item for item in self.__dict__.items())
         return "%s(%s)" % (type(self).__name__, shown)
 
-    def replace(self, **values: object) -> "Record":
+    def replace(self: "R", **values: object) -> "R":
         return type(self)(**dict(self.__dict__, **values))

@@ -373,7 +373,7 @@ def _copy(source: int, target: int, name: str) -> None:
     elif stat.S_ISREG(state.st_mode):
         old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
         new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
-        while os.sendfile(new, old, None, 1 << 20):  # type: ignore[arg-type]
+        while os.sendfile(new, old, None, 1 << 20):
             pass
         os.fchown(new, state.st_uid, state.st_gid)
         os.fchmod(new, stat.S_IMODE(state.st_mode))

@@ -115,7 +115,8 @@ def compile(profile: "dict[str, object]", machine: str) -> Filter:  # noqa: A001
         blocks.append((audit, program.search(*_ranges(group, default, rules))))
     program.dispatch(blocks, abi.SECCOMP_RET_KILL_PROCESS)
     if len(program) > abi.BPF_MAXINSNS:
-        raise _bad("", "it makes %d instructions, a filter has room for %d" % (len(program), abi.BPF_MAXINSNS))
+        count = (len(program), abi.BPF_MAXINSNS)
+        raise _bad("", "it makes %d instructions, a filter has room for %d" % count)
     listener = any(action == abi.SECCOMP_RET_USER_NOTIF for _, action, _ in rules)
     return Filter(program=program.bytes(), flags=_flags(profile, listener), listener=listener)
 
@@ -168,7 +169,8 @@ def _verdicts(word: str, default: int, rules) -> "tuple[dict[int, object], int |
     """
     table = syscalls.table(word)
     numbered = _numbered(table, rules)
-    verdicts, cases = _decide(numbered, default)
+    decided, cases = _decide(numbered, default)
+    verdicts = dict(decided)  # type: dict[int, object]
     for name, mask in (("socketcall", 0xFFFFFFFF), ("ipc", 0xFFFF)):  # ipc(2) has a version above
         if name in table and table[name] not in verdicts:
             found = _multiplexed(name, mask, default, rules)
@@ -201,9 +203,9 @@ def _numbered(table: "dict[str, int]", rules) -> "list[tuple[list[int], int, tup
     ]
 
 
-def _decide(numbered, default: int) -> "tuple[dict[int, object], dict[int, list]]":
+def _decide(numbered, default: int) -> "tuple[dict[int, int], dict[int, list]]":
     """The calls on which a rule decides whatever the arguments, and the cases of others."""
-    decided, cases = {}, {}  # type: dict[int, object], dict[int, list]
+    decided, cases = {}, {}  # type: dict[int, int], dict[int, list]
     for numbers, action, alternatives in reversed(numbered):
         if action == default:
             continue
@@ -278,8 +280,8 @@ def _architectures(profile: "dict[str, object]", machine: str) -> "list[str]":
 def _action(entry: "dict[str, object]", key: str, number_key: str, where: str) -> int:
     name, number = entry.get(key), entry.get(number_key)
     action = _known(name, ACTIONS, where + key)
-    limit = _NUMBERED.get(name)
-    if limit is not None:
+    if name in _NUMBERED:
+        limit = _NUMBERED[str(name)]
         return action | (abi.EPERM if number is None else _integer(number, limit, where + number_key))
     if number is not None:
         raise _bad(where + number_key, "%s takes no number" % name)

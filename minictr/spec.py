@@ -33,7 +33,7 @@ class Spec(Record):
     json: print what `explain` says as JSON
     """
 
-    config: "dict[str, object]"
+    config: dict
     identifier: str
     bundle: str
     source: str = "bundle"
@@ -93,7 +93,7 @@ def default_mounts() -> "list[dict[str, object]]":
     ]
 
 
-def default_config(args: "list[str]", root: str, readonly: bool = True) -> "dict[str, object]":
+def default_config(args: "list[str]", root: str, readonly: bool = True) -> dict:
     """A complete configuration for ARGS in the root file system ROOT."""
     names = list(DEFAULT_CAPABILITIES)
     return {

@@ -64,7 +64,7 @@ def make_rootless(config) -> None:
 
 
 def list_verb(root_path: str, report, argv: "list[str]") -> int:
-    quiet, style = _options(argv, {"--quiet": "-q"}, {"--format": "-f"}, 0)[:2]
+    quiet, style = _options(argv, {"--quiet": "-q"}, {"--format": "-f"}, 0, 0)[:2]
     rows = [_row(content) for content in _contents(root_path, report)]
     if "--quiet" in quiet:
         for row in rows:
@@ -153,7 +153,7 @@ def state_of(content: "dict") -> "dict":
 
 
 def state_verb(root_path: str, report, argv: "list[str]") -> int:
-    flags, _, ids = _options(argv, {"--quiet": "-q"}, {}, 1)
+    flags, _, ids = _options(argv, {"--quiet": "-q"}, {}, 1, 1)
     entry = _find(root_path, ids[0])
     if entry is None:
         if "--quiet" in flags:
@@ -173,7 +173,7 @@ def state_verb(root_path: str, report, argv: "list[str]") -> int:
 
 
 def kill(root_path: str, report, argv: "list[str]") -> int:
-    _, _, words = _options(argv, {"--all": "-a"}, {}, 2, least=1)
+    _, _, words = _options(argv, {"--all": "-a"}, {}, 1, 2)
     number = signal_number(words[1] if len(words) > 1 else "TERM")
     entry = _find(root_path, words[0])
     if entry is None:
@@ -184,7 +184,7 @@ def kill(root_path: str, report, argv: "list[str]") -> int:
 
 
 def stop(root_path: str, report, argv: "list[str]") -> int:
-    _, values, ids = _options(argv, {}, {"--time": "-t"}, None, least=1)
+    _, values, ids = _options(argv, {}, {"--time": "-t"}, 1, None)
     seconds = values.get("--time", "10")
     if not seconds.replace(".", "", 1).isdigit():
         raise ContainerError("read the options", "--time takes seconds, not %s" % printable(seconds))
@@ -215,7 +215,7 @@ def _wait_ended(contents: "list[dict]", seconds: float) -> bool:
 
 
 def delete(root_path: str, report, argv: "list[str]") -> int:
-    flags, _, ids = _options(argv, {"--force": "-f"}, {}, None, least=1)
+    flags, _, ids = _options(argv, {"--force": "-f"}, {}, 1, None)
     for identifier in ids:
         entry = _find(root_path, identifier)
         if entry is None:
@@ -263,8 +263,8 @@ def _missing(identifier: str) -> ContainerError:
     return ContainerError("", "container does not exist: %s" % identifier, status=EXIT_ERROR)
 
 
-def _options(argv: "list[str]", flags: "dict", values: "dict", most: "int | None", least: "int | None" = None):
-    """Which flags were given, the values of options, and the words: at most MOST, at least LEAST."""
+def _options(argv: "list[str]", flags: "dict", values: "dict", least: int, most: "int | None"):
+    """Which flags were given, the values of options, and the words: at least LEAST, at most MOST."""
     seen, given, words = set(), {}, []
     rest = argv[:]
     while rest:
@@ -281,7 +281,7 @@ def _options(argv: "list[str]", flags: "dict", values: "dict", most: "int | None
             if not equals and not rest:
                 raise ContainerError("read the options", "%s needs a value" % name)
             given[long[0]] = value if equals else rest.pop(0)
-    if len(words) < (most if least is None else least) or (most is not None and len(words) > most):
+    if len(words) < least or (most is not None and len(words) > most):
         raise ContainerError("read the options", "one id is expected" if most == 1 else "an id is expected")
     return seen, given, words
 

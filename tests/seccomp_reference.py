@@ -10,8 +10,9 @@ import os
 
 import bpf
 import pytest
-from minictr import seccomp, syscalls
 from support import CHECKOUT
+
+from minictr import seccomp, syscalls
 
 KILL_PROCESS, KILL_THREAD, TRAP, ERRNO = 0x80000000, 0, 0x30000, 0x50000
 NOTIFY, TRACE, LOG, ALLOW = 0x7FC00000, 0x7FF00000, 0x7FFC0000, 0x7FFF0000
@@ -23,7 +24,8 @@ ACTIONS = {
     "SCMP_ACT_LOG": LOG, "SCMP_ACT_ALLOW": ALLOW,
 }  # fmt: skip
 WORDS = {
-    "SCMP_ARCH_X86_64": "x86_64", "SCMP_ARCH_X86": "i386", "SCMP_ARCH_X32": "x32", "SCMP_ARCH_AARCH64": "aarch64",
+    "SCMP_ARCH_X86_64": "x86_64", "SCMP_ARCH_X86": "i386", "SCMP_ARCH_X32": "x32",
+    "SCMP_ARCH_AARCH64": "aarch64",
     "SCMP_ARCH_ARM": "arm", "SCMP_ARCH_RISCV64": "riscv64", "SCMP_ARCH_LOONGARCH64": "loongarch64",
     "SCMP_ARCH_PPC64LE": "ppc64le", "SCMP_ARCH_S390X": "s390x",
 }  # fmt: skip
@@ -179,7 +181,9 @@ def compiled(given, machine="x86_64"):
 def calls(machine):
     """Every number that can matter on MACHINE, with its architecture as the kernel sees it."""
     for architecture in FAMILY.get(machine, (machine,)):
-        for number in itertools.chain(range(700), range(0xEFFFE, 0xF0010), (0x3FFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF)):
+        for number in itertools.chain(
+            range(700), range(0xEFFFE, 0xF0010), (0x3FFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
+        ):
             yield architecture, number
         if architecture == "x86_64":
             for number in itertools.chain(range(0x40000000, 0x40000300), (0x4FFFFFFF,)):

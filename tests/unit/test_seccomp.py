@@ -10,16 +10,19 @@ import pytest
 import seccomp_reference as reference
 from hypothesis import given
 from hypothesis import strategies as st
+from seccomp_reference import EDGES, FAMILY, WHOLE, calls, check, compiled, fixture
+
 from minictr import abi, libc, seccomp, seccomp_default, syscalls
 from minictr.errors import ContainerError
-from seccomp_reference import EDGES, FAMILY, WHOLE, calls, check, compiled, fixture
+
 
 def rule(names, action="ALLOW", *args, **more):
     """A rule; ARGS are (index, operator, value[, valueTwo])."""
     made = dict(more, names=names.split(), action="SCMP_ACT_" + action)
     if args:
         made["args"] = [
-            dict(zip(("index", "op", "value", "valueTwo"), (arg[0], "SCMP_CMP_" + arg[1]) + arg[2:])) for arg in args
+            dict(zip(("index", "op", "value", "valueTwo"), (arg[0], "SCMP_CMP_" + arg[1]) + arg[2:]))
+            for arg in args
         ]
     return made
 
@@ -34,7 +37,8 @@ def profile(*rules, **more):
 
 ARGUMENTS = [
     (0,) * 6, (1,) * 6, (8,) * 6, (9,) * 6, (16,) * 6, (16, 3, 9, 0, 0, 0), (16, 3, 10, 0, 0, 0),
-    (abi.CLONE_NEWUSER,) * 6, (abi.CLONE_NEWTIME | 17,) * 6, (0x1200011,) * 6, (0xFFFFFFFF,) * 6, (WHOLE,) * 6,
+    (abi.CLONE_NEWUSER,) * 6, (abi.CLONE_NEWTIME | 17,) * 6, (0x1200011,) * 6, (0xFFFFFFFF,) * 6,
+    (WHOLE,) * 6,
     (0x20008,) * 6, ((1 << 32) + 8,) * 6, ((1 << 32) + abi.CLONE_NEWNS,) * 6, (40, 1, 0, 0, 0, 0),
 ]  # fmt: skip
 
@@ -80,6 +84,7 @@ def test_the_profile_is_left_as_it_was():
 
 # --- conditions -------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("operator", sorted(seccomp.OPERATORS))
 @pytest.mark.parametrize("machine", ["x86_64", "i386", "s390x", "arm"])
 def test_an_operator_compares_whole_arguments_or_their_low_halves(operator, machine):
@@ -106,19 +111,26 @@ def test_each_of_six_arguments_can_be_looked_at(index, machine):
 
 def test_conditions_on_several_arguments_hold_together():
     program = compiled(profile(rule("socket", "ALLOW", (0, "EQ", 2), (1, "EQ", 1), (2, "LE", 6))))
-    verdicts = [program.call("x86_64", 41, values + (0, 0, 0)) for values in ((2, 1, 6), (2, 1, 7), (2, 2, 6), (1, 1, 6))]
+    verdicts = [
+        program.call("x86_64", 41, values + (0, 0, 0))
+        for values in ((2, 1, 6), (2, 1, 7), (2, 2, 6), (1, 1, 6))
+    ]
     assert verdicts == [reference.ALLOW] + [reference.ERRNO | 1] * 3
 
 
 def test_conditions_of_which_two_are_on_one_argument_are_a_rule_each():
     program = compiled(profile(rule("socket", "ALLOW", (0, "EQ", 2), (0, "EQ", 1), (2, "EQ", 6))))
-    verdicts = [program.call("x86_64", 41, values + (0, 0, 0)) for values in ((2, 1, 9), (1, 1, 9), (3, 2, 6), (3, 1, 9))]
+    verdicts = [
+        program.call("x86_64", 41, values + (0, 0, 0))
+        for values in ((2, 1, 9), (1, 1, 9), (3, 2, 6), (3, 1, 9))
+    ]
     assert verdicts == [reference.ALLOW] * 3 + [reference.ERRNO | 1]
 
 
 def test_of_rules_that_match_together_the_strictest_counts_whatever_their_order():
     rules = [
-        rule("ioctl", "ALLOW", (1, "GE", 0)), rule("ioctl", "LOG", (1, "GE", 1)), rule("ioctl", "TRACE", (1, "GE", 2)),
+        rule("ioctl", "ALLOW", (1, "GE", 0)), rule("ioctl", "LOG", (1, "GE", 1)),
+        rule("ioctl", "TRACE", (1, "GE", 2)),
         rule("ioctl", "ERRNO", (1, "GE", 3), errnoRet=5), rule("ioctl", "TRAP", (1, "GE", 4)),
         rule("ioctl", "KILL", (1, "GE", 5)), rule("ioctl", "KILL_PROCESS", (1, "GE", 6)),
     ]  # fmt: skip
@@ -134,7 +146,8 @@ def test_of_rules_that_match_together_the_strictest_counts_whatever_their_order(
 def test_a_rule_without_conditions_decides_alone_and_the_first_of_several_does():
     program = compiled(
         profile(
-            rule("ioctl", "KILL", (1, "EQ", 1)), rule("ioctl", "ALLOW"), rule("ioctl setns", "ERRNO", errnoRet=3),
+            rule("ioctl", "KILL", (1, "EQ", 1)), rule("ioctl", "ALLOW"),
+            rule("ioctl setns", "ERRNO", errnoRet=3),
             rule("setns"),
         )
     )  # fmt: skip
@@ -154,8 +167,10 @@ def test_a_rule_that_repeats_the_default_is_as_good_as_absent():
 @pytest.mark.parametrize(
     "name, number, wanted",
     [
-        ("KILL", None, 0), ("KILL_THREAD", None, 0), ("KILL_PROCESS", None, 0x80000000), ("TRAP", None, 0x30000),
-        ("ERRNO", None, 0x50001), ("ERRNO", 0, 0x50000), ("ERRNO", 4095, 0x50FFF), ("TRACE", None, 0x7FF00001),
+        ("KILL", None, 0), ("KILL_THREAD", None, 0), ("KILL_PROCESS", None, 0x80000000),
+        ("TRAP", None, 0x30000),
+        ("ERRNO", None, 0x50001), ("ERRNO", 0, 0x50000), ("ERRNO", 4095, 0x50FFF),
+        ("TRACE", None, 0x7FF00001),
         ("TRACE", 65535, 0x7FF0FFFF), ("LOG", None, 0x7FFC0000), ("ALLOW", None, 0x7FFF0000),
         ("NOTIFY", None, 0x7FC00000),
     ],
@@ -169,7 +184,9 @@ def test_an_action_becomes_the_kernel_s(name, number, wanted):
 
 
 def test_the_default_takes_its_errno():
-    assert compiled(profile(rule("read"), defaultErrnoRet=13)).call("x86_64", 1) == reference.ENOSYS  # newer than read
+    assert (
+        compiled(profile(rule("read"), defaultErrnoRet=13)).call("x86_64", 1) == reference.ENOSYS
+    )  # newer than read
     assert compiled(profile(rule("write"), defaultErrnoRet=13)).call("x86_64", 0) == reference.ERRNO | 13
 
 
@@ -273,7 +290,9 @@ def test_socketcall_is_allowed_for_the_calls_that_are_allowed():
 
 def test_a_refused_call_is_refused_inside_socketcall_and_ipc_too():
     given = profile(
-        rule("socket msgget", "ERRNO", errnoRet=9), defaultAction="SCMP_ACT_ALLOW", architectures=["SCMP_ARCH_X86"]
+        rule("socket msgget", "ERRNO", errnoRet=9),
+        defaultAction="SCMP_ACT_ALLOW",
+        architectures=["SCMP_ARCH_X86"],
     )
     program = compiled(given)
     assert inside(program, "socketcall", 1) == reference.ERRNO | 9
@@ -284,15 +303,21 @@ def test_a_refused_call_is_refused_inside_socketcall_and_ipc_too():
 
 def test_conditions_cannot_see_into_socketcall_so_a_refusal_counts_and_a_permission_does_not():
     refusing = profile(
-        rule("socket", "ERRNO", (0, "EQ", 38)), defaultAction="SCMP_ACT_ALLOW", architectures=["SCMP_ARCH_X86"]
+        rule("socket", "ERRNO", (0, "EQ", 38)),
+        defaultAction="SCMP_ACT_ALLOW",
+        architectures=["SCMP_ARCH_X86"],
     )
     assert inside(compiled(refusing), "socketcall", 1) == reference.ERRNO | 1
-    allowing = profile(rule("socket", "ALLOW", (0, "NE", 38)), rule("openat2"), architectures=["SCMP_ARCH_X86"])
+    allowing = profile(
+        rule("socket", "ALLOW", (0, "NE", 38)), rule("openat2"), architectures=["SCMP_ARCH_X86"]
+    )
     assert inside(compiled(allowing), "socketcall", 1) == reference.ERRNO | 1
 
 
 def test_a_rule_on_socketcall_itself_decides_alone():
-    given = profile(rule("socketcall openat2"), rule("socket", "ERRNO", errnoRet=9), architectures=["SCMP_ARCH_X86"])
+    given = profile(
+        rule("socketcall openat2"), rule("socket", "ERRNO", errnoRet=9), architectures=["SCMP_ARCH_X86"]
+    )
     assert inside(compiled(given), "socketcall", 1) == reference.ALLOW
 
 
@@ -308,7 +333,13 @@ def test_on_s390x_the_number_inside_is_an_int_in_a_wide_register():
 def test_jumps_over_more_than_255_instructions_lead_where_they_should():
     names = sorted(syscalls.table("x86_64"), key=syscalls.table("x86_64").get)
     rules = [
-        rule(name, "ERRNO", (at % 6, "EQ", at), (at * 5 % 6 if at % 6 else 1, "GT", at << 30), errnoRet=at % 50 + 2)
+        rule(
+            name,
+            "ERRNO",
+            (at % 6, "EQ", at),
+            (at * 5 % 6 if at % 6 else 1, "GT", at << 30),
+            errnoRet=at % 50 + 2,
+        )
         for at, name in enumerate(names[::2])
     ]
     given = profile(*rules, architectures=["SCMP_ARCH_X86"])
@@ -341,7 +372,8 @@ _FLAG = "SECCOMP_FILTER_FLAG_"
 @pytest.mark.parametrize(
     "flags, notify, wanted",
     [
-        (None, False, 4), ([], False, 0), ([_FLAG + "LOG"], False, 2), ([_FLAG + "TSYNC", _FLAG + "LOG"], False, 3),
+        (None, False, 4), ([], False, 0), ([_FLAG + "LOG"], False, 2),
+        ([_FLAG + "TSYNC", _FLAG + "LOG"], False, 3),
         ([_FLAG + "SPEC_ALLOW"], False, 4), (None, True, 12), ([_FLAG + "WAIT_KILLABLE_RECV"], True, 0x28),
         ([_FLAG + "WAIT_KILLABLE_RECV"], False, 0), ([_FLAG + "TSYNC"], True, 0x19),
     ],
@@ -441,7 +473,8 @@ anything = st.recursive(
     | st.sampled_from(sorted(seccomp.ACTIONS) + sorted(seccomp.OPERATORS) + sorted(seccomp.FLAGS) + ["read"]),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
-        st.sampled_from(["names", "action", "args", "errnoRet", "index", "op", "value", "valueTwo"]), inner, max_size=4
+        st.sampled_from(["names", "action", "args", "errnoRet", "index", "op", "value", "valueTwo"]), inner,
+        max_size=4
     ),
     max_leaves=12,
 )  # fmt: skip
@@ -463,10 +496,16 @@ def test_whatever_is_given_there_is_a_filter_or_an_error(given, sound):
 # --- any profile ------------------------------------------------------------------------------
 
 NAMES = ["read", "write", "ioctl", "clone", "personality", "socket", "connect", "accept", "semop", "socketcall",
-         "ipc", "rt_sigaction", "openat2", "fchroot", "set_tls", "sync_file_range2", "no_such_call"]  # fmt: skip
+         "ipc", "rt_sigaction", "openat2", "fchroot", "set_tls", "sync_file_range2",
+         "no_such_call"]  # fmt: skip
 values = st.sampled_from(EDGES) | st.integers(0, 50) | st.integers(0, WHOLE)
 conditions = st.fixed_dictionaries(
-    {"index": st.integers(0, 5), "op": st.sampled_from(sorted(seccomp.OPERATORS)), "value": values, "valueTwo": values}
+    {
+        "index": st.integers(0, 5),
+        "op": st.sampled_from(sorted(seccomp.OPERATORS)),
+        "value": values,
+        "valueTwo": values,
+    }
 )
 
 
@@ -495,7 +534,9 @@ profiles = st.fixed_dictionaries(
 
 def near(given, shuffle):
     """Arguments like those that the profile's conditions name, and their neighbours."""
-    named = [arg[key] for made in given["syscalls"] for arg in made["args"] for key in ("value", "valueTwo")] + [0, 2]
+    named = [
+        arg[key] for made in given["syscalls"] for arg in made["args"] for key in ("value", "valueTwo")
+    ] + [0, 2]
     steps = (-1, 0, 0, 0, 1, 1 << 32, 1 << 16)
     return tuple((shuffle.choice(named) + shuffle.choice(steps)) % (1 << 64) for _ in range(6))
 
@@ -503,7 +544,9 @@ def near(given, shuffle):
 def numbers_of(machine):
     for architecture in FAMILY.get(machine, (machine,)):
         for word in (architecture, "x32") if architecture == "x86_64" else (architecture,):
-            for number in sorted({syscalls.table(word)[name] for name in NAMES if name in syscalls.table(word)}):
+            for number in sorted(
+                {syscalls.table(word)[name] for name in NAMES if name in syscalls.table(word)}
+            ):
                 for step in (-1, 0, 1):
                     if number + step >= 0:
                         yield architecture, number + step
@@ -511,7 +554,9 @@ def numbers_of(machine):
 
 @given(profiles, st.sampled_from(sorted(syscalls.TABLES.keys() - {"x32"})), st.randoms())
 def test_any_profile_means_the_same_to_the_program_and_rule_by_rule(given, machine, shuffle):
-    arguments = [near(given, shuffle) for _ in range(4)] + [(number, 0, 0, 0, 0, 0) for number in (1, 3, 5, 0x10001)]
+    arguments = [near(given, shuffle) for _ in range(4)] + [
+        (number, 0, 0, 0, 0, 0) for number in (1, 3, 5, 0x10001)
+    ]
     check(given, machine, arguments, list(numbers_of(machine)))
 
 
@@ -539,11 +584,15 @@ def agree(given, machine, arguments, numbers):
 
 
 @needs_libseccomp
-@pytest.mark.parametrize("name", ["docker", "docker-options", "podman-root", "podman-root-options", "podman-rootless"])
+@pytest.mark.parametrize(
+    "name", ["docker", "docker-options", "podman-root", "podman-root-options", "podman-rootless"]
+)
 def test_libseccomp_makes_the_same_of_an_engine_s_profile(name):
     numbers = [call for call in calls("x86_64") if call[0] in FAMILY["x86_64"] and call[1] != 0xFFFFFFFF]
     assert agree(fixture(name), "x86_64", ARGUMENTS[:2], numbers) > 2000
-    conditional = [("x86_64", number) for number in (41, 56, 135, 435)] + [("i386", number) for number in (102, 120, 136, 359)]
+    conditional = [("x86_64", number) for number in (41, 56, 135, 435)] + [
+        ("i386", number) for number in (102, 120, 136, 359)
+    ]
     assert agree(fixture(name), "x86_64", ARGUMENTS, conditional) > 100
 
 
@@ -552,16 +601,24 @@ def test_libseccomp_makes_the_same_of_an_engine_s_profile(name):
 @pytest.mark.parametrize("capabilities", [(), ("CAP_SYS_ADMIN",)], ids=["plain", "admin"])
 def test_libseccomp_makes_the_same_of_the_default_profile(machine, capabilities):
     given = seccomp_default.profile(set(capabilities), machine)
-    arguments = ARGUMENTS + [(1, request, 0, 0, 0, 0) for request in EDGES + [0x5401, 0x541C, 0x541C + (1 << 32)]]
+    arguments = ARGUMENTS + [
+        (1, request, 0, 0, 0, 0) for request in EDGES + [0x5401, 0x541C, 0x541C + (1 << 32)]
+    ]
     numbers, conditional = [], []
     for word in FAMILY.get(machine, (machine,)):
         table = syscalls.table(word)
-        (name,) = [name for name, known in libseccomp.ARCHITECTURES.items() if seccomp.ARCHITECTURES[name] == word]
-        unknown = {table[call] for call in table if libseccomp.number(call, name) is None}  # newer than the library
+        (name,) = [
+            name for name, known in libseccomp.ARCHITECTURES.items() if seccomp.ARCHITECTURES[name] == word
+        ]
+        unknown = {
+            table[call] for call in table if libseccomp.number(call, name) is None
+        }  # newer than the library
         # conditions on socket do not reach into socketcall here, which libseccomp allows with any
         unknown.add(table.get("socketcall"))
         numbers += [(word, number) for number in range(700) if number not in unknown]
-        conditional += [(word, table[call]) for call in ("clone", "personality", "socket", "ioctl") if call in table]
+        conditional += [
+            (word, table[call]) for call in ("clone", "personality", "socket", "ioctl") if call in table
+        ]
     assert agree(given, machine, ARGUMENTS[:2], numbers) > 700
     assert agree(given, machine, arguments, conditional) > 100
 
@@ -585,9 +642,14 @@ def random_profile(shuffle):
     made, used = [], {}
     for _ in range(shuffle.randint(0, 6)):
         names = shuffle.sample(PLAIN, shuffle.randint(1, 4))
-        one = {"names": names, "action": "SCMP_ACT_" + shuffle.choice(["ALLOW", "ERRNO", "LOG", "TRAP", "TRACE"])}
+        one = {
+            "names": names,
+            "action": "SCMP_ACT_" + shuffle.choice(["ALLOW", "ERRNO", "LOG", "TRAP", "TRACE"]),
+        }
         if shuffle.random() < 0.7:
-            indexes = shuffle.choice([shuffle.sample(range(6), shuffle.randint(1, 3)), [shuffle.randint(0, 5)] * 2])
+            indexes = shuffle.choice(
+                [shuffle.sample(range(6), shuffle.randint(1, 3)), [shuffle.randint(0, 5)] * 2]
+            )
             operators = sorted(seccomp.OPERATORS)
             if len(set(indexes)) < len(indexes):
                 operators = ["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"]
@@ -600,7 +662,9 @@ def random_profile(shuffle):
         made.append(one)
     made.append(rule("set_mempolicy_home_node", "KILL"))  # as new as Debian 12's libseccomp knows
     listed = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
-    return profile(*made, defaultAction="SCMP_ACT_" + shuffle.choice(["ALLOW", "ERRNO", "TRAP"]), architectures=listed)
+    return profile(
+        *made, defaultAction="SCMP_ACT_" + shuffle.choice(["ALLOW", "ERRNO", "TRAP"]), architectures=listed
+    )
 
 
 @needs_libseccomp

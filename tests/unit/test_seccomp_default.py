@@ -3,8 +3,9 @@ import json
 import bpf
 import pytest
 import seccomp_reference as reference
-from minictr import abi, seccomp, seccomp_default, spec, syscalls
 from seccomp_reference import EDGES, FAMILY, check, fixture
+
+from minictr import abi, seccomp, seccomp_default, spec, syscalls
 
 ALLOW, EPERM, ENOSYS, EIO = reference.ALLOW, reference.ERRNO | 1, reference.ENOSYS, reference.ERRNO | 5
 MACHINES = sorted(syscalls.TABLES.keys() - {"x32"})
@@ -56,10 +57,16 @@ def test_nothing_is_allowed_that_docker_refuses_but_what_is_newer_or_another_mac
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("capabilities", [DEFAULT, set(), set(abi.CAPABILITIES)], ids=["default", "none", "all"])
+@pytest.mark.parametrize(
+    "capabilities", [DEFAULT, set(), set(abi.CAPABILITIES)], ids=["default", "none", "all"]
+)
 def test_the_program_means_what_the_profile_says(machine, capabilities):
     given = seccomp_default.profile(capabilities, machine)
-    check(given, machine, [(0,) * 6, (abi.CLONE_NEWPID,) * 6, (abi.TIOCSTI,) * 6, ((1 << 32) + abi.TIOCLINUX,) * 6])
+    check(
+        given,
+        machine,
+        [(0,) * 6, (abi.CLONE_NEWPID,) * 6, (abi.TIOCSTI,) * 6, ((1 << 32) + abi.TIOCLINUX,) * 6],
+    )
 
 
 def test_the_program_is_short_and_quickly_walked():
@@ -106,7 +113,8 @@ def test_calls_of_capabilities_that_are_not_granted_are_refused(machine):
     "capability, names",
     [
         ("CAP_SYS_ADMIN", "unshare setns mount umount2 pivot_root move_mount open_tree open_tree_attr clone3 bpf syslog"),
-        ("CAP_BPF", "bpf"), ("CAP_PERFMON", "perf_event_open"), ("CAP_SYSLOG", "syslog"), ("CAP_SYS_BOOT", "reboot"),
+        ("CAP_BPF", "bpf"), ("CAP_PERFMON", "perf_event_open"), ("CAP_SYSLOG", "syslog"),
+        ("CAP_SYS_BOOT", "reboot"),
         ("CAP_SYS_MODULE", "init_module finit_module delete_module"), ("CAP_SYS_PACCT", "acct"),
         ("CAP_SYS_PTRACE", "kcmp pidfd_getfd process_madvise"), ("CAP_SYS_RAWIO", "iopl ioperm"),
         ("CAP_SYS_TIME", "clock_settime settimeofday"), ("CAP_SYS_TTY_CONFIG", "vhangup"),
@@ -139,7 +147,12 @@ def test_tracing_is_for_kernels_on_which_it_cannot_lead_past_a_filter():
 def test_clone_makes_threads_and_processes_but_no_namespaces(machine):
     made, index = program(machine), 1 if machine == "s390x" else 0
     thread, process = 0x3D0F00, 17
-    for flags in (thread, process, process | 1 << 32, abi.CLONE_NEWTIME):  # the last is a signal's number to clone
+    for flags in (
+        thread,
+        process,
+        process | 1 << 32,
+        abi.CLONE_NEWTIME,
+    ):  # the last is a signal's number to clone
         arguments = [flags if at == index else abi.CLONE_NEWUSER for at in range(6)]
         assert verdicts(made, "clone", machine, arguments) == {ALLOW}
     for name in ("NEWNS", "NEWCGROUP", "NEWUTS", "NEWIPC", "NEWUSER", "NEWPID", "NEWNET"):
@@ -167,13 +180,18 @@ def test_nothing_types_into_the_terminal(machine):
 def test_families_of_sockets_are_chosen(machine):
     made = program(machine)
     allowed = [
-        family for family in range(60) if verdicts(made, "socket", machine, (family, 1, 0, 0, 0, 0)) == {ALLOW}
+        family
+        for family in range(60)
+        if verdicts(made, "socket", machine, (family, 1, 0, 0, 0, 0)) == {ALLOW}
     ]
     assert {1, 2, 10, 16, 17} <= set(allowed)
     assert not {abi.AF_ALG, abi.AF_VSOCK, 12, 19, 20, 23, 25, 34, 37} & set(allowed)
     assert max(allowed) == 45
     if machine not in ("i386", "arm"):
-        high = {made.call(machine, syscalls.table(machine)["socket"], (family + (1 << 32),) * 6) for family in range(60)}
+        high = {
+            made.call(machine, syscalls.table(machine)["socket"], (family + (1 << 32),) * 6)
+            for family in range(60)
+        }
         assert high == {EPERM}  # the kernel would take the low half: AF_ALG
 
 
@@ -199,14 +217,18 @@ def test_personalities_are_docker_s(machine):
 def test_32_bit_programs_run_but_x32_s_do_not():
     made = program()
     assert made.call("i386", syscalls.table("i386")["write"]) == ALLOW
-    assert {made.call("x86_64", number) for number in (0x40000000, 0x40000001, 0x40000208, 0x40000000 + 56)} == {ENOSYS}
+    assert {
+        made.call("x86_64", number) for number in (0x40000000, 0x40000001, 0x40000208, 0x40000000 + 56)
+    } == {ENOSYS}
     made = program("aarch64")
     assert made.call("arm", syscalls.table("arm")["set_tls"]) == ALLOW
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_each_machine_has_what_a_program_starts_with(machine):
-    names = "execve exit_group read write openat close mmap munmap brk mprotect futex rt_sigaction getrandom rseq"
+    names = (
+        "execve exit_group read write openat close mmap munmap brk mprotect futex rt_sigaction getrandom rseq"
+    )
     names = names.replace("mmap", "mmap2") if machine in ("i386", "arm") else names
     assert verdicts(program(machine), names, machine) == {ALLOW}
 

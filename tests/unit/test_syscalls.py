@@ -4,6 +4,7 @@ import bpf
 import libseccomp
 import make_syscalls
 import pytest
+
 from minictr import abi, syscalls
 
 

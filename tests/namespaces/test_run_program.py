@@ -1,0 +1,149 @@
+"""`run`: the program's user, directory, environment, limits and descriptors."""
+
+import os
+import resource
+
+import pytest
+import support
+from support import needs
+
+pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
+
+
+@pytest.fixture
+def inside(minictr, strong_caller, busybox_root):
+    """Runs a command in a read-only busybox root with options of run; the Result."""
+
+    def run(command, *options, **more):
+        command = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        words = list(options) + ["--read-only", "--rootfs", busybox_root, "--"] + command
+        return minictr("run", *words, **dict(strong_caller.options, **more))
+
+    run.caller = strong_caller
+    return run
+
+
+# --- who ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ("", "0 0 0"),
+        ("app", "1000 1000 1000 29"),
+        ("1000", "1000 1000 1000 29"),
+        ("nobody", "65534 65534 65534"),
+        ("1000:audio", "1000 29 29"),
+        ("app:0", "1000 0 0"),
+        ("4321", "4321 0 0"),
+        ("4321:1234", "4321 1234 1234"),
+        ("0:29", "0 29 29"),
+    ],
+)
+def test_the_user(inside, user, said):
+    run = inside("echo $(id -u) $(id -g) $(id -G)", *(("-u", user) if user else ()))
+
+    assert run.ok.out == said + "\n"
+
+
+def test_more_groups(inside):
+    run = inside("id -G", "-u", "app", "--group-add", "daemon", "--group-add", "77,78")
+    assert run.ok.out == "1000 29 1 77 78\n"
+
+    assert inside("id -G", "--group-add", "29").ok.out == "0 29\n"
+
+
+def test_no_group_of_the_caller_comes_along(minictr, busybox_root):
+    for options in ((), ("--userns", "host")):
+        run = minictr(
+            "run", *options, "--read-only", "--rootfs", busybox_root, "--", "id", "-G",
+            setup=lambda: os.setgroups([0, 4, 24])
+        )  # fmt: skip
+        assert run.ok.out == "0\n"
+
+
+@pytest.mark.parametrize(("user", "home"), [("root", "/root"), ("app", "/home/app"), ("1000", "/home/app"), ("77", "/")])
+def test_home_is_the_one_in_the_containers_own_passwd(inside, user, home):
+    assert inside("echo $HOME", "-u", user).ok.out == home + "\n"
+    assert inside("echo $HOME", "-u", user, "-e", "HOME=/elsewhere").ok.out == "/elsewhere\n"
+
+
+def test_a_file_that_another_user_makes_is_theirs(minictr, strong_caller, busybox_copy):
+    root = strong_caller.owns(busybox_copy)
+    minictr("run", "-u", "app", "--rootfs", root, "--", "touch", "/tmp/x", **strong_caller.options).ok
+
+    account = strong_caller.account
+    assert os.stat(root + "/tmp/x").st_uid == (account.host_id(1000) if account else 1000)
+
+
+@pytest.mark.parametrize("name", ["unranged", "no-helpers"])
+def test_a_caller_without_a_range_can_be_one_user_whichever_that_is(minictr, request, busybox_root, name):
+    import callers
+
+    caller = callers.make(request, name)
+    command = ("sh", "-c", "id -u; cat /proc/self/uid_map")
+    options = ("-u", "app", "--read-only", "--rootfs", busybox_root)
+    run = minictr("run", *options, "--", *command, **caller.options)
+
+    assert caller.expect(run).fields == ["1000", "1000", str(caller.account.uid), "1"]
+
+
+# --- where --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["/", "/etc", "/usr/bin", "/etc/../tmp"])
+def test_the_working_directory(inside, place):
+    assert inside("/bin/pwd", "-w", place).ok.out == os.path.normpath(place) + "\n"
+
+
+def test_a_working_directory_that_is_missing_is_made(minictr, strong_caller, busybox_copy):
+    root = strong_caller.owns(busybox_copy)
+    run = minictr("run", "-w", "/made/here", "--rootfs", root, "--", "pwd", **strong_caller.options)
+
+    assert run.ok.out == "/made/here\n"
+    assert os.path.isdir(root + "/made/here")
+
+
+@pytest.mark.parametrize("number", [3, 5, 7, 10, 20])
+def test_a_descriptor_of_the_runtimes_is_no_working_directory(inside, number):
+    run = inside(["pwd"], "-w", "/proc/self/fd/%d" % number)
+
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: ") and run.err.count("\n") == 1
+
+
+def test_only_the_three_standard_descriptors_are_open(inside):
+    assert inside(["ls", "/proc/self/fd"]).ok.fields == ["0", "1", "2", "3"]  # 3 is ls's own
+
+
+def test_no_more_descriptors_than_those_are_passed_on_that_were_asked_for(inside):
+    reader, writer = os.pipe()
+    os.set_inheritable(reader, True)
+    os.dup2(reader, 50)
+    try:
+        run = inside(["ls", "/proc/self/fd"], pass_fds=(50,))
+        assert run.ok.fields == ["0", "1", "2", "3"]
+    finally:
+        for descriptor in (reader, writer, 50):
+            os.close(descriptor)
+
+
+def test_descriptors_are_passed_on_where_that_is_asked_for(minictr, strong_caller, busybox_root, tmp_path):
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+    script = 'cd %s && exec "$0" -m minictr "$@" 3<a 4<b 5<c' % tmp_path
+    command = ("sh", "-c", "cat <&3; cat <&4; ls /proc/self/fd")
+    state = minictr.state(strong_caller.account)
+    run = minictr.command(
+        "sh", "-c", script, support.python(), "--root", state, "run", "--preserve-fds", "2", "--read-only",
+        "--rootfs", busybox_root, "--", *command, env={"PYTHONPATH": support.checkout()}, **strong_caller.options
+    )  # fmt: skip
+
+    assert run.ok.fields == ["ab0", "1", "2", "3", "4", "5"]
+
+
+def test_more_descriptors_than_there_are_cannot_be_passed_on(inside):
+    run = inside(["true"], "--preserve-fds", "5")
+
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: ") and run.err.count("\n") == 1
