@@ -164,7 +164,7 @@ class Group:
     def _signal_all(self, number: int) -> "list[int]":
         frozen = self.frozen()
         try:
-            self.freeze(0.2)
+            self.freeze(1.0)
         except ContainerError:
             pass  # some are stuck, or there is no freezer: the caller sees whether any is left
         try:

@@ -27,21 +27,21 @@ _NO_NAMESPACE = (abi.EPERM, abi.EINVAL, abi.ENOSYS, abi.ENOSPC, abi.EUSERS, abi.
 class Birth:
     """A container's first process while it is made, as the runtime sees it.
 
+    into: a cgroup of v2 that it is born in, None where it joins by handed.cgroup
     pid: its process id, once known; records: the steps down it reported
     seen: called with each Degradation as it arrives
     """
 
-    def __init__(self, plan, proc: int, cgroup: "tuple[int, ...]", into: "int | None", seccomp, seen) -> None:
-        self.plan, self.proc, self.cgroup, self.into, self.seccomp = plan, proc, cgroup, into, seccomp
-        self.seen = seen
+    def __init__(self, plan, proc: int, handed: init.Handed, into: "int | None", seen) -> None:
+        self.plan, self.proc, self.handed, self.into, self.seen = plan, proc, handed, into, seen
         self.pid = 0
         self.console = -1
         self.maps = plan.maps
         self.lost = {}  # type: dict[str, int]
         carries = plan.terminal or plan.root.idmap or any(m.idmap for m in plan.mounts)
-        ours, self.theirs = libc.socketpair()
-        self.channel = Channel(ours, carries)
-        self.peer = Channel(self.theirs, carries)
+        ours, theirs = libc.socketpair()
+        self.channel = Channel(ours, carries=carries)
+        self.peer = Channel(theirs, carries=carries)
 
     def start(self) -> None:
         """Make the process; on return it waits for nothing but `go`."""
@@ -127,7 +127,7 @@ class Birth:
         pid = libc.clone(clone_flags(kinds), self.into)
         if pid == 0:
             self.channel.close()
-            init.main(self.plan, self.peer, self.lost, () if self.into is not None else self.cgroup, self.seccomp)
+            init.main(self.plan, self.peer, self.handed, self.lost)
         self.pid = pid
 
     # --- ids and trees ----------------------------------------------------------------------
@@ -286,7 +286,7 @@ class Middle:
         try:
             libc.prctl_name("minictr-middle")
             libc.prctl(abi.PR_SET_PDEATHSIG, 9)
-            for descriptor in self.birth.cgroup:
+            for descriptor in self.birth.handed.cgroup:
                 with step("join the cgroup"):
                     os.write(descriptor, b"0")
             self._join()
@@ -319,7 +319,8 @@ class Middle:
             if may_wait and error.errno == abi.EPERM:
                 return False
             why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
-            raise ContainerError("join the %s namespace" % kind, why, error.errno or 0, cause="setns") from error
+            cause = "" if why else "setns"
+            raise ContainerError("join the %s namespace" % kind, why, error.errno or 0, cause=cause) from error
         if kind == "user":
             libc.prctl(abi.PR_SET_DUMPABLE, 1)
         return True
@@ -366,7 +367,8 @@ class Middle:
                 left = [kind for kind in kinds if kind not in lost]
                 pid = libc.clone(clone_flags(left) | abi.CLONE_PARENT)
         if pid == 0:
-            init.main(self.plan, self.channel, self.birth.lost, (), self.birth.seccomp, self.placed)
+            handed = self.birth.handed.replace(cgroup=())  # it is in ours
+            init.main(self.plan, self.channel, handed, self.birth.lost, self.placed)
         self.channel.say("init", pid)
         os._exit(0)
 

@@ -21,18 +21,40 @@ import _signal  # `signal` imports enum: 3 ms
 
 from . import abi, console, devices, libc, paths, privileges, rootfs, standin
 from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError, Degradation, from_os, step
+from .record import MYPY, Record
+from .sync import Channel
+
+if MYPY:
+    from .seccomp import Filter
+
+
+class Handed(Record):
+    """What the runtime has opened and made for the container's first process.
+
+    cgroup: descriptors to write "0" into, () where it is born in its cgroup
+    streams: descriptors that become the standard streams, () for the runtime's own
+    seccomp: a compiled seccomp.Filter, or None
+    start: two descriptors, where "go" comes from and where the last words go to, of a container
+        that is created now and started later; () for one that the runtime starts itself
+    """
+
+    cgroup: "tuple[int, ...]" = ()
+    streams: "tuple[int, ...]" = ()
+    seccomp: "Filter | None" = None
+    start: "tuple[int, ...]" = ()
 
 
 class Init:
     """What the stages share.
 
-    plan: a plan.Plan; channel: a sync.Channel to the runtime; lost: {kind: errno} of namespaces
-    that could not be made; cgroup: descriptors to write "0" into; filter: a compiled seccomp
-    filter or None; prefix: where the root lies, if it could not be made the root
+    plan: a plan.Plan; channel: a sync.Channel to the runtime; handed: a Handed
+    lost: {kind: errno} of namespaces that could not be made
+    prefix: where the root lies, if it could not be made the root
     """
 
-    def __init__(self, plan, channel, lost, cgroup, seccomp) -> None:
-        self.plan, self.channel, self.lost, self.cgroup, self.seccomp = plan, channel, lost, cgroup, seccomp
+    def __init__(self, plan, channel, handed: Handed, lost: "dict[str, int]") -> None:
+        self.plan, self.channel, self.handed, self.lost = plan, channel, handed, lost
+        self.seccomp = handed.seccomp
         self.maps = plan.maps
         self.namespaces = [kind for kind in plan.namespaces if kind not in lost]
         self.placed = None  # type: list[str] | None
@@ -47,13 +69,13 @@ class Init:
         self.channel.say_degradation(record)
 
 
-def main(plan, channel, lost, cgroup, seccomp, placed=None) -> None:
+def main(plan, channel, handed: Handed, lost: "dict[str, int]", placed=None) -> None:
     """Run the stages. Never returns, and never dies without a word.
 
     placed: the runtime's word, where the middle process has had it already
     """
     try:
-        me = Init(plan, channel, lost, cgroup, seccomp)
+        me = Init(plan, channel, handed, lost)
         me.placed = placed
         for stage in STAGES:
             stage(me)
@@ -79,6 +101,8 @@ def _last_words(channel, error: ContainerError) -> None:
 def begin(me: Init) -> None:
     libc.prctl_name("minictr-init")
     _tie_to_runtime(me)
+    for number, descriptor in enumerate(me.handed.streams):
+        os.dup2(descriptor, number)
     os.setsid()  # no terminal of the caller's: TIOCSTI has nothing to push into
     _reset_signals()
     os.umask(0)
@@ -105,7 +129,7 @@ def _reset_signals() -> None:
 def join_cgroup(me: Init) -> None:
     """By ourselves: a process that another one moves stalls 7 to 20 ms (cgroup_migrate waits for
     a grace period)."""
-    for descriptor in me.cgroup:
+    for descriptor in me.handed.cgroup:
         with step("join the cgroup"):
             os.write(descriptor, b"0")
         os.close(descriptor)
@@ -211,8 +235,17 @@ def name_host(me: Init) -> None:
 
 
 def raise_lo(me: Init) -> None:
-    if "network" in me.namespaces:
+    if "network" not in me.namespaces:
+        return
+    try:
         devices.raise_lo()
+    except ContainerError as error:
+        if error.number not in rootfs.REFUSED:
+            raise
+        lost = "127.0.0.1 and ::1 cannot be reached inside"
+        me.degrade(
+            Degradation("loopback", "network", "the loopback device up", "down", lost, error.number, cause="lo")
+        )
 
 
 def build_root(me: Init) -> None:
@@ -248,11 +281,10 @@ def enter_root(me: Init) -> None:
 def change_user(me: Init) -> None:
     plan = me.plan
     credentials = plan.credentials
-    if me.maps is not None and me.maps.deny_setgroups or "user" in me.lost and os.geteuid():
+    if me.maps is not None and me.maps.deny_setgroups:
         credentials = credentials.replace(groups=None)
-    if "user" in me.lost and os.geteuid():
-        # nothing of the kind is possible for a user without a namespace: it stays who it is
-        credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), capabilities=None)
+    if _powerless(me):
+        credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
     _join_keyring(me)
     if me.seccomp is not None and not credentials.no_new_privs:
         _install_filter(me)  # while CAP_SYS_ADMIN is held: without no_new_privs the kernel asks for it
@@ -261,6 +293,19 @@ def change_user(me: Init) -> None:
     if plan.personality is not None:
         with step("set the personality"):
             libc.personality(plan.personality)
+
+
+def _powerless(me: Init) -> bool:
+    """Without a user namespace, a user without privileges cannot become another: it stays who it is."""
+    own = "user" in me.namespaces or any(kind == "user" for kind, _ in me.plan.joins)
+    if own or os.geteuid() == 0 or libc.capget()[0] >> abi.CAP_SETUID & 1:
+        return False
+    if "user" not in me.lost:  # else that has been said
+        lost = "root and every other user of the container: the program runs as the caller"
+        why = "the container has no user namespace of its own"
+        wanted = "user %d" % me.plan.credentials.uid
+        me.degrade(Degradation("user", "user", wanted, "the caller", lost, 0, why, "leave --userns host out"))
+    return True
 
 
 def _join_keyring(me: Init) -> None:
@@ -282,7 +327,12 @@ def _install_filter(me: Init) -> None:
 
 
 def wait_go(me: Init) -> None:
+    if me.handed.start:
+        libc.prctl(abi.PR_SET_PDEATHSIG, 0)  # `create` ends, and who starts us comes later
     me.channel.say("ready")
+    if me.handed.start:
+        me.channel.close()
+        me.channel = Channel(me.handed.start[0], me.handed.start[1])
     me.channel.expect("go")
     if me.plan.spec.detach:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)
@@ -291,11 +341,13 @@ def wait_go(me: Init) -> None:
 
 def _close_rest(me: Init) -> None:
     """Nothing of ours and of the caller's reaches the program (CVE-2024-21626)."""
-    first, keep = 3 + me.plan.spec.preserve_fds, me.channel.descriptor
-    if keep < first:  # a descriptor to be passed on has no number below ours: this cannot be
-        raise ContainerError("pass descriptors on", "only %d are open" % (keep - 3))
-    libc.close_range(first, keep - 1)
-    libc.close_range(keep + 1, 0x7FFFFFFF)
+    first = 3 + me.plan.spec.preserve_fds
+    for keep in sorted({me.channel.incoming, me.channel.outgoing}):
+        if keep < first:  # those that are passed on were open before ours, and have lower numbers
+            raise ContainerError("pass descriptors on", "only %d are open" % (keep - 3))
+        libc.close_range(first, keep - 1)
+        first = keep + 1
+    libc.close_range(first, 0x7FFFFFFF)
 
 
 def execute(me: Init) -> None:
@@ -306,9 +358,9 @@ def execute(me: Init) -> None:
     environment = _environment(plan.env)
     candidates = find(plan.args[0], environment, me.prefix)
     if plan.guard == "standin":
-        os.set_inheritable(me.channel.descriptor, True)
+        os.set_inheritable(me.channel.outgoing, True)
         with step("make the stand-in"):
-            place = standin.make(me.channel.descriptor)
+            place = standin.make(me.channel.outgoing)
         arguments, candidates = candidates[:1] + list(plan.args), [place]  # type: ignore[list-item]
     else:
         arguments = list(plan.args)
@@ -331,28 +383,31 @@ def find(name: str, environment: "dict[str, str]", prefix: str = "") -> "list[st
     prefix = prefix.rstrip("/")
     if "/" in name:
         found = [prefix + name if name[0] == "/" else name]
+        try:
+            os.stat(found[0])
+        except OSError as error:
+            raise exec_error(name, error.errno or 0, found=False) from None
+        if os.path.isdir(found[0]):
+            raise exec_error(name, abi.EISDIR)
     else:
         places = environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").split(":")
         found = [(prefix if place[:1] == "/" else "") + os.path.join(place or ".", name) for place in places]
         found = [path for path in found if os.path.exists(path) and not os.path.isdir(path)]
         if not found:
             raise exec_error(name, 0)
-    able = [path for path in found if os.access(path, os.X_OK) and not os.path.isdir(path)]
-    return able or found
+    return [path for path in found if os.access(path, os.X_OK)] or found
 
 
-def exec_error(name: str, number: int) -> ContainerError:
-    """In the words that engines match; NUMBER 0: not in the path."""
+def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
+    """In the words that engines match. NUMBER 0: not in the path; FOUND: there is such a file."""
     if number == 0:
         return ContainerError('exec: "%s"' % name, "executable file not found in $PATH", 0, "", EXIT_NOT_FOUND)
     if number in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP, abi.ENAMETOOLONG):
-        why = "stat %s: no such file or directory" % name
-        hint = ""
-        if number == abi.ENOENT and os.path.exists(name):
+        why, hint = "stat %s: no such file or directory" % name, ""
+        if found:  # execve(2) says the same of what a script or a dynamic program names
             why, hint = "no such file or directory", "its interpreter or loader is missing in the root"
         return ContainerError('exec: "%s"' % name, why, number, hint, EXIT_NOT_FOUND)
-    why = "is a directory" if os.path.isdir(name) else os.strerror(number).lower()
-    return ContainerError('exec: "%s"' % name, why, number, "", EXIT_NOT_EXECUTABLE)
+    return ContainerError('exec: "%s"' % name, os.strerror(number).lower(), number, "", EXIT_NOT_EXECUTABLE)
 
 
 def _environment(words: "tuple[str, ...]") -> "dict[str, str]":

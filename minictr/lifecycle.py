@@ -13,6 +13,7 @@ import _signal  # `signal` imports enum: 3 ms
 
 from . import cgroup, clone, foreground, host, libc, paths, plan, state
 from .errors import ContainerError, Degradation, step
+from .init import Handed
 from .spec import Spec
 
 
@@ -60,6 +61,7 @@ class Container:
     def make(self) -> clone.Birth:
         """All of it up to the running program."""
         _check_terminal(self.spec)
+        _check_descriptors(self.spec.preserve_fds)
         foreground.hold_signals()
         self.root = state.open_root(self.root_path)
         sweep(self.root_path, self.root, self.report)
@@ -73,10 +75,12 @@ class Container:
         seccomp = self._filter()
         into = None if self.plan.joins else self.group.clone_into()
         joins = self.group.join_files() if into is None else ()
-        birth = clone.Birth(self.plan, proc, joins, into, seccomp, self.report.seen)
+        handed = Handed(cgroup=joins, streams=_streams(self.spec), seccomp=seccomp)
+        birth = clone.Birth(self.plan, proc, handed, into, self.report.seen)
         self.undo.push("end the container", lambda: self._end(birth))
-        with _streams(self.spec):
-            birth.start()
+        birth.start()
+        for descriptor in set(handed.streams + handed.cgroup) - {0}:
+            os.close(descriptor)
         birth.until("ready")
         if self.spec.console_socket and birth.console >= 0:
             send_console(self.spec.console_socket, birth.console)
@@ -85,10 +89,15 @@ class Container:
             with step("set the limit %d" % resource, hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
                 libc.prlimit(birth.pid, resource, soft, hard)
         self._save("running")
-        birth.channel.say("go")
-        birth.running()
-        if self.spec.pid_file:
+        if self.spec.pid_file:  # where that fails the program must not have run
             write_pid_file(self.spec.pid_file, birth.pid)
+        try:
+            birth.channel.say("go")
+            birth.running()
+        except ContainerError:
+            if self.spec.pid_file:
+                os.unlink(self.spec.pid_file)
+            raise
         return birth
 
     def _stand_behind(self, birth: clone.Birth) -> int:
@@ -254,40 +263,17 @@ def _open_root(spec: Spec) -> int:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-class _streams:
-    """The standard streams that the container is born with: of a detached one, not ours."""
-
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-        self.saved = ()  # type: tuple[int, ...]
-
-    def __enter__(self) -> None:
-        if not (self.spec.detach and self.spec.source != "bundle") and not self.spec.log_file:
-            return
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        output = null
-        if self.spec.log_file:
-            with step("open the log file %s" % self.spec.log_file):
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                output = os.open(self.spec.log_file, flags, 0o640)
-        self.saved = tuple([fcntl_dup(number) for number in (0, 1, 2)])
-        if self.spec.detach:
-            os.dup2(null, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.close(null)
-        if output != null:
-            os.close(output)
-
-    def __exit__(self, *_: object) -> None:
-        for number, saved in enumerate(self.saved):
-            os.dup2(saved, number)
-            os.close(saved)
-
-
-def fcntl_dup(number: int) -> int:
-    """A copy of a descriptor, above the standard ones, that closes on exec."""
-    return os.dup(number)
+def _streams(spec: Spec) -> "tuple[int, ...]":
+    """The standard streams that the container is born with, () for ours: not those of a detached
+    one, but for a bundle's, whose engine has made them for it."""
+    if not spec.log_file and not (spec.detach and spec.source != "bundle"):
+        return ()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    output = null
+    if spec.log_file:
+        with step("open the log file %s" % spec.log_file):
+            output = os.open(spec.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    return (null if spec.detach else 0, output, output)
 
 
 def _check_terminal(spec: Spec) -> None:
@@ -295,6 +281,17 @@ def _check_terminal(spec: Spec) -> None:
     if bool(terminal and spec.detach) != bool(spec.console_socket):
         why = "a detached container with a terminal, and no other, hands it to a console socket"
         raise ContainerError("make a terminal", why, hint="--console-socket PATH with --detach and a terminal")
+
+
+def _check_descriptors(count: int) -> None:
+    """What is passed on must be the caller's: ours, which close on exec, may have the same numbers."""
+    for number in range(3, 3 + count):
+        try:
+            given = os.get_inheritable(number)
+        except OSError:
+            given = False
+        if not given:
+            raise ContainerError("--preserve-fds %d" % count, "descriptor %d is not open" % number)
 
 
 def send_console(path: str, master: int) -> None:

@@ -20,14 +20,16 @@ from .errors import ContainerError, Degradation
 
 
 class Channel:
-    """One end of a connected pair of stream sockets.
+    """One end of a connected pair of stream sockets, or of two pipes.
 
+    outgoing: where what is said goes; INCOMING too where it is not given
     carries: descriptors may come in (`_socket` is imported for that, 0.2 ms, by who needs it)
     early: messages that came while another was waited for
     """
 
-    def __init__(self, descriptor: int, carries: bool = False) -> None:
-        self.descriptor, self.pending, self.received = descriptor, b"", []  # type: int, bytes, list[int]
+    def __init__(self, incoming: int, outgoing: int = -1, carries: bool = False) -> None:
+        self.incoming, self.outgoing = incoming, incoming if outgoing < 0 else outgoing
+        self.pending, self.received = b"", []  # type: bytes, list[int]
         self.early = []  # type: list[list[str]]
         self.carries = carries
         if carries:
@@ -38,9 +40,9 @@ class Channel:
         line = "\t".join([_escape(str(field)) for field in fields]).encode("utf-8", "surrogateescape") + b"\n"
         if not fds:
             while line:
-                line = line[os.write(self.descriptor, line) :]
+                line = line[os.write(self.outgoing, line) :]
             return
-        sock = _as_socket(self.descriptor)
+        sock = _as_socket(self.outgoing)
         try:
             packed = b"".join([fd.to_bytes(4, sys.byteorder) for fd in fds])
             sock.sendmsg([line], [(1, 1, packed)])  # SOL_SOCKET, SCM_RIGHTS
@@ -80,13 +82,15 @@ class Channel:
         self.say("warning", *[getattr(record, name) for name in Degradation.__slots__])
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        os.close(self.incoming)
+        if self.outgoing != self.incoming:
+            os.close(self.outgoing)
 
     def _read(self) -> bytes:
         try:
             if not self.carries:
-                return os.read(self.descriptor, 65536)
-            sock = _as_socket(self.descriptor)
+                return os.read(self.incoming, 65536)
+            sock = _as_socket(self.incoming)
             try:
                 data, extra, _, _ = sock.recvmsg(65536, 1024, 0x40000000)  # MSG_CMSG_CLOEXEC
             finally:

@@ -54,7 +54,7 @@ class Reference:
         self.words = {}
 
     def verdict(self, architecture, number, arguments):
-        """What the filter must say. ARCHITECTURE is that of the kernel: x32 calls are x86_64's, from X32 on."""
+        """What the filter must say. ARCHITECTURE is as the kernel sees it: x32 is x86_64 from X32 on."""
         word = architecture
         if architecture == "x86_64" and number >= X32:
             word = "x32"

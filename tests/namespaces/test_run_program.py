@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 
 import pytest
 import support
@@ -48,7 +49,7 @@ def test_the_user(inside, user, said):
 
 def test_more_groups(inside):
     run = inside("id -G", "-u", "app", "--group-add", "daemon", "--group-add", "77,78")
-    assert run.ok.out == "1000 29 1 77 78\n"
+    assert run.ok.out == "1000 1 29 77 78\n"
 
     assert inside("id -G", "--group-add", "29").ok.out == "0 29\n"
 
@@ -145,5 +146,107 @@ def test_descriptors_are_passed_on_where_that_is_asked_for(minictr, strong_calle
 def test_more_descriptors_than_there_are_cannot_be_passed_on(inside):
     run = inside(["true"], "--preserve-fds", "5")
 
+    assert run == (125, "", "minictr: --preserve-fds 5: descriptor 3 is not open\n")
+
+
+# --- what it finds ------------------------------------------------------------------------------
+
+
+def test_the_environment_is_the_containers_own(inside):
+    run = inside(["env"], env={"SECRET": "of the caller's"})
+
+    names = {line.partition("=")[0]: line.partition("=")[2] for line in run.ok.lines}
+    assert sorted(names) == ["HOME", "HOSTNAME", "PATH", "container"]
+    assert (names["HOME"], names["container"]) == ("/root", "minictr")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("-e", "X=1"), "X=1"),
+        (("-e", "X=a b=c"), "X=a b=c"),
+        (("-e", "X=1", "-e", "X=2"), "X=2"),
+        (("-e", "X="), "X="),
+        (("--env", "PATH=/bin"), "PATH=/bin"),
+        (("-e", "OF_CALLER"), "OF_CALLER=here"),
+        (("-e", "OF_*"), "OF_CALLER=here"),
+        (("-e", "MISSING"), None),
+    ],
+    ids=str,
+)
+def test_a_variable(inside, options, line):
+    run = inside(["/bin/env"], *options, env={"OF_CALLER": "here"})
+
+    if line is None:
+        assert "MISSING" not in run.ok.out
+    else:
+        assert [found for found in run.ok.lines if found.split("=")[0] == line.split("=")[0]] == [line]
+
+
+def test_a_file_of_variables(inside, tmp_path):
+    (tmp_path / "env").write_text("# what for\n\nA=1\nB='2'\nC\n  D=4 # no comment\nA=5\n")
+    run = inside(["env"], "--env-file", str(tmp_path / "env"), "-e", "B=6", env={"C": "3"})
+
+    assert {"A=5", "B=6", "C=3", "D=4 # no comment"} <= set(run.ok.lines)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [((), "644"), (("--umask", "077"), "600"), (("--umask", "0"), "666")])
+def test_the_umask(inside, mask, mode):
+    run = inside("touch /dev/shm/x; stat -c %a /dev/shm/x", *mask, umask=0o027)
+
+    assert run.ok.out == mode + "\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "kind", "expected"),
+    [
+        ("nofile=123", "Max open files", ["123", "123"]),
+        ("nofile=100:200", "Max open files", ["100", "200"]),
+        ("core=0", "Max core file size", ["0", "0"]),
+        ("NPROC=77", "Max processes", ["77", "77"]),
+        ("stack=65536:131072", "Max stack size", ["65536", "131072"]),
+    ],
+)
+def test_a_limit(inside, limit, kind, expected):
+    run = inside(["cat", "/proc/self/limits"], "--ulimit", limit)
+
+    (line,) = [line for line in run.ok.lines if line.startswith(kind)]
+    assert line[len(kind) :].split()[:2] == expected
+
+
+def test_a_limit_above_the_callers_own_takes_a_capability(inside):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        pytest.skip("there is nothing above the limit")
+    drop = [] if inside.caller.account else ["SYS_RESOURCE"]
+    run = inside(["true"], "--ulimit", "nofile=%d" % (hard + 1), drop=drop)
+
     assert (run.status, run.out) == (125, "")
-    assert run.err.startswith("minictr: ") and run.err.count("\n") == 1
+    assert "CAP_SYS_RESOURCE" in run.err and run.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("score", ["0", "500", "1000"])
+def test_the_oom_score(inside, score):
+    assert inside(["cat", "/proc/self/oom_score_adj"], "--oom-score-adj", score).ok.out == score + "\n"
+
+
+def test_the_callers_niceness_holds(inside):
+    assert inside(["cut", "-d", " ", "-f", "19", "/proc/self/stat"], nice=5).ok.out == "5\n"
+
+
+def test_what_the_caller_does_with_signals_does_not(inside):
+    ignored = (signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+    run = inside(["grep", "-E", "SigIgn|SigBlk", "/proc/self/status"], ignore=ignored)
+
+    assert run.ok.fields == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+
+
+def test_standard_input_is_passed_on(inside):
+    assert inside(["cat"], stdin="typed\n").ok.out == "typed\n"
+    assert inside(["cat"], "-i", stdin="typed\n").ok.out == "typed\n"
+
+
+def test_output_and_errors_stay_apart(inside):
+    run = inside("echo one; echo two >&2; exit 3")
+
+    assert run == (3, "one\n", "two\n")

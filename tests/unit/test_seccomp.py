@@ -434,19 +434,23 @@ _ARG = {"index": 0, "op": "SCMP_CMP_EQ", "value": 1}
         ({"defaultErrnoRet": 4096}, "defaultErrnoRet: 4096 is not a number from 0 to 4095"),
         ({"defaultErrnoRet": -1}, "defaultErrnoRet: -1 is not a number from 0 to 4095"),
         ({"defaultErrnoRet": True}, "defaultErrnoRet: True is not a number from 0 to 4095"),
-        ({"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1}, "defaultErrnoRet: SCMP_ACT_KILL takes no number"),
+        ({"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1},
+         "defaultErrnoRet: SCMP_ACT_KILL takes no number"),
         ({"architectures": ["SCMP_ARCH_Z80"]}, "architectures: 'SCMP_ARCH_Z80' is not known"),
         ({"architectures": "SCMP_ARCH_X86"}, "architectures: is not a list"),
         ({"flags": ["LOG"]}, "flags: 'LOG' is not known"),
         ({"syscalls": {}}, "syscalls: is not a list"),
         ({"syscalls": [3]}, "syscalls[0]: is not an object"),
-        ({"syscalls": [rule("read"), {"names": [], "action": "x\ny"}]}, "syscalls[1].action: 'x\\ny' is not known"),
+        ({"syscalls": [rule("read"), {"names": [], "action": "x\ny"}]},
+         "syscalls[1].action: 'x\\ny' is not known"),
         ({"syscalls": [{"names": ["a", 3], "action": "SCMP_ACT_ALLOW"}]},
          "syscalls[0].names: holds something that is not a string"),
-        ({"syscalls": [rule("read", "ALLOW", errnoRet=1)]}, "syscalls[0].errnoRet: SCMP_ACT_ALLOW takes no number"),
+        ({"syscalls": [rule("read", "ALLOW", errnoRet=1)]},
+         "syscalls[0].errnoRet: SCMP_ACT_ALLOW takes no number"),
         ({"syscalls": [dict(rule("read"), args=[dict(_ARG, index=6)])]},
          "syscalls[0].args[0].index: 6 is not a number from 0 to 5"),
-        ({"syscalls": [dict(rule("read"), args=[dict(_ARG, op="EQ")])]}, "syscalls[0].args[0].op: 'EQ' is not known"),
+        ({"syscalls": [dict(rule("read"), args=[dict(_ARG, op="EQ")])]},
+         "syscalls[0].args[0].op: 'EQ' is not known"),
         ({"syscalls": [dict(rule("read"), args=[_ARG, dict(_ARG, value=1 << 64)])]},
          "syscalls[0].args[1].value: 18446744073709551616 is not a number from 0 to 18446744073709551615"),
         ({"syscalls": [dict(rule("read"), args=[{"index": 0, "op": "SCMP_CMP_EQ"}])]},
@@ -495,9 +499,10 @@ def test_whatever_is_given_there_is_a_filter_or_an_error(given, sound):
 
 # --- any profile ------------------------------------------------------------------------------
 
-NAMES = ["read", "write", "ioctl", "clone", "personality", "socket", "connect", "accept", "semop", "socketcall",
-         "ipc", "rt_sigaction", "openat2", "fchroot", "set_tls", "sync_file_range2",
-         "no_such_call"]  # fmt: skip
+NAMES = """
+    read write ioctl clone personality socket connect accept semop socketcall ipc rt_sigaction openat2
+    fchroot set_tls sync_file_range2 no_such_call
+""".split()
 values = st.sampled_from(EDGES) | st.integers(0, 50) | st.integers(0, WHOLE)
 conditions = st.fixed_dictionaries(
     {

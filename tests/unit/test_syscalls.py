@@ -20,8 +20,11 @@ def test_a_table_has_a_number_for_every_name(word):
 @pytest.mark.parametrize("word", sorted(syscalls.TABLES))
 def test_numbers_from_424_on_are_the_same_everywhere(word):
     start = 0x40000000 if word == "x32" else 0
-    for name in ("OPEN_TREE", "MOVE_MOUNT", "FSOPEN", "FSCONFIG", "FSMOUNT", "CLONE3", "OPENAT2", "PIDFD_OPEN",
-                 "PIDFD_SEND_SIGNAL", "CLOSE_RANGE", "MOUNT_SETATTR", "LANDLOCK_CREATE_RULESET"):  # fmt: skip
+    names = """
+        OPEN_TREE MOVE_MOUNT FSOPEN FSCONFIG FSMOUNT CLONE3 OPENAT2 PIDFD_OPEN PIDFD_SEND_SIGNAL
+        CLOSE_RANGE MOUNT_SETATTR LANDLOCK_CREATE_RULESET
+    """
+    for name in names.split():
         assert syscalls.table(word)[name.lower()] == start + getattr(abi, name)
 
 
