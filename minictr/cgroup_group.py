@@ -176,7 +176,7 @@ class Group:
     def kill(self, patience: float = 10.0) -> bool:
         """Kill every process but ourselves. False if some are left after PATIENCE seconds.
 
-        Those that fork as fast as they are killed have to be frozen for it. What is dying already is
+        Many are frozen for it, or they would fork as fast as they are killed. What is dying already is
         not frozen once more, as it would not die meanwhile.
         """
         dying, me = set(), os.getpid()  # type: set[int], int
@@ -184,10 +184,10 @@ class Group:
             found = set(self.pids()) - {me}
             if not found:
                 return True
-            if turn % 8 == 7:
+            if turn % 32 == 31:
                 dying.clear()  # a number may be that of another process by now
             if not found <= dying:
-                frozen = turn or self.frozen()
+                frozen = turn or len(found) > 16 or self.frozen()
                 dying.update(self._signal_all(9) if frozen else cgroup_files.signal(list(found), 9))
         return False
 

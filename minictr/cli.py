@@ -11,6 +11,8 @@ from .errors import EXIT_ERROR, ContainerError, from_os
 USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
 
   run       make a container and run a program in it
+  create    make a container and stop before its program runs
+  start     run the program of a created container
   explain   what run would do, step by step, without doing it
   spec      print a default OCI configuration
   doctor    what this host allows, why not, and how to change it
@@ -143,6 +145,18 @@ def _verb(name: str):
     return call
 
 
+def _create(options: Globals, report, argv: "list[str]") -> int:
+    from . import options as native
+
+    if _wants_help(argv):
+        print(native.help_text("create"))
+        return 0
+    spec = native.parse(argv, "create").replace(detach=True)
+    from . import lifecycle
+
+    return lifecycle.Container(spec, _state_root(options), report).create()
+
+
 def _version(options: Globals, report, argv: "list[str]") -> int:
     print("minictr version %s" % __version__)
     print("spec: 1.3.0")
@@ -173,5 +187,5 @@ def _wants_help(argv: "list[str]") -> bool:
     return False
 
 
-VERBS = {"run": _run, "explain": _explain, "spec": _spec, "doctor": _doctor, "version": _version, "help": _help}
-VERBS.update({name: _verb(name) for name in ("list", "state", "kill", "stop", "delete")})
+VERBS = {"run": _run, "create": _create, "explain": _explain, "spec": _spec, "doctor": _doctor, "version": _version, "help": _help}
+VERBS.update({name: _verb(name) for name in ("start", "list", "state", "kill", "stop", "delete")})

@@ -15,7 +15,7 @@ Side: both
 
 import os
 
-from . import abi, init, libc, maps, mounts, paths
+from . import abi, init, libc, maps, mounts, paths, standin
 from .errors import ContainerError, Degradation, from_os, step
 from .rootfs import REFUSED, ids_record
 from .sync import Channel, degradation_from, error_from
@@ -85,17 +85,8 @@ class Birth:
         return said
 
     def running(self) -> None:
-        """Wait until the program runs: the channel closes on execve."""
-        from .standin import errno_from
-
-        while True:
-            said = self.channel.hear()
-            if said is None:
-                return
-            if said[0] == "errno":
-                raise init.exec_error(self.plan.args[0], errno_from(said[1]))
-            if said[0] == "error":
-                raise error_from(said[1:])
+        """Wait until the program runs."""
+        until_running(self.channel, self.plan.args[0])
 
     def _ending(self) -> str:
         if self.pid:
@@ -228,6 +219,18 @@ class Birth:
         self.channel.early = early
         if not placed:
             self._place(self.pid)
+
+
+def until_running(channel: Channel, command: str) -> None:
+    """Wait until COMMAND runs: the channel closes on execve. Raises what stopped that."""
+    while True:
+        said = channel.hear()
+        if said is None:
+            return
+        if said[0] == "errno":
+            raise init.exec_error(command, standin.errno_from(said[1]))
+        if said[0] == "error":
+            raise error_from(said[1:])
 
 
 def guarded(plan):

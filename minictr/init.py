@@ -6,8 +6,9 @@
     ids of the set-up, host name, loopback, mounts, devices, covers, sysctl, console
     new root, directory, keyring, groups, capabilities, user
     -> ready
+    close everything
     <- go
-    close everything, seccomp, execve
+    seccomp, execve
 
 Nothing is imported here, nothing printed, no lock taken: the library may lie outside the new
 root, and only the channel reaches the user.
@@ -50,6 +51,7 @@ class Init:
     plan: a plan.Plan; channel: a sync.Channel to the runtime; handed: a Handed
     lost: {kind: errno} of namespaces that could not be made
     prefix: where the root lies, if it could not be made the root
+    standin: the descriptor of a standin, -1 without one
     """
 
     def __init__(self, plan, channel, handed: Handed, lost: "dict[str, int]") -> None:
@@ -61,6 +63,7 @@ class Init:
         self.proc = -1
         self.stage = None  # type: rootfs.Stage  # type: ignore[assignment]
         self.prefix = ""
+        self.standin = -1
 
     def degrade(self, record: Degradation) -> None:
         """Tell the runtime of a step down, or refuse it."""
@@ -69,22 +72,22 @@ class Init:
         self.channel.say_degradation(record)
 
 
-def main(plan, channel, handed: Handed, lost: "dict[str, int]", placed=None) -> None:
-    """Run the stages. Never returns, and never dies without a word.
+def main(plan, channel, handed: Handed, lost: "dict[str, int]", placed=None, stages=()) -> None:
+    """Run the stages, STAGES where none are given. Never returns, and never dies without a word.
 
     placed: the runtime's word, where the middle process has had it already
     """
+    me = Init(plan, channel, handed, lost)
+    me.placed = placed
     try:
-        me = Init(plan, channel, handed, lost)
-        me.placed = placed
-        for stage in STAGES:
+        for stage in stages or STAGES:
             stage(me)
     except ContainerError as error:
-        _last_words(channel, error)
+        _last_words(me.channel, error)
     except OSError as error:
-        _last_words(channel, from_os("set up the container", error))
+        _last_words(me.channel, from_os("set up the container", error))
     except BaseException as error:  # a bug of ours, or of the interpreter's: it must be heard
-        _last_words(channel, ContainerError("set up the container", repr(error), 0, "please report this"))
+        _last_words(me.channel, ContainerError("set up the container", repr(error), 0, "please report this"))
     os._exit(1)
 
 
@@ -286,6 +289,8 @@ def change_user(me: Init) -> None:
     if _powerless(me):
         credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
     _join_keyring(me)
+    if plan.guard == "standin":
+        _make_standin(me)
     if me.seccomp is not None and not credentials.no_new_privs:
         _install_filter(me)  # while CAP_SYS_ADMIN is held: without no_new_privs the kernel asks for it
     privileges.apply(credentials, plan.last_cap)
@@ -320,9 +325,23 @@ def _join_keyring(me: Init) -> None:
             raise
 
 
+def _make_standin(me: Init) -> None:
+    """Before a filter may refuse it; of the channel that will be ours when it runs."""
+    if standin.supported():
+        channel = me.handed.start[1] if me.handed.start else me.channel.outgoing
+        with step("make the stand-in"):
+            me.standin = standin.make(channel)
+        return
+    why = "no stand-in for this architecture"
+    fix = "leave --userns host out" if me.plan.spec.source != "bundle" else "give it a user namespace"
+    lost = "the host's Python: a program of the container could overwrite it"
+    me.degrade(Degradation("standin", "interpreter", "a stand-in for it", "none", lost, 0, why, fix))
+
+
 def _install_filter(me: Init) -> None:
-    with step("install the seccomp filter"):
-        me.seccomp.install()
+    if me.seccomp is not None:
+        with step("install the seccomp filter"):
+            me.seccomp.install()
     me.seccomp = None
 
 
@@ -333,16 +352,18 @@ def wait_go(me: Init) -> None:
     if me.handed.start:
         me.channel.close()
         me.channel = Channel(me.handed.start[0], me.handed.start[1])
+    _close_rest(me)  # the runtime's lock on its state directory is among it
     me.channel.expect("go")
     if me.plan.spec.detach:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)
-    _close_rest(me)
 
 
 def _close_rest(me: Init) -> None:
     """Nothing of ours and of the caller's reaches the program (CVE-2024-21626)."""
     first = 3 + me.plan.spec.preserve_fds
-    for keep in sorted({me.channel.incoming, me.channel.outgoing}):
+    for keep in sorted({me.channel.incoming, me.channel.outgoing, me.standin}):
+        if keep < 0:
+            continue
         if keep < first:  # those that are passed on were open before ours, and have lower numbers
             raise ContainerError("pass descriptors on", "only %d are open" % (keep - 3))
         libc.close_range(first, keep - 1)
@@ -357,11 +378,9 @@ def execute(me: Init) -> None:
         _keep_reaper(me)
     environment = _environment(plan.env)
     candidates = find(plan.args[0], environment, me.prefix)
-    if plan.guard == "standin":
+    if me.standin >= 0:
         os.set_inheritable(me.channel.outgoing, True)
-        with step("make the stand-in"):
-            place = standin.make(me.channel.outgoing)
-        arguments, candidates = candidates[:1] + list(plan.args), [place]  # type: ignore[list-item]
+        arguments, candidates = candidates[:1] + list(plan.args), [me.standin]  # type: ignore[list-item]
     else:
         arguments = list(plan.args)
     if me.seccomp is not None:
@@ -427,6 +446,8 @@ def _keep_reaper(me: Init) -> None:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         return
     me.channel.close()
+    if me.standin >= 0:
+        os.close(me.standin)
     libc.prctl(abi.PR_SET_DUMPABLE, 0)
     while True:
         number = _signal.sigwait(everything)

@@ -58,8 +58,38 @@ class Container:
             self.undo.run(self.report)
         return status
 
+    def create(self) -> int:
+        """Make it, up to the point where only `start` is missing (runtime.md, "Create")."""
+        try:
+            self.bear(pipes=True)
+            self._save("created")
+            self._write_pid_file()
+            self.entry.set_foreground(False)
+            self.undo.keep()
+            self.entry.close()
+        finally:
+            self.undo.run(self.report)
+        return 0
+
     def make(self) -> clone.Birth:
         """All of it up to the running program."""
+        birth = self.bear()
+        self._save("running")
+        self._write_pid_file()  # before the word to go: where it fails the program must not have run
+        try:
+            birth.channel.say("go")
+            birth.running()
+        except ContainerError:
+            if self.spec.pid_file:
+                os.unlink(self.spec.pid_file)
+            raise
+        return birth
+
+    def bear(self, pipes: bool = False) -> clone.Birth:
+        """The container, whose first process waits for the word to go.
+
+        pipes: that word comes from `start`, through the pipes of the state directory
+        """
         _check_terminal(self.spec)
         _check_descriptors(self.spec.preserve_fds)
         foreground.hold_signals()
@@ -75,11 +105,12 @@ class Container:
         seccomp = self._filter()
         into = None if self.plan.joins else self.group.clone_into()
         joins = self.group.join_files() if into is None else ()
-        handed = Handed(cgroup=joins, streams=_streams(self.spec), seccomp=seccomp)
+        start = self.entry.make_pipes() if pipes else ()
+        handed = Handed(cgroup=joins, streams=_streams(self.spec), seccomp=seccomp, start=start)
         birth = clone.Birth(self.plan, proc, handed, into, self.report.seen)
         self.undo.push("end the container", lambda: self._end(birth))
         birth.start()
-        for descriptor in set(handed.streams + handed.cgroup) - {0}:
+        for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
             os.close(descriptor)
         birth.until("ready")
         if self.spec.console_socket and birth.console >= 0:
@@ -88,17 +119,11 @@ class Container:
         for resource, soft, hard in self.plan.rlimits:
             with step("set the limit %d" % resource, hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
                 libc.prlimit(birth.pid, resource, soft, hard)
-        self._save("running")
-        if self.spec.pid_file:  # where that fails the program must not have run
-            write_pid_file(self.spec.pid_file, birth.pid)
-        try:
-            birth.channel.say("go")
-            birth.running()
-        except ContainerError:
-            if self.spec.pid_file:
-                os.unlink(self.spec.pid_file)
-            raise
         return birth
+
+    def _write_pid_file(self) -> None:
+        if self.spec.pid_file:
+            write_pid_file(self.spec.pid_file, self.pid)
 
     def _stand_behind(self, birth: clone.Birth) -> int:
         if self.spec.detach:
@@ -200,6 +225,7 @@ class Container:
                 "owner": os.geteuid(),
                 "start_time": state.start_time(self.pid) if self.pid else 0,
                 "stop_signal": self.spec.stop_signal,
+                "command": self.plan.args[0],
                 "cgroups": self.group.directories(),
                 "cgroup_parents": self.group.parents,
                 "degradations": [record.as_dict() for record in self.report.records],
@@ -216,12 +242,19 @@ def _no_listener() -> Degradation:
 
 def prepare(spec: Spec, stage: str) -> plan.Plan:
     """Look at the host and decide. Nothing is changed."""
-    seen = host.probe(ranges=spec.userns not in ("host", "config"))
+    seen = host.probe(ranges=spec.userns not in ("host", "config") or _asks_helpers(spec))
     if spec.user or spec.groups or spec.source != "bundle":
         spec = with_user(spec)
     else:
         spec = with_home(spec)
     return plan.make(spec, seen, stage)
+
+
+def _asks_helpers(spec: Spec) -> bool:
+    """A configuration with maps that a user cannot write alone."""
+    linux = spec.config.get("linux") or {}
+    lines = [(line["hostID"], line["size"]) for line in linux.get("uidMappings") or ()]  # type: ignore[attr-defined]
+    return bool(lines) and os.geteuid() != 0 and lines != [(os.geteuid(), 1)]
 
 
 def with_user(spec: Spec) -> Spec:
@@ -317,6 +350,21 @@ def write_pid_file(path: str, pid: int) -> None:
         os.write(file, b"%d" % pid)
         os.close(file)
         os.replace(temporary, path)
+
+
+def start(entry: state.Entry, content: "dict") -> None:
+    """Tell the first process of a created container to go; on return the program runs.
+
+    Raises ContainerError, the process's own words where it could not execute the program.
+    """
+    channel = entry.open_pipes()
+    try:
+        channel.say("go")
+        clone.until_running(channel, content["command"])
+    finally:
+        channel.close()
+    entry.remove_pipes()
+    entry.save(dict(content, status="running"))
 
 
 # --- what others left -------------------------------------------------------------------------

@@ -234,6 +234,16 @@ def set_propagation(path: str, propagation: int) -> None:
     libc.mount("", path, "", propagation)
 
 
+def make_private(descriptor: int) -> None:
+    """Let nothing spread from the mount that DESCRIPTOR lies on, by its mount point on the host."""
+    number = str(_mount_id(descriptor))
+    for line in paths.read_text("/proc/self/mountinfo", 1 << 26).splitlines():
+        fields = line.split(" ")
+        if fields[0] == number:
+            set_propagation(_unescape(fields[4]), abi.MS_PRIVATE)
+            return
+
+
 def _propagate(descriptor: int, propagation: int) -> None:
     if propagation:
         recursive = bool(propagation & abi.MS_REC)

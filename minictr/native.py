@@ -243,7 +243,8 @@ def _process(given: "dict", config: "dict", fields: "dict") -> None:
         process["rlimits"] = list(limits.values())
     if "oom-score-adj" in given:
         process["oomScoreAdj"] = integer("--oom-score-adj", given["oom-score-adj"], -1000, 1000)
-    fields["user"] = given.get("user", "")
+    own = "%d:%d" % (os.geteuid(), os.getegid()) if fields["userns"] == "keep-id" else ""
+    fields["user"] = given.get("user", own)
     fields["groups"] = tuple(name for text in given.get("group-add", ()) for name in text.split(","))
     if "keep-groups" in fields["groups"] or "" in fields["groups"]:
         raise bad("--group-add", ",".join(fields["groups"]), "takes names or numbers of groups")

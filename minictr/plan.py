@@ -289,16 +289,12 @@ def _credentials(spec: Spec, host: Host, process: "dict", table: "maps.Maps | No
     groups = tuple(user.get("additionalGids") or ())  # type: tuple[int, ...] | None
     if table is not None and table.deny_setgroups:
         groups = None
-    sets = None
-    if process.get("capabilities") is not None:
-        sets, unknown = {}, []
-        for name in privileges.SETS:
-            sets[name], missing = privileges.capability_mask(
-                process["capabilities"].get(name) or [], host.last_cap
-            )
-            unknown += [word for word in missing if word not in unknown]
-        for word in unknown:
-            records.append(_unknown_capability(word))
+    wanted = process.get("capabilities") or {}  # without the property there are none
+    sets, unknown = {}, []  # type: dict[str, int], list[str]
+    for name in privileges.SETS:
+        sets[name], missing = privileges.capability_mask(wanted.get(name) or [], host.last_cap)
+        unknown += [word for word in missing if word not in unknown]
+    records += [_unknown_capability(word) for word in unknown]
     return Credentials(
         uid=user.get("uid", 0),
         gid=user.get("gid", 0),

@@ -14,7 +14,7 @@ SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 class Credentials(Record):
     """uid, gid, groups: inside the container; groups None where setgroups(2) is denied
-    bounding .. ambient: capability sets as bit masks; all None where config.json names none
+    capabilities: the sets SETS as bit masks; None leaves what the process has
     no_new_privs: set PR_SET_NO_NEW_PRIVS (Documentation/userspace-api/no_new_privs.rst)
     umask: 0 to 0o777
     """

@@ -58,6 +58,8 @@ class Stage:
         """Keep what is mounted from here on to ourselves."""
         try:
             mounts.set_propagation("/", self.plan.root.propagation)
+            if self.plan.root.propagation & abi.MS_SHARED:  # the root must not spread, nor lie on what does
+                mounts.make_private(self.base)
         except OSError as error:
             if error.errno not in REFUSED:
                 raise ContainerError("isolate mounts", "", error.errno or 0) from error
@@ -138,7 +140,12 @@ class Stage:
         place = paths.plain(mount.target)
         if place == "/":
             raise ContainerError(str(mount), "a mount over the root", hint="use --rootfs")
-        target = paths.make_in(self.root, mount.target, directory)
+        try:
+            target = paths.make_in(self.root, mount.target, directory)
+        except OSError:
+            if place.startswith("/proc/"):  # there nothing can be made
+                raise ContainerError(str(mount), "nothing may be mounted over /proc") from None
+            raise
         if libc.fstatfs_type(target) == abi.PROC_SUPER_MAGIC and place != "/proc":
             os.close(target)
             raise ContainerError(str(mount), "nothing may be mounted over /proc")
@@ -288,6 +295,9 @@ class Stage:
                 continue
             if way != "pivot_root":
                 self._root_record(way, refusal)
+            if self.plan.root.propagation & abi.MS_SHARED and way in ("pivot_root", "move"):
+                with step("share the mounts of the root"):
+                    mounts.set_propagation("/", self.plan.root.propagation)
             return way
         raise ContainerError("change the root", "every way is refused")
 

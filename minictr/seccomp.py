@@ -98,6 +98,11 @@ class Filter(Record):
             result = libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, plain, self.program)
         return result if self.listener else -1
 
+    def without_listener(self) -> "Filter":
+        """The same where nobody listens: calls that would be reported get ENOSYS from the kernel."""
+        only = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+        return Filter(program=self.program, flags=self.flags & ~only, listener=False)
+
 
 def compile(profile: "dict[str, object]", machine: str) -> Filter:  # noqa: A001
     """The filter that PROFILE, linux.seccomp of a config.json, describes.

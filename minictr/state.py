@@ -20,8 +20,10 @@ import fcntl
 from . import abi, document, paths
 from .errors import ContainerError, step
 from .spec import CONTAINER_ID
+from .sync import Channel
 
 FOREGROUND = 0o1700
+PIPES = ("start.fifo", "words.fifo")
 MAX_STATE = 16 << 20
 
 
@@ -91,6 +93,30 @@ class Entry:
         except (OSError, ValueError, ContainerError):
             return {}
         return content if isinstance(content, dict) else {}
+
+    def make_pipes(self) -> "tuple[int, int]":
+        """The two pipes a created container waits at: where "go" comes from, where its last words
+        go to. Both ends are held open, so that neither side waits for the other to open it."""
+        with step("make the pipes of container %s" % self.identifier):
+            opened = []
+            for name in PIPES:
+                os.mkfifo(name, 0o600, dir_fd=self.descriptor)
+                opened.append(os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor))
+            return opened[0], opened[1]
+
+    def open_pipes(self) -> Channel:
+        """The other ends: end of file comes when the process that waits has closed its own."""
+        flags = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        doing = "start container %s" % self.identifier
+        with step(doing, hints={abi.ENXIO: "its first process has ended: delete it"}):
+            words = os.open(PIPES[1], os.O_RDONLY | flags, dir_fd=self.descriptor)
+            go = os.open(PIPES[0], os.O_WRONLY | flags, dir_fd=self.descriptor)
+        os.set_blocking(words, True)
+        return Channel(words, go)
+
+    def remove_pipes(self) -> None:
+        for name in PIPES:
+            os.unlink(name, dir_fd=self.descriptor)
 
     def set_foreground(self, on: bool) -> None:
         os.fchmod(self.descriptor, FOREGROUND if on else 0o700)

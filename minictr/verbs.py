@@ -21,6 +21,9 @@ The containers of this user: id, process id, status, bundle, creation, owner."""
 
 What is known of container ID, as JSON (OCI runtime specification, "State"). With --quiet nothing
 is printed and the exit status tells: 0 while it runs, 1 otherwise.""",
+    "start": """usage: minictr start ID
+
+Run the program of a container that was created.""",
     "kill": """usage: minictr kill [--all|-a] ID [SIGNAL]
 
 Send SIGNAL (a name, with or without SIG, or a number; TERM) to the container's first process.""",
@@ -36,7 +39,7 @@ Forget a container that has ended; with --force, end it first. An unknown id is 
 def spec(argv: "list[str]") -> int:
     """Print the default configuration; --rootless: with the caller mapped to root."""
     if "--help" in argv:
-        print("usage: minictr spec [--rootless] [--bundle|-b DIR]\\n\\nPrint a default config.json.")
+        print("usage: minictr spec [--rootless]\n\nPrint a default config.json.")
         return 0
     rest = [word for word in argv if word != "--rootless"]
     if rest:
@@ -46,7 +49,7 @@ def spec(argv: "list[str]") -> int:
         make_rootless(config)
     import json  # 5 ms, not on the way of a container
 
-    print(json.dumps(config, indent="\\t"))
+    print(json.dumps(config, indent="\t"))
     return 0
 
 
@@ -110,10 +113,12 @@ def _row(content: "dict") -> "dict":
 
 
 def status(content: "dict") -> str:
-    """creating, running or stopped: what state.json says, checked against the process."""
+    """creating, created, running or stopped: what state.json says, checked against the process."""
     if content.get("status") == "creating":
         return "creating"
-    return "running" if lifecycle.alive(content) else "stopped"
+    if not lifecycle.alive(content):
+        return "stopped"
+    return "created" if content.get("status") == "created" else "running"
 
 
 def _name(uid: object) -> str:
@@ -166,6 +171,22 @@ def state_verb(root_path: str, report, argv: "list[str]") -> int:
     import json  # 5 ms: people read this
 
     print(json.dumps(state_of(content), indent=2))
+    return 0
+
+
+# --- starting -----------------------------------------------------------------------------------
+
+
+def start(root_path: str, report, argv: "list[str]") -> int:
+    _, _, ids = _options(argv, {}, {}, 1, 1)
+    entry = _find(root_path, ids[0])
+    if entry is None:
+        raise _missing(ids[0])
+    content = entry.load()
+    now = status(dict(content, id=ids[0]))
+    if now != "created":
+        raise ContainerError("start container %s" % ids[0], "it is %s, not created" % now)
+    lifecycle.start(entry, content)
     return 0
 
 
@@ -286,4 +307,4 @@ def _options(argv: "list[str]", flags: "dict", values: "dict", least: int, most:
     return seen, given, words
 
 
-CALLS = {"list": list_verb, "state": state_verb, "kill": kill, "stop": stop, "delete": delete}
+CALLS = {"start": start, "list": list_verb, "state": state_verb, "kill": kill, "stop": stop, "delete": delete}

@@ -127,7 +127,7 @@ def test_null_is_as_good_as_absent(own, bundle):
 def test_the_exit_status_is_the_programs(runtime, bundle, script, status):
     # process 1 ignores its own signals: a child is killed, and its status passed on
     made = bundle()
-    assert runtime.sh(made, "sh -c '%s'" % script).status == status
+    assert runtime.sh(made, "sh -c '%s'; exit $?" % script).status == status
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,8 @@ def test_clocks_are_moved_in_a_time_namespace(own, bundle):
     made = bundle()
     made.namespaces("time")
     made.linux["timeOffsets"] = {"monotonic": {"secs": 5}, "boottime": {"secs": 86400 * 365, "nanosecs": 5}}
-    before = os.popen("cat /proc/uptime").read().split()[0]
+    with open("/proc/uptime") as file:
+        before = file.read().split()[0]
     found = own.sh(made, "cut -d' ' -f1 /proc/uptime; cat /proc/self/timens_offsets").ok
     assert 86400 * 365 <= float(found.lines[0]) - float(before) < 86400 * 365 + 60
     assert found.fields[1:] == ["monotonic", "5", "0", "boottime", str(86400 * 365), "5"]
@@ -317,10 +318,12 @@ FLAGS = ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime")
         (["nodiratime"], "rw nodiratime relatime"),
         (["ro", "noexec", "relatime"], "ro noexec relatime"),
     ],
-    ids=",".join,
+    ids=lambda value: ",".join(value) if isinstance(value, list) else value.replace(" ", ","),
 )
 def test_a_tmpfs_has_the_flags_of_its_options(runtime, bundle, options, flags):
     made = bundle()
+    if "rw" in options or "suid" in options:
+        lacks(runtime, "crun")  # there a later option does not undo an earlier one
     made.config["mounts"].append(
         {"destination": "/mnt", "type": "tmpfs", "source": "it", "options": options + ["size=64k", "mode=700"]}
     )
@@ -340,10 +343,12 @@ def test_a_tmpfs_has_the_flags_of_its_options(runtime, bundle, options, flags):
         (["bind", "noexec", "nosuid"], "rw noexec nosuid"),
         (["bind", "ro", "rw"], "rw"),
     ],
-    ids=",".join,
+    ids=lambda value: ",".join(value) if isinstance(value, list) else value.replace(" ", ","),
 )
 def test_a_bind_mount_has_the_flags_of_its_options(runtime, bundle, options, flags):
     made = bundle()
+    if "rw" in options:
+        lacks(runtime, "crun")
     source = support.SESSION.place("source")
     mount = {"destination": "/mnt", "type": "bind", "source": source, "options": options}
     made.config["mounts"].append(mount)
@@ -388,21 +393,60 @@ def look_in_mounts(runtime, bundle, script):
 @needs("unshare")
 @pytest.mark.parametrize(
     "option, tag", [("rprivate", ""), ("private", ""), ("rslave", "master"), ("slave", "master"),
-                    ("rshared", "shared"), ("", "")],
+                    ("rshared", "shared"), ("", "master")],
 )  # fmt: skip
 def test_a_mount_has_the_propagation_of_its_option(runtime, bundle, option, tag):
     made = bundle()
     source = support.SESSION.place("source")
-    made.linux["rootfsPropagation"] = "rshared" if option == "rshared" else "rprivate"
+    made.linux["rootfsPropagation"] = "rshared" if option == "rshared" else "rslave"
     options = ["rbind"] + ([option] if option else [])
-    if not option:
-        lacks(runtime, "runc", "crun")  # what holds where nothing is said differs between them
     made.config["mounts"].append(
         {"destination": "/mnt", "type": "bind", "source": source, "options": options}
     )
     script = 'mount --make-rprivate / && mount -t tmpfs x "%s" && mount --make-shared "%s"' % (source, source)
     seen = look_in_mounts(runtime, made, script)
     assert [word.split(":")[0] for word in seen.mount("/mnt").tags] == ([tag] if tag else [])
+
+
+PROPAGATIONS = ("", "private", "rprivate", "slave", "rslave", "shared", "rshared")
+
+
+@needs("unshare")
+@pytest.mark.parametrize("propagation", PROPAGATIONS)
+def test_nothing_of_the_container_is_mounted_on_a_host_that_shares_its_mounts(runtime, bundle, propagation):
+    made = bundle()  # as hosts with systemd do
+    made.linux["rootfsPropagation"] = propagation
+    made.process["args"] = ["true"]
+    script = """\
+        mount --make-rshared /
+        cut -d' ' -f3- /proc/self/mountinfo >"$0/before"
+        "$@" || exit
+        cut -d' ' -f3- /proc/self/mountinfo >"$0/after"
+        diff "$0/before" "$0/after"
+    """
+    place = support.SESSION.place("mountinfo")
+    wrap = ["unshare", "-m", "--propagation", "private", "sh", "-c", textwrap.dedent(script), place]
+    assert runtime.run(made, wrap=wrap).ok.out == ""
+
+
+@needs("unshare")
+def test_a_shared_mount_spreads_to_the_host(runtime, bundle):
+    made = bundle()
+    source = support.SESSION.place("source")
+    os.mkdir(source + "/below")
+    made.linux["rootfsPropagation"] = "rshared"
+    made.config["mounts"].append(
+        {"destination": "/mnt", "type": "bind", "source": source, "options": ["rbind", "rshared"]}
+    )
+    made.process["capabilities"] = dict.fromkeys(("bounding", "permitted", "effective"), ["CAP_SYS_ADMIN"])
+    made.process["args"] = ["sh", "-c", "mount -t tmpfs spread /mnt/below && echo ok"]
+    script = """\
+        mount --make-rprivate / && mount -t tmpfs x "$0" && mount --make-shared "$0" && mkdir "$0/below"
+        "$@" || exit
+        grep -c "^spread $0/below" /proc/mounts
+    """
+    wrap = ["unshare", "-m", "sh", "-c", textwrap.dedent(script), source]
+    assert runtime.run(made, wrap=wrap).ok.out == "ok\n1\n"
 
 
 def test_later_mounts_cover_earlier_ones(runtime, bundle):
@@ -486,7 +530,7 @@ def test_the_ids_of_a_mount_are_mapped(own, bundle, maps):
         ]
     give(made, 3000000, 3000000)
     made.config["mounts"].append(mount)
-    found = own.sh(made, "stat -c '%n %u %g' /mnt/*; touch /mnt/new").ok
+    found = own.sh(made, "stat -c '%n %u %g' /mnt/*").ok
     shift = 10 if maps == "its own" else 0
     assert found.lines == ["/mnt/a %d %d" % (shift, shift), "/mnt/b %d %d" % (1000 + shift, 1000 + shift)]
 
@@ -511,8 +555,11 @@ def test_read_only_paths_are_not_writable(runtime, bundle):
     made = bundle()
     os.mkdir(made.root + "/frozen")
     made.linux["readonlyPaths"] = ["/frozen", "/proc/sys", "/no/such"]
-    script = "for f in /frozen /proc/sys/kernel/hostname /etc; do [ -w $f ] && echo $f; done; ls / | grep -c no"
-    assert runtime.sh(made, script).out == "/etc\n0\n"
+    made.config["root"]["readonly"] = False
+    script = "touch /frozen/x /etc/x; echo x >/proc/sys/kernel/hostname; ls /etc/x; ls -d /no"
+    found = runtime.sh(made, script)
+    assert found.out == "/etc/x\n"
+    assert found.err.count("Read-only file system") == 2
 
 
 def test_the_default_devices_are_there(runtime, bundle):
@@ -546,17 +593,18 @@ def test_a_device_that_is_not_allowed_cannot_be_used(runtime, bundle):
     made.linux["resources"] = {
         "devices": [
             {"allow": False, "access": "rwm"},
-            {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"},
+            {"allow": True, "type": "c", "major": 10, "minor": 250, "access": "r"},
         ]
     }
     script = """\
-        mknod /kmsg c 1 11; mknod /loop b 7 0
-        for f in /kmsg /loop; do dd if=$f of=/dev/null count=0 2>&1; done
+        mknod /none c 10 250; mknod /kmsg c 1 11; mknod /loop b 7 0
+        for f in /none /kmsg /loop; do dd if=$f of=/dev/null count=0 2>&1; done
         echo x >/dev/null && echo null
     """
     made.config["root"]["readonly"] = False
     found = runtime.sh(made, textwrap.dedent(script))
-    assert "/kmsg" not in found.out and "/kmsg" not in found.err, found
+    assert "can't open '/none': No such device" in found.out  # past the rules: nobody has that number
+    assert "can't open '/kmsg': Operation not permitted" in found.out
     assert "can't open '/loop': Operation not permitted" in found.out
     assert found.out.endswith("null\n")
 
@@ -613,6 +661,8 @@ def test_the_environment_is_the_configurations_alone(runtime, bundle):
 @pytest.mark.parametrize("uid, home", [(0, "/root"), (1000, "/home/app"), (4321, "/")])
 def test_home_comes_from_the_roots_own_passwd_where_it_is_not_given(runtime, bundle, uid, home):
     made = bundle()
+    if uid == 4321:
+        lacks(runtime, "crun")
     made.process["user"] = {"uid": uid, "gid": 0}
     made.process["env"] = ["PATH=/bin"]
     assert sorted(runtime.look(made).environment) == ["HOME=" + home, "PATH=/bin"]
@@ -800,8 +850,7 @@ def test_a_filter_without_no_new_privileges_holds_for_a_user_too(runtime, bundle
         "syscalls": [{"names": ["uname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
     }
     found = runtime.sh(made, "grep -e ^Seccomp: -e ^NoNew /proc/self/status; uname 2>&1")
-    assert found.lines[:2] == ["NoNewPrivs:\t%d" % (not free), "Seccomp:\t2"], found
-    assert "Operation not permitted" in found.out or "uname" in found.lines[2]
+    assert found.lines == ["NoNewPrivs:\t%d" % (not free), "Seccomp:\t2", ""], found
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="elsewhere a kernel may know one personality only")

@@ -1,0 +1,259 @@
+"""`run`: capabilities, what --security-opt lifts, and the user namespace that is asked for."""
+
+import os
+
+import pytest
+import refusal
+from callers import RANGE, root_range
+from support import needs
+
+pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
+
+DEFAULT = (
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE "
+    "SYS_CHROOT KILL AUDIT_WRITE"
+).split()
+STATUS = ["cat", "/proc/self/status"]
+
+
+def mask(names):
+    return sum(1 << refusal.CAPABILITIES.index(name) for name in names)
+
+
+def status_of(run):
+    lines = [line.partition(":") for line in run.ok.lines]
+    return {name: value.strip() for name, _, value in lines}
+
+
+def capabilities(run):
+    """The sets that /proc/self/status shows, by Bnd, Prm, Eff, Inh, Amb."""
+    return {name[3:]: int(value, 16) for name, value in status_of(run).items() if name.startswith("Cap")}
+
+
+def every_capability():
+    """What the kernel knows, as far as this process has it to give."""
+    with open("/proc/self/status") as file:
+        (line,) = [line for line in file if line.startswith("CapBnd:")]
+    return int(line.split()[1], 16)
+
+
+@pytest.fixture
+def inside(minictr, strong_caller, busybox_root):
+    def run(command, *options, **more):
+        command = ["sh", "-c", command] if isinstance(command, str) else command
+        words = list(options) + ["--read-only", "--rootfs", busybox_root, "--"] + list(command)
+        return minictr("run", *words, **dict(strong_caller.options, **more))
+
+    run.caller = strong_caller
+    return run
+
+
+# --- capabilities -------------------------------------------------------------------------------
+
+
+def test_the_default_capabilities(inside):
+    kept = mask(DEFAULT)
+
+    assert capabilities(inside(STATUS)) == {"Bnd": kept, "Prm": kept, "Eff": kept, "Inh": 0, "Amb": 0}
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("--cap-add", "NET_ADMIN"), DEFAULT + ["NET_ADMIN"]),
+        (("--cap-add", "CAP_NET_ADMIN,sys_admin"), DEFAULT + ["NET_ADMIN", "SYS_ADMIN"]),
+        (("--cap-drop", "CHOWN"), [name for name in DEFAULT if name != "CHOWN"]),
+        (("--cap-drop", "ALL"), []),
+        (("--cap-drop", "all", "--cap-add", "KILL"), ["KILL"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_capabilities_added_and_taken_away(inside, options, names):
+    kept = mask(names)
+
+    assert capabilities(inside(STATUS, *options)) == {"Bnd": kept, "Prm": kept, "Eff": kept, "Inh": 0, "Amb": 0}
+
+
+def test_all_capabilities_are_those_of_the_user_namespace(inside):
+    found = capabilities(inside(STATUS, "--cap-add", "ALL"))
+
+    assert found["Bnd"] == found["Eff"] == found["Prm"]
+    known = every_capability()
+    assert found["Eff"] & known == known
+    assert (found["Inh"], found["Amb"]) == (0, 0)
+
+
+@pytest.mark.parametrize("user", ["app", "4321"])
+def test_another_user_holds_none_but_could_be_given_some(inside, user):
+    found = capabilities(inside(STATUS, "-u", user))
+
+    assert (found["Eff"], found["Prm"], found["Inh"], found["Amb"]) == (0, 0, 0, 0)
+
+
+def test_what_was_dropped_cannot_be_used(inside):
+    assert inside("chown 1 /dev/shm", "--cap-drop", "CHOWN").err == (
+        "chown: /dev/shm: Operation not permitted\n"
+    )
+    inside("chown 1 /dev/shm").ok
+
+
+def test_capabilities_of_a_user_namespace_do_not_reach_the_host(inside):
+    """All of them, and yet none over what is the host's."""
+    script = "mount -o remount,rw / ; echo 1 >/proc/sys/kernel/panic; mknod /dev/shm/x b 7 0; date -s 2000-01-01"
+    run = inside(script, "--cap-add", "ALL")
+
+    assert len(run.err.splitlines()) == 4, run  # each of them refused
+
+
+@pytest.mark.parametrize("option", ["--cap-add", "--cap-drop"])
+def test_a_capability_that_does_not_exist_is_refused_by_name(inside, option):
+    run = inside(["true"], option, "NO_SUCH")
+
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: %s NO_SUCH: " % option) and run.err.count("\n") == 1
+
+
+# --- --security-opt -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ((), "1"),
+        (("--security-opt", "no-new-privileges"), "1"),
+        (("--security-opt", "no-new-privileges=true"), "1"),
+        (("--security-opt", "no-new-privileges=false"), "0"),
+        (("--security-opt", "no-new-privileges:false"), "0"),
+    ],
+    ids=lambda value: " ".join(value) or "-",
+)
+def test_no_new_privileges(inside, options, value):
+    assert status_of(inside(STATUS, *options))["NoNewPrivs"] == value
+
+
+@needs("mmdebstrap", "overlay")
+@pytest.mark.parametrize(("value", "user"), [("true", "65534"), ("false", "0")])
+def test_without_it_a_set_user_id_program_works_inside(minictr, strong_caller, debian_root, value, user):
+    script = "cp /usr/bin/id /id; chmod 4755 /id; setpriv --reuid 65534 --clear-groups /id -u"
+    options = ("--security-opt", "no-new-privileges=" + value, "--overlay", "--rootfs", debian_root)
+    run = minictr("run", *options, "--", "sh", "-c", script, **strong_caller.options)
+
+    assert run.ok.out == user + "\n"
+
+
+def test_masked_paths_are_empty_and_can_be_shown(inside):
+    assert inside("cat /proc/timer_list; ls /proc/acpi /sys/firmware 2>&1; true").ok.out in (
+        "/proc/acpi:\n\n/sys/firmware:\n",
+        "ls: /proc/acpi: No such file or directory\n/sys/firmware:\n",
+        "/proc/acpi:\n\nls: /sys/firmware: No such file or directory\n",
+    )
+    shown = inside(["ls", "/sys/firmware"], "--security-opt", "unmask=/sys/firmware").ok.out
+    assert shown.split() == sorted(os.listdir("/sys/firmware"))
+    shown = inside(["cat", "/proc/self/mountinfo"], "--security-opt", "unmask=ALL").ok.out
+    assert " /proc/" not in shown and " /sys/" not in shown
+
+
+def test_more_paths_can_be_masked(inside):
+    run = inside("cat /proc/uptime /proc/version; ls /etc", "--security-opt", "mask=/proc/uptime:/etc")
+
+    assert run.ok.out.startswith("Linux version ") and run.out.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", ["/proc/sys/kernel/panic", "/proc/sysrq-trigger", "/proc/irq/default_smp_affinity"])
+def test_kernel_settings_are_read_only(inside, path):
+    if not os.path.exists(path):
+        pytest.skip("this kernel has no " + path)
+    run = inside("echo 1 >" + path)
+
+    assert run.status == 1
+    assert "Read-only file system" in run.err
+
+
+@pytest.mark.parametrize(
+    "option", ["seccomp=/x.json", "apparmor=x", "label=disable", "nonsense", "systempaths=x"]
+)
+def test_what_is_not_enforced_is_refused_by_name(inside, option):
+    run = inside(["true"], "--security-opt", option)
+
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: --security-opt %s: " % option) and run.err.count("\n") == 1
+
+
+# --- user namespaces ----------------------------------------------------------------------------
+
+MAPS = "cat /proc/self/uid_map; echo -; cat /proc/self/gid_map"
+
+
+def maps_of(run):
+    parts = run.ok.out.split("-\n")
+    return [[tuple(map(int, line.split())) for line in part.splitlines()] for part in parts]
+
+
+@pytest.mark.parametrize("which", ["auto", "private"])
+def test_a_namespace_of_its_own_is_the_default_and_can_be_asked_for(minictr, busybox_root, which):
+    run = minictr("run", "--userns", which, "--read-only", "--rootfs", busybox_root, "--", "sh", "-c", MAPS)
+
+    assert maps_of(run) == [[(0, first, RANGE)] for first in root_range()]
+
+
+def test_root_may_choose_the_ids(minictr, busybox_root):
+    options = ("--uidmap", "0:200000:10", "--uidmap", "1000:300000:1", "--gidmap", "0:400000:2000")
+    run = minictr("run", *options, "--read-only", "--rootfs", busybox_root, "--", "sh", "-c", MAPS)
+
+    assert maps_of(run) == [[(0, 200000, 10), (1000, 300000, 1)], [(0, 400000, 2000)]]
+
+
+def test_the_map_of_users_holds_for_groups_where_only_that_is_given(minictr, busybox_root):
+    run = minictr(
+        "run", "--uidmap", "0:200000:10", "--read-only", "--rootfs", busybox_root, "--", "sh", "-c", MAPS
+    )
+
+    assert maps_of(run) == [[(0, 200000, 10)]] * 2
+
+
+def test_a_user_may_choose_from_its_range_and_no_further(minictr, ranged, busybox_root):
+    options = ("--read-only", "--rootfs", busybox_root, "--", "sh", "-c", MAPS)
+    chosen = "0:%d:100" % (ranged.start + 5)
+    run = minictr("run", "--uidmap", chosen, *options, user=ranged)
+    assert maps_of(run) == [[(0, ranged.start + 5, 100)]] * 2
+
+    run = minictr("run", "--uidmap", "0:0:1", *options, user=ranged)
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: ") and run.err.count("\n") == 1
+
+
+def test_a_user_may_map_itself_alone(minictr, unranged, busybox_root):
+    maps = ("--uidmap", "7:%d:1" % unranged.uid, "--gidmap", "8:%d:1" % unranged.gid)
+    options = maps + ("-u", "7:8", "--read-only", "--rootfs", busybox_root)
+    run = minictr("run", *options, "--", "sh", "-c", MAPS, user=unranged)
+
+    assert maps_of(run) == [[(7, unranged.uid, 1)], [(8, unranged.gid, 1)]]
+
+
+@pytest.mark.parametrize("name", ["ranged", "unranged"])
+def test_a_user_can_keep_its_id(minictr, request, busybox_root, name):
+    account = request.getfixturevalue(name)
+    options = ("--userns", "keep-id", "--read-only", "--rootfs", busybox_root)
+    script = "id -u; id -g; touch /dev/shm/x; stat -c %u /dev/shm/x"
+    run = minictr("run", *options, "--", "sh", "-c", script, user=account)
+
+    assert (run.status, run.lines) == (0, [str(account.uid), str(account.gid), str(account.uid)])
+    map_of = minictr("run", *options, "--", "cat", "/proc/self/uid_map", user=account).out.splitlines()
+    own = [line.split() for line in map_of if line.split()[0] == str(account.uid)]
+    assert own == [[str(account.uid), str(account.uid), "1"]]
+
+
+def test_a_user_who_is_not_among_the_ids_is_refused(minictr, busybox_root):
+    run = minictr("run", "--uidmap", "0:200000:10", "-u", "app", "--rootfs", busybox_root, "--", "true")
+
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: become user 1000: ") and run.err.count("\n") == 1
+
+
+def test_the_hosts_user_namespace_is_not_for_users(minictr, ranged, busybox_root):
+    """Not without a warning, and not under --strict: nothing else can be isolated then."""
+    options = ("--userns", "host", "--rootfs", busybox_root, "--", "true")
+    run = minictr("run", "--strict", *options, user=ranged)
+
+    assert (run.status, run.out) == (123, "")
+    assert run.err.startswith("minictr: ") and run.err.count("\n") == 1
