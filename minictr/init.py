@@ -37,12 +37,14 @@ class Handed(Record):
     seccomp: a compiled seccomp.Filter, or None
     start: two descriptors, where "go" comes from and where the last words go to, of a container
         that is created now and started later; () for one that the runtime starts itself
+    root: the root directory of a container that is joined, -1 for a new one
     """
 
     cgroup: "tuple[int, ...]" = ()
     streams: "tuple[int, ...]" = ()
     seccomp: "Filter | None" = None
     start: "tuple[int, ...]" = ()
+    root: int = -1
 
 
 class Init:
@@ -67,7 +69,7 @@ class Init:
 
     def degrade(self, record: Degradation) -> None:
         """Tell the runtime of a step down, or refuse it."""
-        if self.plan.spec.strict or (self.plan.spec.degrade == "refuse" and record.level != "notice"):
+        if record.level != "notice" and (self.plan.spec.strict or self.plan.spec.degrade == "refuse"):
             raise record.as_error()
         self.channel.say_degradation(record)
 
@@ -279,6 +281,22 @@ def enter_root(me: Init) -> None:
         here = os.getcwd()
     if not here.startswith("/"):  # getcwd(3): "(unreachable)" (CVE-2024-21626)
         raise ContainerError("change to the working directory %s" % plan.cwd, "it lies outside the root")
+
+
+def enter_container(me: Init) -> None:
+    """exec: the namespaces are joined; take the ids, the root and the directory."""
+    plan = me.plan
+    libc.prctl(abi.PR_SET_DUMPABLE, 0)
+    if any(kind == "user" for kind, _ in plan.joins):
+        privileges.become_root(plan.setup_uid, plan.setup_gid)
+        libc.prctl(abi.PR_SET_DUMPABLE, 0)
+        _tie_to_runtime(me)
+    with step("enter the root of the container"):
+        os.fchdir(me.handed.root)
+        libc.chroot(".")
+    if plan.terminal:
+        console.attach(me.handed.root, me.channel, plan.console_size, bind=False)
+    _change_directory(plan.cwd, plan.cwd)
 
 
 def change_user(me: Init) -> None:

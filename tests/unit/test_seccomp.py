@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seccomp_reference import EDGES, FAMILY, WHOLE, calls, check, compiled, fixture
 
-from minictr import abi, libc, seccomp, seccomp_default, syscalls
+from minictr import abi, cbpf, libc, seccomp, seccomp_default, syscalls
 from minictr.errors import ContainerError
 
 
@@ -232,6 +232,9 @@ def test_arm_s_own_calls_do_not_make_others_known():
     assert program.call("arm", 437) == reference.ALLOW
     assert {program.call("arm", number) for number in (438, 0xEFFFF, 0xF0004, 0xF0006)} == {reference.ENOSYS}
 
+    refusing = compiled(profile(rule("read openat2"), rule("set_tls", "ERRNO")), "arm")
+    assert refusing.call("arm", 0xF0005) == reference.ERRNO | 1
+
 
 def test_on_s390x_what_comes_as_number_zero_is_a_call_the_kernel_does_not_know():
     assert compiled(profile(rule("read")), "s390x").call("s390x", 0) == reference.ENOSYS
@@ -260,6 +263,15 @@ def test_x32_has_numbers_of_its_own():
     assert program.call("x86_64", 13) == reference.ALLOW
     assert program.call("x86_64", 0x40000000 + 13) == reference.ERRNO | 1
     assert program.call("x86_64", 0x40000000 + 512) == reference.ALLOW
+
+
+def test_an_architecture_about_which_nothing_is_said_does_not_run_into_another_s_rules():
+    given = profile(
+        rule("fork", "KILL"), defaultAction="SCMP_ACT_ALLOW", architectures=["SCMP_ARCH_ARM"]
+    )  # which aarch64 does not have
+    program = compiled(given, "aarch64")
+    assert program.call("arm", 2) == reference.KILL_THREAD
+    assert program.call("aarch64", 2) == reference.ALLOW
 
 
 def test_a_32_bit_machine_need_not_be_listed():
@@ -346,6 +358,17 @@ def test_jumps_over_more_than_255_instructions_lead_where_they_should():
     arguments = [(at,) * 6 for at in (0, 5, 100, 1 << 40)] + [(0, 1 << 50, 2, 3 << 33, 1 << 60, 5)]
     program = check(given, "x86_64", arguments)
     assert len(program.code) > 2000
+
+
+@pytest.mark.parametrize("yes, no", itertools.product(range(253, 260), repeat=2))
+def test_a_jump_reaches_what_lies_at_the_edge_of_its_reach(yes, no):
+    program = cbpf.Program(big_endian=False)
+    for at in range(260):
+        program.code.append((abi.BPF_RET_K, 0, 0, at))
+    program._branch(abi.BPF_JEQ_K, 7, 260 - yes, 260 - no)
+    program._load(0)
+    made = bpf.Bpf(program.bytes())
+    assert [made.call("x86_64", number) for number in (7, 8)] == [260 - yes, 260 - no]
 
 
 def test_a_long_list_of_conditions_on_one_call():

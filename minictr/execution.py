@@ -1,0 +1,186 @@
+"""exec: a further program in a container that runs.
+
+It joins every namespace, the cgroup, the capabilities and the seccomp filter of the container,
+and its root directory; joining some of them only has let programs of a container at the host
+(CVE-2016-9962 and kin). Until it executes, the process cannot be traced from inside.
+
+Side: host
+"""
+
+import os
+
+import _signal  # `signal` imports enum: 3 ms
+
+from . import abi, cgroup, clone, foreground, host, init, lifecycle, paths, plan, state
+from .errors import ContainerError, step
+from .record import Record
+from .spec import Spec
+
+EXIT_EXEC = 255  # runc's: an error of ours, not the program's
+
+
+class Wish(Record):
+    """What argv asks of exec.
+
+    process: a `process` object as config.json has it, complete; None: the container's own, changed by:
+    args; tty; user: UID[:GID] or names; groups: additional ones; env: NAME=VALUE; cwd; caps: names
+    """
+
+    identifier: str
+    process: "dict | None" = None
+    args: "tuple[str, ...]" = ()
+    tty: bool = False
+    user: str = ""
+    groups: "tuple[str, ...]" = ()
+    env: "tuple[str, ...]" = ()
+    cwd: str = ""
+    caps: "tuple[str, ...]" = ()
+    no_new_privs: bool = False
+    detach: bool = False
+    pid_file: str = ""
+    console_socket: str = ""
+    preserve_fds: int = 0
+
+
+class Target:
+    """The container that is joined: its namespaces and root, opened while it was known to be alive."""
+
+    def __init__(self, content: "dict") -> None:
+        self.pid = content["pid"]
+        self.descriptors = []  # type: list[int]
+        doing = "join container %s" % content["id"]
+        with step(doing):
+            self.root = os.open("/proc/%d/root" % self.pid, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.joins = tuple([self._open(kind) for kind in abi.NAMESPACES if self._differs(kind)])
+            self.uids = self._map("uid_map")
+            self.gids = self._map("gid_map")
+            self.groups_denied = paths.read_text("/proc/%d/setgroups" % self.pid).strip() == "deny"
+        if not lifecycle.alive(content):  # or what was opened may be another process's
+            raise ContainerError(doing, "container not running")
+
+    def _file(self, kind: str) -> str:
+        return "/proc/%d/ns/%s" % (self.pid, abi.NAMESPACES[kind][0])
+
+    def _differs(self, kind: str) -> bool:
+        try:
+            theirs = os.stat(self._file(kind))
+        except FileNotFoundError:  # a kernel without this kind
+            return False
+        return theirs.st_ino != os.stat("/proc/self/ns/" + abi.NAMESPACES[kind][0]).st_ino
+
+    def _open(self, kind: str) -> "tuple[str, str]":
+        descriptor = os.open(self._file(kind), os.O_RDONLY | os.O_CLOEXEC)
+        self.descriptors.append(descriptor)
+        return kind, paths.descriptor_path(descriptor)
+
+    def _map(self, name: str) -> "list[tuple[int, int]]":
+        """(first id inside, how many) for each line."""
+        lines = paths.read_text("/proc/%d/%s" % (self.pid, name)).splitlines()
+        return [(int(line.split()[0]), int(line.split()[2])) for line in lines]
+
+
+def run(root_path: str, report, wish: Wish) -> int:
+    """Run the program; its exit status, 0 at once with WISH.detach."""
+    content, config = _look(root_path, wish.identifier)
+    target = Target(content)
+    spec = _spec(wish, content, config, target)
+    made = _plan(spec, target)
+    foreground.hold_signals()
+    group = cgroup.reopen(cgroup.layout(), content.get("cgroups") or [], content.get("cgroup_parents") or [])
+    handed = init.Handed(
+        cgroup=group.join_files(), seccomp=lifecycle.compile_filter(made, report.seen), root=target.root
+    )
+    birth = clone.Birth(made, paths.open_proc(), handed, None, report.seen, init.EXEC_STAGES)
+    try:
+        birth.start()
+        birth.until("ready")
+        if wish.console_socket and birth.console >= 0:
+            lifecycle.send_console(wish.console_socket, birth.console)
+        lifecycle.set_limits(birth.pid, made)
+        if wish.pid_file:
+            lifecycle.write_pid_file(wish.pid_file, birth.pid)
+        birth.channel.say("go")
+        birth.running()
+    except ContainerError:
+        if birth.pid:
+            foreground.send(birth.pid, _signal.SIGKILL)
+            os.waitpid(birth.pid, 0)
+        raise
+    if wish.detach:
+        return 0
+    return lifecycle.attend(birth, 0)
+
+
+def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":
+    """state.json and the configuration of a container that runs."""
+    entry = state.find(root_path, state.open_root(root_path), identifier) if os.path.isdir(root_path) else None
+    if entry is None:
+        raise ContainerError("", "container does not exist: %s" % identifier)
+    content, config = entry.load(), entry.load_config()
+    content["id"] = identifier
+    entry.close()
+    if not lifecycle.alive(content):
+        raise ContainerError("exec in container %s" % identifier, "container not running")
+    return content, config
+
+
+def _spec(wish: Wish, content: "dict", config: "dict", target: Target) -> Spec:
+    process = wish.process
+    if process is None:
+        process = _process(wish, config.get("process") or {}, target)
+    changed = dict(config, process=process, hooks=None)
+    return Spec(
+        config=changed,
+        identifier=wish.identifier,
+        bundle=content.get("bundle") or "/",
+        degrade="warn",
+        detach=wish.detach,
+        preserve_fds=wish.preserve_fds,
+        console_socket=wish.console_socket,
+    )
+
+
+def _process(wish: Wish, own: "dict", target: Target) -> "dict":
+    """The container's own `process`, changed by what the command line says."""
+    process = dict(own, args=list(wish.args), terminal=wish.tty)
+    process["env"] = list(own.get("env") or []) + list(wish.env)
+    if wish.cwd:
+        process["cwd"] = wish.cwd
+    if wish.no_new_privs:
+        process["noNewPrivileges"] = True
+    if wish.user or wish.groups:
+        from . import users  # only with --user
+
+        user = wish.user or "%d:%d" % (own["user"].get("uid", 0), own["user"].get("gid", 0))
+        found = users.lookup(target.root, user, wish.groups)
+        process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": list(found.groups)}
+    if wish.caps:
+        sets = dict(own.get("capabilities") or {})
+        for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
+            sets[name] = list(sets.get(name) or []) + list(wish.caps)
+        process["capabilities"] = sets
+    return process
+
+
+def _plan(spec: Spec, target: Target) -> plan.Plan:
+    """The plan of which only the process is left: everything around it is joined."""
+    made = plan.make(spec.replace(userns="config"), host.probe(ranges=False), "")
+    credentials = made.credentials.replace(groups=None) if target.groups_denied else made.credentials
+    return made.replace(
+        namespaces=(),
+        joins=target.joins,
+        maps=None,
+        setup_uid=_setup_id(target.uids, credentials.uid),
+        setup_gid=_setup_id(target.gids, credentials.gid),
+        time_offsets="",
+        mounts=(),
+        root=made.root.replace(idmap=False),
+        oom_score_adj=made.oom_score_adj,
+        credentials=credentials,
+        records=(),
+    )
+
+
+def _setup_id(table: "list[tuple[int, int]]", own: int) -> int:
+    """0 where the container has it, as with its own set-up."""
+    return 0 if any(first == 0 for first, _ in table) else own

@@ -1,0 +1,216 @@
+"""`run`: namespaces that are new, the host's, or another container's; what belongs to them."""
+
+import os
+import re
+import socket
+import time
+
+import pytest
+from support import needs
+
+pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
+
+OPTIONS = {"pid": "pid", "ipc": "ipc", "uts": "uts", "net": "net", "cgroupns": "cgroup", "time": "time"}
+KINDS = sorted(OPTIONS.values()) + ["mnt", "user"]
+SHOW = "for kind in %s; do readlink /proc/self/ns/$kind; done" % " ".join(KINDS)
+
+
+def namespaces(text):
+    return {line.partition(":")[0]: line for line in text.splitlines()}
+
+
+def own_namespaces():
+    return {kind: os.readlink("/proc/self/ns/" + kind) for kind in KINDS}
+
+
+@pytest.fixture
+def inside(minictr, strong_caller, busybox_root):
+    def run(command, *options, **more):
+        command = ["sh", "-c", command] if isinstance(command, str) else command
+        words = list(options) + ["--read-only", "--rootfs", busybox_root, "--"] + list(command)
+        return minictr("run", *words, **dict(strong_caller.options, **more))
+
+    run.caller = strong_caller
+    return run
+
+
+def shared_with_the_host(run):
+    found, own = namespaces(run.ok.out), own_namespaces()
+    return sorted(kind for kind in KINDS if found[kind] == own[kind])
+
+
+def test_every_namespace_but_that_of_time_is_the_containers_own(inside):
+    assert shared_with_the_host(inside(SHOW)) == ["time"]
+
+
+@pytest.mark.parametrize("option", sorted(OPTIONS))
+def test_one_namespace_is_the_hosts_where_that_is_asked_for(inside, option):
+    """Without a word: what goes with it was asked for too."""
+    run = inside(SHOW, "--" + option, "host")
+
+    assert shared_with_the_host(run) == sorted({"time", OPTIONS[option]})
+
+
+@pytest.mark.parametrize("option", sorted(OPTIONS))
+def test_that_is_no_step_down(inside, option):
+    if inside.caller.account is not None and option == "cgroupns":
+        pytest.skip("a user has no cgroup to be strict about")
+    inside(["true"], "--strict", "--" + option, "host").ok
+
+
+@pytest.mark.parametrize("option", sorted(OPTIONS))
+def test_one_namespace_is_private_where_that_is_asked_for(inside, option):
+    run = inside(SHOW, "--" + option, "private")
+
+    assert shared_with_the_host(run) == ([] if option == "time" else ["time"])
+
+
+def test_root_may_share_them_all(minictr, busybox_root):
+    words = [word for option in sorted(OPTIONS) for word in ("--" + option, "host")] + ["--userns", "host"]
+    run = minictr("run", *words, "--read-only", "--rootfs", busybox_root, "--", "sh", "-c", SHOW)
+
+    assert shared_with_the_host(run) == sorted(set(KINDS) - {"mnt"})
+
+
+# --- what belongs to them -----------------------------------------------------------------------
+
+
+def test_the_hosts_processes_are_seen_with_its_pid_namespace(inside):
+    run = inside(["ls", "/proc"], "--pid", "host")
+
+    assert str(os.getpid()) in run.ok.fields
+
+
+def test_a_process_of_the_hosts_cannot_be_signalled_all_the_same(inside):
+    run = inside("kill -0 %d" % os.getpid(), "--pid", "host")
+
+    assert run.status == 1
+    assert "Operation not permitted" in run.err
+
+
+def test_loopback_is_up_and_alone(inside):
+    run = inside("cat /sys/class/net/*/flags; ls /sys/class/net; ping -c 1 -w 5 127.0.0.1 >/dev/null && echo up")
+
+    flags, names, up = run.ok.lines[0], run.lines[1:-1], run.lines[-1]
+    assert int(flags, 16) & 1  # IFF_UP
+    assert "lo" in names and up == "up"
+
+
+def test_a_server_of_the_hosts_is_reached_with_its_network_alone(inside):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        script = "nc -w 2 127.0.0.1 %d </dev/null" % server.getsockname()[1]
+
+        assert inside(script, "--net", "host").status == 0
+        assert inside(script).status != 0
+        assert inside(script, "--net", "none").status != 0
+
+
+def test_an_abstract_socket_of_the_hosts_is_out_of_reach(inside):
+    """The network namespace holds those too (CVE-2020-15257)."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("\0minictr-test-%d" % os.getpid())
+        server.listen(1)
+        name = "@minictr-test-%d" % os.getpid()
+
+        assert name not in inside(["cat", "/proc/net/unix"]).ok.out
+        assert name in inside(["cat", "/proc/net/unix"], "--net", "host").ok.out
+
+
+def test_host_and_domain_name(inside):
+    script = "cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname; echo $HOSTNAME"
+    run = inside(script, "--hostname", "box.example", "--domainname", "example")
+    assert run.ok.fields == ["box.example", "example", "box.example"]
+
+    run = inside(script, "--name", "some_name.1")
+    assert run.ok.fields[0] == "some-name.1"
+
+    run = inside(script, "--uts", "host")
+    assert run.ok.fields[0] == os.uname().nodename
+
+
+def test_the_longest_host_name(inside):
+    assert inside(["hostname"], "--hostname", "x" * 64).ok.out == "x" * 64 + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("net.ipv4.ip_forward", "1"),
+        ("net.ipv4.ip_local_port_range", "2000 3000"),
+        ("kernel.shmmax", "12345678"),
+        ("kernel.msgmni", "77"),
+        ("fs.mqueue.msg_max", "11"),
+        ("kernel.domainname", "dom"),
+    ],
+)
+def test_a_sysctl_of_its_namespaces(inside, name, value):
+    path = "/proc/sys/" + name.replace(".", "/")
+    with open(path) as file:
+        before = file.read()
+    run = inside(["cat", path], "--sysctl", "%s=%s" % (name, value))
+
+    assert run.ok.fields == value.split()
+    with open(path) as file:
+        assert file.read() == before
+
+
+@pytest.mark.parametrize("name", ["kernel.panic", "vm.swappiness", "kernel.core_pattern", "net/../kernel.panic"])
+def test_a_sysctl_of_the_hosts_is_refused(inside, name):
+    run = inside(["true"], "--sysctl", name + "=1")
+
+    assert (run.status, run.out) == (125, "")
+    assert name in run.err and run.err.count("\n") == 1
+
+
+def test_a_sysctl_of_a_namespace_that_is_the_hosts_is_refused(inside):
+    run = inside(["true"], "--net", "host", "--sysctl", "net.ipv4.ip_forward=1")
+
+    assert (run.status, run.out) == (125, "")
+    assert "needs a network namespace" in run.err and run.err.count("\n") == 1
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+@needs("timens")
+@pytest.mark.parametrize(
+    ("options", "monotonic", "boottime"),
+    [
+        (("--time-offset", "100000"), 100000, 100000),
+        (("--time-offset", "boottime=200000"), 0, 200000),
+        (("--time-offset", "monotonic=5000.5", "--time-offset", "boottime=300000"), 5000.5, 300000),
+    ],
+)
+def test_clocks_are_moved(inside, options, monotonic, boottime):
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    run = inside("cat /proc/uptime; cat /proc/self/timens_offsets", *options)
+    after = time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    assert before + boottime - 0.1 <= float(run.ok.fields[0]) <= after + boottime
+    offsets = re.findall(r"(monotonic|boottime) +(-?\d+) +(\d+)", run.out)
+    assert {clock: int(secs) + int(nanos) / 1e9 for clock, secs, nanos in offsets} == {
+        "monotonic": monotonic, "boottime": boottime,
+    }  # fmt: skip
+
+
+@needs("timens")
+def test_a_clock_cannot_be_moved_below_zero(inside):
+    run = inside(["true"], "--time-offset", "-99999999999")
+
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: write the time offsets: ") and run.err.count("\n") == 1
+
+
+# --- cgroups ------------------------------------------------------------------------------------
+
+
+@needs("cgroup")
+def test_the_container_sees_its_own_cgroup_as_the_root(minictr, busybox_root):
+    options = ("--cgroups", "enabled", "--name", "boxed", "--read-only", "--rootfs", busybox_root)
+    run = minictr("run", *options, "--", "cat", "/proc/self/cgroup")
+    assert {line.split(":")[2] for line in run.ok.lines} == {"/"}
+
+    run = minictr("run", "--cgroupns", "host", *options, "--", "cat", "/proc/self/cgroup")
+    assert any(line.endswith("/minictr/boxed") for line in run.ok.lines)
