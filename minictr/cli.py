@@ -13,6 +13,7 @@ USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
   run       make a container and run a program in it
   create    make a container and stop before its program runs
   start     run the program of a created container
+  exec      run a further program in a container that runs
   explain   what run would do, step by step, without doing it
   spec      print a default OCI configuration
   doctor    what this host allows, why not, and how to change it
@@ -188,4 +189,4 @@ def _wants_help(argv: "list[str]") -> bool:
 
 
 VERBS = {"run": _run, "create": _create, "explain": _explain, "spec": _spec, "doctor": _doctor, "version": _version, "help": _help}
-VERBS.update({name: _verb(name) for name in ("start", "list", "state", "kill", "stop", "delete")})
+VERBS.update({name: _verb(name) for name in ("start", "exec", "list", "state", "kill", "stop", "delete")})

@@ -32,8 +32,9 @@ class Birth:
     seen: called with each Degradation as it arrives
     """
 
-    def __init__(self, plan, proc: int, handed: init.Handed, into: "int | None", seen) -> None:
+    def __init__(self, plan, proc: int, handed: init.Handed, into: "int | None", seen, stages=init.STAGES) -> None:
         self.plan, self.proc, self.handed, self.into, self.seen = plan, proc, handed, into, seen
+        self.stages = stages
         self.pid = 0
         self.console = -1
         self.maps = plan.maps
@@ -118,7 +119,7 @@ class Birth:
         pid = libc.clone(clone_flags(kinds), self.into)
         if pid == 0:
             self.channel.close()
-            init.main(self.plan, self.peer, self.handed, self.lost)
+            init.main(self.plan, self.peer, self.handed, self.lost, stages=self.stages)
         self.pid = pid
 
     # --- ids and trees ----------------------------------------------------------------------
@@ -324,17 +325,16 @@ class Middle:
             why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
             cause = "" if why else "setns"
             raise ContainerError("join the %s namespace" % kind, why, error.errno or 0, cause=cause) from error
-        if kind == "user":
-            libc.prctl(abi.PR_SET_DUMPABLE, 1)
         return True
 
     def _make_time(self) -> None:
         if "user" in self.new:
             self.new.remove("user")
             if self._unshare("user"):
-                libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or our own files below /proc would not be ours
+                libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or the runtime could not write our maps
                 self.channel.say("maps")
                 self.placed = self.channel.expect("placed")
+        libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or our own files below /proc would not be ours
         if self._unshare("time") and self.plan.time_offsets:
             hint = {abi.ERANGE: "the resulting clock would be negative or too large"}
             with step("write the time offsets", hints=hint):
@@ -358,6 +358,8 @@ class Middle:
 
     def _bear(self) -> None:
         kinds = [kind for kind in self.new if kind not in self.birth.lost]
+        if "user" not in kinds:  # else its maps are still to be written, and our files must be ours
+            libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in a joined PID namespace we can be seen from now on
         try:
             pid = libc.clone(clone_flags(kinds) | abi.CLONE_PARENT)
         except OSError as error:
@@ -371,7 +373,7 @@ class Middle:
                 pid = libc.clone(clone_flags(left) | abi.CLONE_PARENT)
         if pid == 0:
             handed = self.birth.handed.replace(cgroup=())  # it is in ours
-            init.main(self.plan, self.channel, handed, self.birth.lost, self.placed)
+            init.main(self.plan, self.channel, handed, self.birth.lost, self.placed, self.birth.stages)
         self.channel.say("init", pid)
         os._exit(0)
 

@@ -59,6 +59,13 @@ def check(config: object) -> None:
     _contradictions(config, linux)  # type: ignore[arg-type]
 
 
+def check_process(process: object) -> None:
+    """The same for a `process` object on its own."""
+    _PROCESS(process, "process")
+    if not process.get("args"):  # type: ignore[attr-defined]
+        raise Invalid("process.args", "is empty or missing")
+
+
 class Invalid(ContainerError):
     """A property that is wrong: where it is, and why."""
 

@@ -14,18 +14,21 @@ from . import abi, mounts, paths
 from .errors import step
 
 
-def attach(root: int, channel, size: "tuple[int, int] | None", mountable: bool) -> None:
-    """In init: open a terminal, send its master to the runtime, take its other end as ours."""
+def attach(root: int, channel, size: "tuple[int, int] | None", bind: bool) -> None:
+    """In init: open a terminal, send its master to the runtime, take its other end as ours.
+
+    root: the directory whose /dev/pts it is of, -1 for the host's; bind: mount it on /dev/console
+    """
     with step("open a terminal", hints={abi.ENOENT: "mount devpts on /dev/pts"}):
         flags = os.O_RDWR | os.O_NOCTTY
-        master = paths.open_in(root, "/dev/pts/ptmx", flags) if mountable else os.open("/dev/ptmx", flags)
+        master = paths.open_in(root, "/dev/pts/ptmx", flags) if root >= 0 else os.open("/dev/ptmx", flags)
         fcntl.ioctl(master, abi.TIOCSPTLCK, struct.pack("i", 0))
         slave = fcntl.ioctl(master, abi.TIOCGPTPEER, flags | os.O_CLOEXEC)
     if size:
         set_size(master, *size)
     channel.say("console", fds=(master,))
     os.close(master)
-    if mountable:
+    if bind:
         with step("mount the terminal on /dev/console"):
             target = paths.make_in(root, "/dev/console", directory=False)
             mount = mounts.Mount(target="/dev/console", kind="bind", source="terminal")

@@ -265,7 +265,7 @@ def build_root(me: Init) -> None:
         with step("set sysctl %s" % key):
             paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
     if plan.terminal:
-        console.attach(stage.root, me.channel, plan.console_size, stage.mountable)
+        console.attach(stage.root if stage.mountable else -1, me.channel, plan.console_size, stage.mountable)
     stage.cover()
     stage.freeze()
 
@@ -276,11 +276,15 @@ def enter_root(me: Init) -> None:
     if way == "chdir":
         me.prefix = plan.root.path
     place = os.path.join(me.prefix, plan.cwd.lstrip("/")) if me.prefix else plan.cwd
-    with step("change to the working directory %s" % plan.cwd):
+    _change_directory(place, plan.cwd)
+
+
+def _change_directory(place: str, shown: str) -> None:
+    with step("change to the working directory %s" % shown):
         os.chdir(place)
         here = os.getcwd()
     if not here.startswith("/"):  # getcwd(3): "(unreachable)" (CVE-2024-21626)
-        raise ContainerError("change to the working directory %s" % plan.cwd, "it lies outside the root")
+        raise ContainerError("change to the working directory %s" % shown, "it lies outside the root")
 
 
 def enter_container(me: Init) -> None:
@@ -502,3 +506,4 @@ STAGES = (
     begin, join_cgroup, open_host, wait_placed, name_host, raise_lo, build_root, enter_root,
     change_user, wait_go, execute,
 )  # fmt: skip
+EXEC_STAGES = (begin, join_cgroup, enter_container, change_user, wait_go, execute)

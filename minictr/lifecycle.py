@@ -63,6 +63,7 @@ class Container:
         try:
             self.bear(pipes=True)
             self._save("created")
+            self.entry.save_config(self.plan.spec.config)
             self._write_pid_file()
             self.entry.set_foreground(False)
             self.undo.keep()
@@ -102,7 +103,7 @@ class Container:
             self._certain(record)
         self._make_cgroup()
         proc = paths.open_proc()
-        seccomp = self._filter()
+        seccomp = compile_filter(self.plan, self._certain)
         into = None if self.plan.joins else self.group.clone_into()
         joins = self.group.join_files() if into is None else ()
         start = self.entry.make_pipes() if pipes else ()
@@ -116,9 +117,7 @@ class Container:
         if self.spec.console_socket and birth.console >= 0:
             send_console(self.spec.console_socket, birth.console)
         self.pid = birth.pid
-        for resource, soft, hard in self.plan.rlimits:
-            with step("set the limit %d" % resource, hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
-                libc.prlimit(birth.pid, resource, soft, hard)
+        set_limits(birth.pid, self.plan)
         return birth
 
     def _write_pid_file(self) -> None:
@@ -126,17 +125,13 @@ class Container:
             write_pid_file(self.spec.pid_file, self.pid)
 
     def _stand_behind(self, birth: clone.Birth) -> int:
+        self.entry.save_config(self.plan.spec.config)  # for `exec`; by now the program runs
         if self.spec.detach:
             self.entry.set_foreground(False)  # from now on it lives without us
             self.undo.keep()
             self.entry.close()
             return 0
-        if birth.console >= 0:
-            from .terminal import Relay  # select, termios: 1 ms, only with a terminal
-
-            status = Relay(birth.console).run(birth.pid, self.spec.timeout)
-        else:
-            status = foreground.wait(birth.pid, self.spec.timeout)
+        status = attend(birth, self.spec.timeout)
         birth.pid = self.pid = 0
         if self.spec.keep:
             self.entry.set_foreground(False)
@@ -190,18 +185,6 @@ class Container:
         self.group.kill()
         self.group.remove()
 
-    def _filter(self):
-        """The compiled seccomp filter, None where none is asked for."""
-        if self.plan.seccomp is None:
-            return None
-        from . import abi, seccomp
-
-        compiled = seccomp.compile(self.plan.seccomp, abi.machine())
-        if compiled.listener:
-            self._certain(_no_listener())
-            compiled = compiled.replace(listener=False, flags=compiled.flags & ~abi.SECCOMP_FILTER_FLAG_NEW_LISTENER)
-        return compiled
-
     def _end(self, birth: clone.Birth) -> None:
         if birth.pid:
             foreground.send(birth.pid, _signal.SIGKILL)
@@ -233,6 +216,35 @@ class Container:
         )
 
 
+def attend(birth: clone.Birth, timeout: float) -> int:
+    """Stand behind a process until it ends, its terminal relayed if it has one; its exit status."""
+    if birth.console < 0:
+        return foreground.wait(birth.pid, timeout)
+    from .terminal import Relay  # select, termios: 1 ms, only with a terminal
+
+    return Relay(birth.console).run(birth.pid, timeout)
+
+
+def set_limits(pid: int, made: plan.Plan) -> None:
+    """From outside: there the capability to raise a hard limit may be held."""
+    for resource, soft, hard in made.rlimits:
+        with step("set the limit %d" % resource, hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
+            libc.prlimit(pid, resource, soft, hard)
+
+
+def compile_filter(made: plan.Plan, degrade):
+    """The compiled seccomp filter, None where none is asked for. degrade: takes a Degradation"""
+    if made.seccomp is None:
+        return None
+    from . import abi, seccomp  # 1 ms, with a profile only
+
+    compiled = seccomp.compile(made.seccomp, abi.machine())
+    if compiled.listener:
+        degrade(_no_listener())
+        compiled = compiled.replace(listener=False, flags=compiled.flags & ~abi.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+    return compiled
+
+
 def _no_listener() -> Degradation:
     return Degradation(
         "seccomp-notify", "seccomp", "SCMP_ACT_NOTIFY", "ENOSYS for the system calls it names",
@@ -253,7 +265,7 @@ def prepare(spec: Spec, stage: str) -> plan.Plan:
 def _asks_helpers(spec: Spec) -> bool:
     """A configuration with maps that a user cannot write alone."""
     linux = spec.config.get("linux") or {}
-    lines = [(line["hostID"], line["size"]) for line in linux.get("uidMappings") or ()]  # type: ignore[attr-defined]
+    lines = [(line["hostID"], line["size"]) for line in linux.get("uidMappings") or ()]
     return bool(lines) and os.geteuid() != 0 and lines != [(os.geteuid(), 1)]
 
 
@@ -387,16 +399,25 @@ def sweep(root_path: str, root: int, report) -> None:
             entry.close()
 
 
-def destroy(entry: state.Entry, content: "dict[str, object]") -> None:
-    """End what lives of a container, and forget it. The caller holds the lock."""
+def destroy(entry: state.Entry, content: "dict") -> None:
+    """End what lives of a container, and forget it. The caller holds the lock.
+
+    A cgroup is emptied only if it is known to be ours: a runtime killed before that was certain may
+    have noted down one in which others live. Then it is removed if it is empty.
+    """
     kill(content, _signal.SIGKILL)
     layout, directories = cgroup.layout(), content.get("cgroups")
     if directories:
-        group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])  # type: ignore
+        group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
     else:  # killed before anything was written
         group = cgroup.open(layout, plan.cgroup_of(entry.identifier))
-    group.kill()
-    group.remove()
+    if content.get("status") in ("created", "running", "stopped"):
+        group.kill()
+    try:
+        group.remove()
+    except ContainerError:
+        if content.get("status") in ("created", "running", "stopped"):
+            raise
     entry.remove()
 
 

@@ -94,6 +94,27 @@ class Entry:
             return {}
         return content if isinstance(content, dict) else {}
 
+    def save_config(self, config: "dict") -> None:
+        """Write config.json: what `exec` starts from."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with step("write the configuration of container %s" % self.identifier):
+            file = os.open("config.json", flags, 0o600, dir_fd=self.descriptor)
+            data = document.dumps(config).encode("ascii")
+            try:
+                while data:
+                    data = data[os.write(file, data) :]
+            finally:
+                os.close(file)
+
+    def load_config(self) -> "dict":
+        """Raises ContainerError where there is none: its runtime was killed too early."""
+        try:
+            text = paths.read_file(self.descriptor, "config.json", MAX_STATE).decode("utf-8", "replace")
+            return document.loads(text)  # type: ignore[return-value]
+        except (OSError, ValueError) as error:
+            why = "its configuration is missing or broken: %s" % error
+            raise ContainerError("exec in container %s" % self.identifier, why) from error
+
     def make_pipes(self) -> "tuple[int, int]":
         """The two pipes a created container waits at: where "go" comes from, where its last words
         go to. Both ends are held open, so that neither side waits for the other to open it."""

@@ -24,6 +24,25 @@ is printed and the exit status tells: 0 while it runs, 1 otherwise.""",
     "start": """usage: minictr start ID
 
 Run the program of a container that was created.""",
+    "exec": """usage: minictr exec [OPTION...] ID COMMAND [ARGUMENT...]
+       minictr exec [OPTION...] --process FILE ID
+
+Run a further program in container ID, in all its namespaces, its cgroup and under its filter.
+
+  -p, --process FILE            a `process` object as in config.json
+  -t, --tty                     a terminal of its own
+  -u, --user UID[:GID]          or names of the container's
+  -g, --additional-gids GID     one more group
+  -e, --env NAME=VALUE          one more variable
+      --cwd DIR                 the directory it starts in
+  -c, --cap NAME                one more capability
+      --no-new-privs            set no_new_privs
+  -d, --detach                  return once it runs
+      --pid-file FILE           write its process id there
+      --console-socket SOCKET   where the terminal of a detached program is sent
+      --preserve-fds N          pass on N descriptors from 3 up
+
+The exit status is the program's; 255 for an error of minictr's.""",
     "kill": """usage: minictr kill [--all|-a] ID [SIGNAL]
 
 Send SIGNAL (a name, with or without SIG, or a number; TERM) to the container's first process.""",
@@ -190,6 +209,17 @@ def start(root_path: str, report, argv: "list[str]") -> int:
     return 0
 
 
+def execute(root_path: str, report, argv: "list[str]") -> int:
+    """The verb exec. Errors of ours leave with 255, as runc's do."""
+    from . import execution, wishes
+
+    try:
+        return execution.run(root_path, report, wishes.parse(argv))
+    except ContainerError as error:
+        report.error(error)
+        return execution.EXIT_EXEC
+
+
 # --- ending -----------------------------------------------------------------------------------
 
 
@@ -307,4 +337,4 @@ def _options(argv: "list[str]", flags: "dict", values: "dict", least: int, most:
     return seen, given, words
 
 
-CALLS = {"start": start, "list": list_verb, "state": state_verb, "kill": kill, "stop": stop, "delete": delete}
+CALLS = {"start": start, "exec": execute, "list": list_verb, "state": state_verb, "kill": kill, "stop": stop, "delete": delete}
