@@ -241,7 +241,7 @@ def compile_filter(made: plan.Plan, degrade):
     compiled = seccomp.compile(made.seccomp, abi.machine())
     if compiled.listener:
         degrade(_no_listener())
-        compiled = compiled.replace(listener=False, flags=compiled.flags & ~abi.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        compiled = compiled.without_listener()
     return compiled
 
 

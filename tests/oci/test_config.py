@@ -6,6 +6,7 @@ podman run as podman runs them, in a user namespace of the user's (see reexec.py
 
 import json
 import os
+import shutil
 
 import accounts
 import bundles
@@ -41,12 +42,11 @@ class Engine:
                 self._make_source(entry["source"])
         if "uidMappings" in made.linux and account is None:
             own(made.root, made.linux["uidMappings"][0]["hostID"])
-        # the engine's own hierarchy is not there; its name must be of this run alone, all the same
         self.how = {}
         if account is not None:
-            script = os.path.join(support.checkout_of_tests(), "reexec.py")
-            range_ = [str(account.start), str(accounts.SIZE)]
-            self.how = {"user": account, "wrap": [support.python(), script] + range_}
+            script = shutil.copy(os.path.join(support.CHECKOUT, "tests", "reexec.py"), made.path)
+            ids = [str(account.start), str(accounts.SIZE)]
+            self.how = {"user": account, "wrap": [support.python(), script] + ids}
 
     def _make_source(self, path) -> None:
         name = os.path.basename(path)
@@ -116,6 +116,12 @@ def named_namespaces_are_new(engine, config, seen):
             yield "the %s namespace is %s" % (kind, "new" if new else "the host's")
 
 
+def kib(size):
+    """64m as the kernel shows it."""
+    factor = {"k": 1, "m": 1024}.get(size[-1])
+    return "%dk" % (int(size[:-1]) * factor if factor else int(size) // 1024)
+
+
 OPTIONS = ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime")
 OPPOSITES = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 
@@ -146,7 +152,7 @@ def mounts_are_as_configured(engine, config, seen):
         for option in options:
             name, equals, value = option.partition("=")
             if name == "size":
-                value = "%dk" % (support.size(value) // 1024)
+                value = kib(value)
             if equals and name + "=" + value.lstrip("0") not in found.words and name != "gid":
                 yield "%r has no %s" % (found, option)
         spread = [option for option in options if option in ("rprivate", "private")]
