@@ -287,18 +287,20 @@ def _contradictions(config: "dict", linux: "dict") -> None:
         if clock not in ("monotonic", "boottime") or "time" not in new:
             raise Invalid("linux.timeOffsets.%s" % printable(clock), "needs a new time namespace, and a clock of it")
     for key in linux.get("sysctl") or {}:
-        _check_sysctl(key, kinds)
+        why = sysctl_refusal(key, kinds)
+        if why:
+            raise Invalid("linux.sysctl.%s" % printable(key), why)
     for index, limit in enumerate((config.get("process") or {}).get("rlimits") or ()):
         if limit["soft"] > limit["hard"]:
             raise Invalid("process.rlimits[%d]" % index, "has a soft limit above its hard limit")
     _check_mounts(config.get("mounts") or ())
 
 
-def _check_sysctl(key: str, kinds: "list[str]") -> None:
-    where = "linux.sysctl.%s" % printable(key)
+def sysctl_refusal(key: str, kinds: "list[str]") -> str:
+    """Why the sysctl KEY may not be set in a container that has namespaces of KINDS, or ""."""
     name = key.replace("/", ".")
     if ".." in name or name.startswith("."):
-        raise Invalid(where, "is not the name of a sysctl")
+        return "is not the name of a sysctl"
     if name.startswith("net."):
         needed = "network"
     elif name in _IPC_SYSCTL or name.startswith("fs.mqueue."):
@@ -306,9 +308,8 @@ def _check_sysctl(key: str, kinds: "list[str]") -> None:
     elif name in ("kernel.domainname", "kernel.hostname"):
         needed = "uts"
     else:
-        raise Invalid(where, "belongs to no namespace: it would change the host")
-    if needed not in kinds:
-        raise Invalid(where, "needs a %s namespace" % needed)
+        return "belongs to no namespace: it would change the host"
+    return "" if needed in kinds else "needs a %s namespace" % needed
 
 
 def _check_mounts(entries) -> None:

@@ -4,6 +4,7 @@
     open the host's sources, isolate   |
     <- placed
     ids of the set-up, host name, loopback, mounts, devices, covers, sysctl, console
+    -> built, <- enter (where the runtime has hooks to run)
     new root, directory, keyring, groups, capabilities, user
     -> ready
     close everything
@@ -270,6 +271,21 @@ def build_root(me: Init) -> None:
     stage.freeze()
 
 
+def run_hooks(me: Init) -> None:
+    """The runtime's hooks, then those of this side, all before the root is changed."""
+    if "prestart" in me.plan.hooks or "createRuntime" in me.plan.hooks:
+        me.channel.say("built")
+        me.channel.expect("enter")
+    _run_hooks(me, "createContainer", "creating")
+
+
+def _run_hooks(me: Init, name: str, status: str) -> None:
+    if name in me.plan.hooks:
+        from . import hooks  # loaded by `plan`, before the fork
+
+        hooks.run(me.plan.hooks[name], hooks.told(me.plan.spec, status, os.getpid()))
+
+
 def enter_root(me: Init) -> None:
     way = me.stage.enter()
     plan = me.plan
@@ -342,9 +358,17 @@ def _join_keyring(me: Init) -> None:
     try:
         libc.join_session_keyring("_ses." + me.plan.identifier)
     except OSError as error:
-        # ENOSYS: a kernel without keys; EPERM, EACCES: an outer filter; EDQUOT: too many of them
-        if error.errno not in rootfs.REFUSED + (abi.EDQUOT,):
+        if error.errno in rootfs.REFUSED:  # a kernel without keys, or a filter: nor will the program get at them
+            return
+        if error.errno != abi.EDQUOT:
             raise
+        me.degrade(
+            Degradation(
+                "keyring", "keyring", "a session keyring of its own", "the caller's",
+                "keys of the caller's session can be used", error.errno,
+                "the user has as many keys as may be", "raise kernel.keys.maxkeys and maxbytes",
+            )  # fmt: skip
+        )
 
 
 def _make_standin(me: Init) -> None:
@@ -378,6 +402,7 @@ def wait_go(me: Init) -> None:
     me.channel.expect("go")
     if me.plan.spec.detach:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)
+    _run_hooks(me, "startContainer", "created")
 
 
 def _close_rest(me: Init) -> None:
@@ -503,7 +528,7 @@ def _reap(child: int) -> "int | None":
 
 
 STAGES = (
-    begin, join_cgroup, open_host, wait_placed, name_host, raise_lo, build_root, enter_root,
-    change_user, wait_go, execute,
+    begin, join_cgroup, open_host, wait_placed, name_host, raise_lo, build_root, run_hooks,
+    enter_root, change_user, wait_go, execute,
 )  # fmt: skip
 EXEC_STAGES = (begin, join_cgroup, enter_container, change_user, wait_go, execute)

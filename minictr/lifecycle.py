@@ -84,6 +84,7 @@ class Container:
             if self.spec.pid_file:
                 os.unlink(self.spec.pid_file)
             raise
+        run_late(self.spec, "poststart", "running", birth.pid, self.report)
         return birth
 
     def bear(self, pipes: bool = False) -> clone.Birth:
@@ -98,6 +99,7 @@ class Container:
         sweep(self.root_path, self.root, self.report)
         self.plan = prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
         self.entry = state.create(self.root_path, self.root, self.spec.identifier)
+        self.undo.push("run the poststop hooks", self._late_hooks)
         self.undo.push("forget the container", self._forget)
         for record in self.plan.records:
             self._certain(record)
@@ -113,12 +115,26 @@ class Container:
         birth.start()
         for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
             os.close(descriptor)
+        self._early_hooks(birth)
         birth.until("ready")
         if self.spec.console_socket and birth.console >= 0:
             send_console(self.spec.console_socket, birth.console)
         self.pid = birth.pid
         set_limits(birth.pid, self.plan)
         return birth
+
+    def _early_hooks(self, birth: clone.Birth) -> None:
+        """prestart and createRuntime: the namespaces exist, the container's root is not entered."""
+        early = self.plan.hooks.get("prestart", ()) + self.plan.hooks.get("createRuntime", ())
+        if early:
+            from . import hooks
+
+            birth.until("built")
+            hooks.run(early, hooks.told(self.spec, "creating", birth.pid))
+            birth.channel.say("enter")
+
+    def _late_hooks(self) -> None:
+        run_late(self.spec, "poststop", "stopped", 0, self.report)
 
     def _write_pid_file(self) -> None:
         if self.spec.pid_file:
@@ -214,6 +230,16 @@ class Container:
                 "degradations": [record.as_dict() for record in self.report.records],
             }
         )
+
+
+def run_late(spec: Spec, name: str, status: str, pid: int, report) -> None:
+    """poststart and poststop: where one fails the others run all the same (runtime.md, "Lifecycle")."""
+    if not (spec.config.get("hooks") or {}).get(name):
+        return
+    from . import hooks
+
+    found = hooks.parse(spec.config["hooks"])[name]
+    hooks.run_all(found, hooks.told(spec, status, pid), report.warn)
 
 
 def attend(birth: clone.Birth, timeout: float) -> int:
@@ -364,7 +390,7 @@ def write_pid_file(path: str, pid: int) -> None:
         os.replace(temporary, path)
 
 
-def start(entry: state.Entry, content: "dict") -> None:
+def start(entry: state.Entry, content: "dict", report) -> None:
     """Tell the first process of a created container to go; on return the program runs.
 
     Raises ContainerError, the process's own words where it could not execute the program.
@@ -377,6 +403,12 @@ def start(entry: state.Entry, content: "dict") -> None:
         channel.close()
     entry.remove_pipes()
     entry.save(dict(content, status="running"))
+    run_late(remembered(entry, content), "poststart", "running", content["pid"], report)
+
+
+def remembered(entry: state.Entry, content: "dict") -> Spec:
+    """As much of a container's Spec as its state directory has kept."""
+    return Spec(config=entry.load_config(), identifier=entry.identifier, bundle=content.get("bundle") or "/")
 
 
 # --- what others left -------------------------------------------------------------------------
@@ -393,13 +425,13 @@ def sweep(root_path: str, root: int, report) -> None:
             continue
         try:
             if state.is_orphan(entry):
-                destroy(entry, entry.load())
+                destroy(entry, entry.load(), report)
                 report.note("removed %s, whose runtime was killed" % identifier)
         finally:
             entry.close()
 
 
-def destroy(entry: state.Entry, content: "dict") -> None:
+def destroy(entry: state.Entry, content: "dict", report) -> None:
     """End what lives of a container, and forget it. The caller holds the lock.
 
     A cgroup is emptied only if it is known to be ours: a runtime killed before that was certain may
@@ -418,7 +450,10 @@ def destroy(entry: state.Entry, content: "dict") -> None:
     except ContainerError:
         if content.get("status") in ("created", "running", "stopped"):
             raise
+    known = entry.has_config() and remembered(entry, content)
     entry.remove()
+    if known:
+        run_late(known, "poststop", "stopped", 0, report)
 
 
 def alive(content: "dict[str, object]") -> bool:

@@ -226,7 +226,7 @@ def make_readonly(root: int, descriptor: int, recursive: bool = False) -> None:
     extra = {"set_all" if recursive else "set": abi.MOUNT_ATTR_RDONLY}
     mount = Mount(target="/", kind="bind", **extra)
     if not _set_attributes(descriptor, mount):
-        _remount(root, descriptor, mount)
+        _remount(root, descriptor, mount, lenient=True)
 
 
 def set_propagation(path: str, propagation: int) -> None:
@@ -329,12 +329,21 @@ def _top(root: int, target: int, mount: Mount, over: bool) -> int:
     return made
 
 
-def _remount(root: int, descriptor: int, mount: Mount) -> None:
-    """Set attributes by mount(2) on an attached mount, keeping the flags that it has."""
+def _remount(root: int, descriptor: int, mount: Mount, lenient: bool = False) -> None:
+    """Set attributes by mount(2) on an attached mount, keeping the flags that it has.
+
+    lenient: leave mounts out that lie in directories which we may not enter: nor may the container,
+        whose root we are by now
+    """
     _remount_one(descriptor, mount.set | mount.set_all, mount.clear | mount.clear_all)
     if mount.set_all or mount.clear_all:
-        for place in _below(descriptor):
-            below = os.open(place, abi.O_PATH | os.O_CLOEXEC)
+        for place in _below(root, descriptor):
+            try:
+                below = paths.open_in(root, place)
+            except OSError as error:
+                if lenient and error.errno == abi.EACCES:
+                    continue
+                raise
             try:
                 _remount_one(below, mount.set_all, mount.clear_all)
             finally:
@@ -359,23 +368,24 @@ def _classic_flags(attributes: int) -> int:
     return flags
 
 
-def _below(descriptor: int) -> "list[str]":
-    """The mount points below a mount, by /proc/self/mountinfo: field 1 id, 2 parent, 5 mount point.
+def _below(root: int, descriptor: int) -> "list[str]":
+    """The mount points below a mount, as they are called under ROOT, which is the root of a mount too.
 
-    Only the host's own root is bound with attributes for everything below it, and nothing of a
-    container runs yet: these names are the host's.
+    By /proc/self/mountinfo: field 1 id, 2 parent, 5 mount point. Where mounts lie over each other,
+    the name leads to the uppermost, which hides the others.
     """
     parents, places = {}, {}
     for line in paths.read_text("/proc/self/mountinfo", 1 << 26).splitlines():
         fields = line.split(" ")
         parents[fields[0]], places[fields[0]] = fields[1], fields[4]
     top, found = str(_mount_id(descriptor)), []
+    start = len(_unescape(places[str(_mount_id(root))]).rstrip("/"))
     for number in parents:
         above = number
         while above in parents and above != top and parents[above] != above:
             above = parents[above]
         if above == top and number != top:
-            found.append(_unescape(places[number]))
+            found.append(_unescape(places[number])[start:])
     return found
 
 

@@ -323,6 +323,8 @@ def _kernel(given: "dict", config: "dict", fields: "dict") -> None:
             name, equals, value = text.partition("=")
             if not name or not equals:
                 raise bad("--" + option, text, "is not of the form NAME=VALUE")
+            if option == "sysctl":
+                _check_sysctl(text, name, config)
             pairs[name] = value
         if pairs:
             place[option if option == "sysctl" else "annotations"] = pairs
@@ -330,6 +332,14 @@ def _kernel(given: "dict", config: "dict", fields: "dict") -> None:
     if wanted not in ("auto", "enabled", "disabled"):
         raise bad("--cgroups", wanted, "is not one of enabled and disabled")
     fields["cgroups"] = wanted
+
+
+def _check_sysctl(text: str, name: str, config: "dict") -> None:
+    from . import config as document  # the native form has no document to check, but for this
+
+    why = document.sysctl_refusal(name, [entry["type"] for entry in config["linux"]["namespaces"]])
+    if why:
+        raise bad("--sysctl", text, why)
 
 
 def _life(given: "dict", config: "dict", fields: "dict") -> None:

@@ -303,7 +303,7 @@ def _native_form(given: "dict", command: "list[str]", verb: str) -> Spec:
 
 def _oci_form(given: "dict", word: str, verb: str) -> Spec:
     identifier = _identifier(verb, word)
-    bundle = absolute(given.get("bundle", "."))
+    bundle = os.path.normpath(absolute(given.get("bundle", ".")))
     if "bundle" not in given and not os.path.exists(os.path.join(bundle, "config.json")):
         hint = "to run the command %s put -- before it; a bundle is named by --bundle DIR" % word
         raise ContainerError(verb, "no config.json in the current directory", hint=hint)

@@ -12,8 +12,11 @@ from . import abi, maps, mounts, privileges
 from .errors import ContainerError, Degradation
 from .host import RANGE, Host
 from .privileges import Credentials
-from .record import Record
+from .record import MYPY, Record
 from .spec import Spec
+
+if MYPY:
+    from .hooks import Hook
 
 # include/uapi/linux/major.h, Documentation/admin-guide/devices.txt; runtime-spec config-linux.md
 # "Default Devices"
@@ -98,6 +101,7 @@ class Plan(Record):
     seccomp: "dict[str, object] | None"
     guard: str
     host_proc: bool
+    hooks: "dict[str, tuple[Hook, ...]]"
     records: "tuple[Degradation, ...]"
 
     @property
@@ -159,6 +163,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         seccomp=linux.get("seccomp"),
         guard="standin" if table is None or maps.outside(table.uids, host.interpreter) else "userns",
         host_proc=spec.host_proc,
+        hooks=_hooks(config),
         records=tuple(records),
     )
 
@@ -334,6 +339,14 @@ def _time_offsets(offsets: "dict") -> str:
     return "".join([line % (clock, o.get("secs", 0), o.get("nanosecs", 0)) for clock, o in offsets.items()])
 
 
+def _hooks(config: "dict") -> "dict[str, tuple[Hook, ...]]":
+    if not config.get("hooks"):
+        return {}
+    from . import hooks  # only for those who have some
+
+    return hooks.parse(config["hooks"])
+
+
 def _unsupported(linux: "dict", process: "dict", config: "dict", records: "list") -> None:
     """What is asked for and not enforced here: said by name, never ignored."""
     asked = [
@@ -348,7 +361,7 @@ def _unsupported(linux: "dict", process: "dict", config: "dict", records: "list"
             records.append(
                 Degradation(code, layer, wanted, "none", lost, 0, "not supported by this version")
             )
-    for where, name in ((config, "hooks"), (linux, "netDevices"), (linux, "memoryPolicy"), (process, "scheduler"),
+    for where, name in ((linux, "netDevices"), (linux, "memoryPolicy"), (process, "scheduler"),
                         (process, "ioPriority"), (process, "execCPUAffinity")):  # fmt: skip
         if where.get(name):
             records.append(

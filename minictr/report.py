@@ -32,6 +32,12 @@ class Report:
         if not self.quiet:
             say(str(error))
 
+    def warn(self, error: ContainerError) -> None:
+        """Something failed that does not end what is being done."""
+        self._log("warning", str(error), None)
+        if not self.quiet:
+            say("warning: %s" % error)
+
     def note(self, message: str) -> None:
         """What only --debug shows."""
         if self.debug:

@@ -106,6 +106,13 @@ class Entry:
             finally:
                 os.close(file)
 
+    def has_config(self) -> bool:
+        try:
+            os.stat("config.json", dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def load_config(self) -> "dict":
         """Raises ContainerError where there is none: its runtime was killed too early."""
         try:

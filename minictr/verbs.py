@@ -205,7 +205,7 @@ def start(root_path: str, report, argv: "list[str]") -> int:
     now = status(dict(content, id=ids[0]))
     if now != "created":
         raise ContainerError("start container %s" % ids[0], "it is %s, not created" % now)
-    lifecycle.start(entry, content)
+    lifecycle.start(entry, content, report)
     return 0
 
 
@@ -281,7 +281,7 @@ def delete(root_path: str, report, argv: "list[str]") -> int:
         if state.is_foreground(entry) and not state.is_orphan(entry):
             lifecycle.kill(content, _signal.SIGKILL)  # its runtime forgets it
         else:
-            lifecycle.destroy(entry, content)
+            lifecycle.destroy(entry, content, report)
         entry.close()
     return 0
 

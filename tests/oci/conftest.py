@@ -10,7 +10,9 @@ def runtime(request, minictr):
     """minictr and its judges: what they do alike."""
     if request.param != "minictr":
         support.require(request.param)
-    return bundles.Runtime(request.param, minictr)
+    yield bundles.Runtime(request.param, minictr)
+    if request.param != "minictr":
+        bundles.remove_cgroups()
 
 
 @pytest.fixture

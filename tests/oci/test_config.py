@@ -132,20 +132,23 @@ def mounts_are_as_configured(engine, config, seen):
         if not seen.mounted(point):
             yield "nothing is mounted on %s" % point
             continue
-        found = seen.mount(point)
         wanted = set()
         for option in options:
             wanted.discard(OPPOSITES.get(option, ""))
             wanted |= {option} & set(OPTIONS)
-        if wanted != found.options & set(OPTIONS):
-            yield "%r, wanted %s" % (found, ",".join(sorted(wanted)))
+        found = seen.mount(point)
+        these = [found]
+        if entry["type"] == "cgroup":  # with v1, a tmpfs with the hierarchies in it
+            these = [m for m in seen.mounts if m.kind.startswith("cgroup") and m.point.startswith(point)]
+            if not these:
+                yield "no hierarchy is at %s" % point
+        for mount in these:
+            if wanted != mount.options & set(OPTIONS):
+                yield "%r, wanted %s" % (mount, ",".join(sorted(wanted)))
         if entry["type"] == "bind":
             if not found.root.endswith(entry["source"]):
                 yield "%r is not of %s" % (found, entry["source"])
-        elif entry["type"] == "cgroup":
-            if found.kind not in ("tmpfs", "cgroup", "cgroup2"):
-                yield "%r is no cgroup" % found
-        elif found.kind != entry["type"]:
+        elif entry["type"] != "cgroup" and found.kind != entry["type"]:
             yield "%r is no %s" % (found, entry["type"])
         if "strictatime" in options and "relatime" in found.options:
             yield "%r is not strictatime" % found
@@ -153,7 +156,8 @@ def mounts_are_as_configured(engine, config, seen):
             name, equals, value = option.partition("=")
             if name == "size":
                 value = kib(value)
-            if equals and name + "=" + value.lstrip("0") not in found.words and name != "gid":
+            shown = name + "=" + value.lstrip("0")
+            if equals and shown not in found.words and name != "gid" and option != "mode=1777":  # the default
                 yield "%r has no %s" % (found, option)
         spread = [option for option in options if option in ("rprivate", "private")]
         if spread and found.tags:
@@ -258,8 +262,10 @@ CHECKS = (
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_program_finds_what_the_configuration_says(runtime, engine, name):
-    if name in ("podman-root-userns-idmap",) and runtime.name == "runc":
+    if "idmap" in name and runtime.name == "runc":
         pytest.skip("runc knows no idmap as a word among the options")
+    if ("idmap" in name or "keep-id" in name) and runtime.name == "crun":
+        pytest.skip("crun has versions that lose the options of a bind mount in a user namespace")
     made = engine(name)
     seen = look(runtime, made)
     wrong = []

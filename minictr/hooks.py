@@ -1,0 +1,148 @@
+"""Hooks: programs of the host that are told of a container's steps, its state on their standard input.
+
+    runtime     prestart, createRuntime   the namespaces exist, the root is not yet changed
+    init        createContainer           the same moment, inside
+    init        startContainer            just before the program
+    runtime     poststart, poststop       the program runs; the container is gone
+
+A hook gets its own environment and none of ours, / as its directory, and no descriptor but the
+standard ones (CVE-2025-23266). Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
+
+Side: both
+"""
+
+import os
+import time
+
+import _signal  # `signal` imports enum: 3 ms
+
+from . import document, libc
+from .errors import ContainerError, printable
+from .record import Record
+
+NAMES = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+TOLD = 1024  # how much of what a failing hook says is shown, bytes
+
+
+class Hook(Record):
+    """path: absolute; args: with args[0], () for the path alone; timeout: seconds, 0 for none"""
+
+    name: str
+    path: str
+    args: "tuple[str, ...]" = ()
+    env: "tuple[str, ...]" = ()
+    timeout: int = 0
+
+
+def parse(config: "dict") -> "dict[str, tuple[Hook, ...]]":
+    """The hooks of a configuration, by name; those that it has."""
+    found = {}
+    for name in NAMES:
+        entries = config.get(name) or ()
+        hooks = tuple(
+            [
+                Hook(
+                    name=name,
+                    path=entry["path"],
+                    args=tuple(entry.get("args") or ()),
+                    env=tuple(entry.get("env") or ()),
+                    timeout=entry.get("timeout") or 0,
+                )
+                for entry in entries
+            ]
+        )
+        if hooks:
+            found[name] = hooks
+    return found
+
+
+def told(spec, status: str, pid: int) -> "dict":
+    """The state of the container of SPEC, a spec.Spec, as a hook is told it (runtime.md, "State")."""
+    return {
+        "ociVersion": spec.config["ociVersion"],
+        "id": spec.identifier,
+        "status": status,
+        "pid": pid,
+        "bundle": spec.bundle,
+        "annotations": spec.config.get("annotations") or {},
+    }
+
+
+def run(hooks: "tuple[Hook, ...]", state: "dict") -> None:
+    """Run HOOKS in order. Raises ContainerError at the first that fails."""
+    text = document.dumps(state).encode("ascii")
+    for hook in hooks:
+        _run(hook, text)
+
+
+def run_all(hooks: "tuple[Hook, ...]", state: "dict", warn) -> None:
+    """Run HOOKS in order, whatever comes of them. warn: called with the ContainerError of one that fails"""
+    for hook in hooks:
+        try:
+            run((hook,), state)
+        except ContainerError as error:
+            warn(error)
+
+
+def _run(hook: Hook, text: bytes) -> None:
+    doing = "run the %s hook %s" % (hook.name, printable(hook.path))
+    told, tell = os.pipe()
+    said, say = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(hook, told, say)
+    os.close(told)
+    os.close(say)
+    try:
+        os.set_blocking(tell, False)
+        os.write(tell, text)  # some hundred bytes: a pipe has room for 64 KiB
+    except OSError:
+        pass  # a hook that does not read, or has ended: its exit status tells
+    os.close(tell)
+    status = _wait(pid, hook.timeout)
+    os.set_blocking(said, False)  # a process that the hook left may hold the other end
+    try:
+        output = os.read(said, TOLD)
+    except OSError:
+        output = b""
+    os.close(said)
+    if status is None:
+        raise ContainerError(doing, "it took more than %d seconds" % hook.timeout)
+    if status:
+        ending = "exit status %d" % os.WEXITSTATUS(status) if os.WIFEXITED(status) else "signal %d" % os.WTERMSIG(status)
+        raise ContainerError(doing, "%s: %s" % (ending, printable(output.strip()) or "it said nothing"))
+
+
+def _become(hook: Hook, told: int, say: int) -> None:
+    """In the child. Never returns."""
+    try:
+        for source, target in ((told, 0), (say, 1), (say, 2)):
+            os.dup2(source, target)
+        libc.close_range(3, 0x7FFFFFFF)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD):
+            _signal.signal(number, _signal.SIG_DFL)
+        os.chdir("/")
+        environment = dict([word.split("=", 1) for word in hook.env if "=" in word])
+        os.execve(hook.path, list(hook.args) or [hook.path], environment)
+    except OSError as error:
+        os.write(2, os.fsencode(str(error)))
+    finally:
+        os._exit(127)
+
+
+def _wait(pid: int, timeout: int) -> "int | None":
+    """The wait status of PID, None if it had to be killed after TIMEOUT seconds."""
+    if not timeout:
+        return os.waitpid(pid, 0)[1]
+    deadline, pause = time.monotonic() + timeout, 0.001
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return status
+        if time.monotonic() > deadline:
+            os.kill(pid, _signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return None
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
