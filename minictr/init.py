@@ -21,7 +21,7 @@ import os
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, console, devices, libc, paths, privileges, rootfs, standin
+from . import abi, console, devices, libc, maps, paths, privileges, rootfs, standin
 from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError, Degradation, from_os, step
 from .record import MYPY, Record
 from .sync import Channel
@@ -172,6 +172,7 @@ def wait_placed(me: Init) -> None:
         way, trees = me.placed or me.channel.expect("placed")
         if way != me.maps.way:
             me.maps = me.maps.otherwise
+            me.plan = me.stage.plan = _with_fewer_ids(me.plan, me.maps)
         me.stage.trees.update(zip([int(index) for index in trees.split()], me.channel.received))
     if me.plan.root.idmap:
         me.stage.attach()
@@ -183,6 +184,20 @@ def wait_placed(me: Init) -> None:
         _tie_to_runtime(me)
     _say_lost(me)
     libc.prctl(abi.PR_SET_DUMPABLE, 0)
+
+
+def _with_fewer_ids(plan, table):
+    """PLAN without the ids that the container turns out not to have: devpts refuses gid=5, say."""
+    mounts = []
+    for mount in plan.mounts:
+        words = []
+        for word in mount.words:
+            name, _, value = word.partition("=")
+            known = table.uids if name == "uid" else table.gids if name == "gid" else ()
+            if not known or not value.isdigit() or maps.inside(known, int(value)):
+                words.append(word)
+        mounts.append(mount.replace(words=tuple(words)))
+    return plan.replace(mounts=tuple(mounts))
 
 
 def _setup_ids(me: Init) -> "tuple[int, int]":

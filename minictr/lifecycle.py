@@ -11,7 +11,7 @@ import sys
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import cgroup, clone, foreground, host, libc, paths, plan, state
+from . import abi, cgroup, clone, foreground, host, libc, paths, plan, state
 from .errors import ContainerError, Degradation, step
 from .init import Handed
 from .spec import Spec
@@ -187,7 +187,8 @@ class Container:
             records = [self._without_group(error)]
             self.group = cgroup.none(error.why, error.hint)
         for record in records + self.group.apply(self.plan.resources):
-            if record.code != "cgroup-devices" or not self.plan.new_user:  # there no node can be made
+            inside = self.plan.new_user or host.read_map("uid_map") != host.FULL_MAP
+            if record.code != "cgroup-devices" or not inside:  # in a user namespace no node can be made
                 self._certain(record)
 
     def _without_group(self, error: ContainerError) -> Degradation:
@@ -254,7 +255,7 @@ def attend(birth: clone.Birth, timeout: float) -> int:
 def set_limits(pid: int, made: plan.Plan) -> None:
     """From outside: there the capability to raise a hard limit may be held."""
     for resource, soft, hard in made.rlimits:
-        with step("set the limit %d" % resource, hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
+        with step("set %s" % abi.RLIMITS[resource], hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
             libc.prlimit(pid, resource, soft, hard)
 
 
@@ -262,7 +263,7 @@ def compile_filter(made: plan.Plan, degrade):
     """The compiled seccomp filter, None where none is asked for. degrade: takes a Degradation"""
     if made.seccomp is None:
         return None
-    from . import abi, seccomp  # 1 ms, with a profile only
+    from . import seccomp  # 1 ms, with a profile only
 
     compiled = seccomp.compile(made.seccomp, abi.machine())
     if compiled.listener:

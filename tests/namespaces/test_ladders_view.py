@@ -127,7 +127,7 @@ def test_without_a_name_of_its_own_the_host_s_is_seen(minictr, strong_caller, bu
 
 
 def test_a_lost_network_namespace_shows_the_host_s_devices_read_only(minictr, strong_caller, busybox_root):
-    script = "ls /sys/class/net; : > /sys/class/net/lo/mtu"
+    script = "ls /sys/class/net; : 2>&1 > /sys/class/net/lo/mtu"
     refused = ["clone&CLONE_NEWNET", "clone3=ENOSYS"]
     told = sh(minictr, strong_caller, refused, script, "--rootfs", busybox_root, "--userns", "auto")
 

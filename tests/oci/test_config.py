@@ -37,6 +37,11 @@ class Engine:
             text = file.read()
         made.configure(json.loads(text.replace('"/bundle', '"' + made.path)))
         self.hooks = made.config.pop("hooks", None)  # tests of their own
+        limits = made.linux.get("resources") or {}
+        limits.get("memory", {}).pop("kernel", None)  # kernels have given it up
+        for entry in (limits.get("blockIO") or {}).pop("throttleReadBpsDevice", ()):
+            if os.path.exists("/sys/dev/block/%(major)d:%(minor)d" % entry):
+                limits["blockIO"].setdefault("throttleReadBpsDevice", []).append(entry)
         for entry in made.config["mounts"]:
             if entry["type"] == "bind":
                 self._make_source(entry["source"])
