@@ -132,6 +132,10 @@ class Group:
 
     def oom_killed(self) -> bool:
         """Whether the kernel has killed a process of the group for want of memory."""
+        return self.oom_kills() > 0
+
+    def oom_kills(self) -> int:
+        """How many of them; 0 where that is not counted."""
         raise NotImplementedError
 
     def _main(self) -> "Part | None":
@@ -223,11 +227,12 @@ class Group:
     def remove(self, patience: float = PATIENCE) -> None:
         """Remove the directories with those that the container made in them, and parents that we made.
 
-        Raises ContainerError if processes are left in one after PATIENCE seconds.
+        Raises ContainerError if processes are left in one after PATIENCE seconds; for one that cannot
+        be removed, after the others.
         """
-        busy = self.parts
+        busy, failed = self.parts, []  # type: list[Part], list[ContainerError]
         for _ in cgroup_files.waits(patience):
-            busy = [part for part in busy if not cgroup_files.remove(part)]
+            busy = [part for part in busy if not self._remove_part(part, failed)]
             if not busy:
                 break
         for directory in reversed(self.parents):
@@ -240,7 +245,17 @@ class Group:
             left = ", ".join(map(str, cgroup_files.pids(busy[0])))
             why = "processes are left in it: " + left if left else ""
             raise ContainerError("remove the cgroup %s" % busy[0].directory, why, abi.EBUSY)
+        if failed:
+            raise failed[0]
         self.close()
+
+    def _remove_part(self, part: Part, failed: "list[ContainerError]") -> bool:
+        """False if processes are still in it."""
+        try:
+            return cgroup_files.remove(part)
+        except ContainerError as error:
+            failed.append(error)
+            return True
 
     # --- settings
 

@@ -79,5 +79,5 @@ class None_(Group):
     def stats(self) -> "dict[str, object]":
         raise ContainerError("measure the container", self.why, 0, self.fix)
 
-    def oom_killed(self) -> bool:
-        return False
+    def oom_kills(self) -> int:
+        return 0

@@ -180,7 +180,7 @@ class V1(Group):
 
         return cgroup_stats.v1(self._read)
 
-    def oom_killed(self) -> bool:
+    def oom_kills(self) -> int:
         """Since 4.13. Each cgroup counts for itself, so those below are asked too."""
         found = []  # type: list[int]
 
@@ -196,7 +196,7 @@ class V1(Group):
         directory = self._directory("memory")
         if directory >= 0:
             cgroup_files.walk(directory, look)
-        return any(found)
+        return sum(found)
 
     def _part(self, controller: str) -> "Part | None":
         for part in self.parts:

@@ -174,9 +174,9 @@ class V2(Group):
 
         return cgroup_stats.v2(self._read)
 
-    def oom_killed(self) -> bool:
+    def oom_kills(self) -> int:
         words = self._read("", "memory.events").split()
-        return "oom_kill" in words and words[words.index("oom_kill") + 1] != "0"
+        return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
 
     def _missing(self, setting: Setting) -> "tuple[str, str]":
         controller = setting.names[0].partition(".")[0]

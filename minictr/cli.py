@@ -21,16 +21,28 @@ USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
   state     what is known of one, as JSON
   kill      send a signal to its first process
   stop      ask it to end, then make it
+  pause     freeze every process of one
+  resume    let them go on
+  ps        its processes
+  update    change its limits
+  events    what it uses, every few seconds, and when memory ran out
   delete    forget one that has ended
+  features  what this version can do, as JSON
 
 Global options:
   --root DIR                where containers are remembered
   --log FILE                append errors and warnings to FILE
   --log-format text|json    (text)
   --debug                   say more
+  --rootless true|false|auto
+                            accepted: it is found out which capabilities are held
   --version, --help
 
 minictr VERB --help tells the rest."""
+
+
+_FLAGS = ("--debug", "--systemd-cgroup")
+_VALUES = ("--root", "--log", "--log-format", "--rootless")
 
 
 class Globals:
@@ -38,8 +50,8 @@ class Globals:
 
     def __init__(self) -> None:
         self.root = self.log = ""
-        self.log_format = "text"
-        self.debug = False
+        self.log_format, self.rootless = "text", "auto"
+        self.debug = self.systemd_cgroup = False
 
 
 def main(argv: "list[str]") -> int:
@@ -58,7 +70,7 @@ def main(argv: "list[str]") -> int:
     except ContainerError as error:
         if options.debug:
             raise
-        report.error(error)
+        report.error(_explained(error))
         return error.status
     except OSError as error:  # one that no step has named
         if options.debug:
@@ -69,6 +81,18 @@ def main(argv: "list[str]") -> int:
         return 130
 
 
+def _explained(error: ContainerError) -> ContainerError:
+    """ERROR with what the host has to say of its cause, where nobody has asked yet."""
+    if error.cause and not error.hint:
+        from . import causes  # only where something was refused
+
+        cause = causes.why(error.cause, error.number)
+        error.hint = cause.fix
+        if cause.why not in error.why:
+            error.why = "%s: %s" % (error.why, cause.why)
+    return error
+
+
 def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
     rest = list(argv)
     while rest and rest[0].startswith("-"):
@@ -77,9 +101,11 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
             return "version", rest
         if name in ("--help", "-h"):
             return "help", rest
-        if name == "--debug" and not equals:
-            options.debug = True
-        elif name in ("--root", "--log", "--log-format"):
+        if name in _FLAGS:
+            if equals and value not in ("true", "false", "1", "0"):
+                raise ContainerError("read the options", "%s is true or false, or nothing" % name)
+            setattr(options, name[2:].replace("-", "_"), value not in ("false", "0"))
+        elif name in _VALUES:
             if not equals:
                 if not rest:
                     raise ContainerError("read the options", "%s needs a value" % name)
@@ -89,6 +115,8 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
             raise ContainerError("read the options", "unknown global option %s" % name, hint="minictr --help")
     if options.log_format not in ("text", "json"):
         raise ContainerError("read the options", "--log-format is text or json")
+    if options.rootless not in ("true", "false", "auto"):
+        raise ContainerError("read the options", "--rootless is true, false or auto")
     if not rest:
         return "help", rest
     if rest[0] not in VERBS:
@@ -102,12 +130,21 @@ def _state_root(options: Globals) -> str:
     return os.path.abspath(options.root) if options.root else state.default_root()
 
 
+def _refuse_systemd(options: Globals) -> None:
+    """Its cgroups are units, and a cgroupsPath has another form: nothing that can be overlooked."""
+    if options.systemd_cgroup:
+        hint = "have the engine manage cgroups itself: cgroup_manager = \"cgroupfs\" in podman's containers.conf, "
+        hint += "SystemdCgroup = false in containerd's config.toml, native.cgroupdriver=cgroupfs in Docker's daemon.json"
+        raise ContainerError("--systemd-cgroup", "not supported by this version", hint=hint)
+
+
 def _run(options: Globals, report, argv: "list[str]") -> int:
     from . import options as native
 
     if _wants_help(argv):
         print(native.help_text("run"))
         return 0
+    _refuse_systemd(options)
     spec = native.parse(argv, "run")
     from . import lifecycle
 
@@ -125,6 +162,7 @@ def _explain(options: Globals, report, argv: "list[str]") -> int:
     if _wants_help(argv):
         print(native.help_text("explain"))
         return 0
+    _refuse_systemd(options)
     return explain.show(native.parse(argv, "explain"), _state_root(options))
 
 
@@ -136,12 +174,23 @@ def _spec(options: Globals, report, argv: "list[str]") -> int:
 
 def _verb(name: str):
     def call(options: Globals, report, argv: "list[str]") -> int:
-        from . import verbs
+        from . import verbs as module
 
-        if _wants_help(argv):
-            print(verbs.HELP[name])
+        if name not in module.CALLS:
+            from . import control as module  # type: ignore[no-redef]
+        if _wants_help(argv, name in ("exec", "ps")):
+            print(module.HELP[name])
             return 0
-        return verbs.CALLS[name](_state_root(options), report, argv)
+        return module.CALLS[name](_state_root(options), report, argv)
+
+    return call
+
+
+def _refused(name: str):
+    """A verb of runc's. Also with --help: that is how podman asks whether it can be had."""
+
+    def call(options: Globals, report, argv: "list[str]") -> int:
+        raise ContainerError(name, "not supported: minictr neither saves nor restores processes")
 
     return call
 
@@ -152,6 +201,7 @@ def _create(options: Globals, report, argv: "list[str]") -> int:
     if _wants_help(argv):
         print(native.help_text("create"))
         return 0
+    _refuse_systemd(options)
     spec = native.parse(argv, "create").replace(detach=True)
     from . import lifecycle
 
@@ -159,7 +209,16 @@ def _create(options: Globals, report, argv: "list[str]") -> int:
 
 
 def _version(options: Globals, report, argv: "list[str]") -> int:
+    """Three lines, as runc has had them from the start.
+
+    Docker takes name and version from around the word "version", wherever that stands, and shows what
+    follows "commit:" as the runtime's version. podman shows it all. containerd's go-runc once wanted three
+    such lines; now it takes what follows "runc version " at the very start, which would be no truth, and
+    else leaves the version empty. With one more "version" in the first line both Docker and the old go-runc
+    would go wrong.
+    """
     print("minictr version %s" % __version__)
+    print("commit: minictr-%s" % __version__)  # Debian's runc, too, has its release here
     print("spec: 1.3.0")
     return 0
 
@@ -179,9 +238,16 @@ def _doctor(options: Globals, report, argv: "list[str]") -> int:
     return doctor.run(argv)
 
 
-def _wants_help(argv: "list[str]") -> bool:
+def _features(options: Globals, report, argv: "list[str]") -> int:
+    from . import features
+
+    return features.run(argv)
+
+
+def _wants_help(argv: "list[str]", program: bool = False) -> bool:
+    """program: what follows the first word that is no option belongs to another program"""
     for word in argv:
-        if word == "--":
+        if word == "--" or (program and not word.startswith("-")):
             return False
         if word in ("--help",):
             return True
@@ -190,3 +256,5 @@ def _wants_help(argv: "list[str]") -> bool:
 
 VERBS = {"run": _run, "create": _create, "explain": _explain, "spec": _spec, "doctor": _doctor, "version": _version, "help": _help}
 VERBS.update({name: _verb(name) for name in ("start", "exec", "list", "state", "kill", "stop", "delete")})
+VERBS.update({name: _verb(name) for name in ("pause", "resume", "ps", "update", "events")})
+VERBS.update(features=_features, checkpoint=_refused("checkpoint"), restore=_refused("restore"))

@@ -15,7 +15,7 @@ Side: both
 
 import os
 
-from . import abi, init, libc, maps, mounts, paths, standin
+from . import abi, console, init, libc, maps, mounts, paths, standin
 from .errors import ContainerError, Degradation, from_os, step
 from .rootfs import REFUSED, ids_record
 from .sync import Channel, degradation_from, error_from
@@ -39,6 +39,10 @@ class Birth:
         self.console = -1
         self.maps = plan.maps
         self.lost = {}  # type: dict[str, int]
+        self._connect()
+
+    def _connect(self) -> None:
+        plan = self.plan
         carries = plan.terminal or plan.root.idmap or any(m.idmap for m in plan.mounts)
         ours, theirs = libc.socketpair()
         self.channel = Channel(ours, carries=carries)
@@ -47,6 +51,19 @@ class Birth:
     def start(self) -> None:
         """Make the process; on return it waits for nothing but `go`."""
         _load_for_child(self.plan)
+        try:
+            self._start()
+        except maps.HalfWritten:  # and maps are written once: the next way takes another process
+            self.maps = self.maps.otherwise
+            if self.pid:
+                os.kill(self.pid, 9)
+                os.waitpid(self.pid, 0)
+                self.pid = 0
+            self.channel.close()
+            self._connect()
+            self._start()
+
+    def _start(self) -> None:
         if self.plan.joins or "time" in self.plan.namespaces:
             self._start_by_middle()
         else:
@@ -64,6 +81,8 @@ class Birth:
                 self.seen(self._explained(degradation_from(said[1:])))
             elif said[0] == "console":
                 self.console = self.channel.received.pop()
+                if not self.plan.spec.console_socket:
+                    console.copy_size(self.console)  # before a program can ask for it
             elif said[0] == "error":
                 raise self._explained(error_from(said[1:]))
             elif said[0] == word:
@@ -77,7 +96,7 @@ class Birth:
             from . import causes  # only where something was refused
 
             number = getattr(said, "errno", 0) or getattr(said, "number", 0)
-            cause = causes.why(said.cause, number, inside=self.plan.new_user and "user" not in self.lost)
+            cause = causes.why(said.cause, number, inside=self.plan.inner_user and "user" not in self.lost)
             said.why = said.why if said.why and not number else cause.why or said.why
             if isinstance(said, Degradation):
                 said.fix = said.fix or cause.fix
@@ -90,12 +109,16 @@ class Birth:
         until_running(self.channel, self.plan.args[0])
 
     def _ending(self) -> str:
-        if self.pid:
+        import time  # only here
+
+        for _ in range(200 if self.pid else 0):  # its descriptors close a moment before it has ended
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.pid = 0
                 if os.WIFSIGNALED(status):
                     return "it was killed by signal %d" % os.WTERMSIG(status)
+                break
+            time.sleep(0.005)
         return "it ended without a word"
 
     # --- directly -------------------------------------------------------------------------
@@ -132,7 +155,7 @@ class Birth:
                 paths.write_proc(self.proc, "%d/oom_score_adj" % pid, str(plan.oom_score_adj))
         if not plan.new_user or "user" in self.lost:
             return
-        self.maps = maps.write(self.proc, pid, plan.maps, self._degrade)
+        self.maps = maps.write(self.proc, pid, self.maps, self._degrade)
         trees = self._trees(pid)
         try:
             indexes = " ".join([str(index) for index in trees])
@@ -215,6 +238,9 @@ class Birth:
                     break
                 else:
                     early.append(word)
+        except BaseException:
+            os.kill(middle, 9)  # it may wait for a word of ours
+            raise
         finally:
             os.waitpid(middle, 0)
         self.channel.early = early
@@ -324,7 +350,10 @@ class Middle:
                 return False
             why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
             cause = "" if why else "setns"
-            raise ContainerError("join the %s namespace" % kind, why, error.errno or 0, cause=cause) from error
+            hint = ""
+            if error.errno == abi.EPERM and not any([joined == "user" for joined, _ in self.spaces]):
+                hint = "join the user namespace it belongs to as well: --userns PATH"
+            raise ContainerError("join the %s namespace" % kind, why, error.errno or 0, hint, cause=cause) from error
         return True
 
     def _make_time(self) -> None:

@@ -25,7 +25,7 @@ def load(bundle: str) -> dict:
         hint = "minictr spec > config.json" if error.errno == abi.ENOENT else ""
         raise ContainerError(doing, "", error.errno or 0, hint) from error
     try:
-        text = _read(descriptor, doing)
+        text = read(descriptor, doing)
     finally:
         os.close(descriptor)
     try:
@@ -36,7 +36,7 @@ def load(bundle: str) -> dict:
     return config  # type: ignore[return-value]
 
 
-def _read(descriptor: int, doing: str) -> str:
+def read(descriptor: int, doing: str) -> str:
     pieces, left = [], MAX_CONFIG  # type: list[bytes], int
     try:
         while left > 0:
@@ -66,6 +66,11 @@ def check_process(process: object) -> None:
         raise Invalid("process.args", "is empty or missing")
 
 
+def check_resources(resources: object) -> None:
+    """The same for a `linux.resources` object on its own."""
+    _RESOURCES(resources, "resources")
+
+
 class Invalid(ContainerError):
     """A property that is wrong: where it is, and why."""
 
@@ -90,18 +95,12 @@ def boolean(value: object, where: str) -> None:
 
 def number(low: int, high: int):
     def check_number(value: object, where: str) -> None:
-        if type(value) is float and value.is_integer():
-            value = int(value)
-        if type(value) is not int:
+        if type(value) is not int:  # and not a bool, which is one
             raise Invalid(where, "is not a whole number")
         if not low <= value <= high:
             raise Invalid(where, "is not between %d and %d" % (low, high))
 
     return check_number
-
-
-def anything(value: object, where: str) -> None:
-    pass
 
 
 def word(*allowed: str):
@@ -151,7 +150,7 @@ def table(required: "tuple[str, ...]", **fields: object):
 
 U16, U32, U64 = number(0, 2**16 - 1), number(0, 2**32 - 1), number(0, 2**64 - 1)
 I32, I64 = number(-(2**31), 2**31 - 1), number(-(2**63), 2**63 - 1)
-_ID = number(0, 2**32 - 1)
+_ID = number(0, 2**32 - 2)  # one more is (uid_t) -1, "no change" to setresuid(2)
 _TEXTS = array(text)
 
 
@@ -168,11 +167,27 @@ def _environment(value: object, where: str) -> None:
 
 
 _NAMES = array(text)
-_MAPPING = table(("containerID", "hostID", "size"), containerID=_ID, hostID=_ID, size=_ID)
+_MAPPING = table(("containerID", "hostID", "size"), containerID=_ID, hostID=_ID, size=U32)
 _HOOK = table(("path",), path=_absolute, args=_TEXTS, env=_TEXTS, timeout=number(1, 2**31))
 _HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 _ACTIONS = ("KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY")
 _OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
+_POLICIES = ("OTHER", "FIFO", "RR", "BATCH", "ISO", "IDLE", "DEADLINE")
+_MEMORY_MODES = ("DEFAULT", "BIND", "INTERLEAVE", "WEIGHTED_INTERLEAVE", "PREFERRED", "PREFERRED_MANY", "LOCAL")
+
+
+def _cpus(value: object, where: str) -> None:
+    text(value, where)
+    if value.strip("0123456789, -"):  # type: ignore[attr-defined]
+        raise Invalid(where, "is not a list of CPUs")
+
+
+def _page_size(value: object, where: str) -> None:
+    text(value, where)
+    digits = value[:-2]  # type: ignore[index]
+    if value[-2:] not in ("KB", "MB", "GB") or digits.strip("0123456789") or digits[:1] in ("", "0"):  # type: ignore[index]
+        raise Invalid(where, "is not a size such as 2MB")
+
 
 _PROCESS = table(
     ("cwd",),
@@ -189,10 +204,11 @@ _PROCESS = table(
     apparmorProfile=text,
     selinuxLabel=text,
     oomScoreAdj=number(-1000, 1000),
-    scheduler=table(("policy",), policy=text, nice=I32, priority=I32, flags=_TEXTS, runtime=U64,
-                    deadline=U64, period=U64),
-    ioPriority=table(("class",), priority=number(0, 7), **{"class": text}),
-    execCPUAffinity=table((), initial=text, final=text),
+    scheduler=table(("policy",), policy=word(*["SCHED_" + name for name in _POLICIES]), nice=I32,
+                    priority=I32, flags=_TEXTS, runtime=U64, deadline=U64, period=U64),
+    ioPriority=table(("class",), priority=number(0, 7),
+                     **{"class": word("IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE")}),
+    execCPUAffinity=table((), initial=_cpus, final=_cpus),
 )  # fmt: skip
 _SECCOMP = table(
     ("defaultAction",),
@@ -217,9 +233,28 @@ _SECCOMP = table(
         )
     ),
 )  # fmt: skip
-_DEVICE = table(
-    ("type", "path"), type=word("c", "b", "u", "p"), path=_absolute, major=I64, minor=I64,
-    fileMode=number(0, 0xFFFF), uid=_ID, gid=_ID,
+_DEVICE = table(  # engines write the type of the file into its mode, too
+    ("type", "path"), type=word("c", "b", "u", "p"), path=_absolute, major=number(0, 2**12 - 1),
+    minor=number(0, 2**20 - 1), fileMode=number(0, 0xFFFF), uid=_ID, gid=_ID,
+)  # fmt: skip
+_RATES = array(table(("major", "minor"), major=I64, minor=I64, rate=U64))
+_WEIGHTS = array(table(("major", "minor"), major=I64, minor=I64, weight=U16, leafWeight=U16))
+_RESOURCES = table(
+    (),
+    unified=mapping(text),
+    devices=array(table(("allow",), allow=boolean, type=text, major=I64, minor=I64, access=text)),
+    pids=table(("limit",), limit=I64),
+    blockIO=table(
+        (), weight=U16, leafWeight=U16, weightDevice=_WEIGHTS, throttleReadBpsDevice=_RATES,
+        throttleWriteBpsDevice=_RATES, throttleReadIOPSDevice=_RATES, throttleWriteIOPSDevice=_RATES,
+    ),
+    cpu=table((), cpus=text, mems=text, period=U64, quota=I64, burst=U64, realtimePeriod=U64,
+              realtimeRuntime=I64, shares=U64, idle=I64),
+    hugepageLimits=array(table(("pageSize", "limit"), pageSize=_page_size, limit=U64)),
+    memory=table((), kernel=I64, kernelTCP=I64, limit=I64, reservation=I64, swap=I64, swappiness=U64,
+                 disableOOMKiller=boolean, useHierarchy=boolean, checkBeforeUpdate=boolean),
+    network=table((), classID=U32, priorities=array(table(("name", "priority"), name=text, priority=U32))),
+    rdma=mapping(table((), hcaHandles=U32, hcaObjects=U32)),
 )  # fmt: skip
 _LINUX = table(
     (),
@@ -231,14 +266,15 @@ _LINUX = table(
     cgroupsPath=text,
     rootfsPropagation=word("shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate",
                            "runbindable", ""),
-    resources=mapping(anything),
+    resources=_RESOURCES,
     seccomp=_SECCOMP,
     sysctl=mapping(text),
     maskedPaths=_TEXTS,
     readonlyPaths=_TEXTS,
     mountLabel=text,
     personality=table(("domain",), domain=word("LINUX", "LINUX32"), flags=_TEXTS),
-    intelRdt=mapping(anything),
+    intelRdt=table((), closID=text, schemata=_TEXTS, l3CacheSchema=text, memBwSchema=text, enableMonitoring=boolean),
+    memoryPolicy=table((), mode=word(*["MPOL_" + mode for mode in _MEMORY_MODES]), nodes=text, flags=_TEXTS),
     netDevices=mapping(table((), name=text)),
 )  # fmt: skip
 _CONFIG = table(
@@ -290,6 +326,10 @@ def _contradictions(config: "dict", linux: "dict") -> None:
         why = sysctl_refusal(key, kinds)
         if why:
             raise Invalid("linux.sysctl.%s" % printable(key), why)
+    for index, device in enumerate(linux.get("devices") or ()):
+        for name in ("major", "minor"):
+            if device["type"] != "p" and device.get(name) is None:
+                raise Invalid("linux.devices[%d].%s" % (index, name), "is missing")
     for index, limit in enumerate((config.get("process") or {}).get("rlimits") or ()):
         if limit["soft"] > limit["hard"]:
             raise Invalid("process.rlimits[%d]" % index, "has a soft limit above its hard limit")

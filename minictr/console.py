@@ -39,6 +39,17 @@ def attach(root: int, channel, size: "tuple[int, int] | None", bind: bool) -> No
     fcntl.ioctl(0, abi.TIOCSCTTY, 0)
 
 
+def copy_size(terminal: int) -> None:
+    """Give TERMINAL the size of the caller's, which is the first of the standard streams that is one."""
+    for source in (0, 1, 2):
+        try:
+            size = os.get_terminal_size(source)
+        except OSError:
+            continue
+        set_size(terminal, size.lines, size.columns)
+        return
+
+
 def set_size(terminal: int, rows: int, columns: int) -> None:
     """ioctl_tty(2) TIOCSWINSZ."""
     fcntl.ioctl(terminal, abi.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))

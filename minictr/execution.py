@@ -11,7 +11,7 @@ import os
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, cgroup, clone, foreground, host, init, lifecycle, paths, plan, state
+from . import abi, clone, foreground, host, init, lifecycle, paths, plan, state
 from .errors import ContainerError, step
 from .record import Record
 from .spec import Spec
@@ -40,6 +40,7 @@ class Wish(Record):
     pid_file: str = ""
     console_socket: str = ""
     preserve_fds: int = 0
+    ignore_paused: bool = False
 
 
 class Target:
@@ -82,11 +83,14 @@ class Target:
 def run(root_path: str, report, wish: Wish) -> int:
     """Run the program; its exit status, 0 at once with WISH.detach."""
     content, config = _look(root_path, wish.identifier)
+    group = lifecycle.group_of(content)
+    if group.frozen() and not wish.ignore_paused:
+        doing, why = "exec in container %s" % wish.identifier, "cannot exec in a paused container"
+        raise ContainerError(doing, why, hint="minictr resume %s, or --ignore-paused to wait" % wish.identifier)
     target = Target(content)
     spec = _spec(wish, content, config, target)
     made = _plan(spec, target)
     foreground.hold_signals()
-    group = cgroup.reopen(cgroup.layout(), content.get("cgroups") or [], content.get("cgroup_parents") or [])
     handed = init.Handed(
         cgroup=group.join_files(), seccomp=lifecycle.compile_filter(made, report.seen), root=target.root
     )
@@ -108,7 +112,7 @@ def run(root_path: str, report, wish: Wish) -> int:
         raise
     if wish.detach:
         return 0
-    return lifecycle.attend(birth, 0)
+    return lifecycle.attend(birth)
 
 
 def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":

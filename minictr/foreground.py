@@ -16,7 +16,9 @@ _OWN = (
 
 
 def forwarded() -> "set[int]":
-    return set(range(1, _signal.NSIG)) - {getattr(_signal, name) for name in _OWN} - {32, 33}
+    # those from 32 up to SIGRTMIN are the C library's own
+    numbers = set(range(1, 32)) | set(range(_signal.SIGRTMIN, _signal.NSIG))
+    return numbers - {getattr(_signal, name) for name in _OWN}
 
 
 def hold_signals() -> None:
@@ -26,10 +28,10 @@ def hold_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_BLOCK, forwarded() | {_signal.SIGCHLD})
 
 
-def wait(pid: int, timeout: float) -> int:
+def wait(pid: int, timeout: float, end) -> int:
     """Pass signals on to PID until it ends; its exit status, 128 + N for signal N.
 
-    timeout: seconds until it is killed, 0 for never
+    timeout: seconds until END is called with PID, 0 for never
     """
     deadline = time.monotonic() + timeout if timeout else 0.0
     listen = forwarded() | {_signal.SIGCHLD}
@@ -41,7 +43,7 @@ def wait(pid: int, timeout: float) -> int:
             left = deadline - time.monotonic()
             caught = _signal.sigtimedwait(listen, max(left, 0))
             if caught is None:
-                send(pid, _signal.SIGKILL)
+                end(pid)
                 deadline = 0.0
                 continue
             number = caught.si_signo

@@ -498,7 +498,8 @@ def _environment(words: "tuple[str, ...]") -> "dict[str, str]":
 
 def _keep_reaper(me: Init) -> None:
     """Stay as process 1 that passes signals on and reaps; the program becomes its child."""
-    everything = set(range(1, _signal.NSIG)) - {_signal.SIGKILL, _signal.SIGSTOP}
+    everything = set(range(1, 32)) | set(range(_signal.SIGRTMIN, _signal.NSIG))  # but the C library's own
+    everything -= {_signal.SIGKILL, _signal.SIGSTOP}
     _signal.pthread_sigmask(_signal.SIG_SETMASK, everything)
     child = os.fork()
     if child == 0:

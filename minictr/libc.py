@@ -333,6 +333,16 @@ def seccomp(operation: int, flags: int, program: bytes) -> int:
     return 0
 
 
+def seccomp_knows(flags: int) -> bool:
+    """Whether the kernel knows these flags of a filter. It looks at them before it looks for the filter,
+    which is at no address here (seccomp_set_mode_filter() in kernel/seccomp.c)."""
+    try:
+        _seccomp(abi.SECCOMP_SET_MODE_FILTER, flags, None)
+    except OSError as error:
+        return error.errno == abi.EFAULT
+    return True
+
+
 def sethostname(name: str) -> None:
     """sethostname(2). At most 64 bytes."""
     _sethostname(os.fsencode(name), len(os.fsencode(name)))

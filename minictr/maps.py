@@ -36,6 +36,10 @@ class Maps(Record):
         return "map user ids %s (%s)" % (shown, self.way)
 
 
+class HalfWritten(Exception):
+    """One of the helpers had its way, the other had not."""
+
+
 def inside(table: "tuple[tuple[int, int, int], ...]", number: int) -> bool:
     """Whether the namespace knows the id NUMBER."""
     return any(first <= number < first + count for first, _, count in table)
@@ -50,7 +54,7 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
     """Write the maps of the user namespace that process PID is in; the way that worked comes back.
 
     proc: from paths.open_proc; degrade: called with a Degradation for a step down (it may raise)
-    Raises ContainerError.
+    Raises ContainerError; HalfWritten where `otherwise` is left, but takes another process.
     """
     if maps.way == "helpers":
         try:
@@ -60,6 +64,8 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
             if maps.otherwise is None:
                 raise
             degrade(alone(error.why, 0, error.hint))
+            if paths.read_proc(proc, "%d/uid_map" % pid) or paths.read_proc(proc, "%d/gid_map" % pid):
+                raise HalfWritten() from None
             maps = maps.otherwise  # type: ignore[assignment]
     place = "%d/" % pid
     if maps.deny_setgroups:
@@ -95,8 +101,8 @@ def _by_helpers(pid: int, maps: Maps) -> None:
         if status:
             from . import causes  # only now: the host is asked why
 
-            cause = causes.why(os.path.basename(path), 0, said=said)
-            raise ContainerError("run %s" % path, said or cause.why, 0, cause.fix)
+            cause = causes.why(os.path.basename(path), 0, said=said or "it ended with status %d" % (status >> 8))
+            raise ContainerError("run %s" % path, cause.why or said, 0, cause.fix)
 
 
 class Helper:
@@ -115,7 +121,7 @@ class Helper:
                     os.dup2(source, target)
                 os.execve(arguments[0], arguments, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
             except OSError as error:
-                os.write(2, os.fsencode(str(error)))
+                os.write(writer, os.fsencode("%s: %s" % (arguments[0], error.strerror)))
             finally:
                 os._exit(127)
         os.close(writer)
@@ -123,12 +129,17 @@ class Helper:
 
     def wait(self) -> "tuple[int, str]":
         """Its exit status (0 is success) and what it said, on one line."""
+        status, said = self.output(4096)
+        return status, " ".join(os.fsdecode(said).split())
+
+    def output(self, limit: int) -> "tuple[int, bytes]":
+        """Its exit status and what it said, of which little more than LIMIT bytes are read."""
         said = b""
-        while len(said) < 4096:
-            piece = os.read(self.reader, 4096)
+        while len(said) < limit:
+            piece = os.read(self.reader, 65536)
             if not piece:
                 break
             said += piece
         os.close(self.reader)
         _, status = os.waitpid(self.pid, 0)
-        return status, " ".join(os.fsdecode(said).split())
+        return status, said

@@ -147,6 +147,13 @@ def _parse_option(option: str, value: dict) -> bool:
     return True
 
 
+def known_options() -> "list[str]":
+    """What `parse` takes for an option of its own. Left out is what mount(8) alone has a use for."""
+    recursive = ["r" + name for name in FLAGS if "r" + name not in FLAGS]
+    others = ["bind", "rbind", "idmap", "ridmap", "tmpcopyup", "src-nofollow", "defaults"]
+    return sorted(list(FLAGS) + recursive + list(SUPER_FLAGS) + list(PROPAGATION) + others)
+
+
 # --- making ---------------------------------------------------------------------------------
 
 
@@ -210,7 +217,7 @@ def bind(
             os.close(tree)
         return _bind_classic(root, source, target, mount, over)
     if pending:
-        _remount(root, tree, mount)
+        _remount(tree if over else root, tree, mount)
     _propagate(tree, mount.propagation)
     return tree
 
@@ -314,7 +321,7 @@ def _bind_classic(root: int, source: int, target: int, mount: Mount, over: bool)
     made = _top(root, target, mount, over)
     if _inode(made) != _inode(source):
         raise ContainerError(str(mount), "the target was exchanged while it was mounted")
-    _remount(root, made, mount)
+    _remount(made if over else root, made, mount)
     _propagate(made, mount.propagation)
     return made
 

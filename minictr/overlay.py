@@ -58,7 +58,7 @@ def _lay_host(stage, lower: int, layer: int) -> int:
             if "/" + name not in covered:
                 _show(stage, layer, source, name, name in busy)
         os.close(source)
-    if stage.plan.new_user:
+    if stage.plan.inner_user:
         stage.degrade(
             Degradation(
                 "overlay-ids", "root", "a writable overlay", "one where other users' files stay as they are",
@@ -96,7 +96,7 @@ def _mount(stage, layer: int, lower: int, merged: str, upper: str, work: str) ->
     state = os.fstat(lower)
     os.chmod(upper, stat.S_IMODE(state.st_mode), dir_fd=layer)  # the merged directory shows its mode
     words = ("lowerdir=" + place(lower), "upperdir=" + place(opened[1]), "workdir=" + place(opened[2]))  # type: tuple[str, ...]
-    if stage.plan.new_user:
+    if stage.plan.inner_user:
         words += ("userxattr",)  # trusted.* is the host's root's (Documentation/filesystems/overlayfs.rst)
     mount = mounts.Mount(target=merged, kind="overlay", source="overlay", words=words)
     try:

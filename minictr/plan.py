@@ -108,6 +108,11 @@ class Plan(Record):
     def new_user(self) -> bool:
         return "user" in self.namespaces
 
+    @property
+    def inner_user(self) -> bool:
+        """The container is in a user namespace below ours, be it new or joined."""
+        return self.new_user or any([kind == "user" for kind, _ in self.joins])
+
 
 def make(spec: Spec, host: Host, stage: str) -> Plan:
     """The Plan for SPEC on HOST. STAGE: an empty directory of ours. Raises ContainerError."""
@@ -119,7 +124,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     table = _maps(spec, host, linux, process) if "user" in namespaces else None
     if table is not None and table.way == "self" and spec.userns in ("auto", "keep-id"):
         records.append(maps.alone("", 0, "", "subids"))
-    user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
+    user_known = "user" in namespaces or any([kind == "user" for kind, _ in joins])
     credentials = _credentials(spec, host, process, table, records)
     setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid

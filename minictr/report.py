@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from .errors import ContainerError, Degradation
+from .errors import ContainerError, Degradation, printable
 
 
 class Report:
@@ -57,7 +57,7 @@ class Report:
                 line["degradation"] = record.as_dict()
             text = document.dumps(line) + "\n"
         else:
-            text = 'time="%s" level=%s msg="%s"\n' % (moment, level, message.replace('"', '\\"'))
+            text = 'time="%s" level=%s msg="%s"\n' % (moment, level, printable(message.replace('"', '\\"')))
         try:
             log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -69,9 +69,9 @@ class Report:
 
 
 def say(message: str) -> None:
-    """One line on stderr."""
-    line = "minictr: " + " ".join(message.split("\n")) + "\n"
+    """One line on stderr: names from outside must not write one of their own, nor move the cursor."""
+    line = "minictr: " + printable(" ".join(message.split("\n"))) + "\n"
     try:
-        os.write(2, line.encode(sys.getfilesystemencoding(), "surrogateescape"))
+        os.write(2, line.encode(sys.getfilesystemencoding(), "backslashreplace"))
     except OSError:
         pass  # a closed or full stderr must not change what happens

@@ -78,7 +78,7 @@ class Stage:
         with step("attach the root file system %s" % plan.path):
             private = abi.MS_PRIVATE | abi.MS_REC
             # no cgroup may be there to stop a device node that came with an image
-            nodev = abi.MOUNT_ATTR_NODEV if self.plan.new_user and plan.source == "rootfs" else 0
+            nodev = abi.MOUNT_ATTR_NODEV if self.plan.inner_user and plan.source == "rootfs" else 0
             mount = mounts.Mount(target="", kind="bind", recursive=True, propagation=private, set_all=nodev)
             self.root = self._attach_tree(-1, plan.path, self.base, self.base, mount)
 

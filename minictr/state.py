@@ -74,16 +74,28 @@ class Entry:
 
     def save(self, content: "dict[str, object]") -> None:
         """Write state.json: whole, or not at all."""
+        self.write(content)
+        self.publish()
+
+    def write(self, content: "dict[str, object]") -> None:
+        """Write the next state.json beside the one that others read."""
         with step("write the state of container %s" % self.identifier):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open("state.tmp", flags, 0o600, dir_fd=self.descriptor)
-            data = document.dumps(content).encode("ascii")
-            try:
-                while data:
-                    data = data[os.write(file, data) :]
-            finally:
-                os.close(file)
+            self._write("state.tmp", content)
+
+    def publish(self) -> None:
+        """Let others read what was written."""
+        with step("write the state of container %s" % self.identifier):
             os.replace("state.tmp", "state.json", src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    def _write(self, name: str, content: "dict[str, object]") -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(name, flags, 0o600, dir_fd=self.descriptor)
+        data = document.dumps(content).encode("ascii")
+        try:
+            while data:
+                data = data[os.write(file, data) :]
+        finally:
+            os.close(file)
 
     def load(self) -> "dict[str, object]":
         """What state.json says; {} where it is missing, broken or not an object."""
@@ -94,17 +106,11 @@ class Entry:
             return {}
         return content if isinstance(content, dict) else {}
 
-    def save_config(self, config: "dict") -> None:
-        """Write config.json: what `exec` starts from."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    def save_config(self, config: "dict[str, object]") -> None:
+        """Write config.json, whole or not at all: what `exec` starts from and `update` changes."""
         with step("write the configuration of container %s" % self.identifier):
-            file = os.open("config.json", flags, 0o600, dir_fd=self.descriptor)
-            data = document.dumps(config).encode("ascii")
-            try:
-                while data:
-                    data = data[os.write(file, data) :]
-            finally:
-                os.close(file)
+            self._write("config.tmp", config)
+            os.replace("config.tmp", "config.json", src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def has_config(self) -> bool:
         try:
@@ -119,8 +125,8 @@ class Entry:
             text = paths.read_file(self.descriptor, "config.json", MAX_STATE).decode("utf-8", "replace")
             return document.loads(text)  # type: ignore[return-value]
         except (OSError, ValueError) as error:
-            why = "its configuration is missing or broken: %s" % error
-            raise ContainerError("exec in container %s" % self.identifier, why) from error
+            why = "it is missing or broken: %s" % error
+            raise ContainerError("read the configuration of container %s" % self.identifier, why) from error
 
     def make_pipes(self) -> "tuple[int, int]":
         """The two pipes a created container waits at: where "go" comes from, where its last words
@@ -174,10 +180,15 @@ def create(root_path: str, root: int, identifier: str) -> Entry:
         ) from None  # fmt: skip
     except OSError as error:
         raise ContainerError("create container %s" % identifier, "", error.errno or 0) from error
-    entry = Entry(root_path, root, identifier, _open(root, identifier))
-    fcntl.flock(entry.descriptor, fcntl.LOCK_EX)
-    entry.set_foreground(True)  # whatever the umask took away
-    return entry
+    try:
+        with step("lock container %s" % identifier):
+            entry = Entry(root_path, root, identifier, _open(root, identifier))
+            fcntl.flock(entry.descriptor, fcntl.LOCK_EX)
+            entry.set_foreground(True)  # whatever the umask took away
+            return entry
+    except ContainerError:
+        os.rmdir(identifier, dir_fd=root)
+        raise
 
 
 def find(root_path: str, root: int, identifier: str, wait: bool = True) -> "Entry | None":

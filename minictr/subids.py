@@ -123,7 +123,7 @@ def _ask(path: str, kind: str, names: "tuple[str, ...]") -> "tuple[tuple[int, in
         words = said.split() if status == 0 else []
         found = []
         for start, count in zip(words[2::4], words[3::4]):
-            if _number(start) >= 0 and _number(count) > 0:
+            if _number(start) >= 0 and _number(count) > 0 and int(start) + int(count) < 1 << 32:
                 found.append((int(start), int(count)))
         if found:
             return tuple(found)

@@ -22,8 +22,8 @@ class Relay:
         self.input_open = self.output_open = True
         self.to_container = b""
 
-    def run(self, pid: int, timeout: float) -> int:
-        """Relay until PID ends; its exit status."""
+    def run(self, pid: int, timeout: float, end) -> int:
+        """Relay until PID ends; its exit status. After TIMEOUT seconds, if not 0, END is called with PID."""
         waker, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self.master, False)
@@ -33,16 +33,16 @@ class Relay:
             _signal.signal(number, lambda *_: None)  # the wake-up pipe tells which
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, numbers)
         self._raw()
-        self._resize()
+        console.copy_size(self.master)
         try:
-            return self._loop(pid, waker, timeout)
+            return self._loop(pid, waker, timeout, end)
         finally:
             self._cooked()
             _signal.set_wakeup_fd(-1)
             os.close(waker)
             os.close(wake)
 
-    def _loop(self, pid: int, waker: int, timeout: float) -> int:
+    def _loop(self, pid: int, waker: int, timeout: float, end) -> int:
         deadline = time.monotonic() + timeout if timeout else 0.0
         while True:
             poll = select.poll()
@@ -54,7 +54,7 @@ class Relay:
             wait = max(deadline - time.monotonic(), 0) * 1000 if deadline else None
             ready = dict(poll.poll(wait))
             if deadline and time.monotonic() >= deadline:
-                foreground.send(pid, _signal.SIGKILL)
+                end(pid)
                 deadline = 0.0
             if 0 in ready:
                 self._read_input()
@@ -71,9 +71,11 @@ class Relay:
 
     def _signals(self, pid: int, numbers: bytes) -> "int | None":
         for number in numbers:
-            if number == _signal.SIGWINCH:
-                self._resize()
+            if number == _signal.SIGWINCH and self.master >= 0:
+                console.copy_size(self.master)
             elif number != _signal.SIGCHLD:
+                if number == _signal.SIGCONT:
+                    self._raw()  # who stopped us, a shell, has set it as it likes
                 foreground.send(pid, number)
         return foreground.ended(pid)
 
@@ -84,8 +86,18 @@ class Relay:
             data = b""
         if not data:
             self.input_open = False
+            if self.saved is not None:  # a raw terminal has no end of file: it was hung up
+                self._hang_up()
+                return
             data = b"\4"  # VEOF: the end of what was piped in
         self.to_container += data
+
+    def _hang_up(self) -> None:
+        """The container's terminal goes as the caller's has: its foreground processes get SIGHUP."""
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
+        self.output_open, self.to_container = False, b""
 
     def _write_container(self) -> None:
         try:
@@ -113,22 +125,14 @@ class Relay:
                 break  # nobody reads our output: the container's must not block on that
         return True
 
-    def _resize(self) -> None:
-        for source in (0, 1, 2):
-            try:
-                size = os.get_terminal_size(source)
-            except OSError:
-                continue
-            console.set_size(self.master, size.lines, size.columns)
-            return
-
     def _raw(self) -> None:
         """What is typed goes to the container as it is: ^C and ^Z are its terminal's to interpret."""
         try:
-            self.saved = termios.tcgetattr(0)
+            mode = termios.tcgetattr(0)
         except termios.error:
             return
-        mode = termios.tcgetattr(0)
+        if self.saved is None:
+            self.saved = termios.tcgetattr(0)
         mode[0] &= ~(termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON)
         mode[1] &= ~termios.OPOST
         mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
@@ -138,4 +142,7 @@ class Relay:
 
     def _cooked(self) -> None:
         if self.saved is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, self.saved)
+            try:
+                termios.tcsetattr(0, termios.TCSADRAIN, self.saved)
+            except termios.error:
+                pass  # EIO: it was hung up

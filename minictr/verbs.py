@@ -1,4 +1,5 @@
-"""The verbs on containers that exist: list, state, kill, stop, delete; and spec.
+"""The verbs on containers that exist: list, state, start, exec, kill, stop, delete; and spec. Those on
+one that lives, which are rarer, are in `control`.
 
 Each takes the state root, a report and its arguments, prints, and returns the exit status.
 
@@ -10,7 +11,7 @@ import time
 
 import _signal
 
-from . import document, lifecycle, spec as spec_module, state
+from . import cgroup, document, lifecycle, spec as spec_module, state
 from .errors import EXIT_ERROR, ContainerError, printable
 
 HELP = {
@@ -20,7 +21,7 @@ The containers of this user: id, process id, status, bundle, creation, owner."""
     "state": """usage: minictr state [--quiet|-q] ID
 
 What is known of container ID, as JSON (OCI runtime specification, "State"). With --quiet nothing
-is printed and the exit status tells: 0 while it runs, 1 otherwise.""",
+is printed and the exit status tells: 0 while it runs, paused or not, 1 otherwise.""",
     "start": """usage: minictr start ID
 
 Run the program of a container that was created.""",
@@ -41,11 +42,13 @@ Run a further program in container ID, in all its namespaces, its cgroup and und
       --pid-file FILE           write its process id there
       --console-socket SOCKET   where the terminal of a detached program is sent
       --preserve-fds N          pass on N descriptors from 3 up
+      --ignore-paused           in a paused container wait until it is resumed
 
 The exit status is the program's; 255 for an error of minictr's.""",
     "kill": """usage: minictr kill [--all|-a] ID [SIGNAL]
 
-Send SIGNAL (a name, with or without SIG, or a number; TERM) to the container's first process.""",
+Send SIGNAL (a name, with or without SIG, or a number; TERM) to the container's first process; with
+--all, to every process of its cgroup.""",
     "stop": """usage: minictr stop [-t|--time SECONDS] ID...
 
 Send the stop signal, and after SECONDS (10) KILL. 0 when each has ended.""",
@@ -86,8 +89,9 @@ def make_rootless(config) -> None:
 
 
 def list_verb(root_path: str, report, argv: "list[str]") -> int:
-    quiet, style = _options(argv, {"--quiet": "-q"}, {"--format": "-f"}, 0, 0)[:2]
-    rows = [_row(content) for content in _contents(root_path, report)]
+    quiet, style = scan(argv, {"--quiet": "-q"}, {"--format": "-f"}, 0, 0)[:2]
+    layout = cgroup.layout()
+    rows = [_row(content, layout) for content in _contents(root_path, report)]
     if "--quiet" in quiet:
         for row in rows:
             print(row["id"])
@@ -118,25 +122,28 @@ def _contents(root_path: str, report) -> "list[dict]":
     return found
 
 
-def _row(content: "dict") -> "dict":
+def _row(content: "dict", layout: cgroup.Layout) -> "dict":
     living = lifecycle.alive(content)
     return {
         "ociVersion": content.get("ociVersion", ""),
         "id": content["id"],
         "pid": content.get("pid", 0) if living else 0,
-        "status": status(content),
+        "status": status(content, layout),
         "bundle": content.get("bundle", ""),
         "created": content.get("created", ""),
         "owner": _name(content.get("owner")),
     }
 
 
-def status(content: "dict") -> str:
-    """creating, created, running or stopped: what state.json says, checked against the process."""
+def status(content: "dict", layout: "cgroup.Layout | None" = None) -> str:
+    """creating, created, running, paused or stopped: what state.json says, checked against the process
+    and its cgroup."""
     if content.get("status") == "creating":
         return "creating"
     if not lifecycle.alive(content):
         return "stopped"
+    if lifecycle.frozen(content, layout):
+        return "paused"
     return "created" if content.get("status") == "created" else "running"
 
 
@@ -177,16 +184,16 @@ def state_of(content: "dict") -> "dict":
 
 
 def state_verb(root_path: str, report, argv: "list[str]") -> int:
-    flags, _, ids = _options(argv, {"--quiet": "-q"}, {}, 1, 1)
-    entry = _find(root_path, ids[0])
+    flags, _, ids = scan(argv, {"--quiet": "-q"}, {}, 1, 1)
+    entry = find(root_path, ids[0])
     if entry is None:
         if "--quiet" in flags:
             return 1
-        raise _missing(ids[0])
+        raise missing(ids[0])
     content = entry.load()
     content.setdefault("id", ids[0])
     if "--quiet" in flags:
-        return 0 if status(content) == "running" else 1
+        return 0 if status(content) in ("running", "paused") else 1
     import json  # 5 ms: people read this
 
     print(json.dumps(state_of(content), indent=2))
@@ -197,10 +204,10 @@ def state_verb(root_path: str, report, argv: "list[str]") -> int:
 
 
 def start(root_path: str, report, argv: "list[str]") -> int:
-    _, _, ids = _options(argv, {}, {}, 1, 1)
-    entry = _find(root_path, ids[0])
+    _, _, ids = scan(argv, {}, {}, 1, 1)
+    entry = find(root_path, ids[0])
     if entry is None:
-        raise _missing(ids[0])
+        raise missing(ids[0])
     content = entry.load()
     now = status(dict(content, id=ids[0]))
     if now != "created":
@@ -224,25 +231,29 @@ def execute(root_path: str, report, argv: "list[str]") -> int:
 
 
 def kill(root_path: str, report, argv: "list[str]") -> int:
-    _, _, words = _options(argv, {"--all": "-a"}, {}, 1, 2)
+    flags, _, words = scan(argv, {"--all": "-a"}, {}, 1, 2)
     number = signal_number(words[1] if len(words) > 1 else "TERM")
-    entry = _find(root_path, words[0])
+    entry = find(root_path, words[0])
     if entry is None:
-        raise _missing(words[0])
-    if not lifecycle.kill(entry.load(), number):
+        raise missing(words[0])
+    content = entry.load()
+    if "--all" in flags and content.get("cgroups"):
+        lifecycle.group_of(content).signal(number)  # that all have ended is no error, as with runc
+        return 0
+    if not lifecycle.kill(content, number):
         raise ContainerError("kill container %s" % words[0], "container not running")
     return 0
 
 
 def stop(root_path: str, report, argv: "list[str]") -> int:
-    _, values, ids = _options(argv, {}, {"--time": "-t"}, 1, None)
+    _, values, ids = scan(argv, {}, {"--time": "-t"}, 1, None)
     seconds = values.get("--time", "10")
     if not seconds.replace(".", "", 1).isdigit():
         raise ContainerError("read the options", "--time takes seconds, not %s" % printable(seconds))
-    entries = [(identifier, _find(root_path, identifier)) for identifier in ids]
+    entries = [(identifier, find(root_path, identifier)) for identifier in ids]
     for identifier, entry in entries:
         if entry is None:
-            raise _missing(identifier)
+            raise missing(identifier)
     contents = [entry.load() for _, entry in entries if entry is not None]
     for content in contents:
         lifecycle.kill(content, content.get("stop_signal") or _signal.SIGTERM)  # type: ignore[arg-type]
@@ -266,13 +277,13 @@ def _wait_ended(contents: "list[dict]", seconds: float) -> bool:
 
 
 def delete(root_path: str, report, argv: "list[str]") -> int:
-    flags, _, ids = _options(argv, {"--force": "-f"}, {}, 1, None)
+    flags, _, ids = scan(argv, {"--force": "-f"}, {}, 1, None)
     for identifier in ids:
-        entry = _find(root_path, identifier)
+        entry = find(root_path, identifier)
         if entry is None:
             if "--force" in flags:
                 continue
-            raise _missing(identifier)
+            raise missing(identifier)
         content = entry.load()
         if lifecycle.alive(content) and "--force" not in flags:
             raise ContainerError(
@@ -303,18 +314,18 @@ def signal_number(word: str) -> int:
     return number
 
 
-def _find(root_path: str, identifier: str) -> "state.Entry | None":
+def find(root_path: str, identifier: str) -> "state.Entry | None":
     state.check_id(identifier)
     if not os.path.isdir(root_path):
         return None
     return state.find(root_path, state.open_root(root_path), identifier)
 
 
-def _missing(identifier: str) -> ContainerError:
+def missing(identifier: str) -> ContainerError:
     return ContainerError("", "container does not exist: %s" % identifier, status=EXIT_ERROR)
 
 
-def _options(argv: "list[str]", flags: "dict", values: "dict", least: int, most: "int | None"):
+def scan(argv: "list[str]", flags: "dict", values: "dict", least: int, most: "int | None"):
     """Which flags were given, the values of options, and the words: at least LEAST, at most MOST."""
     seen, given, words = set(), {}, []
     rest = argv[:]

@@ -22,6 +22,7 @@ _OPTIONS = (
     ("--pid-file", "", "pid_file", "one"),
     ("--console-socket", "", "console_socket", "one"),
     ("--preserve-fds", "", "preserve_fds", "number"),
+    ("--ignore-paused", "", "ignore_paused", "flag"),
 )
 
 

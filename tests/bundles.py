@@ -30,6 +30,32 @@ def fixture(*names: str) -> str:
     return path
 
 
+def schema(name: str) -> dict:
+    """A schema of the specification, with all that it refers to put in."""
+    files = {}  # type: dict
+
+    def load(place: str) -> dict:
+        if place not in files:
+            with open(fixture("oci-schema", place)) as file:
+                files[place] = json.load(file)
+        return files[place]
+
+    def whole(node, place: str):
+        if isinstance(node, list):
+            return [whole(item, place) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if isinstance(node.get("$ref"), str):
+            other, _, pointer = node["$ref"].partition("#")
+            target = load(other or place)
+            for word in pointer.strip("/").split("/"):
+                target = target[word]
+            return whole(target, other or place)
+        return {key: whole(value, place) for key, value in node.items()}
+
+    return whole(load(name), name)
+
+
 class Bundle:
     """A directory with config.json and rootfs. config: to be changed before it is run"""
 
@@ -87,9 +113,14 @@ class Runtime:
         return self.runner.start_command(*(list(wrap) + words), **how)
 
     def delete(self, bundle: Bundle) -> None:
-        how = {}  # type: dict
-        words = self._words(how) + ["delete", bundle.identifier]
-        self.runner.command(*words, **how).ok
+        self.verb("delete", bundle.identifier).ok
+
+    def verb(self, *words: str, **how) -> support.Result:
+        """Run the runtime with WORDS: verb("pause", ID)."""
+        return self.start_verb(*words, **how).wait()
+
+    def start_verb(self, *words: str, **how) -> support.Live:
+        return self.runner.start_command(*(self._words(how) + list(words)), **how)
 
     def _words(self, how: dict) -> "list[str]":
         user = how.get("user")

@@ -918,7 +918,6 @@ UNSUPPORTED = {
         {"class": "IOPRIO_CLASS_BE", "priority": 4}, "ioPriority: what config.json says is required",
     ),
     "process.execCPUAffinity": ({"initial": "0"}, "execCPUAffinity: what config.json says is required"),
-    "hooks": ({"prestart": [{"path": "/bin/true"}]}, "hooks: what config.json says is required"),
 }  # fmt: skip
 
 
@@ -953,7 +952,7 @@ def test_what_is_not_enforced_is_a_warning_if_that_is_allowed(own, bundle, path)
 
 def test_strict_refuses_even_where_degraded_is_allowed(own, bundle):
     made = bundle()
-    made.config["hooks"] = UNSUPPORTED["hooks"][0]
+    made.linux["netDevices"] = {"eth0": {}}
     assert own.run(made, "--allow-degraded", "--strict").status == 123
 
 
@@ -964,18 +963,6 @@ def test_an_empty_property_asks_for_nothing(own, bundle):
     made.linux["netDevices"] = {}
     made.process["args"] = ["true"]
     own.run(made).ok
-
-
-def test_no_hook_runs_while_hooks_are_not_supported(own, bundle, tmp_path):
-    made = bundle()
-    mark = str(tmp_path / "ran")
-    made.config["hooks"] = {
-        name: [{"path": "/usr/bin/touch", "args": ["touch", mark]}]
-        for name in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-    }
-    made.process["args"] = ["true"]
-    own.run(made, "--allow-degraded")
-    assert not os.path.exists(mark)
 
 
 def test_a_step_down_is_refused_in_this_form(own, bundle):
@@ -996,7 +983,7 @@ def test_a_step_down_is_a_warning_if_that_is_allowed(own, bundle):
 
 def test_steps_down_stand_in_the_state(own, bundle):
     made = bundle()
-    made.config["hooks"] = UNSUPPORTED["hooks"][0]
+    made.linux["netDevices"] = {"eth0": {}}
     made.config["annotations"] = {"a": "b"}
     made.process["args"] = ["sh", "-c", "echo up; read line"]
     live = own.start(made, "--allow-degraded")
@@ -1005,7 +992,7 @@ def test_steps_down_stand_in_the_state(own, bundle):
     assert state["status"] == "running" and state["bundle"] == made.path
     assert state["annotations"]["a"] == "b"
     records = json.loads(state["annotations"]["org.minictr.degradations"])
-    assert [record["code"] for record in records] == ["property-hooks"]
+    assert [record["code"] for record in records] == ["property-netdevices"]
     live.close_input()
     live.wait()
 
@@ -1068,5 +1055,5 @@ def test_an_invalid_property_is_named_and_nothing_is_run(own, bundle):
     made.process["user"]["uid"] = -1
     made.process["args"] = ["touch", "/it"]
     found = own.run(made)
-    assert found == (125, "", "minictr: read config.json: process.user.uid is not between 0 and 4294967295\n")
+    assert found == (125, "", "minictr: read config.json: process.user.uid is not between 0 and 4294967294\n")
     assert not os.path.exists(made.root + "/it")

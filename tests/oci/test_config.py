@@ -277,3 +277,126 @@ def test_a_program_finds_what_the_configuration_says(runtime, engine, name):
     for check in CHECKS:
         wrong += ["%s: %s" % (check.__name__, words) for words in check(made, made.bundle.config, seen)]
     assert not wrong, "\n".join(wrong)
+
+
+HOOK = """\
+#!/bin/sh
+{ echo "$0 $*"; env; cat; } >"$(dirname "$0")/hooked.new" && mv "$(dirname "$0")/hooked.new" "$(dirname "$0")/hooked"
+"""
+
+
+@pytest.mark.parametrize("name", ["docker", "docker-options"])
+def test_a_hook_of_the_engine_is_told_of_the_container(runtime, engine, name):
+    made = engine(name)
+    path = made.bundle.path + "/hook"
+    with open(path, "w") as file:
+        file.write(HOOK)
+    os.chmod(path, 0o755)
+    arguments = made.hooks["prestart"][0]["args"]
+    made.bundle.config["hooks"] = {"prestart": [{"path": path, "args": arguments, "env": ["A=b"]}]}
+    made.bundle.process["args"] = ["cat", "/proc/self/stat"]
+    assert runtime.run(made.bundle).status == 0
+    with open(made.bundle.path + "/hooked") as file:
+        lines = file.read().splitlines()
+    assert lines[0] == " ".join([path] + arguments[1:])
+    assert "A=b" in lines
+    state = json.loads(lines[-1])
+    assert state["id"] == made.bundle.identifier
+    assert state["bundle"] == made.bundle.path
+    assert state["pid"] > 1
+
+
+# --- limits -----------------------------------------------------------------------------------------
+
+
+def test_the_memory_of_a_setting_that_kernels_gave_up_is_refused_by_name(own, engine):
+    made = engine("docker-options")
+    made.bundle.linux["resources"] = {"memory": {"kernel": 52428800}}
+    made.bundle.process["args"] = ["echo", "ran"]
+    found = own.run(made.bundle)
+    if found.status == 0:
+        pytest.skip("this kernel still has it")
+    assert (found.status, found.out) == (123, "")
+    assert "memory kernel 52428800 is required" in found.err
+    found = own.run(made.bundle, "--allow-degraded")
+    assert (found.status, found.out) == (0, "ran\n")
+    assert found.err.startswith("minictr: warning: cgroup: wanted memory kernel 52428800")
+
+
+@needs("cgroup1")
+@pytest.mark.parametrize(
+    "name, files",
+    [
+        ("podman-root", {
+            "memory/memory.limit_in_bytes": "67108864", "cpu/cpu.cfs_quota_us": "50000",
+            "cpu/cpu.cfs_period_us": "100000", "pids/pids.max": "50",
+        }),
+        ("docker", {"memory/memory.limit_in_bytes": "67108864", "cpu/cpu.cfs_quota_us": "50000"}),
+        ("docker-options", {"memory/memory.limit_in_bytes": "67108864", "cpu/cpu.shares": "512",
+                            "memory/memory.soft_limit_in_bytes": "33554432", "cpuset/cpuset.cpus": "0"}),
+        ("podman-root-options", {"pids/pids.max": "2048"}),
+        ("podman-root-userns-idmap", {"pids/pids.max": "2048"}),
+    ],
+)  # fmt: skip
+def test_the_limits_of_the_configuration_are_seen_inside_on_v1(runtime, engine, name, files):
+    if "idmap" in name and runtime.name == "runc":
+        pytest.skip("runc knows no idmap as a word among the options")
+    made = engine(name)
+    script = "".join("echo %s $(cat /sys/fs/cgroup/%s); " % (path, path) for path in files)
+    found = runtime.sh(made.bundle, script)
+    assert dict(line.split(" ", 1) for line in found.lines) == files, found
+
+
+@pytest.mark.parametrize("name", ["podman-root", "docker", "containerd"])
+def test_who_takes_more_memory_than_the_configuration_grants_is_killed(runtime, engine, name):
+    made = engine(name)  # 32 or 64 MiB, and twice that with swap
+    script = "dd if=/dev/zero of=/dev/null bs=8M count=1 && echo small; dd if=/dev/zero of=/dev/null bs=300M count=1"
+    found = runtime.sh(made.bundle, script + " || exit 99")
+    assert (found.status, found.out) in [(99, "small\n"), (137, "small\n")], found
+
+
+def test_more_processes_than_the_configuration_grants_are_refused(runtime, engine):
+    made = engine("podman-root")
+    script = "i=0; while [ $i -lt 60 ]; do sleep 1 & i=$((i+1)); done; wait; echo end"
+    found = runtime.sh(made.bundle, script)
+    assert "can't fork" in found.err, found
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+def test_what_the_engine_has_made_is_in_its_place(runtime, engine):
+    made = engine("podman-root-options")
+    with open(made.bundle.path + "/cni/file", "w") as file:
+        file.write("of the volume\n")
+    script = "cat /etc/hosts /etc/hostname /cni/file; touch /cni/x 2>&1; touch /foo/x && ls /foo; test -f /run/.containerenv"
+    found = runtime.sh(made.bundle, script)
+    assert found.status == 0, found
+    assert found.lines[:3] == ["127.0.0.1 localhost", "here", "of the volume"]
+    assert "Read-only file system" in found.lines[3]
+    assert found.lines[4:] == ["x"]
+
+
+@needs("idmap", "userns")
+def test_the_files_of_an_idmapped_volume_have_their_owners_inside(own, engine):
+    made = engine("podman-root-userns-idmap")
+    for name, uid in (("root", 0), ("app", 1000), ("none", 200000)):
+        path = os.path.join(made.bundle.path, "cni", name)
+        open(path, "w").close()
+        os.chown(path, uid, uid)
+    found = own.sh(made.bundle, "stat -c '%n %u %g' /idm/*; touch /idm/new").ok
+    assert found.lines == ["/idm/app 1000 1000", "/idm/none 65534 65534", "/idm/root 0 0"]
+    assert os.stat(os.path.join(made.bundle.path, "cni", "new")).st_uid == 0
+
+
+def test_the_keeper_of_an_id_writes_as_the_user_outside(runtime, engine):
+    if runtime.name == "crun":
+        pytest.skip("crun has versions that lose the options of a bind mount in a user namespace")
+    made = engine("podman-rootless-keep-id")
+    shared = made.account.place("shared")
+    made.bundle.config["mounts"].append(
+        {"destination": "/shared", "type": "bind", "source": shared, "options": ["rbind", "rprivate"]}
+    )
+    made.bundle.process["args"] = ["sh", "-c", "id -u; touch /shared/it; stat -c %u /shared/it"]
+    assert runtime.run(made.bundle, **made.how).ok.out == "7777\n7777\n"
+    assert os.stat(shared + "/it").st_uid == made.account.uid

@@ -1,0 +1,67 @@
+"""`minictr features`: what this version can do, whatever the host (runtime-spec features.md).
+
+Everything is taken from the tables that the work itself is done by. What is known but has no effect is
+not in here.
+
+Side: host
+"""
+
+import json
+
+from . import __version__, abi, hooks, libc, mounts, seccomp
+from .errors import ContainerError, printable
+
+HELP = """usage: minictr features
+
+What this version can do, as JSON (OCI runtime specification, "Features Structure")."""
+
+# A filter with them is refused, or works without a listener: see lifecycle.compile_filter
+_UNHEARD = ("SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
+
+
+def run(argv: "list[str]") -> int:
+    if "--help" in argv:
+        print(HELP)
+        return 0
+    if argv:
+        raise ContainerError("read the options", "features takes none, not %s" % printable(argv[0]))
+    print(json.dumps(structure(), indent=4))
+    return 0
+
+
+def structure() -> "dict[str, object]":
+    """The features structure."""
+    return {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.3.0",
+        "hooks": list(hooks.NAMES),
+        "mountOptions": mounts.known_options(),
+        "linux": {
+            "namespaces": sorted(abi.NAMESPACES),
+            "capabilities": list(abi.CAPABILITIES),
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "seccomp": _seccomp(),
+            "apparmor": {"enabled": False},
+            "selinux": {"enabled": False},
+            "intelRdt": {"enabled": False},
+            "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": False},
+        },
+        "annotations": {
+            "org.minictr.version": __version__,
+            "org.opencontainers.runc.checkpoint.enabled": "false",
+        },
+        "potentiallyUnsafeConfigAnnotations": [],  # none has an effect
+    }
+
+
+def _seccomp() -> "dict[str, object]":
+    flags = [name for name in seccomp.FLAGS if name not in _UNHEARD]
+    return {
+        "enabled": True,
+        "actions": [name for name in seccomp.ACTIONS if name not in _UNHEARD],
+        "operators": list(seccomp.OPERATORS),
+        "archs": [name for name, table in seccomp.ARCHITECTURES.items() if table],
+        "knownFlags": list(seccomp.FLAGS),
+        "supportedFlags": [name for name in flags if libc.seccomp_knows(seccomp.FLAGS[name])],
+    }

@@ -1,0 +1,488 @@
+"""Odd callers: what a shell, a daemon or a program in Python may have left for us to start from."""
+
+import os
+import resource
+import signal
+import socket
+import stat
+import textwrap
+import time
+
+import pytest
+import support
+from support import needs
+
+pytestmark = needs("root", "busybox")
+
+RUN = ("run", "--rootfs")
+
+
+# --- standard streams ---------------------------------------------------------------------------------
+
+STREAMS = """\
+for n in 0 1 2; do echo $n $(stat -L -c %F /proc/$$/fd/$n) $(stat -L -c %t:%T /proc/$$/fd/$n); done >/out/seen
+ls /proc/$$/fd >>/out/seen
+echo to stdout
+echo to stderr >&2
+exit 7
+"""
+NULL = "character special file 1:3"
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)], ids=repr)
+def test_a_stream_that_is_closed_is_null_inside(minictr, caller, busybox_root, closed):
+    out = place_for(caller, "out")
+    words = RUN + (busybox_root, "--volume", out + ":/out", "--", "sh", "-c", STREAMS)
+    found = minictr(*words, close=closed, **caller.options)
+    assert found.status == 7
+    with open(out + "/seen") as file:
+        lines = file.read().splitlines()
+    for number in range(3):
+        kind = lines[number].split(" ", 1)[1]
+        assert (kind == NULL) == (number in closed), lines
+    assert lines[3:] == ["0", "1", "2"]
+    assert found.out == ("" if 1 in closed else "to stdout\n")
+    assert found.err.endswith("" if 2 in closed else "to stderr\n")
+
+
+def place_for(caller, name):
+    """A directory that the container's root may write to."""
+    path = support.SESSION.place(name)
+    os.chmod(path, 0o777)
+    if caller.account is not None:
+        os.chown(path, caller.account.uid, caller.account.gid)
+    return path
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=repr)
+def test_an_error_without_a_stream_to_say_it_on_has_its_status_all_the_same(minictr, closed):
+    assert minictr("run", "--rootfs", "/no/such", "--", "true", close=closed).status == 125
+    assert minictr("run", "--", "no-such-program", close=closed).status == 127
+
+
+def test_no_file_of_ours_takes_the_number_of_a_closed_stream(minictr, busybox_root):
+    log = support.SESSION.place("log") + "/log"
+    words = ("--log", log, "run", "--rootfs", busybox_root, "--", "sh", "-c", "echo out; echo err >&2; cat")
+    assert minictr(*words, close=(0, 1, 2)).status == 0
+    if os.path.exists(log):
+        with open(log) as file:
+            assert "out" not in file.read()
+    assert minictr("list", "--quiet") == (0, "", "")
+
+
+def test_help_for_nobody_to_read_is_no_traceback(minictr):
+    read, write = os.pipe()
+    os.close(read)
+
+    def broken():
+        os.dup2(write, 1)
+
+    found = minictr("--help", setup=broken, pass_fds=(write,))
+    os.close(write)
+    assert (found.status != 0, found.out, found.err) == (True, "", "")
+
+
+def test_a_program_that_writes_to_a_pipe_nobody_reads_ends_by_the_signal(minictr, busybox_root):
+    read, write = os.pipe()
+    os.close(read)
+
+    def broken():
+        os.dup2(write, 1)
+
+    words = RUN + (busybox_root, "--", "sh", "-c", "yes; echo $? >&2")
+    found = minictr(*words, setup=broken, pass_fds=(write,))
+    os.close(write)
+    assert found.err == "141\n"  # 128 + SIGPIPE, which Python ignores and must not hand on
+
+
+# --- signals ------------------------------------------------------------------------------------------
+
+
+def masks(result):
+    """What a program inside found: {"SigBlk": {numbers}, "SigIgn": ...}"""
+    pairs = [line.split(":\t") for line in result.lines if line.startswith("Sig") and ":\t" in line]
+    return {
+        name: {number for number in range(1, 65) if int(mask, 16) >> (number - 1) & 1}
+        for name, mask in pairs
+        if name != "SigQ"
+    }
+
+
+def test_a_caller_that_ignores_children_gets_the_status(minictr, caller, busybox_root):
+    words = RUN + (busybox_root, "--", "sh", "-c", "cat /proc/self/status; exit 7")
+    found = minictr(*words, ignore=(signal.SIGCHLD,), **caller.options)
+    assert found.status == 7, found
+    assert masks(found)["SigIgn"] == set()
+
+
+def test_what_the_caller_ignores_and_blocks_is_not_the_programs(minictr, caller, busybox_root):
+    everything = set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
+    ignored = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, 40)
+
+    def block():
+        signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+
+    words = RUN + (busybox_root, "--", "cat", "/proc/self/status")
+    found = minictr(*words, ignore=ignored, setup=block, **caller.options)
+    assert found.status == 0, found
+    assert masks(found) == {"SigPnd": set(), "SigBlk": set(), "SigIgn": set(), "SigCgt": set()}
+
+
+def test_signals_are_passed_on_although_the_caller_blocked_them(minictr, busybox_root):
+    def block():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1})
+
+    script = "trap 'echo heard; exit 3' USR1; echo up; while :; do sleep 0.05; done"
+    live = minictr.start(*(RUN + (busybox_root, "--", "sh", "-c", script)), setup=block)
+    live.expect("up\n")
+    live.signal(signal.SIGUSR1)
+    assert live.wait() == (3, "up\nheard\n", "")
+
+
+# --- umask, ids, environment, directory ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o777, 0])
+def test_the_callers_umask_closes_nothing_inside(minictr, caller, busybox_root, umask):
+    script = "umask; id -u; stat -c %a /dev/null /dev/shm /tmp; cat /etc/hostname >/dev/null; touch /tmp/x && stat -c %a /tmp/x"
+    words = RUN + (busybox_root, "--tmpfs", "/tmp", "--user", "0", "--", "sh", "-c", script)
+    found = minictr(*words, umask=umask, **caller.options)
+    assert found.fields == ["0022", "0", "666", "1777", "1777", "644"], found
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o777, 0])
+def test_a_user_of_the_container_can_work_whatever_the_callers_umask(minictr, strong_caller, busybox_root, umask):
+    script = "id -u; echo x >/tmp/x; echo y >/dev/shm/y; echo z >/dev/null; ls / >/dev/null && pwd"
+    for extra in (("--tmpfs", "/tmp"), ("--overlay",)):
+        words = RUN + (busybox_root, "--user", "app") + extra + ("--", "sh", "-c", script)
+        assert strong_caller.expect(minictr(*words, umask=umask, **strong_caller.options)).fields == ["1000", "/"]
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o777])
+def test_the_hosts_root_can_be_shown_whatever_the_callers_umask(minictr, caller, umask):
+    script = "cat /etc/passwd >/dev/null && echo x >/tmp/x && cat /tmp/x"
+    found = minictr("run", "--", "sh", "-c", script, umask=umask, **caller.options)
+    assert caller.expect(found).out == "x\n"
+
+
+@needs("rootless", "setpriv")
+@pytest.mark.parametrize("uid", [3000000000, 2**32 - 2])
+def test_a_caller_with_a_large_uid_is_mapped_alone(minictr, busybox_root, uid):
+    words = RUN + (busybox_root, "--", "sh", "-c", "id -u; cat /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups")
+    found = minictr(*words, user=uid)
+    assert found.status == 0, found
+    assert found.fields == ["0", "0", str(uid), "1", "0", str(uid), "1", "deny"]
+    assert found.err.count("\n") == 1 and found.err.startswith("minictr: warning: id map: "), found
+
+
+def test_an_empty_environment_will_do(minictr, caller, busybox_root):
+    names = ("PATH", "HOME", "USER", "LOGNAME", "LANG", support.MARK)
+    env = dict.fromkeys(names)
+    python = support.python() if caller.account else support.sys.executable
+    command = (python, "-m", "minictr", "--root", minictr.state(caller.account)) + RUN
+    words = command + (busybox_root, "--", "env")
+    found = minictr.command(*words, env=env, cwd=support.checkout(), **caller.options)
+    inside = dict(line.split("=", 1) for line in caller.expect(found).lines)
+    inside.pop("HOSTNAME")
+    inside.pop("SHLVL", None)
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert inside == {"PATH": path, "HOME": "/root", "container": "minictr"}
+
+
+@pytest.mark.parametrize("name", ["HOME", "PATH"])
+@pytest.mark.parametrize("value", [None, "", "/no/such", "relative"])
+def test_home_and_path_are_not_relied_on(minictr, caller, name, value):
+    found = minictr("run", "--", "sh", "-c", "id -u; ls -d /etc", env={name: value}, **caller.options)
+    assert caller.expect(found).fields == ["0", "/etc"]
+
+
+def test_the_current_directory_may_be_gone(minictr, caller, busybox_root):
+    def vanish():
+        path = "/tmp/%s-%d" % (os.path.basename(support.SESSION.directory), os.getpid())
+        os.mkdir(path)
+        os.chdir(path)
+        os.rmdir(path)
+
+    words = RUN + (busybox_root, "--", "sh", "-c", "pwd")
+    assert caller.expect(minictr(*words, setup=vanish, **caller.options)).out == "/\n"
+    found = minictr("run", "--rootfs", "relative", "--", "true", setup=vanish, **caller.options)
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+    assert "Traceback" not in found.err
+
+
+@needs("rootless")
+def test_the_current_directory_may_be_closed_to_the_caller(minictr, unranged, busybox_root):
+    directory = unranged.place("closed")
+
+    def close():
+        os.chdir(directory)
+        os.chmod(directory, 0)
+
+    words = RUN + (busybox_root, "--", "sh", "-c", "pwd")
+    found = minictr(*words, user=unranged, setup=close)
+    os.chmod(directory, 0o700)
+    assert (found.status, found.out) == (0, "/\n"), found
+
+
+# --- words that are no text -------------------------------------------------------------------------------
+
+C = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ODD = os.fsdecode(b"\xff\xfe\x80 \xc3\xa4\xe2\x82\xac")
+
+
+@pytest.mark.parametrize("env", [{}, C], ids=["UTF-8", "C"])
+def test_arguments_and_variables_arrive_byte_by_byte(minictr, caller, busybox_root, env):
+    options = dict(caller.options)
+    words = RUN + (busybox_root, "--env", "ODD=" + ODD, "--", "sh", "-c", 'printf "%s|%s" "$1" "$ODD"', "sh", ODD)
+    found = minictr(*words, env=env, **options)
+    assert found.status == 0, found
+    assert found.raw_out == os.fsencode(ODD + "|" + ODD)
+
+
+@pytest.mark.parametrize("env", [{}, C], ids=["UTF-8", "C"])
+def test_paths_may_be_no_text(minictr, strong_caller, busybox_copy, env):
+    root = strong_caller.owns(busybox_copy)
+    odd = os.path.join(root, "b" + ODD)
+    os.rename(os.path.join(root, "bin"), odd)
+    os.symlink(os.path.basename(odd), os.path.join(root, "bin"))
+    source = support.SESSION.place("source-" + ODD)
+    open(source + "/it", "w").close()
+    words = RUN + (root, "--volume", "%s:/m/%s:ro" % (source, ODD), "--workdir", "/" + os.path.basename(odd))
+    found = minictr(*(words + ("--", "sh", "-c", "pwd; ls /m/*")), env=env, **strong_caller.options)
+    assert strong_caller.expect(found).raw_out == os.fsencode("/%s\nit\n" % os.path.basename(odd))
+
+
+@pytest.mark.parametrize("env", [{}, C], ids=["UTF-8", "C"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--rootfs", "/no/" + ODD, "--", "true"),
+        ("run", "--" + ODD, "--", "true"),
+        ("run", "--user", ODD, "--", "true"),
+        ("run", "--", ODD),
+        ("run", "--name", ODD, "--", "true"),
+        ("run", "--bundle", "/no/" + ODD, "id"),
+        (ODD,),
+        ("state", ODD),
+    ],
+    ids=lambda words: " ".join(words).replace(ODD, "ODD"),
+)
+def test_an_error_about_odd_words_is_one_line(minictr, words, env):
+    found = minictr(*words, env=env)
+    assert found.status in (125, 127), found
+    assert (found.out, found.err.count("\n")) == ("", 1), found
+    assert found.err.startswith("minictr: "), found
+
+
+@pytest.mark.parametrize("env", [{}, C], ids=["UTF-8", "C"])
+def test_what_is_printed_about_odd_words_is_no_traceback(minictr, busybox_root, env):
+    words = ("explain", "--rootfs", busybox_root, "--env", "A=" + ODD, "--", "echo", ODD)
+    for extra in ((), ("--json",)):
+        found = minictr(*(words[:1] + extra + words[1:]), env=env)
+        assert (found.status, found.err) == (0, ""), found
+    for extra in ("--annotation", "a=" + ODD):
+        pass
+    live = minictr.start(
+        "run", "--name", "odd", "--annotation", "a=" + ODD, "--rootfs", busybox_root, "--", "sh", "-c", "echo up; read x", env=env
+    )
+    live.expect("up\n")
+    assert minictr("state", "odd", env=env).status == 0
+    assert minictr("list", env=env).status == 0
+    live.close_input()
+    assert live.wait().status == 0
+
+
+# --- limits and descriptors -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [64, 32, 24])
+def test_few_descriptors_are_enough(minictr, caller, busybox_root, limit):
+    def lower():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    words = RUN + (busybox_root, "--", "sh", "-c", "ulimit -n; ls /proc/$$/fd")
+    found = caller.expect(minictr(*words, setup=lower, **caller.options))
+    assert found.fields == [str(limit), "0", "1", "2"]
+
+
+def test_too_few_descriptors_are_one_clear_line(minictr, busybox_root):
+    for limit in (4, 6, 8, 10, 12, 14, 16, 18, 20):
+
+        def lower(limit=limit):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+        found = minictr(*(RUN + (busybox_root, "--", "true")), setup=lower)
+        if found.status == 0:
+            assert found.err == ""
+        elif found.status == 125:
+            assert found.err.count("\n") == 1 and "Too many open files" in found.err, found
+        else:  # the interpreter itself could not start
+            assert "minictr" not in found.out and limit <= 8, found
+
+
+def test_a_large_limit_costs_no_time(minictr, busybox_root):
+    def raise_it():
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    found = minictr(*(RUN + (busybox_root, "--", "true")), setup=raise_it).ok
+    assert found.seconds < 5
+
+
+def test_no_descriptor_of_the_callers_reaches_the_program(minictr, caller, busybox_root, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    kept = []
+    for number in range(60):
+        kept.append(os.open(str(secret), os.O_RDONLY))
+    kept += [os.open("/", os.O_RDONLY | os.O_DIRECTORY), os.open("/root", os.O_PATH)]
+    kept += list(os.pipe())
+    ends = socket.socketpair()
+    kept += [end.fileno() for end in ends]
+    high = os.dup2(kept[0], 900)
+    kept.append(high)
+    try:
+        words = RUN + (busybox_root, "--", "ls", "-1", "/proc/1/fd")
+        found = minictr(*words, pass_fds=tuple(kept), **caller.options)
+        assert sorted(map(int, caller.expect(found).fields)) == [0, 1, 2, 3]  # 3: ls has the directory open
+    finally:
+        for descriptor in set(kept) - {end.fileno() for end in ends}:
+            os.close(descriptor)
+        for end in ends:
+            end.close()
+
+
+# --- 1,000 mounts --------------------------------------------------------------------------------------------
+
+MOUNTS = """\
+mount -t tmpfs many "$0" || exit 99
+cd "$0"
+i=0; while [ $i -lt 1000 ]; do mkdir $i; mount -t tmpfs -o size=4k m$i $i || exit 98; i=$((i+1)); done
+cd /
+exec "$@"
+"""
+
+
+@needs("unshare")
+@pytest.mark.parametrize("source", ["the host's root", "a directory", "a directory with mounts"])
+def test_a_thousand_mounts_are_no_obstacle(minictr, busybox_root, source):
+    many = support.SESSION.place("many")
+    script = "touch %s/0/x 2>/dev/null; touch %s/999/x 2>/dev/null; ls %s/999; grep -c m999 /proc/mounts" % (many, many, many)
+    words = ["run", "--", "sh", "-c", script + "; true"]
+    if source != "the host's root":
+        words[1:1] = ["--rootfs", busybox_root]
+    if source == "a directory with mounts":
+        words[1:1] = ["--volume", "%s:%s:ro" % (many, many)]
+    python = [support.sys.executable, "-m", "minictr", "--root", minictr.state()]
+    started = time.monotonic()
+    found = minictr.command(
+        "unshare", "-m", "--propagation", "private", "sh", "-c", MOUNTS, many, *(python + words),
+        env={"PYTHONPATH": support.CHECKOUT}
+    )  # fmt: skip
+    seconds = time.monotonic() - started
+    assert found.status == 0, found
+    assert found.out == ("0\n" if source == "a directory" else "1\n"), found
+    assert seconds < 20
+
+
+# --- a caller in Python, with a thread -------------------------------------------------------------------------
+
+CALLER = """\
+import os, signal, sys, threading, time
+sys.path.insert(0, sys.argv[1])
+from minictr import lifecycle, options
+from minictr.report import Report
+
+ends, ticks = threading.Event(), [0]
+
+def busy():
+    while not ends.is_set():
+        ticks[0] += 1  # a thread that always wants the interpreter
+
+def idle():
+    ends.wait()
+
+threads = [threading.Thread(target=busy), threading.Thread(target=idle)]
+for thread in threads:
+    thread.start()
+signal.signal(signal.SIGUSR1, lambda number, frame: None)
+
+def look():
+    return (
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGCHLD),
+        sorted(os.listdir("/proc/self/fd")), os.getcwd(), os.umask(0o022),
+    )
+
+def run(*words):
+    spec = options.parse(list(words), "run")
+    return lifecycle.Container(spec, sys.argv[2], Report()).run()
+
+os.umask(0o022)
+run("--rootfs", sys.argv[3], "--", "true")  # what is opened once stays open
+before = look()
+for number in range(int(sys.argv[4])):
+    assert run("--rootfs", sys.argv[3], "--", "sh", "-c", "exit %d" % (number % 100)) == number % 100
+after = look()
+assert before == after, (before, after)
+count = ticks[0]
+time.sleep(0.05)
+assert ticks[0] > count, "the thread has stopped"
+ends.set()
+for thread in threads:
+    thread.join()
+try:
+    os.waitpid(-1, os.WNOHANG)
+    print("a child is left")
+except ChildProcessError:
+    print("well")
+"""
+
+
+@pytest.mark.parametrize("extra", [(), ("--time-offset", "5")], ids=["directly", "by a middle process"])
+def test_a_program_in_python_with_threads_runs_containers_in_its_own_process(minictr, caller, busybox_root, tmp_path, extra):
+    if extra:
+        support.require("timens")
+    script = tmp_path / "caller.py"
+    text = CALLER.replace('"--rootfs", sys.argv[3]', '"--rootfs", sys.argv[3]' + "".join(', "%s"' % word for word in extra))
+    script.write_text(text)
+    script.chmod(stat.S_IMODE(0o644))
+    account = caller.account
+    python = support.python() if account else support.sys.executable
+    package = support.checkout() if account else support.CHECKOUT
+    found = minictr.command(
+        python, str(script), package, minictr.state(account), busybox_root, "60", timeout=120, **caller.options
+    )
+    assert (found.status, found.out) == (0, "well\n"), found
+
+
+def test_a_failure_in_a_program_in_python_is_an_exception(minictr, tmp_path, busybox_root):
+    script = textwrap.dedent("""\
+        import os, signal, sys
+        sys.path.insert(0, sys.argv[1])
+        from minictr import lifecycle, options
+        from minictr.errors import ContainerError
+        from minictr.report import Report
+
+        def run(*words):
+            return lifecycle.Container(options.parse(list(words), "run"), sys.argv[2], Report()).run()
+
+        def look():
+            return signal.pthread_sigmask(signal.SIG_BLOCK, ()), sorted(os.listdir("/proc/self/fd"))
+
+        run("--rootfs", sys.argv[3], "--", "true")
+        before = look()
+        for words in (["no-such-program"], ["/etc"]):
+            try:
+                run("--rootfs", sys.argv[3], "--", *words)
+            except ContainerError as error:
+                print(error.status)
+        try:
+            run("--rootfs", sys.argv[3], "--volume", "/no/such:/x", "--", "true")
+        except ContainerError as error:
+            print(error.status)
+        assert look() == before, (look(), before)
+    """)
+    path = tmp_path / "caller.py"
+    path.write_text(script)
+    found = minictr.command(support.sys.executable, str(path), support.CHECKOUT, minictr.state(), busybox_root)
+    assert found.ok.fields == ["127", "126", "125"]

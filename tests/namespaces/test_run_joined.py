@@ -1,0 +1,186 @@
+"""`run` into namespaces of another container that lives, by their paths below /proc."""
+
+import os
+import subprocess
+
+import pytest
+from support import needs, wait_until
+
+pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
+
+OPTIONS = {"pid": "pid", "ipc": "ipc", "uts": "uts", "net": "net", "cgroupns": "cgroup"}
+
+
+class Other:
+    """A container that lives. namespaces: by kind, as links below /proc say it"""
+
+    def __init__(self, minictr, caller, root, *options):
+        self.live = minictr.start(
+            "run", "--name", "other", "--hostname", "other", *options, "--read-only", "--rootfs", root, "--",
+            "sh", "-c", "echo inside >/dev/shm/of-other; echo ready; cat", **caller.options
+        )  # fmt: skip
+        self.live.expect("ready\n")
+        (self.pid,) = children(self.live.pid)
+
+    def path(self, kind):
+        return "/proc/%d/ns/%s" % (self.pid, kind)
+
+    def end(self):
+        self.live.close_input()
+        assert self.live.wait().status == 0
+
+
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        return [int(word) for word in file.read().split()]
+
+
+@pytest.fixture
+def other(minictr, strong_caller, busybox_root):
+    started = Other(minictr, strong_caller, busybox_root)
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def inside(minictr, strong_caller, busybox_root):
+    def run(command, *options):
+        command = ["sh", "-c", command] if isinstance(command, str) else command
+        words = list(options) + ["--read-only", "--rootfs", busybox_root, "--"] + list(command)
+        return minictr("run", *words, **strong_caller.options)
+
+    run.caller = strong_caller
+    return run
+
+
+def joins(other, caller, option):
+    """What names the namespace OPTION of OTHER: a user must join the one that owns it as well."""
+    words = ("--" + option, other.path(OPTIONS[option]))
+    return words if caller.account is None else ("--userns", other.path("user")) + words
+
+
+def show(kind):
+    return "readlink /proc/self/ns/%s; cat /proc/self/uid_map" % kind
+
+
+@pytest.mark.parametrize("option", sorted(set(OPTIONS) - {"pid"}))
+def test_one_namespace_of_another_container_is_joined(inside, other, option):
+    kind = OPTIONS[option]
+    run = inside(show(kind), *joins(other, inside.caller, option))
+
+    assert run.ok.lines[0] == os.readlink(other.path(kind))
+
+
+@pytest.mark.parametrize("prefix", ["", "ns:"])
+def test_a_path_may_be_marked_as_one(inside, other, prefix):
+    words = list(joins(other, inside.caller, "uts"))
+    words[-1] = prefix + words[-1]
+
+    assert inside(["hostname"], *words).ok.out == "other\n"
+
+
+def test_the_user_namespace_is_joined(inside, other):
+    run = inside("readlink /proc/self/ns/user; id -u", "--userns", other.path("user"))
+
+    assert run.ok.lines == [os.readlink(other.path("user")), "0"]
+
+
+def test_processes_of_the_other_container_are_seen_and_signalled(inside, other):
+    options = ("--userns", other.path("user"), "--pid", other.path("pid"))
+    run = inside("ps -o pid,comm; kill -0 1", *options)
+
+    assert ["1", "cat"] in [line.split() for line in run.ok.lines]
+
+
+def test_a_pid_namespace_without_its_owner_has_no_proc_to_show(minictr, busybox_root, inside, other):
+    """A step down: only who owns it may mount its /proc, and the host's would show too much."""
+    if inside.caller.account is not None:
+        pytest.skip("a user must join the owner too")
+    run = inside(["ls", "/proc"], "--pid", other.path("pid"))
+
+    assert (run.status, run.out) == (0, "")
+    assert run.err.startswith("minictr: warning: proc: wanted a fresh proc on /proc, got an empty directory")
+    assert inside(["ls", "/proc"], "--strict", "--pid", other.path("pid")).status == 123
+
+
+def test_a_server_of_the_other_container_is_reached(minictr, strong_caller, busybox_root, inside):
+    other = Other(minictr, strong_caller, busybox_root)
+    try:
+        words = joins(other, strong_caller, "net")
+        server = minictr.start(
+            "run", *words, "--read-only", "--rootfs", busybox_root, "--", "sh", "-c", "echo ready; nc -l -p 4000",
+            **strong_caller.options
+        )  # fmt: skip
+        server.expect("ready\n")
+        client = "for i in 1 2 3 4 5 6 7 8 9; do echo hello | nc -w 1 127.0.0.1 4000 && break; sleep 0.1; done"
+        wait_until(lambda: inside(client, *words).status == 0, what="the server is not reached")
+        server.expect("hello\n")
+        server.close_input()
+        server.wait()
+    finally:
+        other.end()
+
+
+@pytest.mark.parametrize("option", sorted(OPTIONS))
+def test_a_user_who_joins_one_alone_is_told_what_is_missing(minictr, ranged, busybox_root, option):
+    class Theirs:
+        options = {"user": ranged}
+
+    other = Other(minictr, Theirs, busybox_root)
+    try:
+        options = ("--" + option, other.path(OPTIONS[option]), "--rootfs", busybox_root)
+        run = minictr("run", *options, "--", "true", user=ranged)
+    finally:
+        other.end()
+
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: join the ") and "--userns PATH" in run.err
+    assert run.err.count("\n") == 1
+
+
+def test_a_user_cannot_join_what_is_roots(minictr, ranged, busybox_root):
+    class Root:
+        options = {}
+
+    other = Other(minictr, Root, busybox_root)
+    try:
+        for kind, option in (("user", "userns"), ("net", "net")):
+            options = ("--" + option, other.path(kind), "--rootfs", busybox_root)
+            run = minictr("run", *options, "--", "true", user=ranged)
+            assert (run.status, run.out) == (125, "")
+            assert run.err.startswith("minictr: ") and run.err.count("\n") == 1
+    finally:
+        other.end()
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "why"),
+    [
+        ("net", "/proc/self/ns/uts", "not a network namespace"),
+        ("net", "/etc/passwd", "not a network namespace"),
+        ("uts", "/proc/self/ns/nothing", "No such file or directory"),
+        ("ipc", "relative", "is not one of host, private or ns:PATH"),
+        ("userns", "/proc/self/ns/user", ""),
+    ],
+)
+def test_a_path_that_cannot_be_joined_is_one_clear_line(minictr, busybox_root, option, path, why):
+    run = minictr("run", "--" + option, path, "--rootfs", busybox_root, "--", "true")
+
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: ") and why in run.err and run.err.count("\n") == 1
+
+
+@needs("unshare")
+def test_a_namespace_that_a_file_holds_is_joined(minictr, busybox_root, tmp_path):
+    """As `ip netns add` makes them: a file that the namespace is mounted on."""
+    path = str(tmp_path / "net")
+    with open(path, "w"):
+        pass
+    subprocess.check_call(["unshare", "--net=" + path, "true"])
+    try:
+        inode = os.stat(path).st_ino
+        options = ("--net", path, "--read-only", "--rootfs", busybox_root)
+        run = minictr("run", *options, "--", "readlink", "/proc/self/ns/net")
+        assert run.ok.out == "net:[%d]\n" % inode
+    finally:
+        subprocess.check_call(["umount", path])

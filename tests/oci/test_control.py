@@ -1,0 +1,660 @@
+"""pause, resume, ps, update, events, and kill --all: on containers that live, with runc and crun as judges."""
+
+import json
+import os
+import signal
+import stat
+import time
+
+import pytest
+import support
+from support import needs
+
+pytestmark = needs("root", "busybox", "cgroup")
+
+MIB = 1 << 20
+SLEEP = "sleep 1000 & echo up; exec sleep 1001"
+COUNT = "echo up; i=0; while :; do i=$((i+1)); echo $i >/dev/shm/n; done"
+
+
+class Box:
+    """A container that runs in the background. pid: of its first process"""
+
+    def __init__(self, runtime, bundle) -> None:
+        self.runtime, self.bundle, self.id = runtime, bundle, bundle.identifier
+        self.pid = json.loads(self.verb("state").ok.out)["pid"]
+
+    def verb(self, name, *words, **how):
+        """`NAME ID WORDS`, options before the id."""
+        options = [word for word in words if word.startswith("--")]
+        rest = [word for word in words if not word.startswith("--")]
+        return self.runtime.verb(name, *(options + [self.id] + rest), **how)
+
+    @property
+    def status(self):
+        return json.loads(self.verb("state").ok.out)["status"]
+
+    def path(self, inside):
+        """A file of the container's as it is called from outside."""
+        return "/proc/%d/root%s" % (self.pid, inside)
+
+    def cgroup(self, controller):
+        with open("/proc/%d/cgroup" % self.pid) as lines:
+            for line in lines:
+                _, names, path = line.rstrip("\n").split(":", 2)
+                if controller in names.split(","):
+                    own = [p for k, p in support.cgroup_mounts() if k == "cgroup" and p.endswith("/" + controller)]
+                    return own[0] + path
+        raise AssertionError("no controller " + controller)
+
+    def value(self, file):
+        """The value of FILE in the cgroup of the controller that it is named after."""
+        with open(os.path.join(self.cgroup(file.split(".")[0]), file)) as text:
+            return text.read().strip()
+
+
+@pytest.fixture
+def box(bundle):
+    """Starts a container in the background: box(runtime, script); a script says "up" when it is."""
+    made = []
+
+    def start(runtime, script=SLEEP, change=None, verb="run"):
+        one = bundle()
+        one.process["args"] = ["sh", "-c", script]
+        if change:
+            change(one)
+        made.append((runtime, one))
+        if verb == "run":
+            live = runtime.start(one, "--detach")
+            live.expect("up\n")
+        else:
+            one.save()
+            live = runtime.start_verb(verb, "--bundle", one.path, one.identifier)
+        result = live.wait()
+        assert (result.status, result.err) == (0, ""), result
+        return Box(runtime, one)
+
+    yield start
+    for runtime, one in made:
+        runtime.verb("delete", "--force", one.identifier)
+
+
+def unlike(runtime, name, how):
+    """Skip where runtime NAME differs, and the specification has nothing to say."""
+    if runtime.name == name:
+        pytest.skip("%s %s" % (name, how))
+
+
+def counter(box):
+    with open(box.path("/dev/shm/n")) as file:
+        return file.read()
+
+
+# --- pause, resume --------------------------------------------------------------------------------
+
+
+def test_a_paused_container_stands_still_and_goes_on_when_it_is_resumed(runtime, box):
+    one = box(runtime, COUNT)
+    support.wait_until(lambda: os.path.exists(one.path("/dev/shm/n")))
+    one.verb("pause").ok
+    assert one.status == "paused"
+    before = counter(one)
+    time.sleep(0.1)
+    assert counter(one) == before
+    one.verb("resume").ok
+    assert one.status == "running"
+    support.wait_until(lambda: counter(one) != before)
+
+
+def test_a_list_tells_who_is_paused(runtime, box):
+    still, busy = box(runtime), box(runtime)
+    still.verb("pause").ok
+    rows = {row["id"]: row["status"] for row in json.loads(runtime.verb("list", "--format", "json").ok.out)}
+    assert (rows[still.id], rows[busy.id]) == ("paused", "running")
+
+
+def test_a_list_of_many_leaves_no_descriptor_open(own, box):
+    for _ in range(3):
+        box(own)
+    found = own.verb("list", "--quiet", setup=lambda: __import__("resource").setrlimit(7, (14, 14)))
+    assert len(found.ok.lines) == 3
+
+
+@pytest.mark.parametrize("verb, words", [("pause", "container already paused"), ("resume", "container not paused")])
+def test_what_is_so_already_is_an_error(runtime, box, verb, words):
+    unlike(runtime, "crun", "takes it for done")
+    one = box(runtime)
+    if verb == "pause":
+        one.verb("pause").ok
+    found = one.verb(verb)
+    assert found.status != 0 and found.err
+    if runtime.name == "minictr":
+        assert found == (125, "", "minictr: %s container %s: %s\n" % (verb, one.id, words))
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "update", "events"])
+def test_only_one_that_lives_can_be_changed_or_watched(runtime, box, verb):
+    unlike(runtime, "crun", "writes into the cgroup that is left")
+    one = box(runtime)
+    one.verb("kill", "KILL").ok
+    support.wait_until(lambda: support.gone(one.pid))
+    found = one.verb(verb, *(["--memory=64M"] if verb == "update" else []))
+    assert found.status != 0 and found.out == ""
+    if runtime.name == "minictr":
+        assert found.err.endswith(": container not running\n")
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "ps", "update", "events"])
+def test_an_id_that_nobody_has_is_an_error(own, verb):
+    assert own.verb(verb, "nobody") == (125, "", "minictr: container does not exist: nobody\n")
+
+
+def test_nothing_is_run_in_a_paused_container(runtime, box):
+    one = box(runtime)
+    one.verb("pause").ok
+    found = one.verb("exec", "touch", "/dev/shm/it")
+    assert found.status == (1 if runtime.name == "crun" else 255)
+    if runtime.name != "crun":
+        assert "cannot exec in a paused container" in found.err
+    one.verb("resume").ok
+    assert not os.path.exists(one.path("/dev/shm/it"))
+
+
+def test_a_program_may_wait_until_the_container_is_resumed(own, box):
+    one = box(own)
+    one.verb("pause").ok
+    live = own.start_verb("exec", "--ignore-paused", one.id, "echo", "at last")
+    time.sleep(0.3)
+    live.read(0)
+    assert live.running and live.out == b""
+    one.verb("resume").ok
+    assert live.wait() == (0, "at last\n", "")
+
+
+def test_a_paused_container_can_be_killed(runtime, box):
+    unlike(runtime, "crun", "leaves it frozen on v1")
+    one = box(runtime)
+    one.verb("pause").ok
+    one.verb("kill", "KILL").ok
+    support.wait_until(lambda: support.gone(one.pid))
+    assert one.status == "stopped"
+    one.verb("delete").ok
+
+
+def test_another_signal_waits_until_it_is_resumed(runtime, box):
+    one = box(runtime, "trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done")
+    one.verb("pause").ok
+    one.verb("kill", "TERM").ok
+    assert one.status == "paused"
+    one.verb("resume").ok
+    support.wait_until(lambda: support.gone(one.pid))
+
+
+@pytest.mark.parametrize("verb", ["delete", "stop"])
+def test_a_paused_container_can_be_ended(runtime, box, verb):
+    if verb == "stop":
+        unlike(runtime, "runc", "has no such verb")
+        unlike(runtime, "crun", "has no such verb")
+    one = box(runtime)
+    inside = json.loads(one.verb("ps", "--format=json").ok.out)
+    one.verb("pause").ok
+    one.verb(verb, "--force" if verb == "delete" else "--time=0.1").ok
+    assert all(support.gone(pid) for pid in inside)
+
+
+def test_a_paused_container_counts_as_running_for_an_init_script(own, box):
+    one = box(own)
+    one.verb("pause").ok
+    assert one.verb("state", "--quiet") == (0, "", "")
+
+
+def test_a_created_container_can_be_paused_but_then_not_started(own, box):
+    one = box(own, "exit 0", verb="create")
+    one.verb("pause").ok
+    found = one.verb("start")
+    assert found == (125, "", "minictr: start container %s: it is paused, not created\n" % one.id)
+    one.verb("resume").ok
+    assert one.status == "created"
+    one.verb("start").ok
+
+
+@pytest.mark.parametrize("terminal", [[], ["-t"]], ids=["plain", "with a terminal"])
+def test_the_time_of_a_paused_container_runs_out_all_the_same(minictr, busybox_root, terminal):
+    words = ["run", "--name", "x", "--timeout", "2", "--rootfs", busybox_root] + terminal
+    live = minictr.start(*(words + ["--", "sh", "-c", "echo up; sleep 1000"]))
+    live.expect("up")
+    minictr("pause", "x").ok
+    assert live.wait(timeout=20).status == 137
+
+
+# --- ps -------------------------------------------------------------------------------------------
+
+
+def members(pid):
+    """The processes in the process namespace of PID."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.readlink("/proc/%s/ns/pid" % name) == os.readlink("/proc/%d/ns/pid" % pid):
+                found.append(int(name))
+        except OSError:
+            pass
+    return sorted(found)
+
+
+def test_ps_lists_every_process_and_no_other(runtime, box):
+    one = box(runtime)
+    live = runtime.start_verb("exec", one.id, "sh", "-c", "echo in; sleep 1002; :")
+    live.expect("in\n")
+    support.wait_until(lambda: len(members(one.pid)) == 4)
+    assert sorted(json.loads(one.verb("ps", "--format=json").ok.out)) == members(one.pid)
+    assert sorted(json.loads(runtime.verb("ps", "-f", "json", one.id).ok.out)) == members(one.pid)
+    os.kill([pid for pid in members(one.pid) if pid != one.pid][-1], signal.SIGKILL)
+    live.wait()
+
+
+@needs("ps")
+def test_a_table_is_the_hosts_with_the_containers_lines_alone(runtime, box):
+    unlike(runtime, "crun", "prints process ids alone")
+    one = box(runtime)
+    lines = one.verb("ps").ok.lines
+    assert lines[0].split()[:3] == ["UID", "PID", "PPID"]
+    assert [int(line.split()[1]) for line in lines[1:]] == members(one.pid)
+    assert lines[1].endswith("sleep 1001")
+    lines = one.verb("ps", "-eo", "pid,args").ok.lines
+    assert lines[0].split() == ["PID", "COMMAND"]
+    assert [line.split() for line in lines[1:]] == [
+        [str(one.pid), "sleep", "1001"], [str(members(one.pid)[1]), "sleep", "1000"],
+    ]  # fmt: skip
+
+
+@needs("ps")
+def test_the_hosts_ps_has_none_of_our_environment(own, box):
+    one = box(own)
+    assert one.verb("ps", "-e", env={"PS_FORMAT": "args"}).ok.lines[0].split() == ["PID", "TTY", "TIME", "CMD"]
+
+
+@needs("ps")
+def test_a_table_of_which_no_process_can_be_told_is_an_error(own, box):
+    one = box(own)
+    found = one.verb("ps", "-eo", "args")
+    words = "minictr: read what ps says: it has no column PID; hint: add pid to its arguments\n"
+    assert found == (125, "", words)
+    found = one.verb("ps", "-eo", "lstart,pid")
+    assert (found.status, found.out) == (125, "")
+    assert found.err.startswith("minictr: read what ps says: no process id in: ")
+
+
+@needs("ps")
+def test_what_ps_does_not_understand_is_told_in_its_own_words(own, box):
+    found = box(own).verb("ps", "-@")
+    assert (found.status, found.out) == (125, "")
+    assert found.err.startswith("minictr: run /usr/bin/ps: error: ")
+
+
+def test_without_a_ps_on_the_host_the_numbers_are_still_to_be_had(own, box):
+    one = box(own)
+    programs = {path: "" for path in ("/usr/bin/ps", "/bin/ps") if os.path.exists(path)}
+    found = one.verb("ps", cover=programs)
+    assert found == (125, "", "minictr: run ps: the host has no such program; hint: --format json needs none\n")
+    assert json.loads(one.verb("ps", "--format=json", cover=programs).ok.out) == members(one.pid)
+
+
+def test_a_container_that_has_ended_has_no_processes(runtime, box):
+    unlike(runtime, "crun", "takes it for an error")
+    one = box(runtime)
+    one.verb("kill", "KILL").ok
+    support.wait_until(lambda: support.gone(one.pid))
+    assert not json.loads(one.verb("ps", "--format=json").ok.out)
+
+
+# --- kill --all -----------------------------------------------------------------------------------
+
+# a shell tells of children that a signal has ended, and nobody reads that any more
+MARKS = """
+exec 2>/dev/null
+trap 'echo >/dev/shm/first' USR1
+sh -c "trap 'echo >/dev/shm/second' USR1; echo up; while :; do sleep 0.01; done" &
+while :; do sleep 0.01; done
+"""
+
+
+@pytest.mark.parametrize("word", ["--all", "-a", ""], ids=["--all", "-a", "the first alone"])
+def test_a_signal_reaches_every_process_if_all_are_meant(runtime, box, word):
+    one = box(runtime, MARKS)
+    if word == "-a":
+        runtime.verb("kill", "-a", one.id, "USR1").ok
+    else:
+        one.verb("kill", *([word] if word else []), "USR1").ok
+    support.wait_until(lambda: os.path.exists(one.path("/dev/shm/first")))
+    if word:
+        support.wait_until(lambda: os.path.exists(one.path("/dev/shm/second")))
+    else:
+        time.sleep(0.1)
+        assert not os.path.exists(one.path("/dev/shm/second"))
+
+
+def test_what_outlives_the_first_process_can_be_killed(runtime, box):
+    """In the host's process namespace the kernel does not end the others."""
+
+    def shared(made):
+        made.namespaces("-pid")
+        made.linux["maskedPaths"] = made.linux["readonlyPaths"] = []
+
+    one = box(runtime, "sleep 1000 & echo up; exec sleep 1001", shared)
+    other = [pid for pid in json.loads(one.verb("ps", "--format=json").ok.out) if pid != one.pid]
+    os.kill(one.pid, signal.SIGKILL)
+    support.wait_until(lambda: support.gone(one.pid))
+    assert len(other) == 1 and not support.gone(other[0])
+    assert json.loads(one.verb("ps", "--format=json").ok.out) == other
+    one.verb("kill", "--all", "KILL").ok
+    support.wait_until(lambda: support.gone(other[0]))
+
+
+def test_to_kill_all_of_one_that_has_ended_is_no_error(runtime, box):
+    one = box(runtime)
+    for _ in range(2):
+        assert one.verb("kill", "--all", "KILL") == (0, "", "")
+        support.wait_until(lambda: support.gone(one.pid))
+
+
+# --- update ---------------------------------------------------------------------------------------
+
+CHANGES = {
+    "--memory=64M": ("memory.limit_in_bytes", str(64 * MIB)),
+    "--memory=%d" % (32 * MIB): ("memory.limit_in_bytes", str(32 * MIB)),
+    "--memory-reservation=32m": ("memory.soft_limit_in_bytes", str(32 * MIB)),
+    "--cpu-period=50000": ("cpu.cfs_period_us", "50000"),
+    "--cpu-quota=30000": ("cpu.cfs_quota_us", "30000"),
+    "--cpu-share=200": ("cpu.shares", "200"),
+    "--cpuset-cpus=0": ("cpuset.cpus", "0"),
+    "--cpuset-mems=0": ("cpuset.mems", "0"),
+    "--pids-limit=10": ("pids.max", "10"),
+    "--pids-limit=-1": ("pids.max", "max"),
+}
+LIMITS = {
+    "memory": {"limit": 48 * MIB, "reservation": 24 * MIB},
+    "cpu": {"shares": 100, "quota": 50000, "period": 100000, "cpus": "0"},
+    "pids": {"limit": 20},
+}
+VALUES = {
+    "memory.limit_in_bytes": str(48 * MIB), "memory.soft_limit_in_bytes": str(24 * MIB), "cpu.shares": "100",
+    "cpu.cfs_quota_us": "50000", "cpu.cfs_period_us": "100000", "cpuset.cpus": "0", "pids.max": "20",
+}  # fmt: skip
+
+
+def limited(made):
+    made.linux["resources"] = dict(made.linux.get("resources") or {}, **LIMITS)
+
+
+def values(box):
+    return {file: box.value(file) for file in VALUES}
+
+
+@needs("cgroup1")
+@pytest.mark.parametrize("option", sorted(CHANGES))
+def test_a_limit_is_changed_by_its_option(runtime, box, option):
+    if option.endswith("m") or option.endswith("M") or "pids-limit=-" in option:
+        unlike(runtime, "crun", "takes plain numbers alone")
+    one = box(runtime)
+    file, value = CHANGES[option]
+    one.verb("update", option).ok
+    assert one.value(file) == value
+
+
+@needs("cgroup1")
+def test_several_limits_are_changed_at_once_before_the_id_and_after(own, box):
+    one = box(own)
+    own.verb("update", "--memory", "64M", one.id, "--pids-limit", "11", "--cpu-idle", "0").ok
+    assert (one.value("memory.limit_in_bytes"), one.value("pids.max")) == (str(64 * MIB), "11")
+    own.verb("update", one.id).ok
+
+
+@needs("cgroup1")
+@pytest.mark.parametrize("source", ["-", "file"])
+def test_limits_are_changed_by_a_document(runtime, box, tmp_path, source):
+    one = box(runtime)
+    place = tmp_path / "resources.json"
+    place.write_text(json.dumps(LIMITS))
+    if source == "-":
+        runtime.verb("update", "--resources", "-", one.id, stdin=json.dumps(LIMITS)).ok
+    else:
+        runtime.verb("update", "-r", str(place), one.id).ok
+    assert values(one) == VALUES
+
+
+# What dockerd sends for `docker update --memory 64m`: what was not named is 0
+DOCKERS = {
+    "memory": {"limit": 64 * MIB, "reservation": 0, "kernel": 0},
+    "cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": ""},
+    "pids": {"limit": 0},
+    "blockIO": {"weight": 0},
+}
+
+
+@needs("cgroup1")
+def test_what_is_0_is_left_as_it_was(runtime, box):
+    one = box(runtime, change=limited)
+    assert values(one) == VALUES
+    runtime.verb("update", "--resources", "-", one.id, stdin=json.dumps(DOCKERS)).ok
+    assert values(one) == dict(VALUES, **{"memory.limit_in_bytes": str(64 * MIB)})
+
+
+def remembered(one):
+    with open(os.path.join(one.runtime.runner.state(), one.id, "config.json")) as file:
+        return json.load(file)["linux"]["resources"]
+
+
+@needs("cgroup1")
+def test_what_was_changed_is_remembered(own, box):
+    one = box(own, change=limited)
+    assert remembered(one) == one.bundle.linux["resources"]
+    own.verb("update", "--resources", "-", one.id, stdin=json.dumps(DOCKERS)).ok
+    one.verb("update", "--cpu-share=300").ok
+    wanted = json.loads(json.dumps(one.bundle.linux["resources"]))
+    wanted["memory"]["limit"], wanted["cpu"]["shares"] = 64 * MIB, 300
+    assert {name: remembered(one)[name] for name in wanted} == wanted
+    one.verb("exec", "true").ok  # which reads the same file
+
+
+@needs("cgroup1")
+def test_memory_and_swap_are_changed_together(own, box):
+    one = box(own)
+    if not os.path.exists(os.path.join(one.cgroup("memory"), "memory.memsw.limit_in_bytes")):
+        pytest.skip("the kernel does not count swap")
+    pair = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+    free = [one.value(name) for name in pair]
+    one.verb("update", "--memory=64M", "--memory-swap=96M").ok
+    one.verb("update", "--memory=80M").ok
+    assert [one.value(name) for name in pair] == [str(80 * MIB), str(96 * MIB)]
+    found = one.verb("update", "--memory=128M")
+    assert (found.status, found.out) == (125, "")
+    assert "is below the memory limit %d" % (128 * MIB) in found.err
+    one.verb("update", "--memory=-1").ok
+    assert [one.value(name) for name in pair] == free
+    assert remembered(one)["memory"] == {"limit": -1, "swap": -1}
+
+
+@needs("cgroup1")
+def test_what_the_kernel_refuses_changes_nothing(own, box):
+    one = box(own, change=limited)
+    found = one.verb("update", "--memory=32M", "--cpuset-cpus=99")
+    assert (found.status, found.out) == (125, "")
+    assert found.err.startswith("minictr: set cpuset.cpus to 99: "), found
+    assert values(one) == VALUES
+    assert remembered(one) == one.bundle.linux["resources"]
+
+
+WRONG = {
+    "--memory=x": "--memory x: is not a size such as 64m, nor -1",
+    "--memory=-2": "--memory -2: is not a size such as 64m, nor -1",
+    "--cpu-share=-1": "--cpu-share -1: is not a number from 0 to 18446744073709551615",
+    "--pids-limit=many": "--pids-limit many: is not a number from -9223372036854775808 to 9223372036854775807",
+    "--cpu-idle=2": "--cpu-idle 2: is not a number from 0 to 1",
+    "--blkio-weight=1001": "--blkio-weight 1001: is not a number from 0 to 1000",
+    "--l3-cache-schema=x": "read the options: unknown option --l3-cache-schema=x",
+    "--resources=/no/such": "read /no/such: No such file or directory",
+}
+
+
+@needs("cgroup1")
+@pytest.mark.parametrize("option", sorted(WRONG))
+def test_a_wrong_value_is_named_and_nothing_is_changed(own, box, option):
+    one = box(own)
+    words = [option] if "resources" in option else ["--memory-reservation=1M", option]
+    assert one.verb("update", *words) == (125, "", "minictr: %s\n" % WRONG[option])
+    assert one.value("memory.soft_limit_in_bytes") != str(MIB)
+
+
+DOCUMENTS = {
+    "": "not JSON: Expecting value: line 1 column 1 (char 0)",
+    "[]": "resources is not an object",
+    '{"memory": {"limit": "64M"}}': "resources.memory.limit is not a whole number",
+    '{"pids": 5}': "resources.pids is not an object",
+    '{"cpu": {"cpus": 0}}': "resources.cpu.cpus is not a string",
+}
+
+
+@pytest.mark.parametrize("text", sorted(DOCUMENTS), ids=lambda text: text or "nothing")
+def test_a_wrong_document_is_one_clear_line(own, box, text):
+    one = box(own)
+    found = own.verb("update", "--resources", "-", one.id, stdin=text)
+    assert found == (125, "", "minictr: read standard input: %s\n" % DOCUMENTS[text])
+
+
+def test_a_document_comes_without_other_limits(own, box):
+    found = own.verb("update", "--resources", "-", "--memory", "1G", "x", stdin="{}")
+    assert found == (125, "", "minictr: read the options: --resources comes without other limits\n")
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def test_what_a_container_uses_is_an_object_on_one_line(runtime, box):
+    unlike(runtime, "crun", "has no such verb")
+    one = box(runtime, change=limited)
+    (line,) = one.verb("events", "--stats").ok.lines
+    event = json.loads(line)
+    assert (event["type"], event["id"]) == ("stats", one.id)
+    data = event["data"]
+    assert data["pids"]["current"] == 2
+    assert data["cpu"]["usage"]["total"] > 0
+    assert 0 < data["memory"]["usage"]["usage"] <= data["memory"]["usage"]["max"]
+    assert data["memory"]["usage"]["limit"] == 48 * MIB
+    assert data["pids"]["limit"] == 20
+
+
+@needs("runc")
+def test_what_runc_says_of_a_container_is_said_too(own, box, minictr):
+    """Under the same names; which of its values are 0, runc leaves out."""
+    judge = type(own)("runc", minictr)
+    found = [json.loads(box(runtime).verb("events", "--stats").ok.out) for runtime in (judge, own)]
+
+    def names(value, path=""):
+        if not isinstance(value, dict):
+            return {path}
+        return {path} | {name for key, item in value.items() for name in names(item, path + "." + key)}
+
+    theirs, ours = [names(event) for event in found]
+    assert theirs - ours == set()
+
+
+def test_events_come_at_intervals_until_the_container_ends(own, box):
+    one = box(own)
+    live = own.start_verb("events", "--interval", "50ms", one.id)
+    support.wait_until(lambda: live.read(0.1) or live.out.count(b"\n") >= 3)
+    one.verb("kill", "KILL").ok  # which a lock would keep waiting
+    found = live.wait(timeout=10)
+    assert (found.status, found.err) == (0, "")
+    assert {json.loads(line)["type"] for line in found.lines} == {"stats"}
+
+
+@needs("cgroup1")
+def test_a_process_killed_for_want_of_memory_is_an_event(own, box):
+    def tight(made):
+        made.linux["resources"] = {"memory": {"limit": 16 * MIB, "swap": 16 * MIB}}
+
+    one = box(own, "trap 'tail /dev/zero' USR1; echo up; while :; do sleep 0.01; done", tight)
+    live = own.start_verb("events", "--interval=1h", one.id)
+    for turn in (1, 2):
+        one.verb("kill", "USR1").ok
+        support.wait_until(lambda: live.read(0.1) or live.out.count(b"\n") >= turn, timeout=20)
+    one.verb("kill", "KILL").ok
+    assert [json.loads(line) for line in live.wait().lines] == [{"type": "oom", "id": one.id}] * 2
+
+
+def test_who_has_heard_enough_of_events_may_leave(own, box):
+    one = box(own)
+    words = own._words({})
+    script = 'set -o pipefail; "$@" | head -n 1'
+    command = ["bash", "-c", script, "bash"] + words + ["events", "--interval=20ms", one.id]
+    found = own.runner.command(*command, env={"PYTHONPATH": support.CHECKOUT})
+    assert (found.status, found.err) == (0, ""), found
+    assert len(found.lines) == 1
+
+
+# --- without a cgroup -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loose(minictr, busybox_root):
+    """Starts a container without a cgroup, of root or of an account; its id is "x"."""
+
+    def start(account=None, *options):
+        words = ["run", "--detach", "--name", "x", "--rootfs", busybox_root] + list(options)
+        found = minictr(*(words + ["--", "sh", "-c", "sleep 1000 & exec sleep 1001"]), user=account)
+        assert (found.status, found.out) == (0, "x\n"), found
+        users.append(account)
+        return json.loads(minictr("state", "x", user=account).ok.out)["pid"]
+
+    users = []
+    yield start
+    for account in users:
+        minictr("delete", "--force", "x", user=account).ok
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "update", "events"])
+def test_without_a_cgroup_it_is_said_what_is_missing(minictr, loose, verb):
+    loose(None, "--cgroups", "disabled")
+    found = minictr(verb, "x", *(["--memory", "64M"] if verb == "update" else []))
+    assert (found.status, found.out) == (125, "")
+    assert found.err.endswith(" container x: the container has no cgroup\n")
+
+
+@needs("rootless")
+def test_without_a_cgroup_the_reason_and_what_helps_are_told(minictr, loose, unranged):
+    loose(unranged)
+    found = minictr("pause", "x", user=unranged)
+    assert (found.status, found.out) == (125, "")
+    assert found.err.startswith("minictr: pause container x: the container has no cgroup: Permission denied; hint: ")
+
+
+@pytest.mark.parametrize("options", [[], ["--pid", "host"]], ids=["of its own", "of the host"])
+def test_without_a_cgroup_processes_are_found_by_their_namespace_or_parents(minictr, loose, options):
+    pid = loose(None, "--cgroups", "disabled", "--userns", "host", *options)
+    support.wait_until(lambda: len(json.loads(minictr("ps", "--format", "json", "x").ok.out)) == 2)
+    found = json.loads(minictr("ps", "--format", "json", "x").ok.out)
+    assert pid in found
+    commands = []
+    for each in found:
+        with open("/proc/%d/cmdline" % each) as file:
+            commands.append(file.read().split("\0")[1])
+    assert sorted(commands) == ["1000", "1001"]
+    for each in found:
+        os.kill(each, signal.SIGKILL)
+
+
+def test_without_a_cgroup_the_first_process_stands_for_all(minictr, loose):
+    pid = loose(None, "--cgroups", "disabled")
+    minictr("kill", "--all", "x", "KILL").ok
+    support.wait_until(lambda: support.gone(pid))
+    found = minictr("kill", "--all", "x", "KILL")
+    assert found == (125, "", "minictr: kill container x: container not running\n")
+
+
+def test_the_configuration_that_is_kept_is_for_root_alone(own, box):
+    one = box(own)
+    one.verb("update", "--pids-limit=30").ok
+    place = os.path.join(own.runner.state(), one.id)
+    assert stat.S_IMODE(os.stat(place + "/config.json").st_mode) == 0o600
+    assert sorted(os.listdir(place)) == ["config.json", "state.json"]

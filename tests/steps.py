@@ -1,0 +1,113 @@
+"""Break a command at one of its system calls, for real: strace makes the call fail, or kills at it.
+
+The command is stopped before it has done anything but import, strace is attached, and then it goes on:
+so the N-th call is the N-th of its work. strace counts the calls of each process for itself.
+"""
+
+import glob
+import os
+import re
+import signal
+import sys
+
+import leftovers
+import support
+
+_STARTER = """
+import os, signal
+import minictr.__main__, minictr.cli, minictr.lifecycle, minictr.native, minictr.options, minictr.users
+os.kill(os.getpid(), signal.SIGSTOP)
+minictr.__main__.main()
+"""
+_CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
+
+
+class Broken:
+    """How a command ended that was broken at a step. hits: the calls that were, as strace shows them"""
+
+    def __init__(self, result: support.Result, calls: "list[tuple[int, str, str]]") -> None:
+        self.result, self.calls = result, calls
+        self.hits = [call for call in calls if "(INJECTED)" in call[2]]
+
+    def counts(self, pid: int) -> "dict[str, int]":
+        """How often process PID made each call, up to its first execve."""
+        found = {}  # type: dict[str, int]
+        for number, name, _ in self.calls:
+            if number == pid:
+                found[name] = found.get(name, 0) + 1
+                if name == "execve":
+                    break
+        return found
+
+    @property
+    def pids(self) -> "list[int]":
+        """In the order of their first calls: the runtime, the middle process if there is one, init."""
+        return list(dict.fromkeys(call[0] for call in self.calls))
+
+
+class Steps:
+    """Runs minictr, as ACCOUNT, to be broken. names: the ids of the containers so far"""
+
+    def __init__(self, minictr: support.Runner, account=None) -> None:
+        self.minictr, self.account = minictr, account
+        self.names = []  # type: list[str]
+        self.before = leftovers.Snapshot((leftovers.mounts, leftovers.devices))
+
+    def run(self, *words: str, calls: str = "", inject: str = "", follow: bool = True) -> Broken:
+        """minictr run --name NAME WORDS, traced for CALLS, with what INJECT says (strace(1), -e inject).
+
+        follow: children too
+        """
+        self.names.append("step-%d-%d" % (os.getpid(), len(self.names)))
+        live = self._stopped("run", "--name", self.names[-1], *words)
+        trace = os.path.join(support.SESSION.place("trace"), "trace")
+        command = ["strace", "-o", trace, "-s", "64", "-p", str(live.pid)] + ["-f"] * follow
+        command += ["-e", "trace=" + calls] if calls else []
+        command += ["-e", "inject=" + inject] if inject else []
+        tracer = self.minictr.start_command(*command)
+        tracer.expect("attached")
+        live.signal(signal.SIGCONT)
+        result = live.wait(20)
+        tracer.wait(20)
+        with open(trace, errors="replace") as file:
+            lines = file.read().splitlines()
+        if not follow:  # then it leaves the number out
+            lines = ["%d %s" % (live.pid, line) for line in lines]
+        found = [_CALL.match(line) for line in lines]
+        return Broken(result, [(int(f.group(1)), f.group(2), f.group(3)) for f in found if f])
+
+    def _stopped(self, *words: str) -> support.Live:
+        program = sys.executable if self.account is None else support.python()
+        command = [program, "-c", _STARTER, "--root", self.minictr.state(self.account)] + list(words)
+        path = support.CHECKOUT if self.account is None else support.checkout()
+        live = self.minictr.start_command(*command, user=self.account, env={"PYTHONPATH": path})
+        support.wait_until(lambda: _state(live.pid) == "T", what="it has not stopped")
+        return live
+
+    # --- what is left -------------------------------------------------------------------------
+
+    def processes(self) -> "set[str]":
+        """Those of containers and runtimes that still run."""
+        return {text for text in leftovers.processes() if "strace" not in text}
+
+    def rest(self) -> "list[str]":
+        """What is left of every container so far, processes aside."""
+        state = self.minictr.state(self.account)
+        found = ["state " + name for name in os.listdir(state)]
+        for _, point in support.cgroup_mounts():
+            for name in self.names:
+                found += ["cgroup " + path for path in glob.glob(point + "/*%s*" % name)]
+                found += ["cgroup " + path for path in glob.glob(point + "/minictr/*%s*" % name)]
+        return found + self.before.new()
+
+
+def _state(pid: int) -> str:
+    with open("/proc/%d/stat" % pid) as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def chosen(count: int, most: int) -> "list[int]":
+    """Of the numbers 1 to COUNT at most MOST, which is 2 or more: evenly spread, from the first to the last."""
+    if count <= most:
+        return list(range(1, count + 1))
+    return sorted({1 + i * (count - 1) // (most - 1) for i in range(most)})
