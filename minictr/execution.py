@@ -103,6 +103,7 @@ def run(root_path: str, report, wish: Wish) -> int:
         lifecycle.set_limits(birth.pid, made)
         if wish.pid_file:
             lifecycle.write_pid_file(wish.pid_file, birth.pid)
+        foreground.pass_signals()
         birth.channel.say("go")
         birth.running()
     except ContainerError:

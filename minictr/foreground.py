@@ -8,6 +8,8 @@ import time
 
 import _signal  # `signal` imports enum: 3 ms
 
+from .errors import ContainerError
+
 # What is not passed on: these concern the runtime alone, or cannot be caught
 _OWN = (
     "SIGKILL", "SIGSTOP", "SIGCHLD", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT",
@@ -21,11 +23,28 @@ def forwarded() -> "set[int]":
     return numbers - {getattr(_signal, name) for name in _OWN}
 
 
+_STOPPING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
+
+
 def hold_signals() -> None:
-    """Keep signals pending until there is a process to pass them to. SIGCHLD is made to arrive
-    whatever the caller ignored: an ignored one would have the kernel reap the container."""
+    """Until there is a process to pass them to, signals stay pending; those that ask us to end, end
+    the making, and what was made is undone. SIGCHLD is made to arrive whatever the caller ignored:
+    an ignored one would have the kernel reap the container."""
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, forwarded() | {_signal.SIGCHLD})
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (forwarded() | {_signal.SIGCHLD}) - set(_STOPPING))
+    for number in _STOPPING:
+        if _signal.getsignal(number) != _signal.SIG_IGN:  # nohup(1) means it
+            _signal.signal(number, _interrupt)
+
+
+def pass_signals() -> None:
+    """From now on every signal is for the container."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, set(_STOPPING))
+
+
+def _interrupt(number: int, frame: object) -> None:
+    pass_signals()  # once is enough: what follows is the undoing
+    raise ContainerError("make the container", "interrupted by signal %d" % number, status=128 + number)
 
 
 def wait(pid: int, timeout: float, end) -> int:

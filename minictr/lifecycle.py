@@ -80,6 +80,7 @@ class Container:
     def make(self) -> clone.Birth:
         """All of it up to the running program."""
         birth = self.bear("running")
+        foreground.pass_signals()
         self._write_pid_file()  # before the word to go: where it fails the program must not have run
         try:
             birth.channel.say("go")
