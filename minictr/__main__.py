@@ -31,7 +31,8 @@ def _open_standard_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open("/dev/null", os.O_RDWR)  # the lowest free number, which is this one
+            null = os.open("/dev/null", os.O_RDWR)  # the lowest free number, which is this one
+            os.set_inheritable(null, True)  # the program is to have it, too
 
 
 if __name__ == "__main__":

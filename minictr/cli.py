@@ -6,7 +6,7 @@ Side: host
 import os
 
 from . import __version__
-from .errors import EXIT_ERROR, ContainerError, from_os
+from .errors import EXIT_ERROR, ContainerError, Interrupted, from_os
 
 USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
 
@@ -77,6 +77,14 @@ def main(argv: "list[str]") -> int:
             raise
         report.error(from_os(verb, error))
         return EXIT_ERROR
+    except ImportError as error:  # a Python without that module, or without a descriptor to open it by
+        if options.debug:
+            raise
+        report.error(ContainerError("load the Python library", str(error)))
+        return EXIT_ERROR
+    except Interrupted as error:
+        report.error(ContainerError("make the container", str(error)))
+        return error.status
     except KeyboardInterrupt:
         return 130
 
@@ -133,8 +141,8 @@ def _state_root(options: Globals) -> str:
 def _refuse_systemd(options: Globals) -> None:
     """Its cgroups are units, and a cgroupsPath has another form: nothing that can be overlooked."""
     if options.systemd_cgroup:
-        hint = "have the engine manage cgroups itself: cgroup_manager = \"cgroupfs\" in podman's containers.conf, "
-        hint += "SystemdCgroup = false in containerd's config.toml, native.cgroupdriver=cgroupfs in Docker's daemon.json"
+        hint = "have the engine manage cgroups: cgroup_manager = \"cgroupfs\" in podman's containers.conf, "
+        hint += "SystemdCgroup = false in containerd's config.toml, native.cgroupdriver=cgroupfs for dockerd"
         raise ContainerError("--systemd-cgroup", "not supported by this version", hint=hint)
 
 

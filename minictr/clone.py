@@ -104,6 +104,12 @@ class Birth:
                 said.hint = said.hint or cause.fix
         return said
 
+    def tell(self, word: str) -> None:
+        try:
+            self.channel.say(word)
+        except BrokenPipeError:
+            raise ContainerError("wait for the container's first process", self._ending()) from None
+
     def running(self) -> None:
         """Wait until the program runs."""
         until_running(self.channel, self.plan.args[0])

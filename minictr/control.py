@@ -210,8 +210,8 @@ def chosen(text: bytes, pids: "list[int]") -> bytes:
     for line in lines:
         fields = line.split()
         if len(fields) <= column or not fields[column].isdigit():
-            hint = "let the column PID come first"
-            raise ContainerError("read what ps says", "no process id in: %s" % printable(line.strip()), hint=hint)
+            why, hint = "no process id in: %s" % printable(line.strip()), "let the column PID come first"
+            raise ContainerError("read what ps says", why, hint=hint)
         if fields[column] in wanted:
             kept.append(line)
     return b"".join(kept)
@@ -293,7 +293,7 @@ def limits(given: "dict[str, str]") -> "dict":
             if kind == "size":
                 value = size(option, text)
             elif kind != "list":
-                value = integer(option, text, *kind)  # type: ignore[misc]
+                value = integer(option, text, *kind)
             changes.setdefault(group, {})[name] = value
     return changes
 

@@ -32,6 +32,15 @@ class ContainerError(Exception):
         return text + ("; hint: " + self.hint if self.hint else "")
 
 
+class Interrupted(BaseException):
+    """A signal ends the making of a container. No step down is taken because of it, so nothing that
+    copes with a refusal may catch it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted by signal %d" % number)
+        self.status = 128 + number
+
+
 class step:
     """Name a piece of work; an OSError inside it leaves as a ContainerError.
 

@@ -104,7 +104,7 @@ def run(root_path: str, report, wish: Wish) -> int:
         if wish.pid_file:
             lifecycle.write_pid_file(wish.pid_file, birth.pid)
         foreground.pass_signals()
-        birth.channel.say("go")
+        birth.tell("go")
         birth.running()
     except ContainerError:
         if birth.pid:

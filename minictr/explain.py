@@ -14,6 +14,8 @@ from .spec import Spec
 def show(spec: Spec, root_path: str) -> int:
     """Print the plan for SPEC. The exit status."""
     plan = lifecycle.prepare(spec, os.path.join(root_path, spec.identifier))
+    for record in plan.records:
+        lifecycle.explain(record)
     if spec.json:
         print(document.dumps(as_json(plan)))
     else:

@@ -6,9 +6,10 @@ Side: host
 import os
 import time
 
+import _thread
 import _signal  # `signal` imports enum: 3 ms
 
-from .errors import ContainerError
+from .errors import Interrupted
 
 # What is not passed on: these concern the runtime alone, or cannot be caught
 _OWN = (
@@ -23,18 +24,54 @@ def forwarded() -> "set[int]":
     return numbers - {getattr(_signal, name) for name in _OWN}
 
 
+_LONG = 1e6  # seconds: some days
 _STOPPING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 
 
-def hold_signals() -> None:
+def signal_number(text: str) -> int:
+    """The number of TERM, SIGTERM, 15, RTMIN+1 or RTMAX-1; 0 for what is no signal."""
+    name = text.upper()
+    name = name[3:] if name.startswith("SIG") else name
+    base, sign, offset = name.partition("-" if "-" in name else "+")
+    value, step = 0, 0
+    if name and not name.strip("0123456789"):
+        value = int(name[:9])
+    elif base[:1].isalpha():  # not SIG_IGN
+        value = int(getattr(_signal, "SIG" + base, 0))
+    if sign:
+        known = (base, sign) in (("RTMIN", "+"), ("RTMAX", "-")) and offset and not offset.strip("0123456789")
+        step = int(sign + offset[:9]) if known else -_signal.NSIG
+        value = value + step if value + step >= _signal.SIGRTMIN else 0
+    return value if 1 <= value <= _signal.SIGRTMAX else 0
+
+
+def hold_signals() -> "tuple[set[int], dict]":
     """Until there is a process to pass them to, signals stay pending; those that ask us to end, end
     the making, and what was made is undone. SIGCHLD is made to arrive whatever the caller ignored:
-    an ignored one would have the kernel reap the container."""
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, (forwarded() | {_signal.SIGCHLD}) - set(_STOPPING))
+    an ignored one would have the kernel reap the container. What `give_back` takes comes back."""
+    handlers = {_signal.SIGCHLD: _signal.SIG_DFL}  # type: dict
     for number in _STOPPING:
         if _signal.getsignal(number) != _signal.SIG_IGN:  # nohup(1) means it
-            _signal.signal(number, _interrupt)
+            handlers[number] = _interrupt
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, (forwarded() | {_signal.SIGCHLD}) - set(_STOPPING))
+    before = {}
+    try:
+        for number, handler in handlers.items():
+            before[number] = _signal.signal(number, handler)
+    except ValueError:
+        pass  # we are in a thread of the caller's, and signals are the main thread's business
+    return mask, before
+
+
+def give_back(held: "tuple[set[int], dict]") -> None:
+    """The caller's own mask and handlers again; what came for the container is taken off before."""
+    mask, handlers = held
+    while _signal.sigtimedwait(forwarded() - mask, 0) is not None:
+        pass
+    for number, handler in handlers.items():
+        if handler is not None:  # else it is one of a library in C
+            _signal.signal(number, handler)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
 def pass_signals() -> None:
@@ -44,7 +81,7 @@ def pass_signals() -> None:
 
 def _interrupt(number: int, frame: object) -> None:
     pass_signals()  # once is enough: what follows is the undoing
-    raise ContainerError("make the container", "interrupted by signal %d" % number, status=128 + number)
+    raise Interrupted(number)
 
 
 def wait(pid: int, timeout: float, end) -> int:
@@ -58,18 +95,16 @@ def wait(pid: int, timeout: float, end) -> int:
         status = ended(pid)
         if status is not None:
             return status
-        if deadline:
-            left = deadline - time.monotonic()
-            caught = _signal.sigtimedwait(listen, max(left, 0))
-            if caught is None:
-                end(pid)
-                deadline = 0.0
-                continue
-            number = caught.si_signo
-        else:
-            number = _signal.sigwait(listen)
-        if number != _signal.SIGCHLD:
-            send(pid, number)
+        left = max(deadline - time.monotonic(), 0) if deadline else _LONG
+        if not left:
+            end(pid)
+            deadline = 0.0
+            continue
+        if _thread._count():  # a thread of the caller's may be given SIGCHLD, and lose it
+            left = min(left, 0.05)
+        caught = _signal.sigtimedwait(listen, left)
+        if caught is not None and caught.si_signo != _signal.SIGCHLD:
+            send(pid, caught.si_signo)
 
 
 def ended(pid: int) -> "int | None":

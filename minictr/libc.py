@@ -10,6 +10,7 @@ import os
 import struct
 
 import _ctypes
+import _thread
 
 from . import abi
 
@@ -246,7 +247,41 @@ def clone(flags: int, cgroup: "int | None" = None) -> int:
     The call keeps the GIL and is framed as os.fork() frames its own, so the child is a sound
     interpreter. The C library knows nothing of it: the child must not call raise(3) or abort(3),
     which would read the parent's thread id.
+
+    A caller with other threads forks first: one that waits for the GIL may have asked for it, and the
+    child would wait for a thread that it does not have before it is told so.
     """
+    alone = not _thread._count() or flags & abi.CLONE_PARENT  # the count outlives a fork, as in the middle process
+    return _clone_framed(flags, cgroup) if alone else _clone_by_fork(flags, cgroup)
+
+
+def _clone_by_fork(flags: int, cgroup: "int | None") -> int:
+    """The same by a process between, which has one thread and gives its child to ours (CLONE_PARENT)."""
+    reader, writer = os.pipe()
+    between = os.fork()
+    if between == 0:
+        pid = 0
+        try:
+            pid = _clone_framed(flags | abi.CLONE_PARENT, cgroup)
+        except OSError as error:
+            pid = -(error.errno or abi.EPERM)
+        if pid:
+            os.write(writer, struct.pack("=i", pid))
+            os._exit(0)
+        os.close(reader)
+        os.close(writer)
+        return 0
+    os.close(writer)
+    said = os.read(reader, 4)
+    os.close(reader)
+    os.waitpid(between, 0)
+    pid = struct.unpack("=i", said)[0] if said else -abi.EAGAIN
+    if pid < 0:
+        raise OSError(-pid, os.strerror(-pid))
+    return pid
+
+
+def _clone_framed(flags: int, cgroup: "int | None") -> int:
     _before_fork()
     try:
         pid = _clone_any(flags, cgroup)

@@ -55,6 +55,8 @@ class Container:
         self.pid = 0
         self.created = state.now()
         self.group = cgroup.none("not made yet")
+        self.held = None  # type: tuple[set[int], dict] | None
+        self.opened = []  # type: list[int]
 
     def run(self) -> int:
         """Make it, run the program, and wait unless detached. The exit status to leave with."""
@@ -63,6 +65,7 @@ class Container:
             status = self._stand_behind(birth)
         finally:
             self.undo.run(self.report)
+            self._leave()
         return status
 
     def create(self) -> int:
@@ -75,7 +78,17 @@ class Container:
             self.entry.close()
         finally:
             self.undo.run(self.report)
+            self._leave()
         return 0
+
+    def _leave(self) -> None:
+        """The caller may be a program that goes on: its signals and descriptors are as they were."""
+        if self.held is not None:
+            foreground.give_back(self.held)
+        self.group.close()
+        for descriptor in self.opened:
+            os.close(descriptor)
+        self.opened = []
 
     def make(self) -> clone.Birth:
         """All of it up to the running program."""
@@ -83,7 +96,7 @@ class Container:
         foreground.pass_signals()
         self._write_pid_file()  # before the word to go: where it fails the program must not have run
         try:
-            birth.channel.say("go")
+            birth.tell("go")
             birth.running()
         except ContainerError:
             if self.spec.pid_file:
@@ -100,8 +113,9 @@ class Container:
         """
         _check_terminal(self.spec)
         _check_descriptors(self.spec.preserve_fds)
-        foreground.hold_signals()
+        self.held = foreground.hold_signals()
         self.root = state.open_root(self.root_path)
+        self.opened.append(self.root)
         self.plan = prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
         self.entry = self._new_entry()
         self.undo.push("run the poststop hooks", self._late_hooks)
@@ -110,12 +124,14 @@ class Container:
             self._certain(record)
         self._make_cgroup()
         proc = paths.open_proc()
+        self.opened.append(proc)
         seccomp = compile_filter(self.plan, self._certain)
         into = None if self.plan.joins else self.group.clone_into()
         joins = self.group.join_files() if into is None else ()
         start = self.entry.make_pipes() if status == "created" else ()
         handed = Handed(cgroup=joins, streams=_streams(self.spec), seccomp=seccomp, start=start)
         birth = clone.Birth(self.plan, proc, handed, into, self.report.seen)
+        self.opened += [birth.channel.incoming]
         self.undo.push("end the container", lambda: self._end(birth))
         birth.start()
         for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
@@ -159,7 +175,7 @@ class Container:
 
             birth.until("built")
             hooks.run(early, hooks.told(self.spec, "creating", birth.pid))
-            birth.channel.say("enter")
+            birth.tell("enter")
 
     def _late_hooks(self) -> None:
         run_late(self.spec, "poststop", "stopped", 0, self.report)
@@ -192,11 +208,7 @@ class Container:
 
     def _certain(self, record: Degradation) -> None:
         """A step down that is known before anything is done."""
-        if record.cause:
-            from . import causes
-
-            cause = causes.why(record.cause, record.errno, uid=os.geteuid())
-            record.why, record.fix = record.why or cause.why, record.fix or cause.fix
+        explain(record)
         refused = self.spec.strict or self.spec.degrade == "refuse"
         if refused and record.level != "notice":
             raise record.as_error()
@@ -231,6 +243,7 @@ class Container:
         )  # fmt: skip
 
     def _remove_group(self) -> None:
+        self.group.close()  # it may have been one descriptor too many that ended the start
         self.group.kill()
         self.group.remove()
 
@@ -316,6 +329,15 @@ def _no_listener() -> Degradation:
         "seccomp-notify", "seccomp", "SCMP_ACT_NOTIFY", "ENOSYS for the system calls it names",
         "what the listener would have done for them", 0, "not supported by this version",
     )  # fmt: skip
+
+
+def explain(record: Degradation) -> None:
+    """Add to RECORD what the host has to say of its cause."""
+    if record.cause:
+        from . import causes  # only where something was refused
+
+        cause = causes.why(record.cause, record.errno, uid=os.geteuid())
+        record.why, record.fix = record.why or cause.why, record.fix or cause.fix
 
 
 def prepare(spec: Spec, stage: str) -> plan.Plan:

@@ -7,11 +7,9 @@ at what an earlier one has put down.
 Side: host
 """
 
-# the C module, for the numbers: `signal` around it imports enum
-import _signal
 import os
 
-from . import abi, grants, volumes
+from . import abi, foreground, grants, volumes
 from .spec import DEFAULT_PATH, Spec, default_config
 from .volumes import MAX_FDS, absolute, bad, integer, number
 
@@ -356,20 +354,8 @@ def _life(given: "dict", config: "dict", fields: "dict") -> None:
 
 
 def _signal_number(text: str) -> int:
-    """A number, or a name with or without SIG; RTMIN+N and RTMAX-N too."""
-    name = text.upper()
-    name = name[3:] if name.startswith("SIG") else name
-    base, sign, offset = name.partition("-" if "-" in name else "+")
-    value = number(text)
-    if value < 0 and base[:1].isalpha():  # not SIG_IGN
-        value = int(getattr(_signal, "SIG" + base, 0))
-    if sign:
-        step = number(offset)
-        known = (base, sign) in (("RTMIN", "+"), ("RTMAX", "-"))
-        value += step if sign == "+" else -step
-        if not known or step < 0 or value < _signal.SIGRTMIN:
-            value = 0
-    if not 1 <= value <= _signal.SIGRTMAX:
+    value = foreground.signal_number(text)
+    if not value:
         raise bad("--stop-signal", text, "there is no signal of that name or number")
     return value
 

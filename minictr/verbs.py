@@ -11,7 +11,7 @@ import time
 
 import _signal
 
-from . import cgroup, document, lifecycle, spec as spec_module, state
+from . import cgroup, document, foreground, lifecycle, spec as spec_module, state
 from .errors import EXIT_ERROR, ContainerError, printable
 
 HELP = {
@@ -90,12 +90,15 @@ def make_rootless(config) -> None:
 
 def list_verb(root_path: str, report, argv: "list[str]") -> int:
     quiet, style = scan(argv, {"--quiet": "-q"}, {"--format": "-f"}, 0, 0)[:2]
+    wanted = style.get("--format", "table")
+    if wanted not in ("table", "json"):
+        raise ContainerError("read the options", "--format is table or json, not %s" % printable(wanted))
     layout = cgroup.layout()
     rows = [_row(content, layout) for content in _contents(root_path, report)]
     if "--quiet" in quiet:
         for row in rows:
             print(row["id"])
-    elif style.get("--format", "table") == "json":
+    elif wanted == "json":
         print(document.dumps(rows))
     else:
         _print_table(rows)
@@ -302,14 +305,8 @@ def delete(root_path: str, report, argv: "list[str]") -> int:
 
 def signal_number(word: str) -> int:
     """TERM, SIGTERM, 15, RTMIN+1. Raises ContainerError."""
-    if word.isdigit():
-        number = int(word)
-    else:
-        name, plus, offset = word.upper().partition("+")
-        name = name if name.startswith("SIG") else "SIG" + name
-        number = getattr(_signal, name, 0) if name not in ("SIG_DFL", "SIG_IGN") else 0
-        number += int(offset) if plus and offset.isdigit() else 0
-    if not 0 < number < _signal.NSIG:
+    number = foreground.signal_number(word)
+    if not number:
         raise ContainerError("read the signal", "%s is none" % printable(word))
     return number
 

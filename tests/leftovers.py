@@ -212,7 +212,11 @@ def remove_stale_sessions() -> None:
     for name in os.listdir(folder):
         found = re.match(re.escape(start) + r"(\d+)-", name)
         path = os.path.join(folder, name)
-        if found and os.stat(path).st_uid == os.geteuid() and not os.path.exists("/proc/" + found.group(1)):
+        try:
+            own = bool(found) and os.stat(path).st_uid == os.geteuid()
+        except FileNotFoundError:  # a run that has just ended has removed it
+            continue
+        if own and not os.path.exists("/proc/" + found.group(1)):
             remove_session(path)
 
 

@@ -25,9 +25,13 @@ _CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
 class Broken:
     """How a command ended that was broken at a step. hits: the calls that were, as strace shows them"""
 
-    def __init__(self, result: support.Result, calls: "list[tuple[int, str, str]]") -> None:
-        self.result, self.calls = result, calls
+    def __init__(self, result: support.Result, calls: "list[tuple[int, str, str]]", inject: str) -> None:
+        self.result, self.calls, self.inject = result, calls, inject
         self.hits = [call for call in calls if "(INJECTED)" in call[2]]
+
+    def __repr__(self) -> str:
+        shown = ["  %d %s(%s" % hit for hit in self.hits]
+        return "\n".join([self.inject] + shown + [repr(self.result)])
 
     def counts(self, pid: int) -> "dict[str, int]":
         """How often process PID made each call, up to its first execve."""
@@ -74,7 +78,7 @@ class Steps:
         if not follow:  # then it leaves the number out
             lines = ["%d %s" % (live.pid, line) for line in lines]
         found = [_CALL.match(line) for line in lines]
-        return Broken(result, [(int(f.group(1)), f.group(2), f.group(3)) for f in found if f])
+        return Broken(result, [(int(f.group(1)), f.group(2), f.group(3)) for f in found if f], inject)
 
     def _stopped(self, *words: str) -> support.Live:
         program = sys.executable if self.account is None else support.python()

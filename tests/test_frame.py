@@ -75,7 +75,7 @@ def pip_script(tree):
     return venv + "/bin/minictr"
 
 
-VERSION = (0, "minictr version %s\nspec: 1.3.0\n" % package.__version__, "")
+VERSION = (0, "minictr version {0}\ncommit: minictr-{0}\nspec: 1.3.0\n".format(package.__version__), "")
 
 
 # --- the doors --------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ RUN = ("run", "--rootfs")
 # --- standard streams ---------------------------------------------------------------------------------
 
 STREAMS = """\
-for n in 0 1 2; do echo $n $(stat -L -c %F /proc/$$/fd/$n) $(stat -L -c %t:%T /proc/$$/fd/$n); done >/out/seen
-ls /proc/$$/fd >>/out/seen
+for n in 0 1 2; do (stat -L -c '%F %t:%T' /proc/$$/fd/$n >>/out/seen); done
+(ls /proc/$$/fd >>/out/seen)
 echo to stdout
 echo to stderr >&2
 exit 7
@@ -38,8 +38,7 @@ def test_a_stream_that_is_closed_is_null_inside(minictr, caller, busybox_root, c
     with open(out + "/seen") as file:
         lines = file.read().splitlines()
     for number in range(3):
-        kind = lines[number].split(" ", 1)[1]
-        assert (kind == NULL) == (number in closed), lines
+        assert (lines[number] == NULL) == (number in closed), lines
     assert lines[3:] == ["0", "1", "2"]
     assert found.out == ("" if 1 in closed else "to stdout\n")
     assert found.err.endswith("" if 2 in closed else "to stderr\n")
@@ -142,7 +141,7 @@ def test_signals_are_passed_on_although_the_caller_blocked_them(minictr, busybox
 # --- umask, ids, environment, directory ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("umask", [0o077, 0o777, 0])
+@pytest.mark.parametrize("umask", [0o077, 0])
 def test_the_callers_umask_closes_nothing_inside(minictr, caller, busybox_root, umask):
     script = "umask; id -u; stat -c %a /dev/null /dev/shm /tmp; cat /etc/hostname >/dev/null; touch /tmp/x && stat -c %a /tmp/x"
     words = RUN + (busybox_root, "--tmpfs", "/tmp", "--user", "0", "--", "sh", "-c", script)
@@ -150,15 +149,16 @@ def test_the_callers_umask_closes_nothing_inside(minictr, caller, busybox_root, 
     assert found.fields == ["0022", "0", "666", "1777", "1777", "644"], found
 
 
-@pytest.mark.parametrize("umask", [0o077, 0o777, 0])
-def test_a_user_of_the_container_can_work_whatever_the_callers_umask(minictr, strong_caller, busybox_root, umask):
+@pytest.mark.parametrize("umask", [0o077, 0])
+def test_a_user_of_the_container_can_work_whatever_the_callers_umask(minictr, strong_caller, busybox_copy, umask):
+    root = strong_caller.owns(busybox_copy)
     script = "id -u; echo x >/tmp/x; echo y >/dev/shm/y; echo z >/dev/null; ls / >/dev/null && pwd"
     for extra in (("--tmpfs", "/tmp"), ("--overlay",)):
-        words = RUN + (busybox_root, "--user", "app") + extra + ("--", "sh", "-c", script)
+        words = RUN + (root, "--user", "app") + extra + ("--", "sh", "-c", script)
         assert strong_caller.expect(minictr(*words, umask=umask, **strong_caller.options)).fields == ["1000", "/"]
 
 
-@pytest.mark.parametrize("umask", [0o077, 0o777])
+@pytest.mark.parametrize("umask", [0o077, 0])
 def test_the_hosts_root_can_be_shown_whatever_the_callers_umask(minictr, caller, umask):
     script = "cat /etc/passwd >/dev/null && echo x >/tmp/x && cat /tmp/x"
     found = minictr("run", "--", "sh", "-c", script, umask=umask, **caller.options)
@@ -280,10 +280,8 @@ def test_what_is_printed_about_odd_words_is_no_traceback(minictr, busybox_root, 
     for extra in ((), ("--json",)):
         found = minictr(*(words[:1] + extra + words[1:]), env=env)
         assert (found.status, found.err) == (0, ""), found
-    for extra in ("--annotation", "a=" + ODD):
-        pass
     live = minictr.start(
-        "run", "--name", "odd", "--annotation", "a=" + ODD, "--rootfs", busybox_root, "--", "sh", "-c", "echo up; read x", env=env
+        "run", "--name", "odd", "--annotation", "a=" + ODD, "--rootfs", busybox_root, "--", "sh", "-c", "echo up; read x; true", env=env
     )
     live.expect("up\n")
     assert minictr("state", "odd", env=env).status == 0
@@ -295,18 +293,18 @@ def test_what_is_printed_about_odd_words_is_no_traceback(minictr, busybox_root, 
 # --- limits and descriptors -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", [64, 32, 24])
+@pytest.mark.parametrize("limit", [64, 32])
 def test_few_descriptors_are_enough(minictr, caller, busybox_root, limit):
     def lower():
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
-    words = RUN + (busybox_root, "--", "sh", "-c", "ulimit -n; ls /proc/$$/fd")
+    words = RUN + (busybox_root, "--", "sh", "-c", "ulimit -n; ls /proc/$$/fd; true")
     found = caller.expect(minictr(*words, setup=lower, **caller.options))
     assert found.fields == [str(limit), "0", "1", "2"]
 
 
-def test_too_few_descriptors_are_one_clear_line(minictr, busybox_root):
-    for limit in (4, 6, 8, 10, 12, 14, 16, 18, 20):
+def test_too_few_descriptors_are_a_clear_error_and_leave_nothing_behind(minictr, busybox_root):
+    for limit in range(4, 30):
 
         def lower(limit=limit):
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
@@ -315,7 +313,9 @@ def test_too_few_descriptors_are_one_clear_line(minictr, busybox_root):
         if found.status == 0:
             assert found.err == ""
         elif found.status == 125:
-            assert found.err.count("\n") == 1 and "Too many open files" in found.err, found
+            lines = found.err.splitlines()
+            assert "Too many open files" in lines[-1] or "load the Python library" in lines[-1], found
+            assert all(line.startswith("minictr: ") for line in lines) and len(lines) <= 2, found
         else:  # the interpreter itself could not start
             assert "minictr" not in found.out and limit <= 8, found
 
@@ -368,6 +368,8 @@ exec "$@"
 def test_a_thousand_mounts_are_no_obstacle(minictr, busybox_root, source):
     many = support.SESSION.place("many")
     script = "touch %s/0/x 2>/dev/null; touch %s/999/x 2>/dev/null; ls %s/999; grep -c m999 /proc/mounts" % (many, many, many)
+    if source == "a directory with mounts":  # of which the first alone becomes read-only
+        script = "touch %s/x 2>/dev/null && echo x; grep -c m999 /proc/mounts" % many
     words = ["run", "--", "sh", "-c", script + "; true"]
     if source != "the host's root":
         words[1:1] = ["--rootfs", busybox_root]
@@ -402,7 +404,7 @@ def busy():
 def idle():
     ends.wait()
 
-threads = [threading.Thread(target=busy), threading.Thread(target=idle)]
+threads = [threading.Thread(target=busy, daemon=True), threading.Thread(target=idle, daemon=True)]
 for thread in threads:
     thread.start()
 signal.signal(signal.SIGUSR1, lambda number, frame: None)
@@ -450,7 +452,7 @@ def test_a_program_in_python_with_threads_runs_containers_in_its_own_process(min
     python = support.python() if account else support.sys.executable
     package = support.checkout() if account else support.CHECKOUT
     found = minictr.command(
-        python, str(script), package, minictr.state(account), busybox_root, "60", timeout=120, **caller.options
+        python, str(script), package, minictr.state(account), busybox_root, "60", timeout=40, **caller.options
     )
     assert (found.status, found.out) == (0, "well\n"), found
 

@@ -1,0 +1,223 @@
+"""What minictr tells without making a container: spec, explain, --version, help, the global options."""
+
+import json
+import os
+
+import pytest
+from support import needs
+
+import minictr as package
+
+pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
+
+
+# --- spec ---------------------------------------------------------------------------------------
+
+
+def bundle_of(minictr, busybox_copy, place, caller, *words):
+    """A bundle with what `spec` prints, changed to run a command that shows itself."""
+    account = caller.account
+    root = caller.owns(busybox_copy)
+    config = json.loads(minictr("spec", *words, **caller.options).ok.out)
+    config["process"]["args"] = ["sh", "-c", "id -u; hostname; cat /proc/self/uid_map; touch /x"]
+    config["root"]["path"] = root
+    with open(place + "/config.json", "w") as file:
+        json.dump(config, file)
+    if account:
+        os.chown(place, account.uid, account.gid)
+    return config
+
+
+def test_the_printed_configuration_runs_as_root(minictr, busybox_copy, tmp_path):
+    class Root:
+        account, options, owns = None, {}, staticmethod(lambda copy: copy())
+
+    bundle_of(minictr, busybox_copy, str(tmp_path), Root)
+    run = minictr("run", "--bundle", str(tmp_path), "spec-1")
+
+    assert (run.status, run.lines[:2]) == (1, ["0", "minictr"])
+    assert run.fields[2:] == ["0", "0", "4294967295"]
+    assert "Read-only file system" in run.err
+
+
+@pytest.mark.parametrize("name", ["ranged", "unranged", "no-helpers"])
+def test_the_rootless_one_runs_for_a_user_whoever_that_is(minictr, request, busybox_copy, tmp_path, name):
+    import callers
+
+    caller = callers.make(request, name)
+    bundle_of(minictr, busybox_copy, str(tmp_path), caller, "--rootless")
+    run = minictr("run", "--bundle", str(tmp_path), "spec-1", **caller.options)
+
+    assert (run.status, run.lines[:2]) == (1, ["0", "minictr"])
+    assert run.fields[2:] == ["0", str(caller.account.uid), "1"]
+    assert run.err == "touch: /x: Read-only file system\n"
+
+
+def test_it_is_a_valid_document(minictr):
+    for words in ((), ("--rootless",)):
+        config = json.loads(minictr("spec", *words, user=65534).ok.out)
+        assert config["ociVersion"] == "1.3.0"
+        assert config["process"]["args"] == ["sh"] and config["root"]["path"] == "rootfs"
+        kinds = {entry["type"] for entry in config["linux"]["namespaces"]}
+        assert kinds == {"pid", "network", "ipc", "uts", "mount", "cgroup"} | ({"user"} if words else set())
+    assert config["linux"]["uidMappings"] == [{"containerID": 0, "hostID": 65534, "size": 1}]
+
+
+# --- explain ------------------------------------------------------------------------------------
+
+
+def test_explain_tells_the_steps_and_takes_none(minictr, caller, busybox_root, tmp_path):
+    words = ("--rootfs", busybox_root, "-v", "%s:/data:ro" % tmp_path, "--hostname", "box", "-u", "app", "-w", "/x")
+    run = minictr("explain", *words, "--", "sh", "-c", "echo ran", **caller.options)
+
+    assert (run.status, run.err) == (0, "")
+    lines = run.lines
+    numbers = [int(line.split(".")[0]) for line in lines if line.split(".")[0].strip().isdigit()]
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 15
+    steps = [
+        "clone into new namespaces", "map user ids", "set the host name box", "attach the root file system " + busybox_root,
+        "mount proc on /proc", "mount %s on /data" % tmp_path, "make the devices /dev/null", "mask /proc/acpi",
+        "change the root by pivot_root, else move, else chroot, else chdir", "change to the directory /x",
+        "become user 1000", "execute sh -c echo ran",
+    ]  # fmt: skip
+    places = [[number for number, line in enumerate(lines) if step in line] for step in steps]
+    assert [] not in places, run
+    assert sorted(places) == places  # in the order in which they are taken
+    assert "ran" not in lines
+    assert os.listdir(minictr.state(caller.account)) == []
+    assert not os.path.exists(busybox_root + "/data")
+
+
+def test_steps_down_that_are_certain_are_told(minictr, unranged, busybox_root):
+    run = minictr("explain", "--rootfs", busybox_root, "--", "true", user=unranged)
+
+    (line,) = [line for line in run.ok.lines if "certain: " in line]
+    assert "certain: id map: wanted a range of ids, got the caller's own id; " in line
+    assert "/etc/subuid" in line and "fix: as root: usermod" in line  # as `run` would say it
+
+
+def test_explain_as_json(minictr, caller, busybox_root):
+    words = ("--json", "--rootfs", busybox_root, "-u", "app", "--", "sh", "-c", "echo ran")
+    plan = json.loads(minictr("explain", *words, **caller.options).ok.out)
+
+    assert plan["args"] == ["sh", "-c", "echo ran"]
+    assert plan["root"]["path"] == busybox_root
+    assert plan["credentials"]["uid"] == 1000
+    assert "user" in plan["namespaces"] and plan["maps"]["way"] in ("direct", "helpers", "self")
+    assert [mount["target"] for mount in plan["mounts"]][:2] == ["/proc", "/dev"]
+
+
+def test_explain_of_a_bundle(minictr, busybox_copy, tmp_path):
+    class Root:
+        account, options, owns = None, {}, staticmethod(lambda copy: copy())
+
+    bundle_of(minictr, busybox_copy, str(tmp_path), Root)
+    run = minictr("explain", "--bundle", str(tmp_path), "some-id")
+
+    assert "execute sh -c id -u" in run.ok.out
+    assert os.listdir(minictr.state()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("--rootfs", "/no/where", "--", "true"), ("-u", "nobody-at-all", "--", "true"), ("--json",), ("x",)]
+)
+def test_explain_refuses_what_run_refuses(minictr, words):
+    run = minictr("explain", *words)
+
+    assert (run.status, run.out, run.err.count("\n")) == (125, "", 1)
+    assert run.err.startswith("minictr: ")
+
+
+def test_run_has_no_json(minictr):
+    assert minictr("run", "--json", "--", "true") == (125, "", "minictr: run: --json is an option of explain\n")
+
+
+# --- version, help, global options --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["--version", "-v", "version"])
+def test_the_version(minictr, word):
+    lines = minictr(word, state=False).ok.lines
+
+    assert lines[0] == "minictr version " + package.__version__
+    assert "spec: 1.3.0" in lines
+
+
+VERBS = ("run", "explain", "spec", "doctor", "list", "state", "kill", "stop", "delete")
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)])
+def test_help_names_every_verb(minictr, words):
+    out = minictr(*words, state=False).ok.out
+
+    assert out.startswith("usage: minictr ")
+    assert [verb for verb in VERBS if "\n  %s " % verb not in out] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help_in_two_ways(minictr, verb):
+    out = minictr(verb, "--help", state=False).ok.out
+
+    assert out.startswith("usage: minictr %s" % verb)
+    assert minictr("help", verb, state=False).ok.out == out
+    assert max(len(line) for line in out.splitlines()) <= 110
+
+
+def test_help_behind_two_dashes_is_the_programs(minictr, busybox_root):
+    run = minictr("run", "--rootfs", busybox_root, "--", "echo", "--help")
+
+    assert run.ok.out == "--help\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("nonsense",), "unknown verb nonsense"), (("--nonsense", "list"), "unknown global option --nonsense"),
+        (("help", "nonsense"), "unknown topic nonsense"), (("--log-format", "x", "list"), "text or json"),
+        (("--log",), "--log needs a value"), (("spec", "x"), "spec takes --rootless, not x"),
+    ],
+)  # fmt: skip
+def test_wrong_words_are_one_line(minictr, words, why):
+    run = minictr(*words, state=False)
+
+    assert (run.status, run.out, run.err.count("\n")) == (125, "", 1)
+    assert run.err.startswith("minictr: ") and why in run.err
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_the_log_gets_errors_and_warnings_too(minictr, unranged, busybox_root, style):
+    log = unranged.place("log") + "/log"
+    options = ("--log", log, "--log-format", style)
+    ran = minictr(*options, "run", "--read-only", "--rootfs", busybox_root, "--", "true", user=unranged)
+    failed = minictr(*options, "run", "--rootfs", "/no/where", "--", "true", user=unranged)
+
+    assert (ran.status, failed.status) == (0, 125)
+    with open(log) as file:
+        lines = file.read().splitlines()
+    shown = [line for line in lines if "level=warning" in line or "level=error" in line]
+    if style == "json":
+        entries = [json.loads(line) for line in lines]
+        assert [set(entry) >= {"level", "msg", "time"} for entry in entries] == [True] * len(entries)
+        shown = [entry["msg"] for entry in entries if entry["level"] in ("warning", "error")]
+        assert ["minictr: warning: %s\n" % shown[0], "minictr: %s\n" % shown[1]] == [ran.err, failed.err]
+    assert len(shown) == 2
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(minictr, busybox_root):
+    words = ("run", "--read-only", "--strict", "--rootfs", "/no/where", "--", "true")
+    run = minictr("--log", "/no/where/log", *words)
+
+    assert run.status == 125
+    assert run.err.splitlines()[0].startswith("minictr: warning: cannot write the log /no/where/log")
+
+
+def test_the_state_root_can_be_chosen_and_must_be_nobody_elses(minictr, busybox_root, tmp_path):
+    state = str(tmp_path / "state")
+    words = ("run", "--read-only", "--rootfs", busybox_root, "--", "true")
+    minictr("--root", state, *words, state=False).ok
+    assert os.stat(state).st_mode & 0o777 == 0o700
+    os.chmod(state, 0o777)
+
+    run = minictr("--root=" + state, *words, state=False)
+    assert (run.status, run.err.count("\n")) == (125, 1)
+    assert "others may write to it" in run.err

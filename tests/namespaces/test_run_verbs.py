@@ -1,0 +1,287 @@
+"""The verbs on containers that `run` has made, and those that only tell: list, state, kill, stop, delete."""
+
+import calendar
+import json
+import os
+import signal
+import time
+
+import pytest
+from support import gone, needs, wait_until
+
+pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
+
+TITLES = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+SLEEP = "exec sleep 1000"
+
+
+class Made:
+    """Detached containers of a caller; `verb` runs a verb on them."""
+
+    def __init__(self, minictr, caller, root, place):
+        self.minictr, self.caller, self.root, self.place = minictr, caller, root, place
+
+    def verb(self, *argv, **more):
+        return self.minictr(*argv, **dict(self.caller.options, **more))
+
+    def run(self, name, script=SLEEP, *options):
+        """The process id of the first process of a new container NAME."""
+        files = ("--pid-file", self.place + "/" + name, "--log-file", self.place + "/log-" + name)
+        words = options + files + ("--read-only", "--rootfs", self.root)
+        self.verb("run", "-d", "--name", name, *words, "--", "sh", "-c", script).ok
+        with open(self.place + "/" + name) as file:
+            return int(file.read())
+
+    def said(self, name):
+        with open(self.place + "/log-" + name) as file:
+            return file.read()
+
+    def state(self, name):
+        return json.loads(self.verb("state", name).ok.out)
+
+
+@pytest.fixture
+def made(minictr, strong_caller, busybox_root, tmp_path):
+    if strong_caller.account:
+        os.chown(str(tmp_path), strong_caller.account.uid, strong_caller.account.gid)
+    made = Made(minictr, strong_caller, busybox_root, str(tmp_path))
+    yield made
+    for name in made.verb("list", "--quiet").lines:
+        made.verb("delete", "--force", name).ok
+
+
+# --- list ---------------------------------------------------------------------------------------
+
+
+def test_a_list_without_containers_is_a_line_of_titles(made):
+    assert made.verb("list").ok.fields == TITLES
+    assert made.verb("list", "--quiet").ok.out == ""
+    assert json.loads(made.verb("list", "--format", "json").ok.out) == []
+
+
+def test_a_list_has_a_line_for_each_container(made):
+    pid = made.run("one")
+    made.run("two", "exit 0")
+    wait_until(lambda: made.state("two")["status"] == "stopped")
+    titles, one, two = [line.split() for line in made.verb("list").ok.lines]
+
+    owner = made.caller.account.name if made.caller.account else "root"
+    assert titles == TITLES
+    assert (one[:4], one[5]) == (["one", str(pid), "running", made.root], owner)
+    assert (two[:4], two[5]) == (["two", "0", "stopped", made.root], owner)
+
+
+@pytest.mark.parametrize("words", [("--quiet",), ("-q",)])
+def test_quietly_it_is_the_ids_alone(made, words):
+    made.run("b")
+    made.run("a")
+
+    assert made.verb("list", *words).ok.out == "a\nb\n"
+
+
+@pytest.mark.parametrize("words", [("--format", "json"), ("--format=json",), ("-f", "json")])
+def test_as_json_it_is_what_engines_expect(made, words):
+    pid = made.run("one")
+    (entry,) = json.loads(made.verb("list", *words).ok.out)
+
+    assert sorted(entry) == ["bundle", "created", "id", "ociVersion", "owner", "pid", "status"]
+    assert (entry["id"], entry["pid"], entry["status"]) == ("one", pid, "running")
+    moment = calendar.timegm(time.strptime(entry["created"].partition(".")[0], "%Y-%m-%dT%H:%M:%S"))
+    assert abs(moment - time.time()) < 60 and entry["created"].endswith("Z")
+
+
+def test_the_containers_of_another_user_are_not_listed(minictr, made, unranged):
+    made.run("one")
+
+    assert minictr("list", "--quiet", user=unranged).ok.out == ""
+
+
+# --- state --------------------------------------------------------------------------------------
+
+
+def test_the_state_is_that_of_the_oci_specification(made):
+    pid = made.run("one", SLEEP, "--annotation", "org.example=x y")
+    state = made.state("one")
+
+    assert {key: state[key] for key in ("ociVersion", "id", "status", "pid", "bundle")} == {
+        "ociVersion": "1.3.0", "id": "one", "status": "running", "pid": pid, "bundle": made.root,
+    }  # fmt: skip
+    assert state["annotations"]["org.example"] == "x y"
+    made.verb("kill", "one", "KILL").ok
+    wait_until(lambda: gone(pid))
+    state = made.state("one")
+    assert (state["status"], state["pid"]) == ("stopped", 0)
+
+
+@pytest.mark.parametrize("name", ["unranged", "no-helpers"])
+def test_steps_down_are_part_of_it(minictr, request, busybox_root, name):
+    import callers
+
+    options = callers.make(request, name).options
+    run = ("run", "-d", "--name", "weak", "--read-only", "--rootfs", busybox_root, "--", "sleep", "1000")
+    assert minictr(*run, **options).status == 0
+    state = json.loads(minictr("state", "weak", **options).ok.out)
+    (record,) = [
+        record
+        for record in json.loads(state["annotations"]["org.minictr.degradations"])
+        if record["level"] == "warning"
+    ]
+    minictr("delete", "-f", "weak", **options).ok
+
+    assert (record["code"], record["got"]) == ("idmap-alone", "the caller's own id")
+    assert record["why"] and record["lost"] and record["fix"]
+
+
+@pytest.mark.parametrize("words", [("--quiet", "one"), ("-q", "one")])
+def test_quietly_the_status_tells_whether_it_runs(made, words):
+    assert made.verb("state", *words) == (1, "", "")
+    pid = made.run("one")
+    assert made.verb("state", *words) == (0, "", "")
+    made.verb("kill", "one", "KILL").ok
+    wait_until(lambda: gone(pid))
+    assert made.verb("state", *words) == (1, "", "")
+
+
+# --- kill ---------------------------------------------------------------------------------------
+
+TRAPS = "for s in TERM USR1 HUP INT; do trap \"echo $s\" $s; done; echo ready; while :; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "TERM"), (("TERM",), "TERM"), (("SIGUSR1",), "USR1"), (("hup",), "HUP"), (("2",), "INT"),
+        (("sigint",), "INT"),
+    ],
+)  # fmt: skip
+def test_kill_sends_a_signal(made, words, said):
+    made.run("one", TRAPS)
+    wait_until(lambda: made.said("one") == "ready\n")
+    made.verb("kill", "one", *words).ok
+
+    wait_until(lambda: made.said("one") == "ready\n%s\n" % said)
+    assert made.state("one")["status"] == "running"
+
+
+def test_kill_ends_a_container_and_all_of_it(made):
+    pid = made.run("one", "sleep 1000 & sleep 2000 & wait")
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        others = [int(word) for word in file.read().split()]
+    made.verb("kill", "one", "KILL").ok
+
+    for process in [pid] + others:
+        wait_until(lambda process=process: gone(process))
+
+
+@pytest.mark.parametrize("word", ["NOSUCH", "0", "65", "-1", "SIG", "SIG_IGN", "TERM+1", ""])
+def test_a_signal_that_is_none_is_refused(made, word):
+    made.run("one")
+    run = made.verb("kill", "one", word)
+
+    assert (run.status, run.out) == (125, "")
+    assert run.err.startswith("minictr: ") and run.err.count("\n") == 1
+    assert made.state("one")["status"] == "running"
+
+
+def test_what_has_ended_cannot_be_killed(made):
+    pid = made.run("one", "exit 0")
+    wait_until(lambda: gone(pid))
+
+    run = made.verb("kill", "one", "TERM")
+    assert (run.status, run.err.count("\n")) == (125, 1)
+    assert "container not running" in run.err
+
+
+# --- stop ---------------------------------------------------------------------------------------
+
+
+def test_stop_asks_and_the_program_ends_by_itself(made):
+    made.run("one", "trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.05; done")
+    wait_until(lambda: made.said("one") == "ready\n")
+    run = made.verb("stop", "one")
+
+    assert run.ok.seconds < 5
+    assert made.said("one") == "ready\nbye\n"
+    assert made.state("one")["status"] == "stopped"
+
+
+@pytest.mark.parametrize("words", [("--time", "0.5"), ("-t", "0.5"), ("-t=0",)])
+def test_and_is_made_to_if_it_does_not(made, words):
+    pid = made.run("one", "trap '' TERM; echo ready; while :; do sleep 0.05; done")
+    wait_until(lambda: made.said("one") == "ready\n")
+    made.verb("stop", *words, "one").ok
+
+    assert gone(pid)
+
+
+def test_several_are_stopped_at_once(made):
+    for name in ("a", "b", "c"):
+        made.run(name, "trap '' TERM; while :; do sleep 0.05; done")
+    run = made.verb("stop", "-t", "0.5", "a", "b", "c")
+
+    assert run.ok.seconds < 5
+    assert [made.state(name)["status"] for name in "abc"] == ["stopped"] * 3
+
+
+def test_stop_ends_a_foreground_container_and_its_runtime(made):
+    words = ("--name", "front", "--read-only", "--rootfs", made.root, "--", "sh", "-c", "echo ready; " + SLEEP)
+    live = made.minictr.start("run", *words, **made.caller.options)
+    live.expect("ready")
+    made.verb("stop", "-t", "0", "front").ok
+
+    assert live.wait().status == 128 + signal.SIGKILL
+
+
+# --- delete -------------------------------------------------------------------------------------
+
+
+def test_delete_forgets_one_that_has_ended(made):
+    pid = made.run("one", "exit 0")
+    wait_until(lambda: gone(pid))
+    made.verb("delete", "one").ok
+
+    assert made.verb("list", "-q").ok.out == ""
+    made.run("one")  # the name is free again
+
+
+def test_one_that_runs_is_not_deleted_without_force(made):
+    pid = made.run("one")
+    run = made.verb("delete", "one")
+    assert (run.status, run.out, run.err.count("\n")) == (125, "", 1)
+    assert "it is running" in run.err and not gone(pid)
+
+    made.verb("delete", "--force", "one").ok
+    assert gone(pid)
+    assert made.verb("list", "-q").ok.out == ""
+
+
+def test_several_are_deleted(made):
+    for name in ("a", "b"):
+        made.run(name)
+    made.verb("delete", "-f", "a", "no-such", "b").ok
+
+    assert made.verb("list", "-q").ok.out == ""
+
+
+# --- unknown ids --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [("state",), ("kill",), ("stop",), ("delete",)])
+def test_an_unknown_id_is_one_line(made, verb):
+    made.run("other")
+    for name in ("no-such", "../other", "", "x" * 1025, "a/b"):
+        run = made.verb(*verb, name)
+        assert (run.status, run.out, run.err.count("\n")) == (125, "", 1), run
+        assert run.err.startswith("minictr: ")
+    assert made.verb(*verb, "no-such").err == "minictr: container does not exist: no-such\n"
+    assert made.state("other")["status"] == "running"
+
+
+@pytest.mark.parametrize("words", [("state",), ("kill",), ("stop",), ("delete",), ("state", "a", "b"),
+                                   ("list", "x"), ("list", "--nonsense"), ("list", "--format", "nonsense"),
+                                   ("stop", "-t", "x", "a"), ("stop", "-t")])  # fmt: skip
+def test_wrong_words_are_one_line(made, words):
+    run = made.verb(*words)
+
+    assert (run.status, run.out, run.err.count("\n")) == (125, "", 1), run
+    assert run.err.startswith("minictr: ")

@@ -1,0 +1,269 @@
+"""What stands before and beside the verbs: global options, help, --version, features; and what engines
+make of it."""
+
+import json
+import os
+
+import bundles
+import pytest
+import support
+from support import needs
+
+from minictr import __version__, cli, features, hooks, mounts, seccomp
+
+# --- help -----------------------------------------------------------------------------------------
+
+HELPFUL = sorted(set(cli.VERBS) - {"help", "version", "checkpoint", "restore"})
+
+
+@pytest.mark.parametrize("verb", HELPFUL)
+def test_every_verb_has_help(minictr, verb):
+    found = minictr(verb, "--help", state=False).ok
+    assert found.lines[0].startswith("usage: minictr %s" % verb)
+    assert minictr("help", verb, state=False) == found_of(found)
+
+
+def found_of(result):
+    return result.status, result.out, result.err
+
+
+def test_the_list_of_verbs_is_whole(minictr):
+    found = [line.split()[0] for line in minictr("--help", state=False).ok.lines if line.startswith("  ")]
+    assert sorted(word for word in found if not word.startswith("-") and word in cli.VERBS) == HELPFUL
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["help", "nonsense"], "show help: unknown topic nonsense; hint: minictr --help"),
+        (["--help", "nonsense"], "show help: unknown topic nonsense; hint: minictr --help"),
+        (["nonsense", "--help"], "read the options: unknown verb nonsense; hint: minictr --help"),
+    ],
+)
+def test_a_topic_that_nobody_knows_is_an_error(minictr, words, message):
+    assert minictr(*words, state=False) == (125, "", "minictr: %s\n" % message)
+
+
+@pytest.mark.parametrize("verb", ["exec", "ps"])
+def test_help_behind_an_id_is_asked_of_another_program(minictr, verb):
+    found = minictr(verb, "nobody", "--help")
+    assert (found.status, found.out) == (255 if verb == "exec" else 125, "")
+    assert "container does not exist" in found.err
+
+
+# --- checkpoint and restore -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["checkpoint", "restore"])
+@pytest.mark.parametrize("words", [["--help"], ["x"], []], ids=["--help", "an id", "nothing"])
+def test_neither_checkpoint_nor_restore_can_be_had(minictr, verb, words):
+    message = "minictr: %s: not supported: minictr neither saves nor restores processes\n" % verb
+    assert minictr(verb, *words) == (125, "", message)
+
+
+# --- --version ------------------------------------------------------------------------------------
+
+
+def by_docker(text):
+    """Name, version and commit, as parseRuntimeVersion() in moby daemon/info_unix.go finds them."""
+    name = version = commit = ""
+    for line in text.strip().split("\n"):
+        if "version" in line:
+            parts = line.split("version")
+            name, version = parts[0].strip(), parts[-1].strip()
+        elif line.startswith("commit:"):
+            commit = line[len("commit:") :].strip()
+    return name, version, commit
+
+
+def by_go_runc(text):
+    """The version, the commit and the specification's, as go-runc once found them, or ValueError."""
+    one, two, three = text.strip().split("\n")
+    (_, version), (_, commit), (_, spec) = one.split("version "), two.split(": "), three.split(": ")
+    return version, commit, spec
+
+
+def test_engines_find_the_version(minictr):
+    found = minictr("--version", state=False).ok
+    release = "minictr-" + __version__
+    assert by_docker(found.out) == ("minictr", __version__, release)
+    assert by_go_runc(found.out) == (__version__, release, "1.3.0")
+    assert found.lines[0] == "minictr version " + __version__
+    assert minictr("version", state=False) == found_of(found)
+
+
+# --- global options ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["run", "create"])
+@pytest.mark.parametrize("option", ["--systemd-cgroup", "--systemd-cgroup=true"])
+def test_systemds_cgroups_are_refused_and_not_overlooked(minictr, option, verb):
+    found = minictr(option, verb, "--bundle", "/", "x")
+    assert (found.status, found.out) == (125, "")
+    assert found.err.startswith("minictr: --systemd-cgroup: not supported by this version; hint: ")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--systemd-cgroup"], ["--systemd-cgroup=false"], ["--debug"], ["--debug=true"], ["--debug=false"],
+        ["--rootless", "auto"], ["--rootless=true"], ["--rootless=false"],
+        ["--log-format=json", "--rootless", "true", "--systemd-cgroup", "--debug"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_global_options_of_engines_are_taken(minictr, options):
+    assert minictr(*(options + ["list", "--quiet"])) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--rootless=maybe"], "--rootless is true, false or auto"),
+        (["--rootless"], "--rootless needs a value"),
+        (["--log-format", "xml"], "--log-format is text or json"),
+        (["--debug=maybe"], "--debug is true or false, or nothing"),
+        (["--systemd-cgroup=x"], "--systemd-cgroup is true or false, or nothing"),
+        (["--frobnicate"], "unknown global option --frobnicate; hint: minictr --help"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_global_option_is_named(minictr, words, message):
+    words = words + (["list"] if words != ["--rootless"] else [])
+    assert minictr(*words, state=False) == (125, "", "minictr: read the options: %s\n" % message)
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["--log FILE", "--log=FILE"])
+def test_engines_find_the_error_in_the_log(minictr, tmp_path, joined):
+    log = str(tmp_path / "log")
+    words = ["--log=" + log, "--log-format=json"] if joined else ["--log", log, "--log-format", "json"]
+    assert minictr(*(words + ["pause", "nobody"])).status == 125
+    with open(log) as file:
+        lines = [json.loads(line) for line in file]
+    assert [(line["level"], line["msg"]) for line in lines] == [("error", "container does not exist: nobody")]
+
+
+# --- features -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(minictr):
+    return json.loads(minictr("features", state=False).ok.out)
+
+
+def test_features_are_what_the_specification_wants_of_them(told):
+    import jsonschema
+
+    made = bundles.schema("features-schema.json")
+    jsonschema.Draft4Validator(made).validate(told)
+
+    def closed(schema, value, path=""):
+        """What VALUE has and SCHEMA does not speak of."""
+        known = schema.get("properties")
+        if known is None or not isinstance(value, dict):
+            return []
+        found = []
+        for name, item in value.items():
+            inner = closed(known[name], item, path + name + ".") if name in known else [path + name]
+            found += inner
+        return found
+
+    assert closed(made, told) == []
+
+
+def test_features_takes_no_argument(minictr):
+    assert minictr("features", "x") == (125, "", "minictr: read the options: features takes none, not x\n")
+
+
+# The table of config.md, but for remount, and mount options of file systems there
+OPTIONS = """
+async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime
+noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime
+relatime rexec rnoatime rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate
+rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime
+suid symfollow sync tmpcopyup unbindable idmap ridmap
+"""
+
+
+def test_every_mount_option_of_the_features_is_one(told):
+    assert len(set(told["mountOptions"])) == len(told["mountOptions"])
+    for option in told["mountOptions"]:
+        made = mounts.parse("/x", "tmpfs", "x", [option])
+        assert made.words == (), option
+    for option in OPTIONS.split():
+        assert option in told["mountOptions"], option
+
+
+def test_hooks_and_filters_are_those_of_the_code(told):
+    assert told["hooks"] == list(hooks.NAMES)
+    filters = told["linux"]["seccomp"]
+    assert filters["operators"] == list(seccomp.OPERATORS)
+    assert set(seccomp.ACTIONS) - set(filters["actions"]) == {"SCMP_ACT_NOTIFY"}
+    assert set(filters["supportedFlags"]) <= set(filters["knownFlags"])
+
+
+@needs("seccomp")
+def test_flags_are_supported_that_this_kernel_knows(minictr):
+    known = json.loads(minictr("features").ok.out)["linux"]["seccomp"]["supportedFlags"]
+    assert "SECCOMP_FILTER_FLAG_LOG" in known  # since 4.14
+    found = json.loads(minictr("features", refuse=["seccomp=ENOSYS"]).ok.out)
+    assert found["linux"]["seccomp"]["supportedFlags"] == []
+
+
+# What features calls false, and the property that asks for it
+ABSENT = {
+    "apparmor": ("process", "apparmorProfile", "minictr-test"),
+    "selinux": ("process", "selinuxLabel", "system_u:system_r:container_t:s0"),
+    "intelRdt": ("linux", "intelRdt", {"closID": "x"}),
+    "netDevices": ("linux", "netDevices", {"lo": {}}),
+}
+
+
+@needs("root", "busybox", "cgroup")
+@pytest.mark.parametrize("name", sorted(ABSENT))
+def test_what_features_does_not_name_is_refused(own, bundle, told, name):
+    where, key, value = ABSENT[name]
+    if told["linux"][name]["enabled"]:
+        pytest.fail("%s has come: test it" % name)
+    made = bundle()
+    made.config[where][key] = value
+    made.process["args"] = ["true"]
+    assert own.run(made).status == 123
+
+
+@needs("root", "busybox", "cgroup", "seccomp")
+@pytest.mark.parametrize("action", sorted(seccomp.ACTIONS))
+def test_the_actions_of_a_filter_are_taken_that_features_names(own, bundle, told, action):
+    made = bundle()
+    made.process["args"] = ["true"]
+    rule = {"names": ["sched_rr_get_interval"], "action": action}
+    made.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    if action == "SCMP_ACT_NOTIFY":
+        made.linux["seccomp"]["listenerPath"] = "/run/listener"
+    status = 0 if action in told["linux"]["seccomp"]["actions"] else 123
+    assert own.run(made).status == status
+
+
+@needs("root", "busybox", "cgroup")
+def test_every_hook_runs_that_features_names(own, bundle, told, tmp_path):
+    made = bundle()
+    place = str(tmp_path / "ran")
+    os.mkdir(place)
+    made.config["mounts"].append(
+        {"destination": place, "type": "bind", "source": place, "options": ["bind", "rw"]}
+    )
+    made.config["hooks"] = {
+        name: [{"path": "/bin/mkdir", "args": ["mkdir", "%s/%s" % (place, name)]}] for name in told["hooks"]
+    }
+    made.process["args"] = ["true"]
+    own.run(made).ok
+    support.wait_until(lambda: sorted(os.listdir(place)) == sorted(told["hooks"]))
+
+
+@needs("runc")
+def test_runcs_features_have_no_property_that_ours_lack(told, minictr):
+    theirs = json.loads(minictr.command("runc", "features").ok.out)
+    assert set(theirs) - set(told) == set()
+    assert set(theirs["linux"]) - set(told["linux"]) == set()
+    assert told["annotations"]["org.opencontainers.runc.checkpoint.enabled"] == "false"
+    assert features.structure()["ociVersionMax"] == "1.3.0"
