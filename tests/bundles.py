@@ -113,7 +113,7 @@ class Runtime:
         return self.runner.start_command(*(list(wrap) + words), **how)
 
     def delete(self, bundle: Bundle) -> None:
-        self.verb("delete", bundle.identifier).ok
+        assert self.verb("delete", bundle.identifier).ok
 
     def verb(self, *words: str, **how) -> support.Result:
         """Run the runtime with WORDS: verb("pause", ID)."""
@@ -167,7 +167,7 @@ def _hidden_cgroup2() -> "dict[str, str]":
 LOOK = r"""
 echo "== status"; cat /proc/self/status
 echo "== mounts"; cat /proc/self/mountinfo
-echo "== namespaces"; for n in cgroup ipc mnt net pid time user uts; do echo $n $(readlink /proc/self/ns/$n); done
+echo "== namespaces"; cd /proc/self/ns; for n in *; do echo $n $(readlink $n); done; cd "$OLDPWD"
 echo "== limits"; cat /proc/self/limits
 echo "== environment"; tr '\0' '\n' </proc/$$/environ
 echo "== cwd"; pwd

@@ -4,6 +4,7 @@ The command is stopped before it has done anything but import, strace is attache
 so the N-th call is the N-th of its work. strace counts the calls of each process for itself.
 """
 
+import collections
 import glob
 import os
 import re
@@ -33,13 +34,13 @@ class Broken:
         shown = ["  %d %s(%s" % hit for hit in self.hits]
         return "\n".join([self.inject] + shown + [repr(self.result)])
 
-    def counts(self, pid: int) -> "dict[str, int]":
-        """How often process PID made each call, up to its first execve."""
-        found = {}  # type: dict[str, int]
+    def counts(self, pid: int, last: str = "execve") -> "collections.Counter[str]":
+        """How often process PID made each call, up to the first LAST."""
+        found = collections.Counter()  # type: collections.Counter[str]
         for number, name, _ in self.calls:
             if number == pid:
-                found[name] = found.get(name, 0) + 1
-                if name == "execve":
+                found[name] += 1
+                if name == last:
                     break
         return found
 
@@ -100,8 +101,7 @@ class Steps:
         found = ["state " + name for name in os.listdir(state)]
         for _, point in support.cgroup_mounts():
             for name in self.names:
-                found += ["cgroup " + path for path in glob.glob(point + "/*%s*" % name)]
-                found += ["cgroup " + path for path in glob.glob(point + "/minictr/*%s*" % name)]
+                found += ["cgroup " + path for path in glob.glob(point + "/*" + name)]
         return found + self.before.new()
 
 

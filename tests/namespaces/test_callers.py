@@ -143,19 +143,43 @@ def test_signals_are_passed_on_although_the_caller_blocked_them(minictr, busybox
 
 @pytest.mark.parametrize("umask", [0o077, 0])
 def test_the_callers_umask_closes_nothing_inside(minictr, caller, busybox_root, umask):
-    script = "umask; id -u; stat -c %a /dev/null /dev/shm /tmp; cat /etc/hostname >/dev/null; touch /tmp/x && stat -c %a /tmp/x"
+    script = "umask; id -u; stat -c %a /dev/null /dev/shm /tmp; cat /etc/hostname >/dev/null && "
+    script += "touch /tmp/x && stat -c %a /tmp/x"
     words = RUN + (busybox_root, "--tmpfs", "/tmp", "--user", "0", "--", "sh", "-c", script)
     found = minictr(*words, umask=umask, **caller.options)
     assert found.fields == ["0022", "0", "666", "1777", "1777", "644"], found
 
 
 @pytest.mark.parametrize("umask", [0o077, 0])
-def test_a_user_of_the_container_can_work_whatever_the_callers_umask(minictr, strong_caller, busybox_copy, umask):
+def test_devices_are_for_everybody_whatever_the_callers_umask(minictr, busybox_copy, umask):
+    script = "stat -c %a /dev/null /dev/shm /dev /new"
+    words = (
+        "run",
+        "--userns",
+        "host",
+        "--rootfs",
+        busybox_copy(),
+        "--volume",
+        "/:/new:ro",
+        "--workdir",
+        "/made",
+    )
+    found = minictr(*(words + ("--", "sh", "-c", script + " /made")), umask=umask)
+    assert found.ok.fields == ["666", "1777", "755", "755", "755"]
+
+
+@pytest.mark.parametrize("umask", [0o077, 0])
+def test_a_user_of_the_container_can_work_whatever_the_callers_umask(
+    minictr, strong_caller, busybox_copy, umask
+):
     root = strong_caller.owns(busybox_copy)
     script = "id -u; echo x >/tmp/x; echo y >/dev/shm/y; echo z >/dev/null; ls / >/dev/null && pwd"
     for extra in (("--tmpfs", "/tmp"), ("--overlay",)):
         words = RUN + (root, "--user", "app") + extra + ("--", "sh", "-c", script)
-        assert strong_caller.expect(minictr(*words, umask=umask, **strong_caller.options)).fields == ["1000", "/"]
+        assert strong_caller.expect(minictr(*words, umask=umask, **strong_caller.options)).fields == [
+            "1000",
+            "/",
+        ]
 
 
 @pytest.mark.parametrize("umask", [0o077, 0])
@@ -168,7 +192,13 @@ def test_the_hosts_root_can_be_shown_whatever_the_callers_umask(minictr, caller,
 @needs("rootless", "setpriv")
 @pytest.mark.parametrize("uid", [3000000000, 2**32 - 2])
 def test_a_caller_with_a_large_uid_is_mapped_alone(minictr, busybox_root, uid):
-    words = RUN + (busybox_root, "--", "sh", "-c", "id -u; cat /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups")
+    words = RUN + (
+        busybox_root,
+        "--",
+        "sh",
+        "-c",
+        "id -u; cat /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups",
+    )
     found = minictr(*words, user=uid)
     assert found.status == 0, found
     assert found.fields == ["0", "0", str(uid), "1", "0", str(uid), "1", "deny"]
@@ -233,7 +263,17 @@ ODD = os.fsdecode(b"\xff\xfe\x80 \xc3\xa4\xe2\x82\xac")
 @pytest.mark.parametrize("env", [{}, C], ids=["UTF-8", "C"])
 def test_arguments_and_variables_arrive_byte_by_byte(minictr, caller, busybox_root, env):
     options = dict(caller.options)
-    words = RUN + (busybox_root, "--env", "ODD=" + ODD, "--", "sh", "-c", 'printf "%s|%s" "$1" "$ODD"', "sh", ODD)
+    words = RUN + (
+        busybox_root,
+        "--env",
+        "ODD=" + ODD,
+        "--",
+        "sh",
+        "-c",
+        'printf "%s|%s" "$1" "$ODD"',
+        "sh",
+        ODD,
+    )
     found = minictr(*words, env=env, **options)
     assert found.status == 0, found
     assert found.raw_out == os.fsencode(ODD + "|" + ODD)
@@ -281,7 +321,18 @@ def test_what_is_printed_about_odd_words_is_no_traceback(minictr, busybox_root, 
         found = minictr(*(words[:1] + extra + words[1:]), env=env)
         assert (found.status, found.err) == (0, ""), found
     live = minictr.start(
-        "run", "--name", "odd", "--annotation", "a=" + ODD, "--rootfs", busybox_root, "--", "sh", "-c", "echo up; read x; true", env=env
+        "run",
+        "--name",
+        "odd",
+        "--annotation",
+        "a=" + ODD,
+        "--rootfs",
+        busybox_root,
+        "--",
+        "sh",
+        "-c",
+        "echo up; read x; true",
+        env=env,
     )
     live.expect("up\n")
     assert minictr("state", "odd", env=env).status == 0
@@ -290,7 +341,7 @@ def test_what_is_printed_about_odd_words_is_no_traceback(minictr, busybox_root, 
     assert live.wait().status == 0
 
 
-# --- limits and descriptors -----------------------------------------------------------------------------------
+# --- limits and descriptors ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", [64, 32])
@@ -332,9 +383,7 @@ def test_a_large_limit_costs_no_time(minictr, busybox_root):
 def test_no_descriptor_of_the_callers_reaches_the_program(minictr, caller, busybox_root, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("x")
-    kept = []
-    for number in range(60):
-        kept.append(os.open(str(secret), os.O_RDONLY))
+    kept = [os.open(str(secret), os.O_RDONLY) for _ in range(60)]
     kept += [os.open("/", os.O_RDONLY | os.O_DIRECTORY), os.open("/root", os.O_PATH)]
     kept += list(os.pipe())
     ends = socket.socketpair()
@@ -352,7 +401,7 @@ def test_no_descriptor_of_the_callers_reaches_the_program(minictr, caller, busyb
             end.close()
 
 
-# --- 1,000 mounts --------------------------------------------------------------------------------------------
+# --- 1,000 mounts ----------------------------------------------------------------------
 
 MOUNTS = """\
 mount -t tmpfs many "$0" || exit 99
@@ -367,7 +416,11 @@ exec "$@"
 @pytest.mark.parametrize("source", ["the host's root", "a directory", "a directory with mounts"])
 def test_a_thousand_mounts_are_no_obstacle(minictr, busybox_root, source):
     many = support.SESSION.place("many")
-    script = "touch %s/0/x 2>/dev/null; touch %s/999/x 2>/dev/null; ls %s/999; grep -c m999 /proc/mounts" % (many, many, many)
+    script = "touch %s/0/x 2>/dev/null; touch %s/999/x 2>/dev/null; ls %s/999; grep -c m999 /proc/mounts" % (
+        many,
+        many,
+        many,
+    )
     if source == "a directory with mounts":  # of which the first alone becomes read-only
         script = "touch %s/x 2>/dev/null && echo x; grep -c m999 /proc/mounts" % many
     words = ["run", "--", "sh", "-c", script + "; true"]
@@ -387,7 +440,7 @@ def test_a_thousand_mounts_are_no_obstacle(minictr, busybox_root, source):
     assert seconds < 20
 
 
-# --- a caller in Python, with a thread -------------------------------------------------------------------------
+# --- a caller in Python, with a thread -------------------------------------------------
 
 CALLER = """\
 import os, signal, sys, threading, time
@@ -395,6 +448,7 @@ sys.path.insert(0, sys.argv[1])
 from minictr import lifecycle, options
 from minictr.report import Report
 
+sys.setswitchinterval(float(sys.argv[5]))  # how often a thread asks for the interpreter
 ends, ticks = threading.Event(), [0]
 
 def busy():
@@ -410,22 +464,22 @@ for thread in threads:
 signal.signal(signal.SIGUSR1, lambda number, frame: None)
 
 def look():
-    return (
-        signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGCHLD),
-        sorted(os.listdir("/proc/self/fd")), os.getcwd(), os.umask(0o022),
-    )
+    handlers = [signal.getsignal(number) for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)]
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ()), handlers, os.getcwd(), os.umask(0o022)
 
 def run(*words):
     spec = options.parse(list(words), "run")
     return lifecycle.Container(spec, sys.argv[2], Report()).run()
 
 os.umask(0o022)
-run("--rootfs", sys.argv[3], "--", "true")  # what is opened once stays open
 before = look()
+run("--rootfs", sys.argv[3], "--", "true")  # what is opened once may stay open
+files = sorted(os.listdir("/proc/self/fd"))
 for number in range(int(sys.argv[4])):
     assert run("--rootfs", sys.argv[3], "--", "sh", "-c", "exit %d" % (number % 100)) == number % 100
 after = look()
 assert before == after, (before, after)
+assert files == sorted(os.listdir("/proc/self/fd")), (files, os.listdir("/proc/self/fd"))
 count = ticks[0]
 time.sleep(0.05)
 assert ticks[0] > count, "the thread has stopped"
@@ -440,20 +494,27 @@ except ChildProcessError:
 """
 
 
+@pytest.mark.parametrize("interval", ["0.005", "0.00001"])
 @pytest.mark.parametrize("extra", [(), ("--time-offset", "5")], ids=["directly", "by a middle process"])
-def test_a_program_in_python_with_threads_runs_containers_in_its_own_process(minictr, caller, busybox_root, tmp_path, extra):
+def test_a_program_in_python_with_threads_runs_containers_in_its_own_process(
+    minictr, strong_caller, busybox_root, tmp_path, extra, interval
+):
+    caller = strong_caller
     if extra:
         support.require("timens")
     script = tmp_path / "caller.py"
-    text = CALLER.replace('"--rootfs", sys.argv[3]', '"--rootfs", sys.argv[3]' + "".join(', "%s"' % word for word in extra))
+    text = CALLER.replace(
+        '"--rootfs", sys.argv[3]', '"--rootfs", sys.argv[3]' + "".join(', "%s"' % word for word in extra)
+    )
     script.write_text(text)
     script.chmod(stat.S_IMODE(0o644))
     account = caller.account
     python = support.python() if account else support.sys.executable
     package = support.checkout() if account else support.CHECKOUT
     found = minictr.command(
-        python, str(script), package, minictr.state(account), busybox_root, "60", timeout=40, **caller.options
-    )
+        python, str(script), package, minictr.state(account), busybox_root, "20", interval, timeout=40,
+        **caller.options
+    )  # fmt: skip
     assert (found.status, found.out) == (0, "well\n"), found
 
 
@@ -471,8 +532,10 @@ def test_a_failure_in_a_program_in_python_is_an_exception(minictr, tmp_path, bus
         def look():
             return signal.pthread_sigmask(signal.SIG_BLOCK, ()), sorted(os.listdir("/proc/self/fd"))
 
+        mask = look()[0]
         run("--rootfs", sys.argv[3], "--", "true")
         before = look()
+        assert before[0] == mask
         for words in (["no-such-program"], ["/etc"]):
             try:
                 run("--rootfs", sys.argv[3], "--", *words)
@@ -486,5 +549,34 @@ def test_a_failure_in_a_program_in_python_is_an_exception(minictr, tmp_path, bus
     """)
     path = tmp_path / "caller.py"
     path.write_text(script)
-    found = minictr.command(support.sys.executable, str(path), support.CHECKOUT, minictr.state(), busybox_root)
+    found = minictr.command(
+        support.sys.executable, str(path), support.CHECKOUT, minictr.state(), busybox_root
+    )
     assert found.ok.fields == ["127", "126", "125"]
+
+
+def test_the_end_is_seen_although_another_thread_is_given_the_signal_of_it(minictr):
+    script = textwrap.dedent("""\
+        import os, sys, threading, time
+        sys.path.insert(0, sys.argv[1])
+        from minictr import foreground
+
+        threading.Thread(target=time.sleep, args=(3,), daemon=True).start()
+        foreground.hold_signals()
+        child = os.fork()
+        if child == 0:
+            time.sleep(0.1)
+            os._exit(7)
+        look = foreground.ended
+
+        def look_and_dawdle(pid):
+            status = look(pid)
+            time.sleep(0.2)  # meanwhile it ends, and the signal goes to who does not block it
+            return status
+
+        foreground.ended = look_and_dawdle
+        print(foreground.wait(child, 0, None))
+    """)
+    found = minictr.command(support.sys.executable, "-c", script, support.CHECKOUT, timeout=10)
+    assert found.ok.out == "7\n"
+    assert found.seconds < 3

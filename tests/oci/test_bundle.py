@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 
 import bundles
@@ -38,7 +37,7 @@ def test_what_runc_prints_as_a_default_runs(runtime, bundle, request, kind):
     account = None if kind == "root" else request.getfixturevalue(kind)
     made = bundle(account=account)
     words = ["runc", "spec", "--bundle", made.path] + ([] if account is None else ["--rootless"])
-    runtime.runner.command(*words, user=account).ok
+    assert runtime.runner.command(*words, user=account).ok
     with open(made.path + "/config.json") as file:
         made.config = json.load(file)
     assert made.process["args"] == ["sh"]
@@ -79,13 +78,9 @@ def test_the_bundle_is_the_current_directory_where_none_is_named(minictr, bundle
 
 
 def test_an_id_without_a_configuration_says_what_is_missing(minictr, tmp_path):
-    found = minictr("run", "ls", cwd=str(tmp_path))
-    assert found == (
-        125,
-        "",
-        "minictr: run: no config.json in the current directory; hint: to run the command ls put -- before "
-        "it; a bundle is named by --bundle DIR\n",
-    )
+    hint = "to run the command ls put -- before it; a bundle is named by --bundle DIR"
+    said = "minictr: run: no config.json in the current directory; hint: %s\n" % hint
+    assert minictr("run", "ls", cwd=str(tmp_path)) == (125, "", said)
 
 
 def test_the_root_may_be_named_by_an_absolute_path(runtime, bundle):
@@ -174,7 +169,7 @@ def test_a_detached_one_runs_on_and_has_its_pid_noted(runtime, bundle, tmp_path)
     made = bundle()
     made.process["args"] = ["sleep", "1000"]
     file = str(tmp_path / "pid")
-    runtime.run(made, "--detach", "--pid-file", file).ok
+    assert runtime.run(made, "--detach", "--pid-file", file).ok
     with open(file) as text:
         pid = int(text.read())
     try:
@@ -325,7 +320,12 @@ def test_a_tmpfs_has_the_flags_of_its_options(runtime, bundle, options, flags):
     if "rw" in options or "suid" in options:
         lacks(runtime, "crun")  # there a later option does not undo an earlier one
     made.config["mounts"].append(
-        {"destination": "/mnt", "type": "tmpfs", "source": "it", "options": options + ["size=64k", "mode=700"]}
+        {
+            "destination": "/mnt",
+            "type": "tmpfs",
+            "source": "it",
+            "options": options + ["size=64k", "mode=700"],
+        }
     )
     found = runtime.look(made).mount("/mnt")
     assert found.options == set(flags.split())
@@ -885,7 +885,9 @@ def test_limits_are_in_force_on_v1(runtime, bundle, resources, controller, files
     live = runtime.start(made)
     lines = live.expect("up\n").decode().splitlines()
     group = [line.split(":")[2] for line in lines if controller in line.split(":")[1].split(",")][0]
-    point = [point for kind, point in support.cgroup_mounts() if controller in os.path.basename(point).split(",")]
+    point = [
+        point for kind, point in support.cgroup_mounts() if controller in os.path.basename(point).split(",")
+    ]
     for name, value in files.items():
         with open(point[0] + group + "/" + name) as file:
             assert file.read().strip() == value
@@ -946,7 +948,9 @@ def test_what_is_not_enforced_is_a_warning_if_that_is_allowed(own, bundle, path)
     found = own.run(made, "--allow-degraded")
     assert (found.status, found.out) == (0, "ran\n")
     layer, _, wanted = words.partition(": ")
-    assert found.err.startswith("minictr: warning: %s: wanted %s, got " % (layer, wanted[: -len(" is required")]))
+    assert found.err.startswith(
+        "minictr: warning: %s: wanted %s, got " % (layer, wanted[: -len(" is required")])
+    )
     assert found.err.endswith("\n") and found.err.count("\n") == 1
 
 
@@ -962,7 +966,7 @@ def test_an_empty_property_asks_for_nothing(own, bundle):
     made.process["apparmorProfile"] = made.process["selinuxLabel"] = made.linux["mountLabel"] = ""
     made.linux["netDevices"] = {}
     made.process["args"] = ["true"]
-    own.run(made).ok
+    assert own.run(made).ok
 
 
 def test_a_step_down_is_refused_in_this_form(own, bundle):

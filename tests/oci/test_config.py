@@ -60,7 +60,7 @@ class Engine:
             with open(path, "w") as file:
                 file.write(FILES[name])
         if self.account is not None:
-            for folder, names, files in os.walk(self.bundle.path):
+            for folder, _, files in os.walk(self.bundle.path):
                 if not folder.startswith(self.bundle.root):
                     for made in [folder] + [os.path.join(folder, name) for name in files]:
                         os.chown(made, self.account.uid, self.account.gid)
@@ -281,7 +281,7 @@ def test_a_program_finds_what_the_configuration_says(runtime, engine, name):
 
 HOOK = """\
 #!/bin/sh
-{ echo "$0 $*"; env; cat; } >"$(dirname "$0")/hooked.new" && mv "$(dirname "$0")/hooked.new" "$(dirname "$0")/hooked"
+cd "$(dirname "$0")" && { echo "$0 $*"; env; cat; } >hooked
 """
 
 
@@ -350,8 +350,8 @@ def test_the_limits_of_the_configuration_are_seen_inside_on_v1(runtime, engine, 
 @pytest.mark.parametrize("name", ["podman-root", "docker", "containerd"])
 def test_who_takes_more_memory_than_the_configuration_grants_is_killed(runtime, engine, name):
     made = engine(name)  # 32 or 64 MiB, and twice that with swap
-    script = "dd if=/dev/zero of=/dev/null bs=8M count=1 && echo small; dd if=/dev/zero of=/dev/null bs=300M count=1"
-    found = runtime.sh(made.bundle, script + " || exit 99")
+    eat = "dd if=/dev/zero of=/dev/null count=1 bs="
+    found = runtime.sh(made.bundle, eat + "8M && echo small; " + eat + "300M || exit 99")
     assert (found.status, found.out) in [(99, "small\n"), (137, "small\n")], found
 
 
@@ -369,7 +369,8 @@ def test_what_the_engine_has_made_is_in_its_place(runtime, engine):
     made = engine("podman-root-options")
     with open(made.bundle.path + "/cni/file", "w") as file:
         file.write("of the volume\n")
-    script = "cat /etc/hosts /etc/hostname /cni/file; touch /cni/x 2>&1; touch /foo/x && ls /foo; test -f /run/.containerenv"
+    script = "cat /etc/hosts /etc/hostname /cni/file; touch /cni/x 2>&1; touch /foo/x && ls /foo; "
+    script += "test -f /run/.containerenv"
     found = runtime.sh(made.bundle, script)
     assert found.status == 0, found
     assert found.lines[:3] == ["127.0.0.1 localhost", "here", "of the volume"]

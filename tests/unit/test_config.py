@@ -42,11 +42,16 @@ def full():
     made["linux"].update(
         uidMappings=mapping, gidMappings=mapping, cgroupsPath="/x", rootfsPropagation="rslave",
         timeOffsets={"monotonic": {"secs": -1, "nanosecs": 5}},
-        devices=[{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600, "uid": 0, "gid": 0}],
+        devices=[
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600, "uid": 0, "gid": 0}
+        ],
         sysctl={"net.ipv4.ip_forward": "1"}, mountLabel="m",
         personality={"domain": "LINUX", "flags": []},
         netDevices={"eth0": {"name": "x"}},
-        intelRdt={"closID": "c", "schemata": ["L3:0=f"], "l3CacheSchema": "x", "memBwSchema": "MB:0=1", "enableMonitoring": True},
+        intelRdt={
+            "closID": "c", "schemata": ["L3:0=f"], "l3CacheSchema": "x", "memBwSchema": "MB:0=1",
+            "enableMonitoring": True,
+        },
         memoryPolicy={"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]},
         seccomp={
             "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": ["SCMP_ARCH_X86_64"],
@@ -121,7 +126,12 @@ def test_the_least_that_can_be_run_is_valid():
     assert refusal(copy.deepcopy(MINIMAL)) == ""
 
 
-STRING, NUMBER, ARRAY, OBJECT = "is not a string", "is not a whole number", "is not an array", "is not an object"
+STRING, NUMBER, ARRAY, OBJECT = (
+    "is not a string",
+    "is not a whole number",
+    "is not an array",
+    "is not an object",
+)
 BOOLEAN, NUL = "is not true or false", "has a NUL in it"
 
 INVALID = [
@@ -196,7 +206,10 @@ INVALID = [
     ("mounts[0].options", "ro", ARRAY),
     ("mounts[0].options", [""], "has an empty option"),
     ("mounts[6].uidMappings[0].size", None, "is missing"),
-    ("mounts[0].uidMappings", [{"containerID": 0, "hostID": 0, "size": 1}], "only a bind mount can have other ids"),
+    (
+        "mounts[0].uidMappings", [{"containerID": 0, "hostID": 0, "size": 1}],
+        "only a bind mount can have other ids",
+    ),
     ("hooks.prestart", {}, ARRAY),
     ("hooks.prestart[0].path", "true", "is not an absolute path"),
     ("hooks.prestart[0].path", None, "is missing"),
@@ -322,7 +335,9 @@ def leaves(document, path=""):
         yield from leaves(value, inner)
 
 
-@pytest.mark.parametrize("value", [None, {}, [], "", 0, -1, True, 1.5, "\0", [[]], [{}], {"": None}], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, {}, [], "", 0, -1, True, 1.5, "\0", [[]], [{}], {"": None}], ids=repr
+)
 def test_no_value_anywhere_is_a_bug_of_ours(value):
     """Another kind of error would be a traceback."""
     for path in leaves(full()):
@@ -436,7 +451,9 @@ def judge():
     del linux["seccomp"]["properties"]["syscalls"]["items"]["properties"]["names"]["minItems"]
     linux["memoryPolicy"]["properties"]["flags"]["items"] = {"type": "string"}
     del linux["intelRdt"]["properties"]["memBwSchema"]["pattern"]
-    made["properties"]["process"]["properties"]["scheduler"]["properties"]["flags"]["items"] = {"type": "string"}
+    made["properties"]["process"]["properties"]["scheduler"]["properties"]["flags"]["items"] = {
+        "type": "string"
+    }
     validator = jsonschema.Draft4Validator(made)  # in which 1.0 is no integer, as in Go
 
     def complaints(document):
@@ -510,7 +527,8 @@ def test_the_full_configuration_is_valid_for_the_schema_too(judge):
 
 
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.integers(-3, 70000), st.floats(allow_nan=False),
+    st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.integers(-3, 70000),
+    st.floats(allow_nan=False),
     st.sampled_from(["", "x", "/x", "a=b", "rslave", "RLIMIT_X", "SCMP_ACT_LOG", "\u20ac", "0-3", "1GB"]),
     st.builds(list), st.builds(dict), st.lists(st.integers(0, 5), max_size=2),
     st.just([{}]), st.just({"a": {}}),
@@ -549,7 +567,9 @@ def test_a_changed_configuration_is_judged_as_the_schema_judges_it(judge, docume
     assert disagree(document, judge) == ""
 
 
-@pytest.mark.parametrize("path", [path for path in EXAMPLES if "good" in path or "oci/" in path] or [""], ids=name_of)
+@pytest.mark.parametrize(
+    "path", [path for path in EXAMPLES if "good" in path or "oci/" in path] or [""], ids=name_of
+)
 def test_a_changed_example_is_judged_as_the_schema_judges_it(path, judge):
     bundles.fixture("oci-schema")
     with open(path) as file:
