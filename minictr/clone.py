@@ -15,7 +15,7 @@ Side: both
 
 import os
 
-from . import abi, console, init, libc, maps, mounts, paths, standin
+from . import abi, console, init, libc, maps, mounts, paths, program, standin
 from .errors import ContainerError, Degradation, from_os, step
 from .rootfs import REFUSED, ids_record
 from .sync import Channel, degradation_from, error_from
@@ -261,7 +261,7 @@ def until_running(channel: Channel, command: str) -> None:
         if said is None:
             return
         if said[0] == "errno":
-            raise init.exec_error(command, standin.errno_from(said[1]))
+            raise program.exec_error(command, standin.errno_from(said[1]))
         if said[0] == "error":
             raise error_from(said[1:])
 

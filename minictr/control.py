@@ -8,7 +8,7 @@ Side: host
 import os
 import time
 
-from . import document, lifecycle, paths, state, verbs
+from . import document, living, paths, state, verbs
 from .errors import ContainerError, printable, step
 from .volumes import bad, integer
 
@@ -101,7 +101,7 @@ def resume(root_path: str, report, argv: "list[str]") -> int:
 def _living(root_path: str, identifier: str, doing: str) -> "tuple[state.Entry, dict]":
     """The Entry of a container that lives, and what is known of it. Raises ContainerError."""
     entry, content = _known(root_path, identifier)
-    if not lifecycle.alive(content):
+    if not living.alive(content):
         raise ContainerError(doing, "container not running")
     return entry, content
 
@@ -115,7 +115,7 @@ def _known(root_path: str, identifier: str) -> "tuple[state.Entry, dict]":
 
 def _group(content: "dict", doing: str):
     """Its cgroup. Raises ContainerError, with the reason that was found at its start, if it has none."""
-    group = lifecycle.group_of(content)
+    group = living.group_of(content)
     if group.kind == "none":
         why, fix = "the container has no cgroup", ""
         for record in content.get("degradations") or []:
@@ -156,10 +156,10 @@ def ps(root_path: str, report, argv: "list[str]") -> int:
 
 def processes(content: "dict") -> "list[int]":
     """The processes of a container: by its cgroup, else by its process namespace."""
-    group = lifecycle.group_of(content)
+    group = living.group_of(content)
     if group.kind != "none":
         return sorted(group.pids())
-    return _by_namespace(content["pid"]) if lifecycle.alive(content) else []
+    return _by_namespace(content["pid"]) if living.alive(content) else []
 
 
 def _by_namespace(first: int) -> "list[int]":
@@ -188,7 +188,7 @@ def _namespace(name: str) -> int:
 
 
 def _host_ps(arguments: "list[str]") -> bytes:
-    from .maps import Helper
+    from .helper import Helper
     from .subids import helper
 
     path = helper("ps")
@@ -385,12 +385,12 @@ def _watch(content: "dict", group, interval: float) -> None:
     """Until the container ends. Kills are counted after it was seen alive: none is missed."""
     told, due = group.oom_kills(), time.monotonic() + interval
     while True:
-        living = lifecycle.alive(content)
+        runs = living.alive(content)
         kills = group.oom_kills()
         for _ in range(told, kills):
             _tell(content, "oom", None)
         told = max(told, kills)
-        if not living:
+        if not runs:
             return
         left = due - time.monotonic()
         if left <= 0:

@@ -11,7 +11,7 @@ import os
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, clone, foreground, host, init, lifecycle, paths, plan, state
+from . import abi, clone, foreground, host, init, living, paths, plan, process, state
 from .errors import ContainerError, step
 from .record import Record
 from .spec import Spec
@@ -56,7 +56,7 @@ class Target:
             self.uids = self._map("uid_map")
             self.gids = self._map("gid_map")
             self.groups_denied = paths.read_text("/proc/%d/setgroups" % self.pid).strip() == "deny"
-        if not lifecycle.alive(content):  # or what was opened may be another process's
+        if not living.alive(content):  # or what was opened may be another process's
             raise ContainerError(doing, "container not running")
 
     def _file(self, kind: str) -> str:
@@ -83,7 +83,7 @@ class Target:
 def run(root_path: str, report, wish: Wish) -> int:
     """Run the program; its exit status, 0 at once with WISH.detach."""
     content, config = _look(root_path, wish.identifier)
-    group = lifecycle.group_of(content)
+    group = living.group_of(content)
     if group.frozen() and not wish.ignore_paused:
         doing, why = "exec in container %s" % wish.identifier, "cannot exec in a paused container"
         raise ContainerError(doing, why, hint="minictr resume %s, or --ignore-paused to wait" % wish.identifier)
@@ -92,17 +92,17 @@ def run(root_path: str, report, wish: Wish) -> int:
     made = _plan(spec, target)
     foreground.hold_signals()
     handed = init.Handed(
-        cgroup=group.join_files(), seccomp=lifecycle.compile_filter(made, report.seen), root=target.root
+        cgroup=group.join_files(), seccomp=process.compile_filter(made, report.seen), root=target.root
     )
     birth = clone.Birth(made, paths.open_proc(), handed, None, report.seen, init.EXEC_STAGES)
     try:
         birth.start()
         birth.until("ready")
         if wish.console_socket and birth.console >= 0:
-            lifecycle.send_console(wish.console_socket, birth.console)
-        lifecycle.set_limits(birth.pid, made)
+            process.send_console(wish.console_socket, birth.console)
+        process.set_limits(birth.pid, made)
         if wish.pid_file:
-            lifecycle.write_pid_file(wish.pid_file, birth.pid)
+            process.write_pid_file(wish.pid_file, birth.pid)
         foreground.pass_signals()
         birth.tell("go")
         birth.running()
@@ -113,7 +113,7 @@ def run(root_path: str, report, wish: Wish) -> int:
         raise
     if wish.detach:
         return 0
-    return lifecycle.attend(birth)
+    return process.attend(birth)
 
 
 def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":
@@ -124,7 +124,7 @@ def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":
     content, config = entry.load(), entry.load_config()
     content["id"] = identifier
     entry.close()
-    if not lifecycle.alive(content):
+    if not living.alive(content):
         raise ContainerError("exec in container %s" % identifier, "container not running")
     return content, config
 

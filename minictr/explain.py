@@ -5,7 +5,7 @@ Side: host
 
 import os
 
-from . import document, lifecycle
+from . import document, preparation
 from . import plan as plan_module
 from .record import Record
 from .spec import Spec
@@ -13,9 +13,9 @@ from .spec import Spec
 
 def show(spec: Spec, root_path: str) -> int:
     """Print the plan for SPEC. The exit status."""
-    plan = lifecycle.prepare(spec, os.path.join(root_path, spec.identifier))
+    plan = preparation.prepare(spec, os.path.join(root_path, spec.identifier))
     for record in plan.records:
-        lifecycle.explain(record)
+        preparation.explain(record)
     if spec.json:
         print(document.dumps(as_json(plan)))
     else:

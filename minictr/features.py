@@ -15,7 +15,7 @@ HELP = """usage: minictr features
 
 What this version can do, as JSON (OCI runtime specification, "Features Structure")."""
 
-# A filter with them is refused, or works without a listener: see lifecycle.compile_filter
+# A filter with them is refused, or works without a listener: see process.compile_filter
 _UNHEARD = ("SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
 
 

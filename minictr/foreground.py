@@ -74,6 +74,16 @@ def give_back(held: "tuple[set[int], dict]") -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
+class undisturbed:
+    """What is made is noted down before a signal may end the making: else nobody could undo it."""
+
+    def __enter__(self) -> None:
+        self.mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, set(_STOPPING))
+
+    def __exit__(self, *_: object) -> None:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self.mask)
+
+
 def pass_signals() -> None:
     """From now on every signal is for the container."""
     _signal.pthread_sigmask(_signal.SIG_BLOCK, set(_STOPPING))

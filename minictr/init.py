@@ -21,8 +21,8 @@ import os
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, console, devices, libc, maps, paths, privileges, rootfs, standin
-from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError, Degradation, from_os, step
+from . import abi, console, devices, libc, maps, paths, privileges, program, reaper, rootfs, standin
+from .errors import ContainerError, Degradation, from_os, step
 from .record import MYPY, Record
 from .sync import Channel
 
@@ -437,9 +437,9 @@ def execute(me: Init) -> None:
     """Become the program; what stops that is the runtime's to tell."""
     plan = me.plan
     if plan.spec.init:
-        _keep_reaper(me)
-    environment = _environment(plan.env)
-    candidates = find(plan.args[0], environment, me.prefix)
+        reaper.keep(me)
+    environment = program.environment(plan.env)
+    candidates = program.find(plan.args[0], environment, me.prefix)
     if me.standin >= 0:
         os.set_inheritable(me.channel.outgoing, True)
         arguments, candidates = candidates[:1] + list(plan.args), [me.standin]  # type: ignore[list-item]
@@ -456,91 +456,7 @@ def execute(me: Init) -> None:
             if failure is None or error.errno == abi.EACCES:
                 failure = error
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-    raise exec_error(plan.args[0], failure.errno or 0 if failure else 0)
-
-
-def find(name: str, environment: "dict[str, str]", prefix: str = "") -> "list[str]":
-    """Where NAME may be executed, as execvp(3) looks, by the container's own PATH; below PREFIX."""
-    prefix = prefix.rstrip("/")
-    if "/" in name:
-        found = [prefix + name if name[0] == "/" else name]
-        try:
-            os.stat(found[0])
-        except OSError as error:
-            raise exec_error(name, error.errno or 0, found=False) from None
-        if os.path.isdir(found[0]):
-            raise exec_error(name, abi.EISDIR)
-    else:
-        places = environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").split(":")
-        found = [(prefix if place[:1] == "/" else "") + os.path.join(place or ".", name) for place in places]
-        found = [path for path in found if os.path.exists(path) and not os.path.isdir(path)]
-        if not found:
-            raise exec_error(name, 0)
-    return [path for path in found if os.access(path, os.X_OK)] or found
-
-
-def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
-    """In the words that engines match. NUMBER 0: not in the path; FOUND: there is such a file."""
-    if number == 0:
-        return ContainerError('exec: "%s"' % name, "executable file not found in $PATH", 0, "", EXIT_NOT_FOUND)
-    if number in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP, abi.ENAMETOOLONG):
-        why, hint = "stat %s: no such file or directory" % name, ""
-        if found:  # execve(2) says the same of what a script or a dynamic program names
-            why, hint = "no such file or directory", "its interpreter or loader is missing in the root"
-        return ContainerError('exec: "%s"' % name, why, number, hint, EXIT_NOT_FOUND)
-    return ContainerError('exec: "%s"' % name, os.strerror(number).lower(), number, "", EXIT_NOT_EXECUTABLE)
-
-
-def _environment(words: "tuple[str, ...]") -> "dict[str, str]":
-    """Later entries win, as the C library's getenv(3) would not have it: but every engine's do."""
-    return dict([word.split("=", 1) for word in words if "=" in word])
-
-
-def _keep_reaper(me: Init) -> None:
-    """Stay as process 1 that passes signals on and reaps; the program becomes its child."""
-    everything = set(range(1, 32)) | set(range(_signal.SIGRTMIN, _signal.NSIG))  # but the C library's own
-    everything -= {_signal.SIGKILL, _signal.SIGSTOP}
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, everything)
-    child = os.fork()
-    if child == 0:
-        os.setpgid(0, 0)  # a group of its own, or ^C would reach it twice: from the terminal and from us
-        if me.plan.terminal:
-            os.tcsetpgrp(0, os.getpid())  # SIGTTOU is blocked
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        return
-    me.channel.close()
-    if me.standin >= 0:
-        os.close(me.standin)
-    libc.prctl(abi.PR_SET_DUMPABLE, 0)
-    while True:
-        number = _signal.sigwait(everything)
-        if number != _signal.SIGCHLD:
-            _pass_on(child, number)
-            continue
-        status = _reap(child)
-        if status is not None:
-            os._exit(status)
-
-
-def _pass_on(child: int, number: int) -> None:
-    try:
-        os.kill(child, number)
-    except ProcessLookupError:
-        pass  # it has just ended: SIGCHLD is on its way
-
-
-def _reap(child: int) -> "int | None":
-    """Reap all that have ended; the exit status of CHILD if it is among them."""
-    found = None
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return found
-        if pid == 0:
-            return found
-        if pid == child:
-            found = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+    raise program.exec_error(plan.args[0], failure.errno or 0 if failure else 0)
 
 
 STAGES = (

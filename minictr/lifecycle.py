@@ -7,12 +7,11 @@ Side: host
 """
 
 import os
-import sys
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, cgroup, clone, foreground, host, libc, paths, plan, state
-from .errors import ContainerError, Degradation, from_os, step
+from . import abi, cgroup, clone, foreground, host, living, paths, plan, preparation, process, state
+from .errors import ContainerError, Degradation, step
 from .init import Handed
 from .spec import Spec
 
@@ -38,12 +37,7 @@ class Undo:
             except (OSError, ContainerError) as error:
                 # the rest must be undone all the same
                 self.failed = True
-                report.error(cleaning("clean up: %s" % name, error))
-
-
-def cleaning(doing: str, error: "OSError | ContainerError") -> ContainerError:
-    """ERROR, which a piece of cleaning up has failed by."""
-    return from_os(doing, error) if isinstance(error, OSError) else ContainerError(doing, str(error), error.number)
+                report.error(living.cleaning("clean up: %s" % name, error))
 
 
 class Container:
@@ -102,7 +96,7 @@ class Container:
             if self.spec.pid_file:
                 os.unlink(self.spec.pid_file)
             raise
-        run_late(self.spec, "poststart", "running", birth.pid, self.report)
+        living.run_late(self.spec, "poststart", "running", birth.pid, self.report)
         return birth
 
     def bear(self, status: str) -> clone.Birth:
@@ -116,16 +110,17 @@ class Container:
         self.held = foreground.hold_signals()
         self.root = state.open_root(self.root_path)
         self.opened.append(self.root)
-        self.plan = prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
-        self.entry = self._new_entry()
-        self.undo.push("run the poststop hooks", self._late_hooks)
-        self.undo.push("forget the container", self._forget)
+        self.plan = preparation.prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
+        with foreground.undisturbed():
+            self.entry = self._new_entry()
+            self.undo.push("run the poststop hooks", self._late_hooks)
+            self.undo.push("forget the container", self._forget)
         for record in self.plan.records:
             self._certain(record)
         self._make_cgroup()
         proc = paths.open_proc()
         self.opened.append(proc)
-        seccomp = compile_filter(self.plan, self._certain)
+        seccomp = process.compile_filter(self.plan, self._certain)
         into = None if self.plan.joins else self.group.clone_into()
         joins = self.group.join_files() if into is None else ()
         start = self.entry.make_pipes() if status == "created" else ()
@@ -144,8 +139,8 @@ class Container:
             self.entry.write(self._content(status))
         self.entry.publish()
         if self.spec.console_socket and birth.console >= 0:
-            send_console(self.spec.console_socket, birth.console)
-        set_limits(birth.pid, self.plan)
+            process.send_console(self.spec.console_socket, birth.console)
+        process.set_limits(birth.pid, self.plan)
         return birth
 
     def _new_entry(self) -> state.Entry:
@@ -155,7 +150,7 @@ class Container:
         except ContainerError as error:
             if error.number != abi.EEXIST:
                 raise
-        sweep(self.root_path, self.root, self.report)
+        living.sweep(self.root_path, self.root, self.report)
         return state.create(self.root_path, self.root, self.spec.identifier)
 
     def _while_it_is_made(self, status: str) -> int:
@@ -164,7 +159,7 @@ class Container:
         told = len(self.report.records)
         self.entry.write(self._content(status))
         self.entry.save_config(self.plan.spec.config)
-        sweep(self.root_path, self.root, self.report)
+        living.sweep(self.root_path, self.root, self.report)
         return told
 
     def _early_hooks(self, birth: clone.Birth) -> None:
@@ -178,11 +173,11 @@ class Container:
             birth.tell("enter")
 
     def _late_hooks(self) -> None:
-        run_late(self.spec, "poststop", "stopped", 0, self.report)
+        living.run_late(self.spec, "poststop", "stopped", 0, self.report)
 
     def _write_pid_file(self) -> None:
         if self.spec.pid_file:
-            write_pid_file(self.spec.pid_file, self.pid)
+            process.write_pid_file(self.spec.pid_file, self.pid)
 
     def _stand_behind(self, birth: clone.Birth) -> int:
         if self.spec.detach:
@@ -190,7 +185,7 @@ class Container:
             self.undo.keep()
             self.entry.close()
             return 0
-        status = attend(birth, self.spec.timeout, self._time_over)
+        status = process.attend(birth, self.spec.timeout, self._time_over)
         birth.pid = self.pid = 0
         if self.spec.keep:
             self.entry.set_foreground(False)
@@ -208,7 +203,7 @@ class Container:
 
     def _certain(self, record: Degradation) -> None:
         """A step down that is known before anything is done."""
-        explain(record)
+        preparation.explain(record)
         refused = self.spec.strict or self.spec.degrade == "refuse"
         if refused and record.level != "notice":
             raise record.as_error()
@@ -224,7 +219,8 @@ class Container:
         if self.plan.cgroup_path and self.plan.cgroup_path != plan.cgroup_of(self.spec.identifier):
             self.entry.save(self._content("creating"))  # so that who finds what is left of us knows where to look
         try:
-            records = self.group.create()
+            with foreground.undisturbed():
+                records = self.group.create()
         except ContainerError as error:
             if error.number not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to make
                 raise
@@ -282,120 +278,6 @@ class Container:
         }
 
 
-def run_late(spec: Spec, name: str, status: str, pid: int, report) -> None:
-    """poststart and poststop: where one fails the others run all the same (runtime.md, "Lifecycle")."""
-    if not (spec.config.get("hooks") or {}).get(name):
-        return
-    from . import hooks
-
-    found = hooks.parse(spec.config["hooks"])[name]
-    hooks.run_all(found, hooks.told(spec, status, pid), report.warn)
-
-
-def attend(birth: clone.Birth, timeout: float = 0, end=None) -> int:
-    """Stand behind a process until it ends, its terminal relayed if it has one; its exit status.
-
-    timeout: seconds until END is called with its process id, 0 for never
-    """
-    if birth.console < 0:
-        return foreground.wait(birth.pid, timeout, end)
-    from .terminal import Relay  # select, termios: 1 ms, only with a terminal
-
-    return Relay(birth.console).run(birth.pid, timeout, end)
-
-
-def set_limits(pid: int, made: plan.Plan) -> None:
-    """From outside: there the capability to raise a hard limit may be held."""
-    for resource, soft, hard in made.rlimits:
-        with step("set %s" % abi.RLIMITS[resource], hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
-            libc.prlimit(pid, resource, soft, hard)
-
-
-def compile_filter(made: plan.Plan, degrade):
-    """The compiled seccomp filter, None where none is asked for. degrade: takes a Degradation"""
-    if made.seccomp is None:
-        return None
-    from . import seccomp  # 1 ms, with a profile only
-
-    compiled = seccomp.compile(made.seccomp, abi.machine())
-    if compiled.listener:
-        degrade(_no_listener())
-        compiled = compiled.without_listener()
-    return compiled
-
-
-def _no_listener() -> Degradation:
-    return Degradation(
-        "seccomp-notify", "seccomp", "SCMP_ACT_NOTIFY", "ENOSYS for the system calls it names",
-        "what the listener would have done for them", 0, "not supported by this version",
-    )  # fmt: skip
-
-
-def explain(record: Degradation) -> None:
-    """Add to RECORD what the host has to say of its cause."""
-    if record.cause:
-        from . import causes  # only where something was refused
-
-        cause = causes.why(record.cause, record.errno, uid=os.geteuid())
-        record.why, record.fix = record.why or cause.why, record.fix or cause.fix
-
-
-def prepare(spec: Spec, stage: str) -> plan.Plan:
-    """Look at the host and decide. Nothing is changed."""
-    seen = host.probe(ranges=spec.userns not in ("host", "config") or _asks_helpers(spec))
-    if spec.user or spec.groups or spec.source != "bundle":
-        spec = with_user(spec)
-    else:
-        spec = with_home(spec)
-    return plan.make(spec, seen, stage)
-
-
-def _asks_helpers(spec: Spec) -> bool:
-    """A configuration with maps that a user cannot write alone."""
-    linux = spec.config.get("linux") or {}
-    lines = [(line["hostID"], line["size"]) for line in linux.get("uidMappings") or ()]
-    return bool(lines) and os.geteuid() != 0 and lines != [(os.geteuid(), 1)]
-
-
-def with_user(spec: Spec) -> Spec:
-    """SPEC with the user that the container's own files know, and that user's HOME."""
-    from . import users  # not for a bundle
-
-    root = _open_root(spec)
-    try:
-        found = users.lookup(root, spec.user, spec.groups)
-    finally:
-        os.close(root)
-    process = dict(spec.config["process"])
-    process["user"] = dict(process.get("user") or {}, uid=found.uid, gid=found.gid, additionalGids=list(found.groups))
-    if not any(word.startswith("HOME=") for word in process["env"]):
-        process["env"] = list(process["env"]) + ["HOME=" + found.home]
-    return spec.replace(config=dict(spec.config, process=process))
-
-
-def with_home(spec: Spec) -> Spec:
-    """SPEC with a HOME, where a bundle names none: docker and containerd leave it to the runtime."""
-    process = spec.config["process"]
-    words = process.get("env") or []
-    if any(word.startswith("HOME=") for word in words):
-        return spec
-    from . import users  # podman's bundles need none of it
-
-    root = _open_root(spec)
-    try:
-        home = users.home(root, (process.get("user") or {}).get("uid", 0))
-    finally:
-        os.close(root)
-    process = dict(process, env=list(words) + ["HOME=" + home])
-    return spec.replace(config=dict(spec.config, process=process))
-
-
-def _open_root(spec: Spec) -> int:
-    path = os.path.join(spec.bundle, spec.config["root"]["path"])
-    with step("open the root file system %s" % path):
-        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
 def _streams(spec: Spec) -> "tuple[int, ...]":
     """The standard streams that the container is born with, () for ours: not those of a detached
     one, but for a bundle's, whose engine has made them for it."""
@@ -425,158 +307,3 @@ def _check_descriptors(count: int) -> None:
             given = False
         if not given:
             raise ContainerError("--preserve-fds %d" % count, "descriptor %d is not open" % number)
-
-
-def send_console(path: str, master: int) -> None:
-    """Send the terminal's master to who listens on the socket PATH, as runc does (docs/terminals.md
-    of runc: one SCM_RIGHTS message with the terminal's name)."""
-    import _socket  # 0.2 ms, only for this
-
-    with step("send the terminal to %s" % path):
-        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        try:
-            sock.connect(path)
-            sock.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, sys.byteorder))])
-        finally:
-            sock.close()
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Whole or not at all: who reads it early finds nothing, never half a number."""
-    with step("write the pid file %s" % path):
-        directory, name = os.path.split(path)
-        temporary = os.path.join(directory, ".%s.%d" % (name, os.getpid()))
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        os.write(file, b"%d" % pid)
-        os.close(file)
-        os.replace(temporary, path)
-
-
-def start(entry: state.Entry, content: "dict", report) -> None:
-    """Tell the first process of a created container to go; on return the program runs.
-
-    Raises ContainerError, the process's own words where it could not execute the program.
-    """
-    channel = entry.open_pipes()
-    try:
-        channel.say("go")
-        clone.until_running(channel, content["command"])
-    finally:
-        channel.close()
-    entry.remove_pipes()
-    entry.save(dict(content, status="running"))
-    run_late(remembered(entry, content), "poststart", "running", content["pid"], report)
-
-
-def remembered(entry: state.Entry, content: "dict") -> Spec:
-    """As much of a container's Spec as its state directory has kept."""
-    return Spec(config=entry.load_config(), identifier=entry.identifier, bundle=content.get("bundle") or "/")
-
-
-# --- what others left -------------------------------------------------------------------------
-
-
-def sweep(root_path: str, root: int, report) -> None:
-    """Clear away foreground containers whose runtime was killed."""
-    for identifier in os.listdir(root):
-        try:
-            entry = state.find(root_path, root, identifier, wait=False)
-        except ContainerError:
-            continue  # not a name of ours
-        if entry is None:
-            continue
-        try:
-            if state.is_orphan(entry):
-                destroy(entry, entry.load(), report)
-                report.note("removed %s, whose runtime was killed" % identifier)
-        except (OSError, ContainerError) as error:  # no reason for another container to fail
-            report.error(cleaning("clear away container %s" % identifier, error))
-        finally:
-            entry.close()
-
-
-def destroy(entry: state.Entry, content: "dict", report) -> None:
-    """End what lives of a container, and forget it. The caller holds the lock.
-
-    A cgroup is emptied only if it is known to be ours: a runtime killed before that was certain may
-    have noted down one in which others live. Then it is removed if it is empty.
-    """
-    kill(content, _signal.SIGKILL)
-    layout, directories = cgroup.layout(), content.get("cgroups")
-    if directories:
-        group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
-    else:  # killed before anything was written
-        group = cgroup.open(layout, plan.cgroup_of(entry.identifier))
-    if content.get("status") in ("created", "running", "stopped"):
-        group.kill()
-    try:
-        group.remove()
-    except ContainerError:
-        if content.get("status") in ("created", "running", "stopped"):
-            raise
-    known = None
-    if entry.has_config():
-        try:
-            known = remembered(entry, content)
-        except ContainerError as error:  # its hooks are lost; it must go all the same
-            report.error(error)
-    entry.remove()
-    if known:
-        run_late(known, "poststop", "stopped", 0, report)
-
-
-def alive(content: "dict[str, object]") -> bool:
-    """The container's first process runs, and is the one that was started."""
-    pid, started = content.get("pid"), content.get("start_time")
-    return bool(pid) and isinstance(pid, int) and state.start_time(pid) == started != 0
-
-
-def group_of(content: "dict", layout: "cgroup.Layout | None" = None):
-    """The container's cgroup, which does nothing where it has none."""
-    directories, parents = content.get("cgroups") or [], content.get("cgroup_parents") or []
-    return cgroup.reopen(layout or cgroup.layout(), directories, parents)
-
-
-def frozen(content: "dict", layout: "cgroup.Layout | None" = None) -> bool:
-    """Whether its processes are stopped by the freezer."""
-    try:
-        group = group_of(content, layout)
-    except ContainerError:  # its file system is not mounted any more
-        return False
-    found = group.frozen()
-    group.close()
-    return found
-
-
-def kill(content: "dict[str, object]", number: int) -> bool:
-    """Signal the first process, by a descriptor where the kernel has them: its number may be
-    another's a moment later. False if it is gone."""
-    found = _signal_first(content, number)
-    if number == _signal.SIGKILL and frozen(content):
-        group_of(content).thaw()  # on v1 a frozen process does not even die
-    return found
-
-
-def _signal_first(content: "dict[str, object]", number: int) -> bool:
-    pid = content.get("pid")
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        pidfd = libc.pidfd_open(pid)
-    except OSError as error:
-        if error.errno not in (1, 38):  # EPERM, ENOSYS: a filter, or before 5.3
-            return False
-        pidfd = -1
-    try:
-        if not alive(content):
-            return False
-        if pidfd < 0:
-            os.kill(pid, number)
-        else:
-            libc.pidfd_send_signal(pidfd, number)
-        return True
-    except ProcessLookupError:
-        return False
-    finally:
-        if pidfd >= 0:
-            os.close(pidfd)

@@ -10,7 +10,7 @@ Side: host
 
 import os
 
-from . import abi, paths
+from . import helper, paths
 from .errors import ContainerError, Degradation, step
 from .record import Record
 
@@ -95,7 +95,7 @@ def _by_helpers(pid: int, maps: Maps) -> None:
     running = []
     for path, table in ((maps.newuidmap, maps.uids), (maps.newgidmap, maps.gids)):
         words = [str(pid)] + [str(number) for line in table for number in line]
-        running.append((path, Helper([path] + words)))
+        running.append((path, helper.Helper([path] + words)))
     failed = [(path, helper.wait()) for path, helper in running]
     for path, (status, said) in failed:
         if status:
@@ -104,43 +104,3 @@ def _by_helpers(pid: int, maps: Maps) -> None:
             how = "was killed by signal %d" % (status & 127) if status & 127 else "ended with status %d" % (status >> 8)
             cause = causes.why(os.path.basename(path), 0, said=said or "it " + how)
             raise ContainerError("run %s" % path, cause.why or said, 0, cause.fix)
-
-
-class Helper:
-    """A program of the host, run with a clean environment; what it says is kept.
-
-    subprocess would do, and costs 8 ms to import.
-    """
-
-    def __init__(self, arguments: "list[str]") -> None:
-        self.reader, writer = os.pipe()
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                for source, target in ((null, 0), (writer, 1), (writer, 2)):
-                    os.dup2(source, target)
-                os.execve(arguments[0], arguments, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
-            except OSError as error:
-                os.write(writer, os.fsencode("%s: %s" % (arguments[0], error.strerror)))
-            finally:
-                os._exit(127)
-        os.close(writer)
-        os.close(null)
-
-    def wait(self) -> "tuple[int, str]":
-        """Its exit status (0 is success) and what it said, on one line."""
-        status, said = self.output(4096)
-        return status, " ".join(os.fsdecode(said).split())
-
-    def output(self, limit: int) -> "tuple[int, bytes]":
-        """Its exit status and what it said, of which little more than LIMIT bytes are read."""
-        said = b""
-        while len(said) < limit:
-            piece = os.read(self.reader, 65536)
-            if not piece:
-                break
-            said += piece
-        os.close(self.reader)
-        _, status = os.waitpid(self.pid, 0)
-        return status, said

@@ -113,7 +113,7 @@ def _number(text: str) -> int:
 
 def _ask(path: str, kind: str, names: "tuple[str, ...]") -> "tuple[tuple[int, int], ...]":
     """What getsubids(1) says: a line "0: NAME START COUNT" a range."""
-    from .maps import Helper  # only here: most users are in the files
+    from .helper import Helper  # only here: most users are in the files
 
     for name in names:
         try:

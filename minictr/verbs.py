@@ -11,7 +11,7 @@ import time
 
 import _signal
 
-from . import cgroup, document, foreground, lifecycle, spec as spec_module, state
+from . import cgroup, document, foreground, living, spec as spec_module, state
 from .errors import EXIT_ERROR, ContainerError, printable
 
 HELP = {
@@ -110,7 +110,7 @@ def _contents(root_path: str, report) -> "list[dict]":
     if not os.path.isdir(root_path):
         return []
     root = state.open_root(root_path)
-    lifecycle.sweep(root_path, root, report)
+    living.sweep(root_path, root, report)
     found = []
     for identifier in state.identifiers(root):
         try:
@@ -126,11 +126,11 @@ def _contents(root_path: str, report) -> "list[dict]":
 
 
 def _row(content: "dict", layout: cgroup.Layout) -> "dict":
-    living = lifecycle.alive(content)
+    runs = living.alive(content)
     return {
         "ociVersion": content.get("ociVersion", ""),
         "id": content["id"],
-        "pid": content.get("pid", 0) if living else 0,
+        "pid": content.get("pid", 0) if runs else 0,
         "status": status(content, layout),
         "bundle": content.get("bundle", ""),
         "created": content.get("created", ""),
@@ -143,9 +143,9 @@ def status(content: "dict", layout: "cgroup.Layout | None" = None) -> str:
     and its cgroup."""
     if content.get("status") == "creating":
         return "creating"
-    if not lifecycle.alive(content):
+    if not living.alive(content):
         return "stopped"
-    if lifecycle.frozen(content, layout):
+    if living.frozen(content, layout):
         return "paused"
     return "created" if content.get("status") == "created" else "running"
 
@@ -215,7 +215,7 @@ def start(root_path: str, report, argv: "list[str]") -> int:
     now = status(dict(content, id=ids[0]))
     if now != "created":
         raise ContainerError("start container %s" % ids[0], "it is %s, not created" % now)
-    lifecycle.start(entry, content, report)
+    living.start(entry, content, report)
     return 0
 
 
@@ -241,9 +241,9 @@ def kill(root_path: str, report, argv: "list[str]") -> int:
         raise missing(words[0])
     content = entry.load()
     if "--all" in flags and content.get("cgroups"):
-        lifecycle.group_of(content).signal(number)  # that all have ended is no error, as with runc
+        living.group_of(content).signal(number)  # that all have ended is no error, as with runc
         return 0
-    if not lifecycle.kill(content, number):
+    if not living.kill(content, number):
         raise ContainerError("kill container %s" % words[0], "container not running")
     return 0
 
@@ -259,10 +259,10 @@ def stop(root_path: str, report, argv: "list[str]") -> int:
             raise missing(identifier)
     contents = [entry.load() for _, entry in entries if entry is not None]
     for content in contents:
-        lifecycle.kill(content, content.get("stop_signal") or _signal.SIGTERM)  # type: ignore[arg-type]
+        living.kill(content, content.get("stop_signal") or _signal.SIGTERM)  # type: ignore[arg-type]
     _wait_ended(contents, float(seconds))
     for content in contents:
-        lifecycle.kill(content, _signal.SIGKILL)
+        living.kill(content, _signal.SIGKILL)
     if not _wait_ended(contents, 10):
         raise ContainerError("stop the container", "it does not end, not even when killed")
     return 0
@@ -271,7 +271,7 @@ def stop(root_path: str, report, argv: "list[str]") -> int:
 def _wait_ended(contents: "list[dict]", seconds: float) -> bool:
     """Until every container has ended, at most SECONDS."""
     deadline, pause = time.monotonic() + seconds, 0.002
-    while any([lifecycle.alive(content) for content in contents]):
+    while any([living.alive(content) for content in contents]):
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)
@@ -288,14 +288,14 @@ def delete(root_path: str, report, argv: "list[str]") -> int:
                 continue
             raise missing(identifier)
         content = entry.load()
-        if lifecycle.alive(content) and "--force" not in flags:
+        if living.alive(content) and "--force" not in flags:
             raise ContainerError(
                 "delete container %s" % identifier, "it is running", hint="minictr stop it, or --force"
             )
         if state.is_foreground(entry) and not state.is_orphan(entry):
-            lifecycle.kill(content, _signal.SIGKILL)  # its runtime forgets it
+            living.kill(content, _signal.SIGKILL)  # its runtime forgets it
         else:
-            lifecycle.destroy(entry, content, report)
+            living.destroy(entry, content, report)
         entry.close()
     return 0
 

@@ -27,7 +27,9 @@ class Caller:
         """What RESULT says on stderr beside the one warning that these callers always get."""
         lines = result.err.splitlines(keepends=True)
         if not self.ranged:
-            assert lines[:1] and lines[0].startswith("minictr: warning: id map: wanted a range of ids"), result
+            assert lines[:1] and lines[0].startswith("minictr: warning: id map: wanted a range of ids"), (
+                result
+            )
             lines.pop(0)
         return "".join(lines)
 

@@ -90,7 +90,9 @@ def test_a_link_in_the_place_of_proc_or_sys_is_refused(minictr, busybox_copy, ca
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["missing inside", "there inside"])
-@pytest.mark.parametrize("options", [(), ("--read-only",), ("--overlay",), ("--userns", "host")], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [(), ("--read-only",), ("--overlay",), ("--userns", "host")], ids=" ".join
+)
 def test_a_link_in_the_place_of_dev_leads_nowhere_on_the_host(minictr, busybox_copy, canary, there, options):
     """CVE-2026-41579, CVE-2026-47766: devices were made on the host."""
     root = busybox_copy()
@@ -162,7 +164,9 @@ def test_a_volume_whose_target_is_a_link_out_of_the_root_lands_inside(
     os.symlink(start + canary.path, root + "/out")
     (tmp_path / "name").write_text("x\n")
     options += ("-v", "%s:/out/made" % tmp_path, "-v", "%s/name:/out/file" % tmp_path)
-    run = minictr("run", *options, "--rootfs", root, "--", "sh", "-c", "ls /out; cat /out/made/name /out/file")
+    run = minictr(
+        "run", *options, "--rootfs", root, "--", "sh", "-c", "ls /out; cat /out/made/name /out/file"
+    )
 
     assert run.ok.fields == ["file", "made", "x", "x"]
     assert canary.untouched
@@ -187,7 +191,9 @@ def test_a_volume_whose_target_is_a_link_to_the_root_is_refused(minictr, busybox
 
 
 @pytest.mark.parametrize("option", ["-v", "--tmpfs", "--mount"])
-@pytest.mark.parametrize("target", ["/proc", "/proc/", "/proc/sys", "//proc", "/./proc", "/etc/../proc", "/proc/1/x"])
+@pytest.mark.parametrize(
+    "target", ["/proc", "/proc/", "/proc/sys", "//proc", "/./proc", "/etc/../proc", "/proc/1/x"]
+)
 def test_a_mount_over_proc_is_refused(minictr, busybox_root, tmp_path, option, target):
     words = {
         "-v": "%s:%s" % (tmp_path, target), "--tmpfs": target,
@@ -244,7 +250,9 @@ def bundle(tmp_path, minictr):
 
     def run(content, **options):
         if content is not None:
-            (tmp_path / "config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+            (tmp_path / "config.json").write_bytes(
+                content if isinstance(content, bytes) else content.encode()
+            )
         return minictr("run", "--bundle", str(tmp_path), "bad", timeout=30, **options)
 
     return run

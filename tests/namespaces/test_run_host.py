@@ -23,7 +23,9 @@ def test_a_shell_runs_with_nothing_downloaded(minictr, caller):
     assert caller.expect(run).out == "hello from 0\n"
 
 
-@pytest.mark.parametrize("place", ["/", "/etc", "/usr", "/usr/bin", "/var", "/var/lib", "/boot", "/opt", "/srv"])
+@pytest.mark.parametrize(
+    "place", ["/", "/etc", "/usr", "/usr/bin", "/var", "/var/lib", "/boot", "/opt", "/srv"]
+)
 def test_nothing_can_be_written_to_it(minictr, strong_caller, place):
     name = "%s/minictr-must-not-be" % place.rstrip("/")
     run = minictr("run", "--", "touch", name, **strong_caller.options)
@@ -97,7 +99,9 @@ def test_what_only_root_may_read_stays_unreadable(minictr, caller, secret):
     assert caller.said(run) == "cat: %s: Permission denied\n" % secret
 
 
-@pytest.mark.parametrize("options", [("--overlay",), ("--cap-add", "ALL"), ("--init",), ("--pid", "host")], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [("--overlay",), ("--cap-add", "ALL"), ("--init",), ("--pid", "host")], ids=" ".join
+)
 def test_it_stays_so_with_other_options(minictr, strong_caller, secret, options):
     run = minictr("run", *options, "--", "cat", secret, **strong_caller.options)
 
@@ -133,7 +137,9 @@ def test_a_file_of_a_group_that_the_caller_has_on_the_host_is_closed(minictr, sh
 
 def only_about_overlays(text):
     lines = text.splitlines()
-    return [line for line in lines if not line.startswith("minictr: warning: root: wanted a writable overlay")]
+    return [
+        line for line in lines if not line.startswith("minictr: warning: root: wanted a writable overlay")
+    ]
 
 
 @needs("overlay")
@@ -179,7 +185,9 @@ def test_strict_refuses_an_overlay_that_is_not_whole(minictr):
 @pytest.mark.parametrize("place", ["/tmp/work", "/home/me/work", "/run/work", "/root/work", "/srv", "/mnt"])
 def test_a_volume_can_be_shown_in_it(minictr, strong_caller, tmp_path, place):
     (tmp_path / "file").write_text("from outside\n")
-    run = minictr("run", "-v", "%s:%s" % (tmp_path, place), "--", "cat", place + "/file", **strong_caller.options)
+    run = minictr(
+        "run", "-v", "%s:%s" % (tmp_path, place), "--", "cat", place + "/file", **strong_caller.options
+    )
 
     assert run.ok.out == "from outside\n"
 

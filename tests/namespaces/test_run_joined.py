@@ -112,7 +112,9 @@ def test_a_server_of_the_other_container_is_reached(minictr, strong_caller, busy
             **strong_caller.options
         )  # fmt: skip
         server.expect("ready\n")
-        client = "for i in 1 2 3 4 5 6 7 8 9; do echo hello | nc -w 1 127.0.0.1 4000 && break; sleep 0.1; done"
+        client = (
+            "for i in 1 2 3 4 5 6 7 8 9; do echo hello | nc -w 1 127.0.0.1 4000 && break; sleep 0.1; done"
+        )
         wait_until(lambda: inside(client, *words).status == 0, what="the server is not reached")
         server.expect("hello\n")
         server.close_input()

@@ -51,7 +51,7 @@ def test_the_name_is_the_id(inside):
 
     assert inside.verb("list", "--quiet").ok.out == "a_b-1.x+y\n"
     live.close_input()
-    live.wait().ok
+    assert live.wait().ok
     assert inside.verb("list", "--quiet").ok.out == ""
 
 
@@ -64,7 +64,7 @@ def test_a_name_that_is_taken_is_refused_and_the_other_lives_on(inside):
     assert run.err.startswith("minictr: create container one: container with id exists")
     assert inside.verb("state", "--quiet", "one").status == 0
     live.close_input()
-    live.wait().ok
+    assert live.wait().ok
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a b", "x" * 1025, "-x", "\u00e4"])
@@ -84,7 +84,9 @@ def test_a_name_that_is_none(inside, name):
 def test_a_detached_container_lives_on_and_its_id_is_printed(inside, place):
     pid_file, log = place + "/pid", place + "/log"
     script = "echo out; echo err >&2; read line; echo read $?; sleep 1000"
-    run = inside(script, "-d", "--name", "live", "--pid-file", pid_file, "--log-file", log, stdin="not for it\n")
+    run = inside(
+        script, "-d", "--name", "live", "--pid-file", pid_file, "--log-file", log, stdin="not for it\n"
+    )
 
     assert run.ok.out == "live\n"
     pid = int(read(pid_file))
@@ -92,16 +94,16 @@ def test_a_detached_container_lives_on_and_its_id_is_printed(inside, place):
     state = json.loads(inside.verb("state", "live").ok.out)
     assert (state["status"], state["pid"]) == ("running", pid)
     assert os.stat(log).st_mode & 0o077 in (0o040, 0)
-    inside.verb("kill", "live", "KILL").ok
+    assert inside.verb("kill", "live", "KILL").ok
     wait_until(lambda: gone(pid))
     assert json.loads(inside.verb("state", "live").ok.out)["status"] == "stopped"
-    inside.verb("delete", "live").ok
+    assert inside.verb("delete", "live").ok
 
 
 def test_a_log_file_is_added_to(inside, place):
     log = place + "/log"
     for word in ("one", "two"):
-        inside("echo %s" % word, "--log-file", log).ok
+        assert inside("echo %s" % word, "--log-file", log).ok
 
     assert read(log) == "one\ntwo\n"
 
@@ -115,7 +117,7 @@ def test_a_detached_container_holds_nothing_of_the_caller(inside):
 
     assert live.ends == []
     assert (live.wait().status, live.out) == (0, b"quiet\n")
-    inside.verb("delete", "--force", "quiet").ok
+    assert inside.verb("delete", "--force", "quiet").ok
 
 
 def test_a_program_that_cannot_be_run_is_no_detached_container(inside, place):
@@ -132,11 +134,13 @@ def test_the_pid_file_is_there_when_the_program_runs(inside, place):
     assert not gone(int(read(place + "/pid")))
     assert os.listdir(place) == ["pid"]
     live.close_input()
-    live.wait().ok
+    assert live.wait().ok
 
 
 @pytest.mark.parametrize("option", ["--pid-file", "--log-file"])
-def test_without_the_file_that_was_asked_for_the_program_does_not_run(minictr, strong_caller, busybox_copy, option):
+def test_without_the_file_that_was_asked_for_the_program_does_not_run(
+    minictr, strong_caller, busybox_copy, option
+):
     root = strong_caller.owns(busybox_copy)
     run = minictr(
         "run", option, "/proc/no/such/file", "--rootfs", root, "--", "touch", "/ran", **strong_caller.options
@@ -162,14 +166,18 @@ def test_with_init_the_program_is_not_process_1(inside):
     assert inside("echo $$").ok.out == "1\n"
 
 
-@pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -6 $$", 134)])
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -6 $$", 134)]
+)
 def test_init_hands_on_the_exit_status(inside, script, status):
     run = inside(script, "--init")
 
     assert (run.status, run.err) == (status, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH, signal.SIGRTMIN + 3])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH, signal.SIGRTMIN + 3]
+)
 def test_init_forwards_signals(inside, number):
     script = "trap 'echo got; exit 9' %d; echo ready; while :; do sleep 0.05; done" % number
     live = inside.start(script, "--init")
@@ -194,7 +202,7 @@ def test_when_the_program_ends_what_it_left_running_ends_too(inside):
     live.expect("ready")
     live.close_input()
 
-    live.wait().ok  # and nothing is left: the fixture looks
+    assert live.wait().ok  # and nothing is left: the fixture looks
 
 
 # --- --timeout, --keep, --stop-signal -----------------------------------------------------------
@@ -222,16 +230,16 @@ def test_the_state_is_kept_where_that_is_asked_for(inside):
     assert inside("exit 3", "--keep", "--name", "kept").status == 3
 
     assert json.loads(inside.verb("state", "kept").ok.out)["status"] == "stopped"
-    inside.verb("delete", "kept").ok
+    assert inside.verb("delete", "kept").ok
 
 
 @pytest.mark.parametrize(("word", "number"), [("INT", 2), ("SIGUSR1", 10), ("RTMIN+3", 37), ("15", 15)])
 def test_stop_sends_the_signal_that_run_was_told(inside, place, word, number):
     script = "trap 'echo got %d; exit' %d; echo ready; while :; do sleep 0.05; done" % (number, number)
     log = place + "/log"
-    inside(script, "-d", "--name", "it", "--stop-signal", word, "--log-file", log).ok
+    assert inside(script, "-d", "--name", "it", "--stop-signal", word, "--log-file", log).ok
     wait_until(lambda: "ready" in read(log))
-    inside.verb("stop", "it").ok
+    assert inside.verb("stop", "it").ok
 
     assert read(log) == "ready\ngot %d\n" % number
-    inside.verb("delete", "it").ok
+    assert inside.verb("delete", "it").ok

@@ -45,7 +45,12 @@ MOUNTINFO = "cat /proc/self/mountinfo"
         (("--tmpfs", "/v:ro"), {"ro"}, set(), set()),
         (("--tmpfs", "/v:nr_inodes=10"), {"rw"}, set(), {"nr_inodes=10"}),
         (("--mount", "type=tmpfs,target=/v"), {"nosuid", "nodev", "noexec"}, set(), set()),
-        (("--mount", "type=tmpfs,dst=/v,tmpfs-size=1m,tmpfs-mode=0700"), set(), set(), {"size=1024k", "mode=700"}),
+        (
+            ("--mount", "type=tmpfs,dst=/v,tmpfs-size=1m,tmpfs-mode=0700"),
+            set(),
+            set(),
+            {"size=1024k", "mode=700"},
+        ),
         (("--mount", "type=tmpfs,dst=/v,readonly"), {"ro"}, set(), set()),
         (("--mount", "type=tmpfs,dst=/v,exec"), {"nosuid"}, {"noexec"}, set()),
     ],
@@ -97,7 +102,16 @@ def test_the_size_of_dev_shm(inside):
 def test_a_tmpfs_can_lie_below_a_volume_and_a_volume_below_a_tmpfs(inside, tmp_path):
     os.mkdir(str(tmp_path / "memory"))
     (tmp_path / "name").write_text("x\n")
-    options = ("--tmpfs", "/v/memory", "-v", "%s:/v" % tmp_path, "--tmpfs", "/w", "-v", "%s:/w/deep" % tmp_path)
+    options = (
+        "--tmpfs",
+        "/v/memory",
+        "-v",
+        "%s:/v" % tmp_path,
+        "--tmpfs",
+        "/w",
+        "-v",
+        "%s:/w/deep" % tmp_path,
+    )
     run = inside("touch /v/memory/inside; ls /v /v/memory /w/deep", *options)
 
     assert run.ok.fields == ["/v:", "memory", "name", "/v/memory:", "inside", "/w/deep:", "memory", "name"]

@@ -58,7 +58,7 @@ def test_one_namespace_is_the_hosts_where_that_is_asked_for(inside, option):
 def test_that_is_no_step_down(inside, option):
     if inside.caller.account is not None and option == "cgroupns":
         pytest.skip("a user has no cgroup to be strict about")
-    inside(["true"], "--strict", "--" + option, "host").ok
+    assert inside(["true"], "--strict", "--" + option, "host").ok
 
 
 @pytest.mark.parametrize("option", sorted(OPTIONS))
@@ -92,7 +92,9 @@ def test_a_process_of_the_hosts_cannot_be_signalled_all_the_same(inside):
 
 
 def test_loopback_is_up_and_alone(inside):
-    run = inside("cat /sys/class/net/*/flags; ls /sys/class/net; ping -c 1 -w 5 127.0.0.1 >/dev/null && echo up")
+    run = inside(
+        "cat /sys/class/net/*/flags; ls /sys/class/net; ping -c 1 -w 5 127.0.0.1 >/dev/null && echo up"
+    )
 
     flags, names, up = run.ok.lines[0], run.lines[1:-1], run.lines[-1]
     assert int(flags, 16) & 1  # IFF_UP
@@ -163,7 +165,9 @@ def test_a_sysctl_of_its_namespaces(inside, name, value):
         assert file.read() == before
 
 
-@pytest.mark.parametrize("name", ["kernel.panic", "vm.swappiness", "net/../vm/swappiness", "net..vm.swappiness"])
+@pytest.mark.parametrize(
+    "name", ["kernel.panic", "vm.swappiness", "net/../vm/swappiness", "net..vm.swappiness"]
+)
 def test_a_sysctl_of_the_hosts_is_refused(minictr, busybox_root, name):
     """Where root could set it: in the host's user namespace, and to what it is already."""
     with open("/proc/sys/kernel/panic" if name == "kernel.panic" else "/proc/sys/vm/swappiness") as file:

@@ -63,7 +63,9 @@ def test_no_group_of_the_caller_comes_along(minictr, busybox_root):
         assert run.ok.out == "0\n"
 
 
-@pytest.mark.parametrize(("user", "home"), [("root", "/root"), ("app", "/home/app"), ("1000", "/home/app"), ("77", "/")])
+@pytest.mark.parametrize(
+    ("user", "home"), [("root", "/root"), ("app", "/home/app"), ("1000", "/home/app"), ("77", "/")]
+)
 def test_home_is_the_one_in_the_containers_own_passwd(inside, user, home):
     assert inside("echo $HOME", "-u", user).ok.out == home + "\n"
     assert inside("echo $HOME", "-u", user, "-e", "HOME=/elsewhere").ok.out == "/elsewhere\n"
@@ -71,7 +73,7 @@ def test_home_is_the_one_in_the_containers_own_passwd(inside, user, home):
 
 def test_a_file_that_another_user_makes_is_theirs(minictr, strong_caller, busybox_copy):
     root = strong_caller.owns(busybox_copy)
-    minictr("run", "-u", "app", "--rootfs", root, "--", "touch", "/tmp/x", **strong_caller.options).ok
+    assert minictr("run", "-u", "app", "--rootfs", root, "--", "touch", "/tmp/x", **strong_caller.options).ok
 
     account = strong_caller.account
     assert os.stat(root + "/tmp/x").st_uid == (account.host_id(1000) if account else 1000)
@@ -190,7 +192,9 @@ def test_a_file_of_variables(inside, tmp_path):
     assert {"A=5", "B=6", "C=3", "D=4 # no comment"} <= set(run.ok.lines)
 
 
-@pytest.mark.parametrize(("mask", "mode"), [((), "644"), (("--umask", "077"), "600"), (("--umask", "0"), "666")])
+@pytest.mark.parametrize(
+    ("mask", "mode"), [((), "644"), (("--umask", "077"), "600"), (("--umask", "0"), "666")]
+)
 def test_the_umask(inside, mask, mode):
     run = inside("touch /dev/shm/x; stat -c %a /dev/shm/x", *mask, umask=0o027)
 

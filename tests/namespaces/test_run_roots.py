@@ -62,9 +62,7 @@ def test_id_names_root_and_no_group_of_the_host(minictr, caller, any_root):
 
 
 def test_ps_sees_the_containers_processes_alone(minictr, caller, any_root):
-    run = minictr(
-        "run", "--read-only", "--rootfs", any_root, "--", "sh", "-c", "ps; true", **caller.options
-    )
+    run = minictr("run", "--read-only", "--rootfs", any_root, "--", "sh", "-c", "ps; true", **caller.options)
 
     processes = caller.expect(run).lines[1:]
     assert [line.split()[0] for line in processes][0] == "1"
@@ -97,7 +95,9 @@ def test_mount_shows_the_containers_mounts_alone(minictr, caller, any_root):
 
 @needs("mmdebstrap")
 def test_apt_get_of_a_debian_starts(minictr, caller, debian_root):
-    run = minictr("run", "--read-only", "--rootfs", debian_root, "--", "apt-get", "--version", **caller.options)
+    run = minictr(
+        "run", "--read-only", "--rootfs", debian_root, "--", "apt-get", "--version", **caller.options
+    )
 
     assert caller.expect(run).out.startswith("apt 2.")
 
@@ -176,7 +176,7 @@ def test_files_keep_their_ids_inside_and_out_where_root_runs_a_container(minictr
 def test_ids_of_a_users_container_are_of_its_range_on_disk(minictr, ranged, busybox_copy):
     root = busybox_copy(ranged)
     script = "touch /tmp/one /tmp/app; chown 1:1 /tmp/one; chown app:audio /tmp/app"
-    minictr("run", "--rootfs", root, "--", "sh", "-c", script, user=ranged).ok
+    assert minictr("run", "--rootfs", root, "--", "sh", "-c", script, user=ranged).ok
 
     assert os.stat(root + "/tmp/one").st_uid == ranged.start
     assert os.stat(root + "/tmp/app").st_uid == ranged.start + 999

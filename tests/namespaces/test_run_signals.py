@@ -136,12 +136,14 @@ def test_what_a_killed_runtime_left_is_removed_by_the_next_command(start, minict
     assert os.listdir(state) == ["left-over"]
     if start.caller.account is None and not support.lacks("cgroup"):
         assert cgroups_of("left-over") != []
-    start("exit 0").wait().ok
+    assert start("exit 0").wait().ok
     assert os.listdir(state) == []
     assert cgroups_of("left-over") == []
 
 
-@pytest.mark.parametrize("verb", [("list",), ("state", "left"), ("delete", "left"), ("delete", "--force", "left")])
+@pytest.mark.parametrize(
+    "verb", [("list",), ("state", "left"), ("delete", "left"), ("delete", "--force", "left")]
+)
 def test_each_verb_copes_with_what_is_left(start, verb):
     live = start("echo ready; exec sleep 1000", "--name", "left")
     live.expect("ready\n")
@@ -151,7 +153,7 @@ def test_each_verb_copes_with_what_is_left(start, verb):
     run = start.verb(*verb)
     assert run.status in (0, 125), run
     assert run.err.count("\n") == (1 if run.status else 0)
-    start.verb("delete", "--force", "left").ok
+    assert start.verb("delete", "--force", "left").ok
     assert start.verb("list", "--quiet").ok.out == ""
 
 
@@ -168,7 +170,7 @@ def test_a_detached_container_lives_on_whoever_dies(start, tmp_path):
     assert not gone(pid)
     assert start.verb("state", "--quiet", "daemon").status == 0
     assert start.verb("list", "--quiet").ok.out == "daemon\n"
-    start.verb("delete", "--force", "daemon").ok
+    assert start.verb("delete", "--force", "daemon").ok
     wait_until(lambda: gone(pid))
 
 
@@ -176,14 +178,14 @@ def test_a_detached_container_has_a_session_and_no_parent_of_its_callers(start, 
     place = str(tmp_path)
     if start.caller.account:
         os.chown(place, start.caller.account.uid, start.caller.account.gid)
-    start("exec sleep 1000", "-d", "--name", "alone", "--pid-file", place + "/pid").wait().ok
+    assert start("exec sleep 1000", "-d", "--name", "alone", "--pid-file", place + "/pid").wait().ok
     with open(place + "/pid") as file:
         pid = int(file.read())
 
     assert os.getsid(pid) == pid
     with open("/proc/%d/stat" % pid) as file:
         assert file.read().rpartition(")")[2].split()[4] == "0"  # no controlling terminal
-    start.verb("delete", "--force", "alone").ok
+    assert start.verb("delete", "--force", "alone").ok
 
 
 def test_the_death_of_process_1_ends_all_of_the_container(start):
@@ -202,7 +204,13 @@ def test_the_death_of_process_1_ends_all_of_the_container(start):
 def test_nobody_reading_the_output_ends_the_program_as_it_would_anywhere(minictr, busybox_root):
     script = '"$0" -m minictr --root "$1" run --init --read-only --rootfs "$2" -- yes | head -n 1'
     run = minictr.command(
-        "sh", "-c", script, support.python(), minictr.state(), busybox_root, env={"PYTHONPATH": support.checkout()}
+        "sh",
+        "-c",
+        script,
+        support.python(),
+        minictr.state(),
+        busybox_root,
+        env={"PYTHONPATH": support.checkout()},
     )
 
     assert run == (0, "y\n", "")

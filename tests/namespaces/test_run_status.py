@@ -91,7 +91,9 @@ NOT_EXECUTABLE = {
 
 
 @pytest.mark.parametrize("command", sorted(NOT_FOUND))
-@pytest.mark.parametrize("options", [(), ("--init",), ("-d",), ("--userns", "host")], ids=lambda words: " ".join(words) or "-")
+@pytest.mark.parametrize(
+    "options", [(), ("--init",), ("-d",), ("--userns", "host")], ids=lambda words: " ".join(words) or "-"
+)
 def test_what_is_not_there_is_127(minictr, root, command, options):
     run = minictr("run", *options, "--rootfs", root, "--", command)
 
@@ -100,7 +102,9 @@ def test_what_is_not_there_is_127(minictr, root, command, options):
 
 
 @pytest.mark.parametrize("command", sorted(NOT_EXECUTABLE))
-@pytest.mark.parametrize("options", [(), ("--init",), ("-d",), ("--userns", "host")], ids=lambda words: " ".join(words) or "-")
+@pytest.mark.parametrize(
+    "options", [(), ("--init",), ("-d",), ("--userns", "host")], ids=lambda words: " ".join(words) or "-"
+)
 def test_what_cannot_be_executed_is_126(minictr, root, command, options):
     run = minictr("run", *options, "--rootfs", root, "--", command)
 
@@ -149,7 +153,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("words", "why"), WRONG, ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("words", "why"), WRONG, ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else ""
+)
 def test_an_error_of_ours_is_125_and_one_line(minictr, strong_caller, busybox_root, words, why):
     words = [word.replace("ROOT", busybox_root) for word in words]
     run = minictr("run", *words, **strong_caller.options)

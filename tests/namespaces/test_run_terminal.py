@@ -46,7 +46,9 @@ def test_it_is_on_dev_console_too_and_is_the_controlling_terminal(start):
 
 def test_without_it_there_is_none(start):
     """Even if the caller has one: nothing can be pushed into its input (TIOCSTI)."""
-    script = "test -t 0; echo $?; cat </dev/tty; ps -o tty | sort -u; ls /dev/pts; test -e /dev/console; echo $?"
+    script = (
+        "test -t 0; echo $?; cat </dev/tty; ps -o tty | sort -u; ls /dev/pts; test -e /dev/console; echo $?"
+    )
     run = start(script).wait()
 
     lines = text(run).splitlines()
@@ -64,7 +66,14 @@ def test_nothing_can_be_pushed_into_the_callers_terminal(minictr, tmp_path):
         "    fcntl.ioctl(0, termios.TIOCSTI, bytes([letter]))\n"
     )
     command = ("/usr/bin/python3", "-IS", "/tmp/push.py")
-    options = ("-v", "%s:/tmp/push.py:ro" % program, "--cap-add", "ALL", "--security-opt", "no-new-privileges=false")
+    options = (
+        "-v",
+        "%s:/tmp/push.py:ro" % program,
+        "--cap-add",
+        "ALL",
+        "--security-opt",
+        "no-new-privileges=false",
+    )
     live = minictr.start("run", *options, "--", *command, tty=True)
     run = live.wait()
 
@@ -142,7 +151,9 @@ def test_all_of_a_large_input_arrives(minictr, strong_caller, busybox_root):
     """From a pipe, with the terminal for the output alone."""
     lines = "".join("line %d\n" % number for number in range(3000))
     options = ("-t", "--read-only", "--rootfs", busybox_root)
-    run = minictr("run", *options, "--", "sh", "-c", "stty -echo; wc -l", stdin=lines, **strong_caller.options)
+    run = minictr(
+        "run", *options, "--", "sh", "-c", "stty -echo; wc -l", stdin=lines, **strong_caller.options
+    )
 
     assert run.status == 0
     assert text(run).endswith("3000\n")  # what comes before `stty` is echoed

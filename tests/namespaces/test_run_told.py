@@ -67,7 +67,18 @@ def test_it_is_a_valid_document(minictr):
 
 
 def test_explain_tells_the_steps_and_takes_none(minictr, caller, busybox_root, tmp_path):
-    words = ("--rootfs", busybox_root, "-v", "%s:/data:ro" % tmp_path, "--hostname", "box", "-u", "app", "-w", "/x")
+    words = (
+        "--rootfs",
+        busybox_root,
+        "-v",
+        "%s:/data:ro" % tmp_path,
+        "--hostname",
+        "box",
+        "-u",
+        "app",
+        "-w",
+        "/x",
+    )
     run = minictr("explain", *words, "--", "sh", "-c", "echo ran", **caller.options)
 
     assert (run.status, run.err) == (0, "")
@@ -119,7 +130,8 @@ def test_explain_of_a_bundle(minictr, busybox_copy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [("--rootfs", "/no/where", "--", "true"), ("-u", "nobody-at-all", "--", "true"), ("--json",), ("x",)]
+    "words",
+    [("--rootfs", "/no/where", "--", "true"), ("-u", "nobody-at-all", "--", "true"), ("--json",), ("x",)],
 )
 def test_explain_refuses_what_run_refuses(minictr, words):
     run = minictr("explain", *words)
@@ -129,7 +141,11 @@ def test_explain_refuses_what_run_refuses(minictr, words):
 
 
 def test_run_has_no_json(minictr):
-    assert minictr("run", "--json", "--", "true") == (125, "", "minictr: run: --json is an option of explain\n")
+    assert minictr("run", "--json", "--", "true") == (
+        125,
+        "",
+        "minictr: run: --json is an option of explain\n",
+    )
 
 
 # --- version, help, global options --------------------------------------------------------------
@@ -214,7 +230,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(minictr, busybox_root):
 def test_the_state_root_can_be_chosen_and_must_be_nobody_elses(minictr, busybox_root, tmp_path):
     state = str(tmp_path / "state")
     words = ("run", "--read-only", "--rootfs", busybox_root, "--", "true")
-    minictr("--root", state, *words, state=False).ok
+    assert minictr("--root", state, *words, state=False).ok
     assert os.stat(state).st_mode & 0o777 == 0o700
     os.chmod(state, 0o777)
 

@@ -28,7 +28,7 @@ class Made:
         """The process id of the first process of a new container NAME."""
         files = ("--pid-file", self.place + "/" + name, "--log-file", self.place + "/log-" + name)
         words = options + files + ("--read-only", "--rootfs", self.root)
-        self.verb("run", "-d", "--name", name, *words, "--", "sh", "-c", script).ok
+        assert self.verb("run", "-d", "--name", name, *words, "--", "sh", "-c", script).ok
         with open(self.place + "/" + name) as file:
             return int(file.read())
 
@@ -47,7 +47,7 @@ def made(minictr, strong_caller, busybox_root, tmp_path):
     made = Made(minictr, strong_caller, busybox_root, str(tmp_path))
     yield made
     for name in made.verb("list", "--quiet").lines:
-        made.verb("delete", "--force", name).ok
+        assert made.verb("delete", "--force", name).ok
 
 
 # --- list ---------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_the_state_is_that_of_the_oci_specification(made):
         "ociVersion": "1.3.0", "id": "one", "status": "running", "pid": pid, "bundle": made.root,
     }  # fmt: skip
     assert state["annotations"]["org.example"] == "x y"
-    made.verb("kill", "one", "KILL").ok
+    assert made.verb("kill", "one", "KILL").ok
     wait_until(lambda: gone(pid))
     state = made.state("one")
     assert (state["status"], state["pid"]) == ("stopped", 0)
@@ -126,7 +126,7 @@ def test_steps_down_are_part_of_it(minictr, request, busybox_root, name):
         for record in json.loads(state["annotations"]["org.minictr.degradations"])
         if record["level"] == "warning"
     ]
-    minictr("delete", "-f", "weak", **options).ok
+    assert minictr("delete", "-f", "weak", **options).ok
 
     assert (record["code"], record["got"]) == ("idmap-alone", "the caller's own id")
     assert record["why"] and record["lost"] and record["fix"]
@@ -137,14 +137,14 @@ def test_quietly_the_status_tells_whether_it_runs(made, words):
     assert made.verb("state", *words) == (1, "", "")
     pid = made.run("one")
     assert made.verb("state", *words) == (0, "", "")
-    made.verb("kill", "one", "KILL").ok
+    assert made.verb("kill", "one", "KILL").ok
     wait_until(lambda: gone(pid))
     assert made.verb("state", *words) == (1, "", "")
 
 
 # --- kill ---------------------------------------------------------------------------------------
 
-TRAPS = "for s in TERM USR1 HUP INT; do trap \"echo $s\" $s; done; echo ready; while :; do sleep 0.05; done"
+TRAPS = 'for s in TERM USR1 HUP INT; do trap "echo $s" $s; done; echo ready; while :; do sleep 0.05; done'
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ TRAPS = "for s in TERM USR1 HUP INT; do trap \"echo $s\" $s; done; echo ready; w
 def test_kill_sends_a_signal(made, words, said):
     made.run("one", TRAPS)
     wait_until(lambda: made.said("one") == "ready\n")
-    made.verb("kill", "one", *words).ok
+    assert made.verb("kill", "one", *words).ok
 
     wait_until(lambda: made.said("one") == "ready\n%s\n" % said)
     assert made.state("one")["status"] == "running"
@@ -167,7 +167,7 @@ def test_kill_ends_a_container_and_all_of_it(made):
     pid = made.run("one", "sleep 1000 & sleep 2000 & wait")
     with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
         others = [int(word) for word in file.read().split()]
-    made.verb("kill", "one", "KILL").ok
+    assert made.verb("kill", "one", "KILL").ok
 
     for process in [pid] + others:
         wait_until(lambda process=process: gone(process))
@@ -209,7 +209,7 @@ def test_stop_asks_and_the_program_ends_by_itself(made):
 def test_and_is_made_to_if_it_does_not(made, words):
     pid = made.run("one", "trap '' TERM; echo ready; while :; do sleep 0.05; done")
     wait_until(lambda: made.said("one") == "ready\n")
-    made.verb("stop", *words, "one").ok
+    assert made.verb("stop", *words, "one").ok
 
     assert gone(pid)
 
@@ -224,10 +224,20 @@ def test_several_are_stopped_at_once(made):
 
 
 def test_stop_ends_a_foreground_container_and_its_runtime(made):
-    words = ("--name", "front", "--read-only", "--rootfs", made.root, "--", "sh", "-c", "echo ready; " + SLEEP)
+    words = (
+        "--name",
+        "front",
+        "--read-only",
+        "--rootfs",
+        made.root,
+        "--",
+        "sh",
+        "-c",
+        "echo ready; " + SLEEP,
+    )
     live = made.minictr.start("run", *words, **made.caller.options)
     live.expect("ready")
-    made.verb("stop", "-t", "0", "front").ok
+    assert made.verb("stop", "-t", "0", "front").ok
 
     assert live.wait().status == 128 + signal.SIGKILL
 
@@ -238,7 +248,7 @@ def test_stop_ends_a_foreground_container_and_its_runtime(made):
 def test_delete_forgets_one_that_has_ended(made):
     pid = made.run("one", "exit 0")
     wait_until(lambda: gone(pid))
-    made.verb("delete", "one").ok
+    assert made.verb("delete", "one").ok
 
     assert made.verb("list", "-q").ok.out == ""
     made.run("one")  # the name is free again
@@ -250,7 +260,7 @@ def test_one_that_runs_is_not_deleted_without_force(made):
     assert (run.status, run.out, run.err.count("\n")) == (125, "", 1)
     assert "it is running" in run.err and not gone(pid)
 
-    made.verb("delete", "--force", "one").ok
+    assert made.verb("delete", "--force", "one").ok
     assert gone(pid)
     assert made.verb("list", "-q").ok.out == ""
 
@@ -258,7 +268,7 @@ def test_one_that_runs_is_not_deleted_without_force(made):
 def test_several_are_deleted(made):
     for name in ("a", "b"):
         made.run(name)
-    made.verb("delete", "-f", "a", "no-such", "b").ok
+    assert made.verb("delete", "-f", "a", "no-such", "b").ok
 
     assert made.verb("list", "-q").ok.out == ""
 

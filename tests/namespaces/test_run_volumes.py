@@ -102,7 +102,11 @@ def test_a_read_only_volume_cannot_be_changed(minictr, strong_caller, source, bu
         "cat /tmp/name; touch /tmp/name", **strong_caller.options
     )  # fmt: skip
 
-    assert (run.status, run.out, run.err) == (1, "from outside\n", "touch: /tmp/name: Read-only file system\n")
+    assert (run.status, run.out, run.err) == (
+        1,
+        "from outside\n",
+        "touch: /tmp/name: Read-only file system\n",
+    )
 
 
 def test_a_file_can_be_a_volume(minictr, strong_caller, source, busybox_root):
@@ -189,7 +193,16 @@ def test_a_later_mount_of_the_hosts_arrives_where_the_volume_is_a_slave(
     shared = mount_below(source, ["mount", "--bind", source, source], ["mount", "--make-shared", source])
     script = "echo ready; read line; grep ' /v/later ' /proc/self/mountinfo; echo over"
     live = minictr.start(
-        "run", "-v", source + ":/v" + options, "--rootfs", busybox_copy(), "--", "sh", "-c", script, setup=shared
+        "run",
+        "-v",
+        source + ":/v" + options,
+        "--rootfs",
+        busybox_copy(),
+        "--",
+        "sh",
+        "-c",
+        script,
+        setup=shared,
     )
     live.expect("ready\n")
     enter = ["nsenter", "--mount=/proc/%d/ns/mnt" % live.pid]

@@ -14,6 +14,8 @@ from support import needs
 pytestmark = needs("root", "busybox", "cgroup")
 
 MIB = 1 << 20
+V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+limits = needs("cgroup2-controllers" if V2 else "cgroup1")
 SLEEP = "sleep 1000 & echo up; exec sleep 1001"
 COUNT = "echo up; i=0; while :; do i=$((i+1)); echo $i >/dev/shm/n; done"
 
@@ -43,7 +45,7 @@ class Box:
         with open("/proc/%d/cgroup" % self.pid) as lines:
             for line in lines:
                 _, names, path = line.rstrip("\n").split(":", 2)
-                if controller in names.split(","):
+                if V2 or controller in names.split(","):
                     return "/sys/fs/cgroup/" + names + path
         raise AssertionError("no controller " + controller)
 
@@ -363,13 +365,16 @@ def test_to_kill_all_of_one_that_has_ended_is_no_error(runtime, box):
 
 # --- update ---------------------------------------------------------------------------------------
 
+MEMORY = "memory.max" if V2 else "memory.limit_in_bytes"
+SWAP = "memory.swap.max" if V2 else "memory.memsw.limit_in_bytes"
+RESERVED = "memory.low" if V2 else "memory.soft_limit_in_bytes"
 CHANGES = {
-    "--memory=64M": ("memory.limit_in_bytes", str(64 * MIB)),
-    "--memory=%d" % (32 * MIB): ("memory.limit_in_bytes", str(32 * MIB)),
-    "--memory-reservation=32m": ("memory.soft_limit_in_bytes", str(32 * MIB)),
-    "--cpu-period=50000": ("cpu.cfs_period_us", "50000"),
-    "--cpu-quota=30000": ("cpu.cfs_quota_us", "30000"),
-    "--cpu-share=200": ("cpu.shares", "200"),
+    "--memory=64M": (MEMORY, str(64 * MIB)),
+    "--memory=%d" % (32 * MIB): (MEMORY, str(32 * MIB)),
+    "--memory-reservation=32m": (RESERVED, str(32 * MIB)),
+    "--cpu-period=50000": ("cpu.max", "max 50000") if V2 else ("cpu.cfs_period_us", "50000"),
+    "--cpu-quota=30000": ("cpu.max", "30000 100000") if V2 else ("cpu.cfs_quota_us", "30000"),
+    "--cpu-share=1024": ("cpu.weight", "100") if V2 else ("cpu.shares", "1024"),
     "--cpuset-cpus=0": ("cpuset.cpus", "0"),
     "--cpuset-mems=0": ("cpuset.mems", "0"),
     "--pids-limit=10": ("pids.max", "10"),
@@ -380,10 +385,11 @@ LIMITS = {
     "cpu": {"shares": 100, "quota": 50000, "period": 100000, "cpus": "0"},
     "pids": {"limit": 20},
 }
-VALUES = {
-    "memory.limit_in_bytes": str(48 * MIB), "memory.soft_limit_in_bytes": str(24 * MIB), "cpu.shares": "100",
-    "cpu.cfs_quota_us": "50000", "cpu.cfs_period_us": "100000", "cpuset.cpus": "0", "pids.max": "20",
-}  # fmt: skip
+VALUES = {MEMORY: str(48 * MIB), RESERVED: str(24 * MIB), "cpuset.cpus": "0", "pids.max": "20"}
+if V2:
+    VALUES["cpu.max"] = "50000 100000"
+else:
+    VALUES.update({"cpu.shares": "100", "cpu.cfs_quota_us": "50000", "cpu.cfs_period_us": "100000"})
 
 
 def limited(made):
@@ -394,7 +400,7 @@ def values(box):
     return {file: box.value(file) for file in VALUES}
 
 
-@needs("cgroup1")
+@limits
 @pytest.mark.parametrize("option", sorted(CHANGES))
 def test_a_limit_is_changed_by_its_option(runtime, box, option):
     if option.endswith(("m", "M")) or "pids-limit=-" in option:
@@ -405,15 +411,15 @@ def test_a_limit_is_changed_by_its_option(runtime, box, option):
     assert one.value(file) == value
 
 
-@needs("cgroup1")
+@limits
 def test_several_limits_are_changed_at_once_before_the_id_and_after(own, box):
     one = box(own)
     own.verb("update", "--memory", "64M", one.id, "--pids-limit", "11", "--cpu-idle", "0").ok
-    assert (one.value("memory.limit_in_bytes"), one.value("pids.max")) == (str(64 * MIB), "11")
+    assert (one.value(MEMORY), one.value("pids.max")) == (str(64 * MIB), "11")
     own.verb("update", one.id).ok
 
 
-@needs("cgroup1")
+@limits
 @pytest.mark.parametrize("source", ["-", "file"])
 def test_limits_are_changed_by_a_document(runtime, box, tmp_path, source):
     one = box(runtime)
@@ -435,13 +441,13 @@ DOCKERS = {
 }
 
 
-@needs("cgroup1")
+@limits
 def test_what_is_0_is_left_as_it_was(runtime, box):
     unlike(runtime, "crun", "leaves the limit of memory alone")
     one = box(runtime, change=limited)
     assert values(one) == VALUES
     runtime.verb("update", "--resources", "-", one.id, stdin=json.dumps(DOCKERS)).ok
-    assert values(one) == dict(VALUES, **{"memory.limit_in_bytes": str(64 * MIB)})
+    assert values(one) == dict(VALUES, **{MEMORY: str(64 * MIB)})
 
 
 def remembered(one):
@@ -449,7 +455,7 @@ def remembered(one):
         return json.load(file)["linux"]["resources"]
 
 
-@needs("cgroup1")
+@limits
 def test_what_was_changed_is_remembered(own, box):
     one = box(own, change=limited)
     assert remembered(one) == one.bundle.linux["resources"]
@@ -461,25 +467,25 @@ def test_what_was_changed_is_remembered(own, box):
     one.verb("exec", "true").ok  # which reads the same file
 
 
-@needs("cgroup1")
+@limits
 def test_memory_and_swap_are_changed_together(own, box):
     one = box(own)
-    if not os.path.exists(os.path.join(one.cgroup("memory"), "memory.memsw.limit_in_bytes")):
+    if not os.path.exists(os.path.join(one.cgroup("memory"), SWAP)):
         pytest.skip("the kernel does not count swap")
-    pair = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
-    free = [one.value(name) for name in pair]
+    free = [one.value(MEMORY), one.value(SWAP)]
     one.verb("update", "--memory=64M", "--memory-swap=96M").ok
     one.verb("update", "--memory=80M").ok
-    assert [one.value(name) for name in pair] == [str(80 * MIB), str(96 * MIB)]
+    assert one.value(MEMORY) == str(80 * MIB)
+    assert one.value(SWAP) == str((16 if V2 else 96) * MIB)  # of swap alone, or with memory
     found = one.verb("update", "--memory=128M")
     assert (found.status, found.out) == (125, "")
     assert "is below the memory limit %d" % (128 * MIB) in found.err
     one.verb("update", "--memory=-1").ok
-    assert [one.value(name) for name in pair] == free
+    assert [one.value(MEMORY), one.value(SWAP)] == free
     assert remembered(one)["memory"] == {"limit": -1, "swap": -1}
 
 
-@needs("cgroup1")
+@limits
 def test_what_the_kernel_refuses_changes_nothing(own, box):
     one = box(own, change=limited)
     found = one.verb("update", "--memory=32M", "--cpuset-cpus=99")
@@ -501,13 +507,13 @@ WRONG = {
 }
 
 
-@needs("cgroup1")
+@limits
 @pytest.mark.parametrize("option", sorted(WRONG))
 def test_a_wrong_value_is_named_and_nothing_is_changed(own, box, option):
     one = box(own)
     words = [option] if "resources" in option else ["--memory-reservation=1M", option]
     assert one.verb("update", *words) == (125, "", "minictr: %s\n" % WRONG[option])
-    assert one.value("memory.soft_limit_in_bytes") != str(MIB)
+    assert one.value(RESERVED) != str(MIB)
 
 
 DOCUMENTS = {
@@ -573,7 +579,7 @@ def test_events_come_at_intervals_until_the_container_ends(own, box):
     assert {json.loads(line)["type"] for line in found.lines} == {"stats"}
 
 
-@needs("cgroup1")
+@limits
 def test_a_process_killed_for_want_of_memory_is_an_event(own, box):
     def tight(made):
         made.linux["resources"] = {"memory": {"limit": 16 * MIB, "swap": 16 * MIB}}

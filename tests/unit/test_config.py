@@ -43,7 +43,7 @@ def full():
         uidMappings=mapping, gidMappings=mapping, cgroupsPath="/x", rootfsPropagation="rslave",
         timeOffsets={"monotonic": {"secs": -1, "nanosecs": 5}},
         devices=[
-            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600, "uid": 0, "gid": 0}
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 384, "uid": 0, "gid": 0}
         ],
         sysctl={"net.ipv4.ip_forward": "1"}, mountLabel="m",
         personality={"domain": "LINUX", "flags": []},

@@ -1,0 +1,157 @@
+"""Containers that exist, as their state directories and the kernel know them: alive, frozen, killed,
+started, forgotten.
+
+What a killed runtime has left is cleared away by the next command that meets it (`sweep`).
+
+Side: host
+"""
+
+import os
+
+import _signal  # `signal` imports enum: 3 ms
+
+from . import cgroup, clone, libc, plan, state
+from .errors import ContainerError, from_os
+from .spec import Spec
+
+
+def alive(content: "dict[str, object]") -> bool:
+    """The container's first process runs, and is the one that was started."""
+    pid, started = content.get("pid"), content.get("start_time")
+    return bool(pid) and isinstance(pid, int) and state.start_time(pid) == started != 0
+
+
+def group_of(content: "dict", layout: "cgroup.Layout | None" = None):
+    """The container's cgroup, which does nothing where it has none."""
+    directories, parents = content.get("cgroups") or [], content.get("cgroup_parents") or []
+    return cgroup.reopen(layout or cgroup.layout(), directories, parents)
+
+
+def frozen(content: "dict", layout: "cgroup.Layout | None" = None) -> bool:
+    """Whether its processes are stopped by the freezer."""
+    try:
+        group = group_of(content, layout)
+    except ContainerError:  # its file system is not mounted any more
+        return False
+    found = group.frozen()
+    group.close()
+    return found
+
+
+def kill(content: "dict[str, object]", number: int) -> bool:
+    """Signal the first process, by a descriptor where the kernel has them: its number may be
+    another's a moment later. False if it is gone."""
+    found = _signal_first(content, number)
+    if number == _signal.SIGKILL and frozen(content):
+        group_of(content).thaw()  # on v1 a frozen process does not even die
+    return found
+
+
+def _signal_first(content: "dict[str, object]", number: int) -> bool:
+    pid = content.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        pidfd = libc.pidfd_open(pid)
+    except OSError as error:
+        if error.errno not in (1, 38):  # EPERM, ENOSYS: a filter, or before 5.3
+            return False
+        pidfd = -1
+    try:
+        if not alive(content):
+            return False
+        if pidfd < 0:
+            os.kill(pid, number)
+        else:
+            libc.pidfd_send_signal(pidfd, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+
+
+def start(entry: state.Entry, content: "dict", report) -> None:
+    """Tell the first process of a created container to go; on return the program runs.
+
+    Raises ContainerError, the process's own words where it could not execute the program.
+    """
+    channel = entry.open_pipes()
+    try:
+        channel.say("go")
+        clone.until_running(channel, content["command"])
+    finally:
+        channel.close()
+    entry.remove_pipes()
+    entry.save(dict(content, status="running"))
+    run_late(remembered(entry, content), "poststart", "running", content["pid"], report)
+
+
+def remembered(entry: state.Entry, content: "dict") -> Spec:
+    """As much of a container's Spec as its state directory has kept."""
+    return Spec(config=entry.load_config(), identifier=entry.identifier, bundle=content.get("bundle") or "/")
+
+
+def run_late(spec: Spec, name: str, status: str, pid: int, report) -> None:
+    """poststart and poststop: where one fails the others run all the same (runtime.md, "Lifecycle")."""
+    if not (spec.config.get("hooks") or {}).get(name):
+        return
+    from . import hooks
+
+    found = hooks.parse(spec.config["hooks"])[name]
+    hooks.run_all(found, hooks.told(spec, status, pid), report.warn)
+
+
+def sweep(root_path: str, root: int, report) -> None:
+    """Clear away foreground containers whose runtime was killed."""
+    for identifier in os.listdir(root):
+        try:
+            entry = state.find(root_path, root, identifier, wait=False)
+        except ContainerError:
+            continue  # not a name of ours
+        if entry is None:
+            continue
+        try:
+            if state.is_orphan(entry):
+                destroy(entry, entry.load(), report)
+                report.note("removed %s, whose runtime was killed" % identifier)
+        except (OSError, ContainerError) as error:  # no reason for another container to fail
+            report.error(cleaning("clear away container %s" % identifier, error))
+        finally:
+            entry.close()
+
+
+def destroy(entry: state.Entry, content: "dict", report) -> None:
+    """End what lives of a container, and forget it. The caller holds the lock.
+
+    A cgroup is emptied only if it is known to be ours: a runtime killed before that was certain may
+    have noted down one in which others live. Then it is removed if it is empty.
+    """
+    kill(content, _signal.SIGKILL)
+    layout, directories = cgroup.layout(), content.get("cgroups")
+    if directories:
+        group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
+    else:  # killed before anything was written
+        group = cgroup.open(layout, plan.cgroup_of(entry.identifier))
+    if content.get("status") in ("created", "running", "stopped"):
+        group.kill()
+    try:
+        group.remove()
+    except ContainerError:
+        if content.get("status") in ("created", "running", "stopped"):
+            raise
+    known = None
+    if entry.has_config():
+        try:
+            known = remembered(entry, content)
+        except ContainerError as error:  # its hooks are lost; it must go all the same
+            report.error(error)
+    entry.remove()
+    if known:
+        run_late(known, "poststop", "stopped", 0, report)
+
+
+def cleaning(doing: str, error: "OSError | ContainerError") -> ContainerError:
+    """ERROR, which a piece of cleaning up has failed by."""
+    return from_os(doing, error) if isinstance(error, OSError) else ContainerError(doing, str(error), error.number)

@@ -1,0 +1,77 @@
+"""From a Spec to its Plan: look at the host, and at the container's own users.
+
+Nothing is changed: `explain` stops here.
+
+Side: host
+"""
+
+import os
+
+from . import host, plan
+from .errors import Degradation, step
+from .spec import Spec
+
+
+def explain(record: Degradation) -> None:
+    """Add to RECORD what the host has to say of its cause."""
+    if record.cause:
+        from . import causes  # only where something was refused
+
+        cause = causes.why(record.cause, record.errno, uid=os.geteuid())
+        record.why, record.fix = record.why or cause.why, record.fix or cause.fix
+
+
+def prepare(spec: Spec, stage: str) -> plan.Plan:
+    """Look at the host and decide. Nothing is changed."""
+    seen = host.probe(ranges=spec.userns not in ("host", "config") or _asks_helpers(spec))
+    if spec.user or spec.groups or spec.source != "bundle":
+        spec = with_user(spec)
+    else:
+        spec = with_home(spec)
+    return plan.make(spec, seen, stage)
+
+
+def _asks_helpers(spec: Spec) -> bool:
+    """A configuration with maps that a user cannot write alone."""
+    linux = spec.config.get("linux") or {}
+    lines = [(line["hostID"], line["size"]) for line in linux.get("uidMappings") or ()]
+    return bool(lines) and os.geteuid() != 0 and lines != [(os.geteuid(), 1)]
+
+
+def with_user(spec: Spec) -> Spec:
+    """SPEC with the user that the container's own files know, and that user's HOME."""
+    from . import users  # not for a bundle
+
+    root = _open_root(spec)
+    try:
+        found = users.lookup(root, spec.user, spec.groups)
+    finally:
+        os.close(root)
+    process = dict(spec.config["process"])
+    process["user"] = dict(process.get("user") or {}, uid=found.uid, gid=found.gid, additionalGids=list(found.groups))
+    if not any(word.startswith("HOME=") for word in process["env"]):
+        process["env"] = list(process["env"]) + ["HOME=" + found.home]
+    return spec.replace(config=dict(spec.config, process=process))
+
+
+def with_home(spec: Spec) -> Spec:
+    """SPEC with a HOME, where a bundle names none: docker and containerd leave it to the runtime."""
+    process = spec.config["process"]
+    words = process.get("env") or []
+    if any(word.startswith("HOME=") for word in words):
+        return spec
+    from . import users  # podman's bundles need none of it
+
+    root = _open_root(spec)
+    try:
+        home = users.home(root, (process.get("user") or {}).get("uid", 0))
+    finally:
+        os.close(root)
+    process = dict(process, env=list(words) + ["HOME=" + home])
+    return spec.replace(config=dict(spec.config, process=process))
+
+
+def _open_root(spec: Spec) -> int:
+    path = os.path.join(spec.bundle, spec.config["root"]["path"])
+    with step("open the root file system %s" % path):
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,0 +1,74 @@
+"""What run, create and exec do alike for a process that they have made.
+
+Side: host
+"""
+
+import os
+import sys
+
+from . import abi, clone, foreground, libc, plan
+from .errors import Degradation, step
+
+
+def attend(birth: clone.Birth, timeout: float = 0, end=None) -> int:
+    """Stand behind a process until it ends, its terminal relayed if it has one; its exit status.
+
+    timeout: seconds until END is called with its process id, 0 for never
+    """
+    if birth.console < 0:
+        return foreground.wait(birth.pid, timeout, end)
+    from .terminal import Relay  # select, termios: 1 ms, only with a terminal
+
+    return Relay(birth.console).run(birth.pid, timeout, end)
+
+
+def set_limits(pid: int, made: plan.Plan) -> None:
+    """From outside: there the capability to raise a hard limit may be held."""
+    for resource, soft, hard in made.rlimits:
+        with step("set %s" % abi.RLIMITS[resource], hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
+            libc.prlimit(pid, resource, soft, hard)
+
+
+def compile_filter(made: plan.Plan, degrade):
+    """The compiled seccomp filter, None where none is asked for. degrade: takes a Degradation"""
+    if made.seccomp is None:
+        return None
+    from . import seccomp  # 1 ms, with a profile only
+
+    compiled = seccomp.compile(made.seccomp, abi.machine())
+    if compiled.listener:
+        degrade(_no_listener())
+        compiled = compiled.without_listener()
+    return compiled
+
+
+def _no_listener() -> Degradation:
+    return Degradation(
+        "seccomp-notify", "seccomp", "SCMP_ACT_NOTIFY", "ENOSYS for the system calls it names",
+        "what the listener would have done for them", 0, "not supported by this version",
+    )  # fmt: skip
+
+
+def send_console(path: str, master: int) -> None:
+    """Send the terminal's master to who listens on the socket PATH, as runc does (docs/terminals.md
+    of runc: one SCM_RIGHTS message with the terminal's name)."""
+    import _socket  # 0.2 ms, only for this
+
+    with step("send the terminal to %s" % path):
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            sock.connect(path)
+            sock.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, sys.byteorder))])
+        finally:
+            sock.close()
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Whole or not at all: who reads it early finds nothing, never half a number."""
+    with step("write the pid file %s" % path):
+        directory, name = os.path.split(path)
+        temporary = os.path.join(directory, ".%s.%d" % (name, os.getpid()))
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        os.write(file, b"%d" % pid)
+        os.close(file)
+        os.replace(temporary, path)

@@ -1,0 +1,46 @@
+"""The program to be executed: where it is, by the container's own PATH, and why it cannot be.
+
+Side: container
+"""
+
+import os
+
+from . import abi
+from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError
+
+
+def find(name: str, environment: "dict[str, str]", prefix: str = "") -> "list[str]":
+    """Where NAME may be executed, as execvp(3) looks, by the container's own PATH; below PREFIX."""
+    prefix = prefix.rstrip("/")
+    if "/" in name:
+        found = [prefix + name if name[0] == "/" else name]
+        try:
+            os.stat(found[0])
+        except OSError as error:
+            raise exec_error(name, error.errno or 0, found=False) from None
+        if os.path.isdir(found[0]):
+            raise exec_error(name, abi.EISDIR)
+    else:
+        places = environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").split(":")
+        found = [(prefix if place[:1] == "/" else "") + os.path.join(place or ".", name) for place in places]
+        found = [path for path in found if os.path.exists(path) and not os.path.isdir(path)]
+        if not found:
+            raise exec_error(name, 0)
+    return [path for path in found if os.access(path, os.X_OK)] or found
+
+
+def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
+    """In the words that engines match. NUMBER 0: not in the path; FOUND: there is such a file."""
+    if number == 0:
+        return ContainerError('exec: "%s"' % name, "executable file not found in $PATH", 0, "", EXIT_NOT_FOUND)
+    if number in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP, abi.ENAMETOOLONG):
+        why, hint = "stat %s: no such file or directory" % name, ""
+        if found:  # execve(2) says the same of what a script or a dynamic program names
+            why, hint = "no such file or directory", "its interpreter or loader is missing in the root"
+        return ContainerError('exec: "%s"' % name, why, number, hint, EXIT_NOT_FOUND)
+    return ContainerError('exec: "%s"' % name, os.strerror(number).lower(), number, "", EXIT_NOT_EXECUTABLE)
+
+
+def environment(words: "tuple[str, ...]") -> "dict[str, str]":
+    """Later entries win, as the C library's getenv(3) would not have it: but every engine's do."""
+    return dict([word.split("=", 1) for word in words if "=" in word])
