@@ -278,7 +278,8 @@ def _old_kernel(facts: "dict[str, object]") -> "Cause | None":
 # --- the table --------------------------------------------------------------------------------
 
 # What a refusal asks for where no user namespace gives it
-_ADMIN = "clone setns devices pid mount network uts ipc cgroup time proc sysfs overlay tmpfs pivot_root sethostname"
+_ADMIN = """clone setns devices pid mount network uts ipc cgroup time proc sysfs overlay tmpfs pivot_root
+    sethostname"""
 NEEDS = dict.fromkeys(_ADMIN.split(), "CAP_SYS_ADMIN")
 NEEDS.update(chroot="CAP_SYS_CHROOT", mknod="CAP_MKNOD", lo="CAP_NET_ADMIN")
 # apparmor.d(5): what a profile must say

@@ -263,9 +263,11 @@ def raise_lo(me: Init) -> None:
     except ContainerError as error:
         if error.number not in rootfs.REFUSED:
             raise
-        lost = "127.0.0.1 and ::1 cannot be reached inside"
         me.degrade(
-            Degradation("loopback", "network", "the loopback device up", "down", lost, error.number, cause="lo")
+            Degradation(
+                "loopback", "network", "the loopback device up", "down",
+                "127.0.0.1 and ::1 cannot be reached inside", error.number, cause="lo",
+            )  # fmt: skip
         )
 
 
@@ -373,7 +375,7 @@ def _join_keyring(me: Init) -> None:
     try:
         libc.join_session_keyring("_ses." + me.plan.identifier)
     except OSError as error:
-        if error.errno in rootfs.REFUSED:  # a kernel without keys, or a filter: nor will the program get at them
+        if error.errno in rootfs.REFUSED:  # no keys in the kernel, or a filter: the program gets at none either
             return
         if error.errno != abi.EDQUOT:
             raise

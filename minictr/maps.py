@@ -101,6 +101,8 @@ def _by_helpers(pid: int, maps: Maps) -> None:
         if status:
             from . import causes  # only now: the host is asked why
 
-            how = "was killed by signal %d" % (status & 127) if status & 127 else "ended with status %d" % (status >> 8)
-            cause = causes.why(os.path.basename(path), 0, said=said or "it " + how)
+            if not said:
+                killed = status & 127
+                said = "it was killed by signal %d" % killed if killed else "it ended with status %d" % (status >> 8)
+            cause = causes.why(os.path.basename(path), 0, said=said)
             raise ContainerError("run %s" % path, cause.why or said, 0, cause.fix)

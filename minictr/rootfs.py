@@ -18,7 +18,8 @@ from . import abi, libc, mounts, overlay, paths
 from .errors import ContainerError, Degradation, step
 
 REFUSED = mounts.REFUSED
-LOST = "volumes, a private /proc, /dev and /sys, masked paths, a read-only root"  # where nothing can be mounted
+# What is lost where nothing can be mounted
+LOST = "volumes, a private /proc, /dev and /sys, masked paths, a read-only root"
 
 
 class Stage:
@@ -65,7 +66,9 @@ class Stage:
                 raise ContainerError("isolate mounts", "", error.errno or 0) from error
             self.mountable, self.obstacle = False, "mount(2) is refused"
             number = error.errno or 0
-            self.degrade(Degradation("mounts", "mounts", "a private view", "none", LOST, number, cause="mount"))
+            self.degrade(
+                Degradation("mounts", "mounts", "a private view", "none", LOST, number, cause="mount")
+            )
 
     # --- putting it together ----------------------------------------------------------------
 

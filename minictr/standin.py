@@ -137,4 +137,4 @@ def make(channel: int) -> int:
 
 def errno_from(word: str) -> int:
     """The errno in the field of the stand-in's message."""
-    return ord(word) - _FAILURE
+    return (ord(word) & 0xFF) - _FAILURE  # from 96 on the byte is no UTF-8, and comes as a surrogate

@@ -254,6 +254,8 @@ NEEDS = {
     "strace": (_program("strace"), "strace"),
     "ip": (_program("ip"), "iproute2"),
     "readelf": (_program("readelf"), "binutils"),
+    "as-x86_64": (_program("x86_64-linux-gnu-as"), "binutils-x86-64-linux-gnu"),
+    "as-aarch64": (_program("aarch64-linux-gnu-as"), "binutils-aarch64-linux-gnu"),
     "setcap": (_program("setcap"), "libcap2-bin"),
     "ps": (_program("ps"), "procps"),
     "libseccomp": (_library("seccomp"), "libseccomp2"),

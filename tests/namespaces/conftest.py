@@ -1,6 +1,9 @@
-"""Who starts the containers of these tests; see callers.py."""
+"""Who starts the containers of these tests, and what of the host must stay as it is."""
+
+import os
 
 import callers
+import canaries
 import pytest
 
 
@@ -14,3 +17,10 @@ def caller(request):
 def strong_caller(request):
     """Those whose containers have a range of ids."""
     return callers.make(request, request.param)
+
+
+@pytest.fixture
+def canary(tmp_path):
+    os.mkdir(str(tmp_path / "canary"))
+    (tmp_path / "canary/file").write_text("of the host\n")
+    return canaries.Canary(str(tmp_path / "canary"))

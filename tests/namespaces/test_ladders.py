@@ -21,7 +21,9 @@ from minictr import verbs
 pytestmark = needs("root", "userns", "busybox", "seccomp")
 
 NEW_MOUNT_CALLS = "fsopen fsconfig fsmount open_tree move_mount mount_setattr"
-HOST_MQUEUE = ("mqueue-host", "the host's, read-only") if os.path.isdir("/dev/mqueue") else ("mqueue-none", "none")
+HOST_MQUEUE = (
+    ("mqueue-host", "the host's, read-only") if os.path.isdir("/dev/mqueue") else ("mqueue-none", "none")
+)
 
 # Records: code, layer, wanted, got, and the errno where it is not that of the refusal
 ROOT_MOVE = ("root-move", "root", "pivot_root", "move")
@@ -87,7 +89,9 @@ CASES = {
     "fsmount": Case("fsmount"),
     "mount_setattr": Case("mount_setattr", [IDMAP], []),
     "every new mount call": Case(NEW_MOUNT_CALLS, [IDMAP], []),
-    "every new call for files": Case(NEW_MOUNT_CALLS + " openat2 close_range memfd_create", [IDMAP], [], oci=()),
+    "every new call for files": Case(
+        NEW_MOUNT_CALLS + " openat2 close_range memfd_create", [IDMAP], [], oci=()
+    ),
     "clone3": Case("clone3"),
     "user": Case("clone&CLONE_NEWUSER", [namespace("user")], without_user(), oci=()),
     "pid": Case("clone&CLONE_NEWPID", [namespace("pid"), PROC_EMPTY], oci=[namespace("pid")]),
@@ -98,7 +102,11 @@ CASES = {
     "cgroup": Case("unshare&CLONE_NEWCGROUP", [namespace("cgroup")]),
     "time": Case("unshare&CLONE_NEWTIME", [namespace("time")], words=["--time-offset", "5"]),
     "user, with a time namespace": Case(
-        "unshare&CLONE_NEWUSER", [namespace("user")], without_user(("time",)), oci=(), words=["--time-offset", "5"]
+        "unshare&CLONE_NEWUSER",
+        [namespace("user")],
+        without_user(("time",)),
+        oci=(),
+        words=["--time-offset", "5"],
     ),
     "two at once": Case("pivot_root sethostname", [HOSTNAME, ROOT_MOVE], words=["--hostname", "box"]),
     "memfd_create": Case("memfd_create"),
@@ -177,7 +185,9 @@ def test_the_state_of_a_container_keeps_what_it_lost(minictr, busybox_root, call
 
 
 def test_a_container_that_lost_nothing_says_nothing(minictr, busybox_root, caller):
-    told = ladders.tell(minictr, "run", "--rootfs", busybox_root, "--", "sh", "-c", ladders.SCRIPT, **caller[0])
+    told = ladders.tell(
+        minictr, "run", "--rootfs", busybox_root, "--", "sh", "-c", ladders.SCRIPT, **caller[0]
+    )
 
     assert told.result == (0, "started\n")
     assert told.short("idmap-alone") == []

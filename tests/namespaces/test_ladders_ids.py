@@ -66,15 +66,25 @@ def lines(text):
 
 SENTENCES = [
     # what is wrong; a part of why, a part of the fix
-    (no_bit, "{newuidmap} has neither the setuid bit of root nor the file capability", "chmod 4755 {newuidmap}"),
+    (
+        no_bit,
+        "{newuidmap} has neither the setuid bit of root nor the file capability",
+        "chmod 4755 {newuidmap}",
+    ),
     (not_installed, "newuidmap is not installed", "uidmap"),
     (no_new_privs, "no_new_privs is set in the caller", "start from a login shell"),
     (no_uids, "/etc/subuid has no range for {user}", "usermod --add-subuids"),
     (no_gids, "/etc/subgid has no range for {user}", "--add-subgids"),
     (too_far, "/etc/subuid has no range for {user}", "usermod --add-subuids"),
-    (one_bit, "{newgidmap} has neither the setuid bit of root nor the file capability", "chmod 4755 {newgidmap}"),
+    (
+        one_bit,
+        "{newgidmap} has neither the setuid bit of root nor the file capability",
+        "chmod 4755 {newgidmap}",
+    ),
 ]
-each_sentence = pytest.mark.parametrize("wrong, why, fix", SENTENCES, ids=[row[0].__name__ for row in SENTENCES])
+each_sentence = pytest.mark.parametrize(
+    "wrong, why, fix", SENTENCES, ids=[row[0].__name__ for row in SENTENCES]
+)
 
 
 def said(told, account, why, fix):
@@ -113,7 +123,17 @@ def test_strict_refuses_each(minictr, busybox_root, ranged, wrong, why, fix):
 def test_the_command_s_own_user_is_then_the_one_that_is_mapped(
     minictr, busybox_root, ranged, wrong, why, fix
 ):
-    words = ["run", "--user", "app", "--rootfs", busybox_root, "--", "sh", "-c", "id -u; cat /proc/self/uid_map"]
+    words = [
+        "run",
+        "--user",
+        "app",
+        "--rootfs",
+        busybox_root,
+        "--",
+        "sh",
+        "-c",
+        "id -u; cat /proc/self/uid_map",
+    ]
     told = ladders.tell(minictr, *words, user=ranged, **wrong(ranged))
 
     assert told.result.fields == ["1000", "1000", str(ranged.uid), "1"], told.result
@@ -213,7 +233,9 @@ def test_a_range_that_is_too_small_is_an_error_before_anything_is_done(
     told = run(minictr, busybox_root, *words, user=ranged, cover=covers)
 
     assert told.result == (125, ""), told.result
-    expected = "become %s %d: the container has %d ids, and %d is not among them; hint: a larger range in /etc/sub%s"
+    expected = (
+        "become %s %d: the container has %d ids, and %d is not among them; hint: a larger range in /etc/sub%s"
+    )
     assert told.errors[0].startswith(expected % (kind, number, have, number, kind[0] + "id")), told.errors
 
 

@@ -24,7 +24,9 @@ class Outer:
         self.program = "%s -m minictr --root %s" % (support.python(), STATE)
         self.seccomp = None
         prefix = os.path.dirname(os.path.dirname(os.path.realpath(support.python())))
-        programs = [path for path in ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc") if os.path.isdir(path)]
+        programs = [
+            path for path in ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc") if os.path.isdir(path)
+        ]
         self.shown = programs + [prefix, support.checkout(), support.SESSION.directory]
         for path in self.shown:
             os.makedirs(root + path, exist_ok=True)

@@ -22,7 +22,9 @@ _known = {}
 def rung():
     """What this kernel gives beside a covered /proc: ("proc-subset", ...) or the empty directory."""
     if not _known:
-        script = "mount --bind /dev/null /proc/keys && exec unshare -Urmpf mount -t proc -o subset=pid proc /mnt"
+        script = (
+            "mount --bind /dev/null /proc/keys && exec unshare -Urmpf mount -t proc -o subset=pid proc /mnt"
+        )
         given = not support._fails("unshare", "-m", "sh", "-c", script)
         _known[0] = ("proc-subset", "subset=pid") if given else ("proc-empty", "an empty directory")
     return _known[0]

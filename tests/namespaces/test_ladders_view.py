@@ -112,7 +112,9 @@ def test_the_namespace_that_was_refused_is_shared_and_no_other(minictr, busybox_
     refused = [SPACES[kind][1], "clone3=ENOSYS"] if kind else []
     names = sorted(name for name, _ in SPACES.values()) + ["mnt"]
     script = "for n in %s; do readlink /proc/self/ns/$n; done" % " ".join(names)
-    told = sh(minictr, callers.Caller("root", None, True), refused, script, "--host-proc", "--rootfs", busybox_root)
+    told = sh(
+        minictr, callers.Caller("root", None, True), refused, script, "--host-proc", "--rootfs", busybox_root
+    )
 
     assert told.result.status == 0, told.result
     own = [os.readlink("/proc/self/ns/" + name) for name in names]
@@ -209,7 +211,9 @@ def test_an_old_kernel_s_mounts_are_the_same(minictr, strong_caller, busybox_cop
     assert {record["code"] for record in old.warnings} <= {"idmap"}
 
 
-@pytest.mark.parametrize("call", ["fsopen", "fsconfig", "fsmount", "open_tree", "move_mount", "mount_setattr"])
+@pytest.mark.parametrize(
+    "call", ["fsopen", "fsconfig", "fsmount", "open_tree", "move_mount", "mount_setattr"]
+)
 def test_one_new_call_refused_changes_no_mount(minictr, strong_caller, busybox_copy, shown, call):
     root = busybox_copy(strong_caller.account)
     words = [word.replace("ROOT", root).replace("SHOWN", shown) for word in MOUNT_OPTIONS["volumes"]]
@@ -275,7 +279,15 @@ def test_a_container_is_ended_without_pidfds(minictr, strong_caller, busybox_roo
 def test_a_full_keyring_is_said(minictr, busybox_root, ranged):
     """The user's quota of keys is used up: the container stays in the caller's session keyring."""
     told = ladders.tell(
-        minictr, "run", "--rootfs", busybox_root, "--", "cat", "/proc/key-users", user=ranged, setup=_use_up_keys
+        minictr,
+        "run",
+        "--rootfs",
+        busybox_root,
+        "--",
+        "cat",
+        "/proc/key-users",
+        user=ranged,
+        setup=_use_up_keys,
     )
 
     assert told.result.status == 0, told.result
@@ -329,7 +341,9 @@ def test_a_volume_is_read_only_all_the_way_down(minictr, strong_caller, busybox_
     assert lines[3:] == ["written"] and os.listdir(inner) == ["x"]
 
 
-@pytest.mark.parametrize("refused", ["", NEW_MOUNT_CALLS, "mount_setattr"], ids=["new calls", "old calls", "5.2"])
+@pytest.mark.parametrize(
+    "refused", ["", NEW_MOUNT_CALLS, "mount_setattr"], ids=["new calls", "old calls", "5.2"]
+)
 def test_no_device_below_the_rootfs_can_be_used(minictr, strong_caller, busybox_copy, refused):
     root, inner = busybox_copy(strong_caller.account), support.SESSION.place("inner", 0o755)
     os.mkdir(root + "/below")

@@ -222,7 +222,9 @@ def test_a_killed_init_is_an_error_and_leaves_nothing(breaker, name, group):
     for call, number in each(INIT[group], init, FORMS[name].most):
         if number <= runtime.get(call, 0):
             continue  # strace counts for each process, so this would be the runtime
-        broken = made.run(*made.words, "true", calls=call, inject="%s:signal=SIGKILL:when=%d" % (call, number))
+        broken = made.run(
+            *made.words, "true", calls=call, inject="%s:signal=SIGKILL:when=%d" % (call, number)
+        )
         if broken.result.status == 125:
             assert "killed by signal 9" in broken.result.err.splitlines()[-1], broken
         else:  # after the word to go, it is the program that was killed
@@ -237,7 +239,9 @@ def test_a_killed_middle_process_is_an_error_and_leaves_nothing(breaker):
     for call, number in each("prctl unshare write clone3 fstatfs recvmsg getrandom", middle, 100):
         if number <= runtime.get(call, 0):
             continue  # it would be the runtime
-        broken = made.run(*made.words, "true", calls=call, inject="%s:signal=SIGKILL:when=%d" % (call, number))
+        broken = made.run(
+            *made.words, "true", calls=call, inject="%s:signal=SIGKILL:when=%d" % (call, number)
+        )
         assert broken.result.status == 125, broken
         assert len(broken.result.err.splitlines()) == 1, broken
         is_over(made)
@@ -254,7 +258,9 @@ def test_a_runtime_that_is_killed_at_any_time(breaker, name):
     made = breaker(name)
     for turn in range(25):
         made.names.append("step-%d-any-%d" % (os.getpid(), turn))
-        live = made.minictr.start("run", "--name", made.names[-1], *made.words, "sleep", "100", user=made.account)
+        live = made.minictr.start(
+            "run", "--name", made.names[-1], *made.words, "sleep", "100", user=made.account
+        )
         time.sleep(0.02 + 0.002 * turn)
         live.kill()
         is_over(made)

@@ -107,10 +107,9 @@ def test_a_server_of_the_other_container_is_reached(minictr, strong_caller, busy
     other = Other(minictr, strong_caller, busybox_root)
     try:
         words = joins(other, strong_caller, "net")
-        server = minictr.start(
-            "run", *words, "--read-only", "--rootfs", busybox_root, "--", "sh", "-c", "echo ready; nc -l -p 4000",
-            **strong_caller.options
-        )  # fmt: skip
+        command = ("sh", "-c", "echo ready; nc -l -p 4000")
+        options = words + ("--read-only", "--rootfs", busybox_root)
+        server = minictr.start("run", *options, "--", *command, **strong_caller.options)
         server.expect("ready\n")
         client = (
             "for i in 1 2 3 4 5 6 7 8 9; do echo hello | nc -w 1 127.0.0.1 4000 && break; sleep 0.1; done"

@@ -151,6 +151,12 @@ def test_without_the_file_that_was_asked_for_the_program_does_not_run(
     assert not os.path.exists(root + "/ran")
 
 
+@pytest.mark.parametrize("options", [(), ("--rm",)], ids=["-", "--rm"])
+def test_nothing_is_kept_of_a_container_that_has_ended(inside, options):
+    assert inside("exit 3", "--name", "gone", *options).status == 3
+    assert inside.verb("list", "--quiet").ok.out == ""
+
+
 # --- --init -------------------------------------------------------------------------------------
 
 

@@ -202,7 +202,7 @@ def test_a_device_that_was_not_named_cannot_be_made(inside):
 
 
 def test_device_nodes_in_a_root_are_dead(inside):
-    """Whoever unpacks an image as root unpacks its device nodes too; a cgroup may not be there to stop them."""
+    """Who unpacks an image as root unpacks its device nodes, and a cgroup may not be there to stop them."""
     os.mknod(inside.root + "/zero", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
     os.chmod(inside.root + "/zero", 0o666)
     run = inside("head -c 1 /zero", "--cgroups", "disabled")

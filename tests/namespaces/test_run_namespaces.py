@@ -1,5 +1,6 @@
 """`run`: namespaces that are new, the host's, or another container's; what belongs to them."""
 
+import ctypes
 import os
 import re
 import socket
@@ -193,6 +194,31 @@ def test_a_sysctl_of_a_namespace_that_is_the_hosts_is_refused(minictr, busybox_r
     run = minictr("run", *options, "--", "true")
 
     assert run == (125, "", "minictr: --sysctl %s: needs a %s namespace\n" % (setting, kind))
+
+
+KEYCTL = {"x86_64": 250, "aarch64": 219}  # refusal.py has the sources
+DESCRIBE = (
+    "import ctypes; text = ctypes.create_string_buffer(200);"
+    "ctypes.CDLL(None).syscall(%d, 6, -3, text, 200); print(text.value.decode())"
+)
+
+
+def session_keyring():
+    """Join one with a name, as pam_keyinit does at login; KEYCTL_JOIN_SESSION_KEYRING is 1."""
+    ctypes.CDLL(None).syscall(KEYCTL[os.uname().machine], 1, b"of-the-caller")
+
+
+@pytest.mark.parametrize(("options", "name"), [((), "_ses.box"), (("--no-new-keyring",), "of-the-caller")])
+def test_the_keys_of_the_callers_session_are_out_of_reach(minictr, strong_caller, options, name):
+    """keyrings(7): it has a session keyring of its own, unless it is told to stay in the caller's."""
+    ask = ("/usr/bin/python3", "-c", DESCRIBE % KEYCTL[os.uname().machine])
+    run = minictr.command(*ask, setup=session_keyring, **strong_caller.options)
+    if not run.out.rstrip().endswith(";of-the-caller"):
+        pytest.skip("there are no keys here")
+    words = ("run", "--name", "box") + options
+    run = minictr(*words, "--", *ask, setup=session_keyring, **strong_caller.options)
+
+    assert run.ok.out.rstrip().endswith(";" + name)
 
 
 # --- time ---------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_the_default_capabilities(inside):
         (("--cap-drop", "ALL"), []),
         (("--cap-drop", "all", "--cap-add", "KILL"), ["KILL"]),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_capabilities_added_and_taken_away(inside, options, names):
     kept = mask(names)

@@ -137,9 +137,10 @@ def test_descriptors_are_passed_on_where_that_is_asked_for(minictr, strong_calle
     script = 'cd %s && exec "$0" -m minictr "$@" 3<a 4<b 5<c' % tmp_path
     command = ("sh", "-c", "cat <&3; cat <&4; ls /proc/self/fd")
     state = minictr.state(strong_caller.account)
+    words = ("--root", state, "run", "--preserve-fds", "2", "--read-only", "--rootfs", busybox_root, "--")
     run = minictr.command(
-        "sh", "-c", script, support.python(), "--root", state, "run", "--preserve-fds", "2", "--read-only",
-        "--rootfs", busybox_root, "--", *command, env={"PYTHONPATH": support.checkout()}, **strong_caller.options
+        "sh", "-c", script, support.python(), *(words + command),
+        env={"PYTHONPATH": support.checkout()}, **strong_caller.options
     )  # fmt: skip
 
     assert run.ok.fields == ["ab0", "1", "2", "3", "4", "5"]

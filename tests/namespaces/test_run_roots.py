@@ -70,10 +70,8 @@ def test_ps_sees_the_containers_processes_alone(minictr, caller, any_root):
 
 
 def test_the_host_name_is_the_containers_own(minictr, caller, any_root):
-    run = minictr(
-        "run", "--read-only", "--name", "box-1", "--rootfs", any_root, "--", "cat", "/proc/sys/kernel/hostname",
-        **caller.options
-    )  # fmt: skip
+    options = ("--read-only", "--name", "box-1", "--rootfs", any_root)
+    run = minictr("run", *options, "--", "cat", "/proc/sys/kernel/hostname", **caller.options)
 
     assert caller.expect(run).out == "box-1\n"
     assert os.uname().nodename != "box-1"
@@ -83,10 +81,11 @@ def test_mount_shows_the_containers_mounts_alone(minictr, caller, any_root):
     run = minictr("run", "--read-only", "--rootfs", any_root, "--", "cat", "/proc/mounts", **caller.options)
 
     mounts = {line.split()[1]: line.split() for line in caller.expect(run).lines}
-    assert {place: mounts[place][2] for place in ("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys")} == {
+    expected = {
         "/proc": "proc", "/dev": "tmpfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs", "/dev/mqueue": "mqueue",
         "/sys": "sysfs",
     }  # fmt: skip
+    assert {place: mounts[place][2] for place in expected} == expected
     places = set(mounts) - {"/"}
     assert [place for place in places if not place.startswith(("/proc", "/dev", "/sys"))] == []
     assert "ro" in mounts["/sys"][3].split(",")

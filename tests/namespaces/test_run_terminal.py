@@ -193,9 +193,14 @@ def test_it_is_as_before_when_the_runtime_is_told_to_end(start, number):
 
 @pytest.mark.parametrize(
     ("script", "options"),
-    [("echo ready; exec sleep 1000", ("--init",)), ("trap exit HUP; echo ready; while :; do sleep 0.05; done", ()),
-     ("echo ready; cat", ()), ("stty raw; echo ready; cat", ()), ("PS1=rea; PS2=; export PS1; exec sh -i", ())],
-)  # fmt: skip
+    [
+        ("echo ready; exec sleep 1000", ("--init",)),
+        ("trap exit HUP; echo ready; while :; do sleep 0.05; done", ()),
+        ("echo ready; cat", ()),
+        ("stty raw; echo ready; cat", ()),
+        ("PS1=rea; export PS1; exec sh -i", ()),
+    ],
+)
 def test_a_container_whose_terminal_goes_away_is_hung_up(start, script, options):
     live = start(script, "-t", *options)
     live.expect("rea")

@@ -67,27 +67,18 @@ def test_it_is_a_valid_document(minictr):
 
 
 def test_explain_tells_the_steps_and_takes_none(minictr, caller, busybox_root, tmp_path):
-    words = (
-        "--rootfs",
-        busybox_root,
-        "-v",
-        "%s:/data:ro" % tmp_path,
-        "--hostname",
-        "box",
-        "-u",
-        "app",
-        "-w",
-        "/x",
-    )
-    run = minictr("explain", *words, "--", "sh", "-c", "echo ran", **caller.options)
+    words = ("-v", "%s:/data:ro" % tmp_path, "--hostname", "box", "-u", "app", "-w", "/x")
+    words += ("--rootfs", busybox_root, "--", "sh", "-c", "echo ran")
+    run = minictr("explain", *words, **caller.options)
 
     assert (run.status, run.err) == (0, "")
     lines = run.lines
     numbers = [int(line.split(".")[0]) for line in lines if line.split(".")[0].strip().isdigit()]
     assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 15
     steps = [
-        "clone into new namespaces", "map user ids", "set the host name box", "attach the root file system " + busybox_root,
-        "mount proc on /proc", "mount %s on /data" % tmp_path, "make the devices /dev/null", "mask /proc/acpi",
+        "clone into new namespaces", "map user ids", "set the host name box",
+        "attach the root file system " + busybox_root, "mount proc on /proc",
+        "mount %s on /data" % tmp_path, "make the devices /dev/null", "mask /proc/acpi",
         "change the root by pivot_root, else move, else chroot, else chdir", "change to the directory /x",
         "become user 1000", "execute sh -c echo ran",
     ]  # fmt: skip
@@ -188,11 +179,14 @@ def test_help_behind_two_dashes_is_the_programs(minictr, busybox_root):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("nonsense",), "unknown verb nonsense"), (("--nonsense", "list"), "unknown global option --nonsense"),
-        (("help", "nonsense"), "unknown topic nonsense"), (("--log-format", "x", "list"), "text or json"),
-        (("--log",), "--log needs a value"), (("spec", "x"), "spec takes --rootless, not x"),
+        (("nonsense",), "unknown verb nonsense"),
+        (("--nonsense", "list"), "unknown global option --nonsense"),
+        (("help", "nonsense"), "unknown topic nonsense"),
+        (("--log-format", "x", "list"), "text or json"),
+        (("--log",), "--log needs a value"),
+        (("spec", "x"), "spec takes --rootless, not x"),
     ],
-)  # fmt: skip
+)
 def test_wrong_words_are_one_line(minictr, words, why):
     run = minictr(*words, state=False)
 

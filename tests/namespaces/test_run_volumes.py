@@ -142,10 +142,8 @@ def test_volumes_inside_one_another_are_mounted_from_the_outside_in(minictr, sou
 
 
 def test_a_relative_source_is_one_of_the_current_directory(minictr, source, busybox_root):
-    run = minictr(
-        "run", "--read-only", "-v", "./name:/etc/hostname", "--rootfs", busybox_root, "--", "cat", "/etc/hostname",
-        cwd=source
-    )  # fmt: skip
+    options = ("--read-only", "-v", "./name:/etc/hostname", "--rootfs", busybox_root)
+    run = minictr("run", *options, "--", "cat", "/etc/hostname", cwd=source)
 
     assert run.ok.out == "from outside\n"
 
@@ -174,10 +172,8 @@ def test_what_is_mounted_below_a_source_comes_along_unless_it_is_told_not_to(
 ):
     source = str(tmp_path)
     os.mkdir(source + "/below")
-    run = minictr(
-        "run", "-v", source + ":/v" + options, "--rootfs", busybox_copy(), "--", "cat", "/proc/self/mountinfo",
-        setup=mount_below(source)
-    )  # fmt: skip
+    words = ("-v", source + ":/v" + options, "--rootfs", busybox_copy(), "--", "cat", "/proc/self/mountinfo")
+    run = minictr("run", *words, setup=mount_below(source))
 
     found = [line.split()[5].split(",")[0] for line in run.ok.lines if line.split()[4] == "/v/below"]
     assert found == ([seen] if seen else [])

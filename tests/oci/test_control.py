@@ -659,7 +659,7 @@ def test_without_a_cgroup_processes_are_found_by_their_namespace_or_parents(mini
         with open("/proc/%d/cmdline" % each) as file:
             commands.append(file.read().split("\0")[1])
     assert sorted(commands) == wanted
-    for each in found:
+    for each in reversed(found):  # process 1 last: with it the others end
         os.kill(each, signal.SIGKILL)
 
 
