@@ -95,7 +95,12 @@ def _readonly(stage, made: int, mount) -> None:
 def _none(stage, mount, number: int) -> None:
     stage.degrade(
         Degradation(
-            "cgroup-mount", "cgroup mount", "the container's cgroups on %s" % mount.target, "nothing",
-            "programs inside cannot read their limits", number, "the host has no %s" % MOUNT_POINT,
+            "cgroup-mount",
+            "cgroup mount",
+            "the container's cgroups on %s" % mount.target,
+            "nothing",
+            "programs inside cannot read their limits",
+            number,
+            "the host has no %s" % MOUNT_POINT,
         )  # fmt: skip
     )

@@ -141,7 +141,7 @@ def _state_root(options: Globals) -> str:
 def _refuse_systemd(options: Globals) -> None:
     """Its cgroups are units, and a cgroupsPath has another form: nothing that can be overlooked."""
     if options.systemd_cgroup:
-        hint = "have the engine manage cgroups: cgroup_manager = \"cgroupfs\" in podman's containers.conf, "
+        hint = 'have the engine manage cgroups: cgroup_manager = "cgroupfs" in podman\'s containers.conf, '
         hint += "SystemdCgroup = false in containerd's config.toml, native.cgroupdriver=cgroupfs for dockerd"
         raise ContainerError("--systemd-cgroup", "not supported by this version", hint=hint)
 
@@ -262,7 +262,15 @@ def _wants_help(argv: "list[str]", program: bool = False) -> bool:
     return False
 
 
-VERBS = {"run": _run, "create": _create, "explain": _explain, "spec": _spec, "doctor": _doctor, "version": _version, "help": _help}
+VERBS = {
+    "run": _run,
+    "create": _create,
+    "explain": _explain,
+    "spec": _spec,
+    "doctor": _doctor,
+    "version": _version,
+    "help": _help,
+}
 VERBS.update({name: _verb(name) for name in ("start", "exec", "list", "state", "kill", "stop", "delete")})
 VERBS.update({name: _verb(name) for name in ("pause", "resume", "ps", "update", "events")})
 VERBS.update(features=_features, checkpoint=_refused("checkpoint"), restore=_refused("restore"))

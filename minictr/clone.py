@@ -32,7 +32,9 @@ class Birth:
     seen: called with each Degradation as it arrives
     """
 
-    def __init__(self, plan, proc: int, handed: init.Handed, into: "int | None", seen, stages=init.STAGES) -> None:
+    def __init__(
+        self, plan, proc: int, handed: init.Handed, into: "int | None", seen, stages=init.STAGES
+    ) -> None:
         self.plan, self.proc, self.handed, self.into, self.seen = plan, proc, handed, into, seen
         self.stages = stages
         self.pid = 0
@@ -334,7 +336,9 @@ class Middle:
         except OSError as error:
             self.channel.say_error(from_os("join the namespaces", error))
         except BaseException as error:  # a bug of ours: it must be heard
-            self.channel.say_error(ContainerError("join the namespaces", repr(error), 0, "please report this"))
+            self.channel.say_error(
+                ContainerError("join the namespaces", repr(error), 0, "please report this")
+            )
         os._exit(1)
 
     def _join(self) -> None:
@@ -357,9 +361,11 @@ class Middle:
             why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
             cause = "" if why else "setns"
             hint = ""
-            if error.errno == abi.EPERM and not any([joined == "user" for joined, _ in self.spaces]):
+            if error.errno == abi.EPERM and not any(joined == "user" for joined, _ in self.spaces):
                 hint = "join the user namespace it belongs to as well: --userns PATH"
-            raise ContainerError("join the %s namespace" % kind, why, error.errno or 0, hint, cause=cause) from error
+            raise ContainerError(
+                "join the %s namespace" % kind, why, error.errno or 0, hint, cause=cause
+            ) from error
         return True
 
     def _make_time(self) -> None:
@@ -443,5 +449,3 @@ def _load_for_child(plan) -> None:
     """Import now what the container's side will need: there, nothing may be imported."""
     if plan.mounts and any(mount.kind.startswith("cgroup") for mount in plan.mounts):
         from . import cgroup_mount  # noqa: F401
-
-

@@ -173,7 +173,15 @@ _HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "pos
 _ACTIONS = ("KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY")
 _OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 _POLICIES = ("OTHER", "FIFO", "RR", "BATCH", "ISO", "IDLE", "DEADLINE")
-_MEMORY_MODES = ("DEFAULT", "BIND", "INTERLEAVE", "WEIGHTED_INTERLEAVE", "PREFERRED", "PREFERRED_MANY", "LOCAL")
+_MEMORY_MODES = (
+    "DEFAULT",
+    "BIND",
+    "INTERLEAVE",
+    "WEIGHTED_INTERLEAVE",
+    "PREFERRED",
+    "PREFERRED_MANY",
+    "LOCAL",
+)
 
 
 def _cpus(value: object, where: str) -> None:
@@ -273,7 +281,8 @@ _LINUX = table(
     readonlyPaths=_TEXTS,
     mountLabel=text,
     personality=table(("domain",), domain=word("LINUX", "LINUX32"), flags=_TEXTS),
-    intelRdt=table((), closID=text, schemata=_TEXTS, l3CacheSchema=text, memBwSchema=text, enableMonitoring=boolean),
+    intelRdt=table((), closID=text, schemata=_TEXTS, l3CacheSchema=text, memBwSchema=text,
+                   enableMonitoring=boolean),
     memoryPolicy=table((), mode=word(*["MPOL_" + mode for mode in _MEMORY_MODES]), nodes=text, flags=_TEXTS),
     netDevices=mapping(table((), name=text)),
 )  # fmt: skip
@@ -321,7 +330,9 @@ def _contradictions(config: "dict", linux: "dict") -> None:
         raise Invalid("linux.uidMappings", "needs a new user namespace")
     for clock in linux.get("timeOffsets") or {}:
         if clock not in ("monotonic", "boottime") or "time" not in new:
-            raise Invalid("linux.timeOffsets.%s" % printable(clock), "needs a new time namespace, and a clock of it")
+            raise Invalid(
+                "linux.timeOffsets.%s" % printable(clock), "needs a new time namespace, and a clock of it"
+            )
     for key in linux.get("sysctl") or {}:
         why = sysctl_refusal(key, kinds)
         if why:
@@ -369,5 +380,3 @@ def _check_mounts(entries) -> None:
         for name in ("uidMappings", "gidMappings"):
             if entry.get(name) and not bind:
                 raise Invalid("%s.%s" % (where, name), "only a bind mount can have other ids")
-
-

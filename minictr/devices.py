@@ -86,7 +86,9 @@ def _bind(stage, directory: int, name: str, device) -> None:
     flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     os.close(os.open(name, flags, 0o666, dir_fd=directory))
     target = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    mount = mounts.Mount(target=device.path, kind="bind", source=device.path, set=abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NOEXEC)
+    mount = mounts.Mount(
+        target=device.path, kind="bind", source=device.path, set=abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NOEXEC
+    )
     os.close(mounts.bind(stage.root, source, target, mount))
     os.close(target)
     os.close(source)
@@ -97,8 +99,14 @@ def _missing(stage, device, why: str) -> None:
         raise ContainerError("make the device %s" % device.path, why)
     stage.degrade(
         Degradation(
-            "device-missing", "devices", device.path, "none", "programs that open it fail", abi.ENOENT,
-            why, "mknod -m 666 %s c %d %d" % (device.path, device.major, device.minor),
+            "device-missing",
+            "devices",
+            device.path,
+            "none",
+            "programs that open it fail",
+            abi.ENOENT,
+            why,
+            "mknod -m 666 %s c %d %d" % (device.path, device.major, device.minor),
         )  # fmt: skip
     )
 

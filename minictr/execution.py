@@ -7,9 +7,8 @@ and its root directory; joining some of them only has let programs of a containe
 Side: host
 """
 
-import os
-
 import _signal  # `signal` imports enum: 3 ms
+import os
 
 from . import abi, clone, foreground, host, init, living, paths, plan, process, state
 from .errors import ContainerError, step
@@ -86,7 +85,9 @@ def run(root_path: str, report, wish: Wish) -> int:
     group = living.group_of(content)
     if group.frozen() and not wish.ignore_paused:
         doing, why = "exec in container %s" % wish.identifier, "cannot exec in a paused container"
-        raise ContainerError(doing, why, hint="minictr resume %s, or --ignore-paused to wait" % wish.identifier)
+        raise ContainerError(
+            doing, why, hint="minictr resume %s, or --ignore-paused to wait" % wish.identifier
+        )
     target = Target(content)
     spec = _spec(wish, content, config, target)
     made = _plan(spec, target)
@@ -118,7 +119,9 @@ def run(root_path: str, report, wish: Wish) -> int:
 
 def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":
     """state.json and the configuration of a container that runs."""
-    entry = state.find(root_path, state.open_root(root_path), identifier) if os.path.isdir(root_path) else None
+    entry = (
+        state.find(root_path, state.open_root(root_path), identifier) if os.path.isdir(root_path) else None
+    )
     if entry is None:
         raise ContainerError("", "container does not exist: %s" % identifier)
     content, config = entry.load(), entry.load_config()

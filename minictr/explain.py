@@ -55,7 +55,9 @@ def describe(plan: plan_module.Plan) -> "list[str]":
             lines.append("%s %s" % (name, ", ".join(paths)))
     lines.append("change the root by %s" % ", else ".join(root.ways))
     lines.append("change to the directory %s" % plan.cwd)
-    lines.append("become user %d, group %d, groups %s" % (credentials.uid, credentials.gid, _groups(credentials)))
+    lines.append(
+        "become user %d, group %d, groups %s" % (credentials.uid, credentials.gid, _groups(credentials))
+    )
     if credentials.capabilities is not None:
         lines.append("keep the capabilities %s" % (_names(credentials.capabilities["bounding"]) or "none"))
     if credentials.no_new_privs:
@@ -66,7 +68,8 @@ def describe(plan: plan_module.Plan) -> "list[str]":
 
 def _shown(root: plan_module.Root) -> str:
     words = [
-        ("the host's own", root.source == "host"), ("read-only", root.readonly or root.early_readonly and not root.overlay),
+        ("the host's own", root.source == "host"),
+        ("read-only", root.readonly or root.early_readonly and not root.overlay),
         ("under an overlay in memory", root.overlay), ("with the container's ids", root.idmap),
     ]  # fmt: skip
     told = ", ".join([word for word, true in words if true])
@@ -103,5 +106,3 @@ def as_json(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): as_json(item) for key, item in value.items()}
     return value
-
-

@@ -3,11 +3,10 @@
 Side: host
 """
 
+import _signal  # `signal` imports enum: 3 ms
+import _thread
 import os
 import time
-
-import _thread
-import _signal  # `signal` imports enum: 3 ms
 
 from .errors import Interrupted
 

@@ -11,10 +11,9 @@ standard ones (CVE-2025-23266). Source: runtime-spec config.md "POSIX-platform H
 Side: both
 """
 
+import _signal  # `signal` imports enum: 3 ms
 import os
 import time
-
-import _signal  # `signal` imports enum: 3 ms
 
 from . import document, libc
 from .errors import ContainerError, printable
@@ -109,7 +108,11 @@ def _run(hook: Hook, text: bytes) -> None:
     if status is None:
         raise ContainerError(doing, "it took more than %d seconds" % hook.timeout)
     if status:
-        ending = "exit status %d" % os.WEXITSTATUS(status) if os.WIFEXITED(status) else "signal %d" % os.WTERMSIG(status)
+        ending = (
+            "exit status %d" % os.WEXITSTATUS(status)
+            if os.WIFEXITED(status)
+            else "signal %d" % os.WTERMSIG(status)
+        )
         raise ContainerError(doing, "%s: %s" % (ending, printable(output.strip()) or "it said nothing"))
 
 

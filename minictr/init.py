@@ -17,9 +17,8 @@ root, and only the channel reaches the user.
 Side: container
 """
 
-import os
-
 import _signal  # `signal` imports enum: 3 ms
+import os
 
 from . import abi, console, devices, libc, maps, paths, privileges, program, reaper, rootfs, standin
 from .errors import ContainerError, Degradation, from_os, step
@@ -225,8 +224,13 @@ def _say_lost(me: Init) -> None:
             lost = "root and every other user of the container: the program runs as the caller"
         me.degrade(
             Degradation(
-                kind + "-namespace", kind + " namespace", "a new one", "the host's", lost,
-                me.lost[kind], cause="userns" if kind == "user" else kind,
+                kind + "-namespace",
+                kind + " namespace",
+                "a new one",
+                "the host's",
+                lost,
+                me.lost[kind],
+                cause="userns" if kind == "user" else kind,
             )  # fmt: skip
         )
 
@@ -249,7 +253,12 @@ def name_host(me: Init) -> None:
                 raise ContainerError("set the %s to %s" % (layer, value), "", error.errno or 0) from error
             me.degrade(
                 Degradation(
-                    layer.replace(" ", ""), layer, value, "the host's", "a name of its own", error.errno or 0,
+                    layer.replace(" ", ""),
+                    layer,
+                    value,
+                    "the host's",
+                    "a name of its own",
+                    error.errno or 0,
                     cause="sethostname",
                 )  # fmt: skip
             )
@@ -265,8 +274,13 @@ def raise_lo(me: Init) -> None:
             raise
         me.degrade(
             Degradation(
-                "loopback", "network", "the loopback device up", "down",
-                "127.0.0.1 and ::1 cannot be reached inside", error.number, cause="lo",
+                "loopback",
+                "network",
+                "the loopback device up",
+                "down",
+                "127.0.0.1 and ::1 cannot be reached inside",
+                error.number,
+                cause="lo",
             )  # fmt: skip
         )
 
@@ -375,15 +389,22 @@ def _join_keyring(me: Init) -> None:
     try:
         libc.join_session_keyring("_ses." + me.plan.identifier)
     except OSError as error:
-        if error.errno in rootfs.REFUSED:  # no keys in the kernel, or a filter: the program gets at none either
+        if (
+            error.errno in rootfs.REFUSED
+        ):  # no keys in the kernel, or a filter: the program gets at none either
             return
         if error.errno != abi.EDQUOT:
             raise
         me.degrade(
             Degradation(
-                "keyring", "keyring", "a session keyring of its own", "the caller's",
-                "keys of the caller's session can be used", error.errno,
-                "the user has as many keys as may be", "raise kernel.keys.maxkeys and maxbytes",
+                "keyring",
+                "keyring",
+                "a session keyring of its own",
+                "the caller's",
+                "keys of the caller's session can be used",
+                error.errno,
+                "the user has as many keys as may be",
+                "raise kernel.keys.maxkeys and maxbytes",
             )  # fmt: skip
         )
 

@@ -6,11 +6,10 @@ of a 10 ms start and offers names that are not needed here.
 Side: both
 """
 
-import os
-import struct
-
 import _ctypes
 import _thread
+import os
+import struct
 
 from . import abi
 
@@ -251,7 +250,9 @@ def clone(flags: int, cgroup: "int | None" = None) -> int:
     A caller with other threads forks first: one that waits for the GIL may have asked for it, and the
     child would wait for a thread that it does not have before it is told so.
     """
-    alone = not _thread._count() or flags & abi.CLONE_PARENT  # the count outlives a fork, as in the middle process
+    alone = (
+        not _thread._count() or flags & abi.CLONE_PARENT
+    )  # the count outlives a fork, as in the middle process
     return _clone_framed(flags, cgroup) if alone else _clone_by_fork(flags, cgroup)
 
 

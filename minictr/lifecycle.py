@@ -6,9 +6,8 @@ behind; what kill -9 leaves is cleared away by the next command that meets it (`
 Side: host
 """
 
-import os
-
 import _signal  # `signal` imports enum: 3 ms
+import os
 
 from . import abi, cgroup, clone, foreground, host, living, paths, plan, preparation, process, state
 from .errors import ContainerError, Degradation, step
@@ -215,9 +214,11 @@ class Container:
             self.group = cgroup.none("--cgroups disabled")
         else:
             self.group = cgroup.open(cgroup.layout(), self.plan.cgroup_path)
-            self.undo.push("remove the cgroup", lambda: self._remove_group())
+            self.undo.push("remove the cgroup", self._remove_group)
         if self.plan.cgroup_path and self.plan.cgroup_path != plan.cgroup_of(self.spec.identifier):
-            self.entry.save(self._content("creating"))  # so that who finds what is left of us knows where to look
+            self.entry.save(
+                self._content("creating")
+            )  # so that who finds what is left of us knows where to look
         try:
             with foreground.undisturbed():
                 records = self.group.create()
@@ -295,7 +296,9 @@ def _check_terminal(spec: Spec) -> None:
     terminal = (spec.config.get("process") or {}).get("terminal")
     if bool(terminal and spec.detach) != bool(spec.console_socket):
         why = "a detached container with a terminal, and no other, hands it to a console socket"
-        raise ContainerError("make a terminal", why, hint="--console-socket PATH with --detach and a terminal")
+        raise ContainerError(
+            "make a terminal", why, hint="--console-socket PATH with --detach and a terminal"
+        )
 
 
 def _check_descriptors(count: int) -> None:

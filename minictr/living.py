@@ -6,9 +6,8 @@ What a killed runtime has left is cleared away by the next command that meets it
 Side: host
 """
 
-import os
-
 import _signal  # `signal` imports enum: 3 ms
+import os
 
 from . import cgroup, clone, libc, plan, state
 from .errors import ContainerError, from_os
@@ -154,4 +153,8 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
 
 def cleaning(doing: str, error: "OSError | ContainerError") -> ContainerError:
     """ERROR, which a piece of cleaning up has failed by."""
-    return from_os(doing, error) if isinstance(error, OSError) else ContainerError(doing, str(error), error.number)
+    return (
+        from_os(doing, error)
+        if isinstance(error, OSError)
+        else ContainerError(doing, str(error), error.number)
+    )

@@ -87,7 +87,9 @@ def alone(why: str, number: int = 0, fix: str = "", cause: str = "") -> Degradat
     """The step down to the caller's own id and nothing else."""
     lost = "every other user and group of the container: their files show as nobody's, su and apt fail"
     got = "the caller's own id"
-    return Degradation("idmap-alone", "id map", "a range of ids", got, lost, number, why, fix, "warning", cause)
+    return Degradation(
+        "idmap-alone", "id map", "a range of ids", got, lost, number, why, fix, "warning", cause
+    )
 
 
 def _by_helpers(pid: int, maps: Maps) -> None:
@@ -103,6 +105,10 @@ def _by_helpers(pid: int, maps: Maps) -> None:
 
             if not said:
                 killed = status & 127
-                said = "it was killed by signal %d" % killed if killed else "it ended with status %d" % (status >> 8)
+                said = (
+                    "it was killed by signal %d" % killed
+                    if killed
+                    else "it ended with status %d" % (status >> 8)
+                )
             cause = causes.why(os.path.basename(path), 0, said=said)
             raise ContainerError("run %s" % path, cause.why or said, 0, cause.fix)

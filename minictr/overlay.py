@@ -61,9 +61,14 @@ def _lay_host(stage, lower: int, layer: int) -> int:
     if stage.plan.inner_user:
         stage.degrade(
             Degradation(
-                "overlay-ids", "root", "a writable overlay", "one where other users' files stay as they are",
+                "overlay-ids",
+                "root",
+                "a writable overlay",
+                "one where other users' files stay as they are",
                 "changing files of users that the container does not have: the host's root among them",
-                0, "their ids are not mapped", "--userns host, as root",
+                0,
+                "their ids are not mapped",
+                "--userns host, as root",
             )  # fmt: skip
         )
     return merged
@@ -84,7 +89,9 @@ def _show(stage, layer: int, source: int, name: str, busy: bool) -> None:
                 raise
     with step("show /%s" % name):
         target = paths.open_in(layer, "merged/" + name)
-        whole = mounts.Mount(target="merged/" + name, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY)
+        whole = mounts.Mount(
+            target="merged/" + name, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY
+        )
         os.close(mounts.bind(layer, source, target, whole))
         os.close(target)
     stage.degrade(_record("/" + name, number))

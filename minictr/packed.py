@@ -64,7 +64,8 @@ main()
 PACK = "minictr.pack"
 # What no start of a container needs lies beside the pack only: it would cost 0.3 ms to read
 COLD = (
-    "causes", "causes_ids", "cgroup_stats", "control", "devices_bpf", "doctor", "explain", "features", "fixes",
+    "causes", "causes_ids", "cgroup_stats", "control", "devices_bpf", "doctor", "explain", "features",
+    "fixes",
     "packed", "probes", "seccomp_default", "signs", "tester", "verbs",
 )  # fmt: skip
 

@@ -111,7 +111,7 @@ class Plan(Record):
     @property
     def inner_user(self) -> bool:
         """The container is in a user namespace below ours, be it new or joined."""
-        return self.new_user or any([kind == "user" for kind, _ in self.joins])
+        return self.new_user or any(kind == "user" for kind, _ in self.joins)
 
 
 def make(spec: Spec, host: Host, stage: str) -> Plan:
@@ -124,7 +124,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     table = _maps(spec, host, linux, process) if "user" in namespaces else None
     if table is not None and table.way == "self" and spec.userns in ("auto", "keep-id"):
         records.append(maps.alone("", 0, "", "subids"))
-    user_known = "user" in namespaces or any([kind == "user" for kind, _ in joins])
+    user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
     credentials = _credentials(spec, host, process, table, records)
     setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
@@ -210,9 +210,7 @@ def _maps(spec: Spec, host: Host, linux: "dict", process: "dict") -> maps.Maps:
 
 
 def _lines(linux: "dict", name: str) -> "tuple[tuple[int, int, int], ...]":
-    return tuple(
-        [(line["containerID"], line["hostID"], line["size"]) for line in linux.get(name) or ()]
-    )
+    return tuple([(line["containerID"], line["hostID"], line["size"]) for line in linux.get(name) or ()])
 
 
 def _given(host: Host, uids: "tuple", gids: "tuple") -> maps.Maps:
@@ -221,16 +219,17 @@ def _given(host: Host, uids: "tuple", gids: "tuple") -> maps.Maps:
     if [line[1:] for line in uids] == [(host.uid, 1)] and [line[1:] for line in gids] == [(host.gid, 1)]:
         return maps.Maps(way="self", uids=uids, gids=gids, deny_setgroups=True)
     _check_helpers(host)
-    return maps.Maps(
-        way="helpers", uids=uids, gids=gids, newuidmap=host.newuidmap, newgidmap=host.newgidmap
-    )
+    return maps.Maps(way="helpers", uids=uids, gids=gids, newuidmap=host.newuidmap, newgidmap=host.newgidmap)
 
 
 def _root_maps(host: Host) -> maps.Maps:
     """An unprivileged range: root inside is nobody outside. In a user namespace that is not the
     host's, the ids we have are all there is."""
     if not host.initial:
-        own = [tuple([(first, first, count) for first, _, count in table]) for table in (host.uid_map, host.gid_map)]
+        own = [
+            tuple([(first, first, count) for first, _, count in table])
+            for table in (host.uid_map, host.gid_map)
+        ]
         return maps.Maps(way="direct", uids=own[0], gids=own[1])
     start_uid = host.subuids[0] if host.subuids else (host.free_id, RANGE)
     start_gid = host.subgids[0] if host.subgids else (host.free_id, RANGE)
@@ -242,9 +241,7 @@ def _rootless_maps(spec: Spec, host: Host, user: "dict") -> maps.Maps:
     uid, gid = user.get("uid", 0), user.get("gid", 0)
     if spec.userns == "keep-id":
         uid, gid = host.uid, host.gid
-    alone = maps.Maps(
-        way="self", uids=((uid, host.uid, 1),), gids=((gid, host.gid, 1),), deny_setgroups=True
-    )
+    alone = maps.Maps(way="self", uids=((uid, host.uid, 1),), gids=((gid, host.gid, 1),), deny_setgroups=True)
     if not (host.subuids and host.subgids and host.newuidmap and host.newgidmap) or host.no_new_privs:
         return alone
     if spec.userns == "keep-id":
@@ -282,7 +279,9 @@ def _check_mapped(table: maps.Maps, credentials: Credentials) -> None:
         if not maps.inside(lines, number):
             have = sum([count for _, _, count in lines])
             why = "the container has %d ids, and %d is not among them" % (have, number)
-            hint = "a larger range in /etc/sub%s, or --%smap" % (("uid", "uid") if kind == "user" else ("gid", "gid"))
+            hint = "a larger range in /etc/sub%s, or --%smap" % (
+                ("uid", "uid") if kind == "user" else ("gid", "gid")
+            )
             raise ContainerError("become %s %d" % (kind, number), why, hint=hint)
 
 
@@ -294,7 +293,9 @@ def _check_helpers(host: Host) -> None:
 # --- the process ------------------------------------------------------------------------------
 
 
-def _credentials(spec: Spec, host: Host, process: "dict", table: "maps.Maps | None", records: "list") -> Credentials:
+def _credentials(
+    spec: Spec, host: Host, process: "dict", table: "maps.Maps | None", records: "list"
+) -> Credentials:
     user = process.get("user") or {}
     groups = tuple(user.get("additionalGids") or ())  # type: tuple[int, ...] | None
     if table is not None and table.deny_setgroups:
@@ -323,9 +324,7 @@ def _unknown_capability(word: str) -> Degradation:
 
 
 def _rlimits(process: "dict") -> "tuple[tuple[int, int, int], ...]":
-    return tuple(
-        [(abi.RLIMITS.index(e["type"]), e["soft"], e["hard"]) for e in process.get("rlimits") or ()]
-    )
+    return tuple([(abi.RLIMITS.index(e["type"]), e["soft"], e["hard"]) for e in process.get("rlimits") or ()])
 
 
 def _personality(linux: "dict") -> "int | None":
@@ -363,16 +362,19 @@ def _unsupported(linux: "dict", process: "dict", config: "dict", records: "list"
     for code, layer, value, lost in asked:
         if value:
             wanted = value if isinstance(value, str) else "the one configured"
-            records.append(
-                Degradation(code, layer, wanted, "none", lost, 0, "not supported by this version")
-            )
+            records.append(Degradation(code, layer, wanted, "none", lost, 0, "not supported by this version"))
     for where, name in ((linux, "netDevices"), (linux, "memoryPolicy"), (process, "scheduler"),
                         (process, "ioPriority"), (process, "execCPUAffinity")):  # fmt: skip
         if where.get(name):
             records.append(
                 Degradation(
-                    "property-" + name.lower(), name, "what config.json says", "nothing",
-                    "the property has no effect", 0, "not supported by this version",
+                    "property-" + name.lower(),
+                    name,
+                    "what config.json says",
+                    "nothing",
+                    "the property has no effect",
+                    0,
+                    "not supported by this version",
                 )  # fmt: skip
             )
 
@@ -415,13 +417,17 @@ def _root(spec: Spec, config: "dict", linux: "dict", stage: str, idmap: bool) ->
     )
 
 
-def _mounts(spec: Spec, config: "dict", linux: "dict", namespaces: "tuple", table: "maps.Maps | None", idmap: bool) -> "list":
+def _mounts(
+    spec: Spec, config: "dict", linux: "dict", namespaces: "tuple", table: "maps.Maps | None", idmap: bool
+) -> "list":
     result = []
     for entry in config.get("mounts") or ():
         options = list(entry.get("options") or ())
         if table is not None and spec.source != "bundle":
             options = _mapped_options(options, table)
-        mount = mounts.parse(entry["destination"], entry.get("type") or "", entry.get("source") or "", options)
+        mount = mounts.parse(
+            entry["destination"], entry.get("type") or "", entry.get("source") or "", options
+        )
         if mount.kind == "bind":
             mount = mount.replace(source=os.path.join(spec.bundle, mount.source))
             if idmap and not mount.idmap and entry.get("type") != "none":
@@ -449,7 +455,9 @@ def _mapped_options(options: "list[str]", table: maps.Maps) -> "list[str]":
 
 
 def _devices(linux: "dict") -> "tuple[Device, ...]":
-    devices = [Device(path=path, kind="c", major=major, minor=minor) for path, major, minor in DEFAULT_DEVICES]
+    devices = [
+        Device(path=path, kind="c", major=major, minor=minor) for path, major, minor in DEFAULT_DEVICES
+    ]
     for entry in linux.get("devices") or ():
         devices = [device for device in devices if device.path != entry["path"]]
         devices.append(

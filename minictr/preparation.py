@@ -48,7 +48,9 @@ def with_user(spec: Spec) -> Spec:
     finally:
         os.close(root)
     process = dict(spec.config["process"])
-    process["user"] = dict(process.get("user") or {}, uid=found.uid, gid=found.gid, additionalGids=list(found.groups))
+    process["user"] = dict(
+        process.get("user") or {}, uid=found.uid, gid=found.gid, additionalGids=list(found.groups)
+    )
     if not any(word.startswith("HOME=") for word in process["env"]):
         process["env"] = list(process["env"]) + ["HOME=" + found.home]
     return spec.replace(config=dict(spec.config, process=process))

@@ -32,7 +32,9 @@ def find(name: str, environment: "dict[str, str]", prefix: str = "") -> "list[st
 def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
     """In the words that engines match. NUMBER 0: not in the path; FOUND: there is such a file."""
     if number == 0:
-        return ContainerError('exec: "%s"' % name, "executable file not found in $PATH", 0, "", EXIT_NOT_FOUND)
+        return ContainerError(
+            'exec: "%s"' % name, "executable file not found in $PATH", 0, "", EXIT_NOT_FOUND
+        )
     if number in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP, abi.ENAMETOOLONG):
         why, hint = "stat %s: no such file or directory" % name, ""
         if found:  # execve(2) says the same of what a script or a dynamic program names

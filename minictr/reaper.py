@@ -3,9 +3,8 @@
 Side: container
 """
 
-import os
-
 import _signal  # `signal` imports enum: 3 ms
+import os
 
 from . import abi, libc
 

@@ -6,7 +6,6 @@ attributes in a loop instead, so thirty classes cost half a millisecond.
 Side: both
 """
 
-
 MYPY = False
 if MYPY:  # for the type checker alone: typing takes milliseconds to import
     from typing import TypeVar

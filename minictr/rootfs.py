@@ -255,7 +255,9 @@ class Stage:
             with step("make %s read-only" % path):
                 place = _existing(self.root, path)
                 if place is not None:
-                    again = mounts.Mount(target=path, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY)
+                    again = mounts.Mount(
+                        target=path, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY
+                    )
                     os.close(mounts.bind(self.root, place, place, again))
                     os.close(place)
 
@@ -269,7 +271,9 @@ class Stage:
         if stat.S_ISDIR(os.fstat(place).st_mode):
             if self.empty < 0:
                 words = ("size=4k", "nr_inodes=2", "mode=755")
-                cover = mounts.Mount(target=path, kind="tmpfs", source="none", words=words, set=abi.MOUNT_ATTR_RDONLY)
+                cover = mounts.Mount(
+                    target=path, kind="tmpfs", source="none", words=words, set=abi.MOUNT_ATTR_RDONLY
+                )
                 self.empty = mounts.create(self.root, place, cover)
             else:
                 os.close(mounts.bind(self.root, self.empty, place, hidden))

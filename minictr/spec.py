@@ -111,9 +111,7 @@ def default_config(args: "list[str]", root: str, readonly: bool = True) -> dict:
         "hostname": "minictr",
         "mounts": default_mounts(),
         "linux": {
-            "namespaces": [
-                {"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")
-            ],
+            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
             "maskedPaths": list(MASKED_PATHS),
             "readonlyPaths": list(READONLY_PATHS),
         },

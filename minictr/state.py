@@ -11,11 +11,10 @@ whoever meets it clears it away.
 Side: host
 """
 
+import fcntl
 import os
 import stat
 import time
-
-import fcntl
 
 from . import abi, document, paths
 from .errors import ContainerError, step
@@ -38,12 +37,16 @@ def default_root() -> str:
     for place in ("/tmp", "/dev/shm", "/var/tmp"):
         if os.access(place, os.W_OK):
             return "%s/minictr-%d" % (place, uid)
-    raise ContainerError("find a place for the container's state", "no directory is writable", hint="--root DIR")
+    raise ContainerError(
+        "find a place for the container's state", "no directory is writable", hint="--root DIR"
+    )
 
 
 def open_root(path: str) -> int:
     """A descriptor of the state root, made if missing. It must be ours and nobody else's to write."""
-    with step("make the state directory %s" % path, hints={abi.EROFS: "--root DIR", abi.EACCES: "--root DIR"}):
+    with step(
+        "make the state directory %s" % path, hints={abi.EROFS: "--root DIR", abi.EACCES: "--root DIR"}
+    ):
         try:
             os.makedirs(path, 0o700)
         except FileExistsError:
@@ -61,7 +64,8 @@ def check_id(identifier: str) -> None:
     legal = identifier and all(char in CONTAINER_ID for char in identifier) and len(identifier) <= 1024
     if not legal or identifier in (".", ".."):
         raise ContainerError(
-            "use the container id %r" % identifier, "ids are letters, digits and _ + - ., at most 1024 of them"
+            "use the container id %r" % identifier,
+            "ids are letters, digits and _ + - ., at most 1024 of them",
         )
 
 

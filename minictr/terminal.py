@@ -3,12 +3,11 @@
 Side: host
 """
 
+import _signal
 import os
 import select
 import termios
 import time
-
-import _signal
 
 from . import console, foreground
 

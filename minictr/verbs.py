@@ -6,12 +6,12 @@ Each takes the state root, a report and its arguments, prints, and returns the e
 Side: host
 """
 
+import _signal
 import os
 import time
 
-import _signal
-
-from . import cgroup, document, foreground, living, spec as spec_module, state
+from . import cgroup, document, foreground, living, state
+from . import spec as spec_module
 from .errors import EXIT_ERROR, ContainerError, printable
 
 HELP = {
@@ -271,7 +271,7 @@ def stop(root_path: str, report, argv: "list[str]") -> int:
 def _wait_ended(contents: "list[dict]", seconds: float) -> bool:
     """Until every container has ended, at most SECONDS."""
     deadline, pause = time.monotonic() + seconds, 0.002
-    while any([living.alive(content) for content in contents]):
+    while any(living.alive(content) for content in contents):
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)
@@ -345,4 +345,12 @@ def scan(argv: "list[str]", flags: "dict", values: "dict", least: int, most: "in
     return seen, given, words
 
 
-CALLS = {"start": start, "exec": execute, "list": list_verb, "state": state_verb, "kill": kill, "stop": stop, "delete": delete}
+CALLS = {
+    "start": start,
+    "exec": execute,
+    "list": list_verb,
+    "state": state_verb,
+    "kill": kill,
+    "stop": stop,
+    "delete": delete,
+}

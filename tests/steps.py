@@ -111,7 +111,7 @@ def _state(pid: int) -> str:
 
 
 def chosen(count: int, most: int) -> "list[int]":
-    """Of the numbers 1 to COUNT at most MOST, which is 2 or more: evenly spread, from the first to the last."""
+    """Of the numbers 1 to COUNT at most MOST, which is 2 or more: evenly spread, both ends among them."""
     if count <= most:
         return list(range(1, count + 1))
     return sorted({1 + i * (count - 1) // (most - 1) for i in range(most)})

@@ -5,7 +5,6 @@ The container starts all the same, and what it lost is said: on stderr, in the l
 --strict, and in the OCI form, that is an error instead.
 """
 
-import errno
 import json
 import os
 
@@ -270,7 +269,7 @@ def test_a_bundle_refuses_every_step_down_unless_it_is_told_otherwise(minictr, c
         (["setns"], ["--net", "/proc/self/ns/net"]),
         (["umount2"], []),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_what_does_not_mean_not_allowed_here_ends_the_start(minictr, busybox_root, caller, refused, words):
     words = words + ["--rootfs", busybox_root, "--", "sh", "-c", ladders.SCRIPT]

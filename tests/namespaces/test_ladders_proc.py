@@ -125,7 +125,8 @@ def test_what_reads_proc_still_has_an_answer(minictr, strong_caller, busybox_roo
 
 def test_sysfs_that_is_covered_is_the_host_s_read_only(minictr, strong_caller, busybox_root):
     empty = support.SESSION.place("empty")
-    script = "ls /sys/kernel | wc -l; echo x 2>/dev/null > /sys/class/net/lo/mtu || echo refused; ls /sys/class/net"
+    script = "ls /sys/kernel | wc -l; echo x 2>/dev/null > /sys/class/net/lo/mtu || echo refused; "
+    script += "ls /sys/class/net"
     covered = {"/sys/kernel": empty}
     told = sh(minictr, strong_caller, script, "--rootfs", busybox_root, cover=covered)
 

@@ -185,7 +185,8 @@ MOUNT_OPTIONS = {
     "a rootfs": ["--rootfs", "ROOT"],
     "a read-only rootfs": ["--rootfs", "ROOT", "--read-only"],
     "volumes": [
-        "--rootfs", "ROOT", "-v", "SHOWN:/mnt/rw", "-v", "SHOWN:/mnt/ro:ro", "-v", "SHOWN/file:/etc/shown:ro,exec",
+        "--rootfs", "ROOT", "-v", "SHOWN:/mnt/rw", "-v", "SHOWN:/mnt/ro:ro",
+        "-v", "SHOWN/file:/etc/shown:ro,exec",
         "-v", "SHOWN:/mnt/rro:rro", "-v", "SHOWN:/mnt/one:bind,exec", "--tmpfs", "/mnt/tmp:size=1m,exec",
     ],
     "the host's root": [],
@@ -253,7 +254,8 @@ def test_no_descriptor_of_the_caller_s_reaches_the_program(minictr, strong_calle
 
 @pytest.mark.parametrize("error", ["EPERM", "EACCES", "ENOSYS"])
 def test_nodes_that_cannot_be_made_are_bound(minictr, busybox_root, error):
-    script = "echo gone > /dev/null; head -c 3 /dev/zero | wc -c; stat -c %t:%T /dev/tty; mount | grep -c /dev/zero"
+    script = "echo gone > /dev/null; head -c 3 /dev/zero | wc -c; stat -c %t:%T /dev/tty; "
+    script += "mount | grep -c /dev/zero"
     words = ["--userns", "host", "--rootfs", busybox_root]
     caller = callers.Caller("root", None, True)
     made = sh(minictr, caller, [], script, *words)

@@ -178,8 +178,8 @@ def test_features_takes_no_argument(minictr):
 # The table of config.md, but for remount, and mount options of file systems there
 OPTIONS = """
 async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime
-noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime
-relatime rexec rnoatime rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate
+noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev
+rdiratime relatime rexec rnoatime rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate
 rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime
 suid symfollow sync tmpcopyup unbindable idmap ridmap
 """

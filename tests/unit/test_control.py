@@ -58,7 +58,8 @@ def test_options_become_resources():
     given = {
         "--memory": "1g", "--memory-swap": "-1", "--memory-reservation": "0", "--cpu-quota": "-1",
         "--cpu-period": "100000", "--cpu-burst": "5", "--cpu-share": "512", "--cpu-idle": "1",
-        "--cpu-rt-period": "6", "--cpu-rt-runtime": "7", "--cpuset-cpus": "0-1", "--cpuset-mems": "0", "--pids-limit": "9",
+        "--cpu-rt-period": "6", "--cpu-rt-runtime": "7", "--cpuset-cpus": "0-1", "--cpuset-mems": "0",
+        "--pids-limit": "9",
         "--blkio-weight": "10",
     }  # fmt: skip
     assert set(given) == {row[0] for row in control._LIMITS}
