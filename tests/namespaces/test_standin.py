@@ -2,11 +2,15 @@
 
 import hashlib
 import os
+import re
 import stat
+import struct
+import subprocess
 import sys
 import textwrap
 
 import pytest
+import support
 from support import needs
 
 from minictr import standin
@@ -71,22 +75,68 @@ def test_an_entry_point_that_is_a_link_to_our_executable_gains_nothing(minictr, 
     assert (found.status != 0, found.out) == (True, "")
 
 
-LOADERS = ("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1", "lib/ld-musl-x86_64.so.1")
+# What a container would have a dynamic program loaded by: it tells whose /proc/self/exe it has become
+LOADER = """\
+    .text
+    lea rdi, [rip + path]
+    sub rsp, 4096
+    mov rsi, rsp
+    mov edx, 4096
+    mov eax, 89             # readlink
+    syscall
+    mov edx, eax
+    mov rsi, rsp
+    mov edi, 1
+    mov eax, 1              # write
+    syscall
+    xor edi, edi
+    mov eax, 231            # exit_group
+    syscall
+path:
+    .asciz "/proc/self/exe"
+"""
 
 
+def loader():
+    """LOADER as an executable file: position-independent, with one segment (elf(5))."""
+    place = support.SESSION.place("loader")
+    with open(place + "/code.s", "w") as file:
+        file.write(LOADER)
+    command = [
+        "x86_64-linux-gnu-as",
+        "-msyntax=intel",
+        "-mnaked-reg",
+        "-o",
+        place + "/code.o",
+        place + "/code.s",
+    ]
+    subprocess.run(command, check=True)
+    binary = ["-O", "binary", "-j", ".text", place + "/code.o", place + "/code"]
+    subprocess.run(["x86_64-linux-gnu-objcopy"] + binary, check=True)
+    with open(place + "/code", "rb") as file:
+        code = file.read()
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    size = 120 + len(code)
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 0x1000) + code
+
+
+@needs("as-x86_64", "readelf")
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the loader is written for x86_64")
 def test_a_loader_of_the_containers_does_not_get_our_executable_to_hold(minictr, busybox_copy):
-    """The whole attack: a link to our executable, started as "busybox", whose loader is one. Such a program
-    has the interpreter as /proc/self/exe, and may write to it once it is another program's turn."""
+    """The whole attack: a link to our executable, and a loader that is run with it as /proc/self/exe. It could
+    open that, become another program, and then write."""
     root = busybox_copy()
-    for name in LOADERS:
-        os.makedirs(os.path.join(root, os.path.dirname(name)), exist_ok=True)
-        os.symlink("/bin/busybox", os.path.join(root, name))
-    os.mkdir(root + "/evil")
-    os.symlink("/proc/self/exe", root + "/evil/busybox")
-    words = HOST + ("--rootfs", root, "--env", "PATH=/evil:/bin", "--")
-    found = minictr(*(words + ("busybox", "sh", "-c", "stat -L -c %d:%i /proc/$$/exe; true")))
-    own = os.stat(PYTHON)
-    assert "%d:%d" % (own.st_dev, own.st_ino) not in found.out, found
+    shown = subprocess.run(["readelf", "--program-headers", PYTHON], stdout=subprocess.PIPE, check=True)
+    path = re.search(r"interpreter: (/[^]]+)]", shown.stdout.decode())
+    if path is None:
+        pytest.skip("this interpreter is static")
+    os.makedirs(root + os.path.dirname(path.group(1)), exist_ok=True)
+    with open(root + path.group(1), "wb") as file:
+        file.write(loader())
+    os.chmod(root + path.group(1), 0o755)
+    os.symlink("/proc/self/exe", root + "/entry")
+    found = minictr(*(HOST + ("--rootfs", root, "--", "/entry")))
     assert (found.status != 0, found.out) == (True, "")
 
 
