@@ -128,6 +128,7 @@ class Container:
         self.opened += [birth.channel.incoming]
         self.undo.push("end the container", lambda: self._end(birth))
         birth.start()
+        process.give_pipes(handed.streams, birth)
         for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
             os.close(descriptor)
         self.pid = birth.pid

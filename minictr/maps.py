@@ -45,6 +45,14 @@ def inside(table: "tuple[tuple[int, int, int], ...]", number: int) -> bool:
     return any(first <= number < first + count for first, _, count in table)
 
 
+def on_host(table: "tuple[tuple[int, int, int], ...]", number: int) -> int:
+    """What the id NUMBER of the namespace is outside of it, -1 if it has none."""
+    for first, start, count in table:
+        if first <= number < first + count:
+            return start + number - first
+    return -1
+
+
 def outside(table: "tuple[tuple[int, int, int], ...]", number: int) -> bool:
     """Whether the namespace shows the id NUMBER of this one."""
     return any(first <= number < first + count for _, first, count in table)

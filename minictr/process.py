@@ -6,7 +6,7 @@ Side: host
 import os
 import sys
 
-from . import abi, clone, foreground, libc, plan
+from . import abi, clone, foreground, libc, maps, plan
 from .errors import Degradation, step
 
 
@@ -27,6 +27,23 @@ def set_limits(pid: int, made: plan.Plan) -> None:
     for resource, soft, hard in made.rlimits:
         with step("set %s" % abi.RLIMITS[resource], hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
             libc.prlimit(pid, resource, soft, hard)
+
+
+def give_pipes(streams: "tuple[int, ...]", birth: clone.Birth) -> None:
+    """Pipes become the program's, which else could not open them again by the name of /dev/stdout.
+    runc does so with whatever it finds; a file, though, may be one that the caller wants to keep."""
+    made, table = birth.plan, birth.maps
+    if made.terminal or (made.inner_user and table is None):
+        return
+    uid, gid = made.credentials.uid, made.credentials.gid
+    if table is not None:
+        uid, gid = maps.on_host(table.uids, uid), maps.on_host(table.gids, gid)
+    for descriptor in streams or (0, 1, 2):
+        if libc.fstatfs_type(descriptor) == abi.PIPEFS_MAGIC and os.fstat(descriptor).st_uid != uid:
+            try:
+                os.fchown(descriptor, uid, gid)
+            except PermissionError:
+                return  # a user gives nothing away
 
 
 def compile_filter(made: plan.Plan, degrade):

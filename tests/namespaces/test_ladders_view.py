@@ -1,6 +1,7 @@
 """What a container sees after a step down: what is lost is lost as it was said, and nothing else."""
 
 import os
+import shutil
 import socket
 import stat
 import time
@@ -375,3 +376,50 @@ def test_the_host_s_root_is_read_only_all_the_way_down(minictr, strong_caller, r
     found = [line.rpartition(": ")[2] for line in told.result.lines]
     assert found == ["Read-only file system", "Read-only file system", "Permission denied", "below"]
     assert os.listdir(inner) == []
+
+
+# --- the interpreter that starts the container ---------------------------------------------------
+
+
+def own_interpreter(account):
+    """A copy of Python that belongs to ACCOUNT."""
+    source = support.python()
+    inside = source.startswith(support.SESSION.directory)  # there it finds its library by its own place
+    target = os.path.join(os.path.dirname(source) if inside else account.place("bin"), "python-of-a-user")
+    shutil.copyfile(source, target)
+    os.chown(target, account.uid, account.gid)
+    os.chmod(target, 0o755)
+    return target
+
+
+def by_a_stand_in(minictr, user, program, *words):
+    """Whether the container of WORDS is started by the stand-in; it is run too."""
+    command = [program, "-m", "minictr", "--root", minictr.state(user)]
+    env = {"PYTHONPATH": support.checkout()}
+    ran = minictr.command(*(command + ["run"] + list(words) + ["--", "true"]), user=user, env=env)
+    assert ran.status == 0, ran
+    told = minictr.command(*(command + ["explain"] + list(words) + ["--", "true"]), user=user, env=env)
+    return told.ok.lines[-1].endswith("execute true by a stand-in")
+
+
+@needs("rootless")
+def test_a_user_s_own_interpreter_is_out_of_the_container_s_reach(minictr, ranged, busybox_root):
+    """Root inside is the user, who may write to it."""
+    words = ["--rootfs", busybox_root]
+
+    assert by_a_stand_in(minictr, ranged, own_interpreter(ranged), *words)
+    assert not by_a_stand_in(minictr, ranged, support.python(), *words)
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        ([], False),
+        (["--userns", "host"], True),
+        (["--uidmap", "0:0:1000"], True),
+        (["--uidmap", "0:5:1000"], False),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_root_s_interpreter_is_out_of_the_container_s_reach(minictr, busybox_root, words, expected):
+    assert by_a_stand_in(minictr, None, support.sys.executable, "--rootfs", busybox_root, *words) is expected

@@ -251,6 +251,27 @@ def test_standard_input_is_passed_on(inside):
     assert inside(["cat"], "-i", stdin="typed\n").ok.out == "typed\n"
 
 
+@pytest.mark.parametrize("options", [(), ("-u", "app"), ("--userns", "host", "-u", "app")], ids=" ".join)
+def test_the_standard_streams_can_be_opened_again_by_their_names(minictr, busybox_root, options):
+    """By root and others: log files that are links to /dev/stdout are as common as they are odd."""
+    script = "cat /dev/stdin >/dev/stdout; echo two >/dev/stderr"
+    words = options + ("--read-only", "--rootfs", busybox_root, "--", "sh", "-c", script)
+    live = minictr.start("run", *words)
+    live.send("one\n")
+    live.close_input()
+
+    assert live.wait() == (0, "one\n", "two\n")
+
+
+def test_a_file_that_the_caller_writes_to_stays_the_callers(minictr, busybox_root, tmp_path):
+    script = '"$0" -m minictr --root "$1" run --read-only --rootfs "$2" -- echo hello >"$3"'
+    words = (support.python(), minictr.state(), busybox_root, str(tmp_path / "output"))
+    assert minictr.command("sh", "-c", script, *words, env={"PYTHONPATH": support.checkout()}).ok
+
+    state = os.stat(str(tmp_path / "output"))
+    assert (state.st_uid, state.st_size) == (os.geteuid(), len("hello\n"))
+
+
 def test_output_and_errors_stay_apart(inside):
     run = inside("echo one; echo two >&2; exit 3")
 

@@ -131,14 +131,15 @@ def test_the_place_of_a_volume_is_made_where_it_is_missing(minictr, strong_calle
 
 def test_volumes_inside_one_another_are_mounted_from_the_outside_in(minictr, source, busybox_root):
     """In whatever order they are given."""
-    inner = source + "/inner"
+    outer, inner = source + "/outer", source + "/inner"
+    os.makedirs(outer + "/place")
     os.mkdir(inner)
-    volumes = ("-v", "%s:/tmp/inner" % inner, "-v", source + ":/tmp")
-    run = minictr("run", "--read-only", *volumes, "--rootfs", busybox_root, "--", "sh", "-c",
-                  "touch /tmp/inner/x; ls /tmp")  # fmt: skip
+    volumes = ("-v", inner + ":/tmp/place", "-v", outer + ":/tmp")
+    command = ("touch", "/tmp/place/x", "/tmp/y")
+    assert minictr("run", "--read-only", *volumes, "--rootfs", busybox_root, "--", *command).ok
 
-    assert run.ok.fields == ["inner", "name"]
     assert os.listdir(inner) == ["x"]
+    assert sorted(os.listdir(outer)) == ["place", "y"] and os.listdir(outer + "/place") == []
 
 
 def test_a_relative_source_is_one_of_the_current_directory(minictr, source, busybox_root):

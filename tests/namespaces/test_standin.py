@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import stat
 import struct
 import subprocess
@@ -121,13 +122,9 @@ def loader():
     return header + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 0x1000) + code
 
 
-@needs("as-x86_64", "readelf")
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the loader is written for x86_64")
-def test_a_loader_of_the_containers_does_not_get_our_executable_to_hold(minictr, busybox_copy):
-    """The whole attack: a link to our executable, and a loader that is run with it as /proc/self/exe. It could
-    open that, become another program, and then write."""
-    root = busybox_copy()
-    shown = subprocess.run(["readelf", "--program-headers", PYTHON], stdout=subprocess.PIPE, check=True)
+def with_the_loader(root, python):
+    """Have ROOT load our executable PYTHON by LOADER, and an entry that leads to it."""
+    shown = subprocess.run(["readelf", "--program-headers", python], stdout=subprocess.PIPE, check=True)
     path = re.search(r"interpreter: (/[^]]+)]", shown.stdout.decode())
     if path is None:
         pytest.skip("this interpreter is static")
@@ -136,7 +133,41 @@ def test_a_loader_of_the_containers_does_not_get_our_executable_to_hold(minictr,
         file.write(loader())
     os.chmod(root + path.group(1), 0o755)
     os.symlink("/proc/self/exe", root + "/entry")
+
+
+x86_64 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the loader is written for x86_64")
+
+
+@x86_64
+@needs("as-x86_64", "readelf")
+def test_a_loader_of_the_containers_does_not_get_our_executable_to_hold(minictr, busybox_copy):
+    """The whole attack: a link to our executable, and a loader that is run with it as /proc/self/exe. It
+    could open that, become another program, and then write."""
+    root = busybox_copy()
+    with_the_loader(root, PYTHON)
     found = minictr(*(HOST + ("--rootfs", root, "--", "/entry")))
+    assert (found.status != 0, found.out) == (True, "")
+
+
+@x86_64
+@needs("as-x86_64", "readelf", "rootless")
+@pytest.mark.parametrize("name", ["ranged", "unranged"])
+def test_a_user_whose_own_interpreter_it_is_is_as_safe(minictr, busybox_copy, request, name):
+    """Root inside is the user outside, and may write what belongs to the user."""
+    account = request.getfixturevalue(name)
+    root = busybox_copy()
+    original = os.path.realpath(support.python())
+    place = account.place("python")
+    os.mkdir(place + "/bin")
+    os.symlink(os.path.dirname(os.path.dirname(original)) + "/lib", place + "/lib")
+    python = shutil.copy(original, place + "/bin")
+    for path in (place, place + "/bin", python):
+        os.chown(path, account.uid, account.gid)
+    with_the_loader(root, python)
+    words = [python, "-m", "minictr", "--root", minictr.state(account), "run", "--rootfs", root, "--"]
+    env = {"PYTHONPATH": support.checkout()}
+    assert minictr.command(*words, "echo", "ran", user=account, env=env).out == "ran\n"
+    found = minictr.command(*words, "/entry", user=account, env=env)
     assert (found.status != 0, found.out) == (True, "")
 
 

@@ -584,13 +584,14 @@ def test_a_process_killed_for_want_of_memory_is_an_event(own, box):
     def tight(made):
         made.linux["resources"] = {"memory": {"limit": 16 * MIB, "swap": 16 * MIB}}
 
-    one = box(own, "trap 'tail /dev/zero' USR1; echo up; while :; do sleep 0.01; done", tight)
+    script = "trap 'dd if=/dev/zero of=/dev/null bs=64M count=1' USR1; echo up; while :; do sleep 0.01; done"
+    one = box(own, script, tight)
     live = own.start_verb("events", "--interval=100ms", one.id)
     live.expect("\n")  # it watches
     for kills in (1, 2):
         one.verb("kill", "USR1").ok
         support.wait_until(
-            lambda kills=kills: live.read(0.1) or live.out.count(b'"oom"') == kills, timeout=20
+            lambda kills=kills: live.read(0.1) or live.out.count(b'"type":"oom"') == kills, timeout=20
         )
     one.verb("kill", "KILL").ok
     found = [json.loads(line) for line in live.wait().lines]

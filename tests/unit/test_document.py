@@ -26,6 +26,11 @@ def outcome(loads, text):
         return ("ValueError", str(error))
 
 
+def strictly(text):
+    """As json reads it, but for NaN and Infinity, which are no JSON."""
+    return json.loads(text, parse_constant=document._Context.parse_constant)
+
+
 @given(values)
 def test_what_is_written_is_read_back(value):
     assert document.loads(document.dumps(value)) == value
@@ -44,15 +49,14 @@ def test_every_document_is_read_as_json_reads_it(value, indent, space):
 
 @given(st.lists(fragments).map("".join))
 def test_every_other_text_is_read_or_refused_as_json_does_it(text):
-    ours, theirs = outcome(document.loads, text), outcome(json.loads, text)
-    assert ours == theirs or (ours != ours and theirs != theirs)
+    assert outcome(document.loads, text) == outcome(strictly, text)
 
 
 @given(values, st.data())
 def test_a_truncated_document_is_refused_as_json_does_it(value, data):
     text = json.dumps([value])
     text = text[: data.draw(st.integers(0, len(text) - 1))]
-    assert outcome(document.loads, text) == outcome(json.loads, text)
+    assert outcome(document.loads, text) == outcome(strictly, text)
 
 
 @pytest.mark.parametrize("text", ["[" * 100000, '{"a":' * 100000], ids=["lists", "objects"])

@@ -93,7 +93,7 @@ def test_a_lone_word_is_the_id_of_a_bundle(loaded, tmp_path, monkeypatch):
     monkeypatch.chdir(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
     spec = options.parse(["--detach", "--pid-file", "pid", "c1"])
-    assert loaded == [os.path.join(str(tmp_path), ".")]
+    assert loaded == [str(tmp_path)]
     assert (spec.identifier, spec.source, spec.degrade, spec.userns) == ("c1", "bundle", "refuse", "config")
     assert (spec.detach, spec.pid_file) == (True, str(tmp_path / "pid"))
 
