@@ -12,6 +12,7 @@ def main() -> None:
     """Never returns. Leaves by os._exit, which saves 1 ms of taking the interpreter down."""
     gc.disable()  # nothing here lives long enough to be worth collecting: 0.7 ms of a start
     _open_standard_streams()
+    _print_names_as_they_are()
     from . import cli
 
     status = cli.main(sys.argv[1:])
@@ -33,6 +34,15 @@ def _open_standard_streams() -> None:
         except OSError:
             null = os.open("/dev/null", os.O_RDWR)  # the lowest free number, which is this one
             os.set_inheritable(null, True)  # the program is to have it, too
+
+
+def _print_names_as_they_are() -> None:
+    """A path or a word from outside may be no text of this locale's, or of any: out go its bytes."""
+    how = {"encoding": "utf-8", "errors": "surrogateescape"}
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(**how)
+    elif sys.stdout is not None:  # 3.6
+        sys.stdout = open(1, "w", closefd=False, **how)  # type: ignore[call-overload]
 
 
 if __name__ == "__main__":

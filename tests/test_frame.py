@@ -138,7 +138,7 @@ def test_the_launcher_names_its_python_and_its_library_absolutely(installed):
     with open(installed + "/bin/minictr") as file:
         text = file.read()
     assert text.startswith("#!%s -IS\n" % PYTHON)
-    assert '"%s/lib/minictr"' % installed in text
+    assert "PLACE = '%s/lib/minictr'" % installed in text
 
 
 def test_the_launcher_listens_to_no_python_variable_and_no_current_directory(minictr, installed, tmp_path):
@@ -156,7 +156,23 @@ def loaded(minictr, launcher, *words, **options):
     compiled = set(
         re.findall(r"^# code object from '\S+/minictr/__pycache__/(\w+)\.\S+\.pyc'", found.err, re.M)
     )
-    return modules, compiled
+    packed = re.findall(r"^import '?minictr\.?(\w*)'? # <class '__main__.Packed'>", found.err, re.M)
+    return modules, compiled | {name or "__init__" for name in packed}
+
+
+def test_the_launcher_takes_the_files_where_the_pack_is_another_pythons(minictr, installed, tmp_path):
+    copy = str(tmp_path / "usr")
+    shutil.copytree(installed, copy)
+    pack = copy + "/lib/minictr/minictr.pack"
+    with open(pack, "r+b") as file:
+        file.write(b"\0\0\0\0")
+    with open(copy + "/bin/minictr") as file:
+        text = file.read()
+    with open(copy + "/bin/minictr", "w") as file:
+        file.write(text.replace(installed, copy))
+    assert minictr.command(copy + "/bin/minictr", "--version") == VERSION
+    os.unlink(pack)
+    assert minictr.command(copy + "/bin/minictr", "--version") == VERSION
 
 
 def test_the_launcher_compiles_nothing(minictr, installed):
@@ -211,7 +227,7 @@ def test_destdir_is_where_it_is_built_and_not_where_it_is_looked_for(tree, tmp_p
     stage = str(tmp_path / "stage")
     make(tree, "install", "PREFIX=/opt/x", "DESTDIR=" + stage, "PYTHON=" + PYTHON)
     with open(stage + "/opt/x/bin/minictr") as file:
-        assert 'append("/opt/x/lib/minictr")' in file.read()
+        assert "PLACE = '/opt/x/lib/minictr'" in file.read()
     for folder, _, names in os.walk(stage):
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:

@@ -256,6 +256,7 @@ def test_the_current_directory_may_be_closed_to_the_caller(minictr, unranged, bu
 
 # --- words that are no text -------------------------------------------------------------------------------
 
+LATIN = {"LANG": "en_US.ISO-8859-1", "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "latin-1:strict"}
 C = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 ODD = os.fsdecode(b"\xff\xfe\x80 \xc3\xa4\xe2\x82\xac")
 
@@ -314,7 +315,7 @@ def test_an_error_about_odd_words_is_one_line(minictr, words, env):
     assert found.err.startswith("minictr: "), found
 
 
-@pytest.mark.parametrize("env", [{}, C], ids=["UTF-8", "C"])
+@pytest.mark.parametrize("env", [{}, C, LATIN], ids=["UTF-8", "C", "Latin"])
 def test_what_is_printed_about_odd_words_is_no_traceback(minictr, busybox_root, env):
     words = ("explain", "--rootfs", busybox_root, "--env", "A=" + ODD, "--", "echo", ODD)
     for extra in ((), ("--json",)):
@@ -388,8 +389,8 @@ def test_no_descriptor_of_the_callers_reaches_the_program(minictr, caller, busyb
     kept += list(os.pipe())
     ends = socket.socketpair()
     kept += [end.fileno() for end in ends]
-    high = os.dup2(kept[0], 900)
-    kept.append(high)
+    os.dup2(kept[0], 900)
+    kept.append(900)
     try:
         words = RUN + (busybox_root, "--", "ls", "-1", "/proc/1/fd")
         found = minictr(*words, pass_fds=tuple(kept), **caller.options)

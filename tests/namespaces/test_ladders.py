@@ -107,6 +107,12 @@ CASES = {
         oci=(),
         words=["--time-offset", "5"],
     ),
+    "pid, with a time namespace": Case(
+        "clone&CLONE_NEWPID",
+        [namespace("pid"), PROC_EMPTY],
+        oci=[namespace("pid")],
+        words=["--time-offset", "5"],
+    ),
     "two at once": Case("pivot_root sethostname", [HOSTNAME, ROOT_MOVE], words=["--hostname", "box"]),
     "memfd_create": Case("memfd_create"),
     "close_range": Case("close_range"),
