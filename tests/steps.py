@@ -21,6 +21,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
 minictr.__main__.main()
 """
 _CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
+_RESUMED = re.compile(r"^(\d+) +<\.\.\. \w+ resumed>(.*)")
 
 
 class Broken:
@@ -78,8 +79,7 @@ class Steps:
             lines = file.read().splitlines()
         if not follow:  # then it leaves the number out
             lines = ["%d %s" % (live.pid, line) for line in lines]
-        found = [_CALL.match(line) for line in lines]
-        return Broken(result, [(int(f.group(1)), f.group(2), f.group(3)) for f in found if f], inject)
+        return Broken(result, _calls(lines), inject)
 
     def _stopped(self, *words: str) -> support.Live:
         program = sys.executable if self.account is None else support.python()
@@ -103,6 +103,19 @@ class Steps:
             for name in self.names:
                 found += ["cgroup " + path for path in glob.glob(point + "/*" + name)]
         return found + self.before.new()
+
+
+def _calls(lines: "list[str]") -> "list[tuple[int, str, str]]":
+    """Process, name and rest of each call; one that another process's cuts in two is put together."""
+    found, cut = [], {}  # type: list[list], dict[str, list]
+    for line in lines:
+        call, rest = _CALL.match(line), _RESUMED.match(line)
+        if call:
+            found.append([int(call.group(1)), call.group(2), call.group(3)])
+            cut[call.group(1)] = found[-1]
+        elif rest and rest.group(1) in cut:
+            cut[rest.group(1)][2] += rest.group(2)
+    return [tuple(call) for call in found]
 
 
 def _state(pid: int) -> str:
