@@ -409,12 +409,13 @@ def killed_in(group, kill, size):
 )  # where there is no cgroup.kill: v1, v2 before 5.14
 def test_no_fork_bomb_gets_away(group, way):
     kill = type(group).kill if way == "its own" else type(group).__mro__[1].kill
-    # of three tries, as other processes may keep the machine busy; an emulated one is twenty times slower
-    assert EMULATED or min(killed_in(group, kill, 300) for _ in range(3)) < 1
+    # of three tries, and longer on a busy machine; an emulated one is twenty times slower
+    bound = 1 if os.getloadavg()[0] < 3 else 5
+    assert EMULATED or min(killed_in(group, kill, 300) for _ in range(3)) < bound
     assert not EMULATED or killed_in(group, kill, 100)
     start = time.monotonic()
     group.remove()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < bound
 
 
 def test_the_numbers_are_those_of_the_group(group):

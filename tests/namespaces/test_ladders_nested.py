@@ -27,7 +27,8 @@ class Outer:
         programs = [
             path for path in ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc") if os.path.isdir(path)
         ]
-        self.shown = programs + [prefix, support.checkout(), support.SESSION.directory]
+        more = [prefix, support.checkout(), support.SESSION.directory]
+        self.shown = programs + [place for place in more if place not in programs]  # Debian's own is in /usr
         for path in self.shown:
             os.makedirs(root + path, exist_ok=True)
 
