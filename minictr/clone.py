@@ -157,6 +157,15 @@ class Birth:
 
     def _place(self, pid: int) -> None:
         """What only the runtime may do to the new process, and then the word that it is done."""
+        try:
+            self._place_living(pid)
+        except (ContainerError, BrokenPipeError):
+            memory = paths.read_text("/proc/%d/statm" % pid)
+            if not memory or memory.startswith("0 "):  # it is over, and its last words say why
+                self.until("ready")
+            raise
+
+    def _place_living(self, pid: int) -> None:
         plan = self.plan
         if plan.oom_score_adj is not None:
             with step("set oom_score_adj to %d" % plan.oom_score_adj):
@@ -168,8 +177,6 @@ class Birth:
         try:
             indexes = " ".join([str(index) for index in trees])
             self.channel.say("placed", self.maps.way, indexes, fds=tuple(trees.values()))
-        except BrokenPipeError:
-            self.until("ready")  # it died, and its last words say why
         finally:
             for descriptor in trees.values():
                 os.close(descriptor)

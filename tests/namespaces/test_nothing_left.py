@@ -40,10 +40,13 @@ FORMS = {
 CALLS = {
     "mounts": "mount umount2 fsopen fsconfig fsmount pivot_root",
     "trees": "open_tree move_mount mount_setattr",
-    "files": "mkdir mkdirat mknodat symlinkat fchownat rename renameat unlinkat rmdir fchmod flock",
+    "files": """mkdir mkdirat mknodat symlinkat fchown fchownat fchmodat fchmod rename renameat unlinkat rmdir
+        flock""",
     "places": "openat2 chdir fchdir getcwd fstatfs access memfd_create",
-    "identity": "sethostname setresuid setresgid setgroups getgroups geteuid capset capget prctl keyctl",
-    "processes": "clone clone3 unshare setns setsid execve execveat wait4",
+    "identity": """sethostname setresuid setresgid setgroups getgroups geteuid capset capget prctl keyctl
+        seccomp""",
+    "processes": """clone clone3 unshare setns setsid execve execveat wait4 kill pidfd_open
+        pidfd_send_signal bpf""",
     "words": "socketpair socket sendmsg recvmsg write pipe2 dup2 fcntl ioctl close_range",
 }
 # What looks, cannot fail, or is the interpreter's and the C library's own
