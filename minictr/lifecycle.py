@@ -268,6 +268,7 @@ class Container:
             "status": status,
             "pid": self.pid,
             "bundle": self.spec.bundle,
+            "rootfs": self.plan.root.path,
             "annotations": self.spec.config.get("annotations") or {},
             "created": self.created,
             "owner": os.geteuid(),

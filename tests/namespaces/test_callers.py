@@ -581,3 +581,34 @@ def test_the_end_is_seen_although_another_thread_is_given_the_signal_of_it(minic
     found = minictr.command(support.sys.executable, "-c", script, support.CHECKOUT, timeout=10)
     assert found.ok.out == "7\n"
     assert found.seconds < 3
+
+
+@needs("rootless")
+def test_a_process_that_dies_before_its_ids_are_written_tells_why(minictr, unranged, busybox_root):
+    """By then its files below /proc are the host's root's, and the maps cannot be written."""
+    script = textwrap.dedent("""\
+        import sys, time
+        from minictr import clone, init, lifecycle, maps, options
+        from minictr.errors import ContainerError
+        from minictr.report import Report
+
+        write = maps.write
+
+        def dawdle(*arguments):
+            time.sleep(0.2)
+            return write(*arguments)
+
+        def die(me):
+            raise ContainerError("begin", "the true reason")
+
+        maps.write = dawdle
+        clone.Birth.__init__.__defaults__ = (init.STAGES[:1] + (die,) + init.STAGES[1:],)
+        spec = options.parse(["--rootfs", sys.argv[2], "--", "true"], "run")
+        try:
+            lifecycle.Container(spec, sys.argv[1], Report()).run()
+        except ContainerError as error:
+            print(error)
+    """)
+    words = (support.python(), "-c", script, minictr.state(unranged), busybox_root)
+    found = minictr.command(*words, user=unranged, env={"PYTHONPATH": support.checkout()})
+    assert (found.status, found.out) == (0, "begin: the true reason\n"), found
