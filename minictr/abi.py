@@ -177,13 +177,55 @@ PER_LINUX, PER_LINUX32 = 0, 8
 # System call numbers that the C library may have no function for. From
 # arch/x86/entry/syscalls/*.tbl, include/uapi/asm-generic/unistd.h (aarch64, riscv64, loongarch64),
 # arch/arm/tools/syscall.tbl, arch/powerpc and arch/s390 .../syscall.tbl
-_GENERIC = {"clone": 220, "pivot_root": 41, "memfd_create": 279, "keyctl": 219, "seccomp": 277}
+_GENERIC = {
+    "clone": 220,
+    "rt_sigaction": 134,
+    "pivot_root": 41,
+    "memfd_create": 279,
+    "keyctl": 219,
+    "seccomp": 277,
+}
 SYSCALLS = {
-    "x86_64": {"clone": 56, "pivot_root": 155, "memfd_create": 319, "keyctl": 250, "seccomp": 317},
-    "i386": {"clone": 120, "pivot_root": 217, "memfd_create": 356, "keyctl": 288, "seccomp": 354},
-    "arm": {"clone": 120, "pivot_root": 218, "memfd_create": 385, "keyctl": 311, "seccomp": 383},
-    "ppc64le": {"clone": 120, "pivot_root": 203, "memfd_create": 360, "keyctl": 271, "seccomp": 358},
-    "s390x": {"clone": 120, "pivot_root": 217, "memfd_create": 350, "keyctl": 280, "seccomp": 348},
+    "x86_64": {
+        "clone": 56,
+        "rt_sigaction": 13,
+        "pivot_root": 155,
+        "memfd_create": 319,
+        "keyctl": 250,
+        "seccomp": 317,
+    },
+    "i386": {
+        "clone": 120,
+        "rt_sigaction": 174,
+        "pivot_root": 217,
+        "memfd_create": 356,
+        "keyctl": 288,
+        "seccomp": 354,
+    },
+    "arm": {
+        "clone": 120,
+        "rt_sigaction": 174,
+        "pivot_root": 218,
+        "memfd_create": 385,
+        "keyctl": 311,
+        "seccomp": 383,
+    },
+    "ppc64le": {
+        "clone": 120,
+        "rt_sigaction": 173,
+        "pivot_root": 203,
+        "memfd_create": 360,
+        "keyctl": 271,
+        "seccomp": 358,
+    },
+    "s390x": {
+        "clone": 120,
+        "rt_sigaction": 174,
+        "pivot_root": 217,
+        "memfd_create": 350,
+        "keyctl": 280,
+        "seccomp": 348,
+    },
     "aarch64": _GENERIC,
     "riscv64": _GENERIC,
     "loongarch64": _GENERIC,

@@ -70,7 +70,8 @@ def give_back(held: "tuple[set[int], dict]") -> None:
     for number, handler in handlers.items():
         if handler is not None:  # else it is one of a library in C
             _signal.signal(number, handler)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+    # not SIG_SETMASK: a caller may have blocked the C library's own signals, which Python warns of
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (forwarded() | {_signal.SIGCHLD}) - mask)
 
 
 class undisturbed:
@@ -80,7 +81,7 @@ class undisturbed:
         self.mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, set(_STOPPING))
 
     def __exit__(self, *_: object) -> None:
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, self.mask)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, set(_STOPPING) - self.mask)
 
 
 def pass_signals() -> None:

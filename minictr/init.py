@@ -126,7 +126,7 @@ def _reset_signals() -> None:
             if _signal.getsignal(number) != _signal.SIG_DFL:
                 _signal.signal(number, _signal.SIG_DFL)
         except (OSError, ValueError):
-            pass  # SIGKILL, SIGSTOP and the C library's own cannot be set
+            libc.default_signal(number)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)  # until execve: the runtime may be gone
 

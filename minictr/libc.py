@@ -211,6 +211,7 @@ def memfd_create(name: str, flags: int) -> int:
 # --- namespaces and processes -----------------------------------------------------------------
 
 _unshare = _bind("unshare", c_int)
+_rt_sigaction = _bind_syscall(_number("rt_sigaction"), c_int, c_char_p, c_void_p, c_ulong)
 _setns = _bind("setns", c_int, c_int)
 _clone = _bind_syscall(_number("clone"), c_ulong, c_ulong, c_ulong, c_ulong, c_ulong, kind=_Interpreter)
 _clone3 = _bind_syscall(abi.CLONE3, c_char_p, c_ulong, kind=_Interpreter)
@@ -225,6 +226,18 @@ _pidfd_open = _bind_syscall(abi.PIDFD_OPEN, c_int, c_ulong)
 _pidfd_send_signal = _bind_syscall(abi.PIDFD_SEND_SIGNAL, c_int, c_int, c_void_p, c_ulong)
 _bpf = _bind_syscall(abi.BPF_CALL.get(abi.machine(), -1), c_int, c_void_p, c_ulong)
 _landlock_create_ruleset = _bind_syscall(abi.LANDLOCK_CREATE_RULESET, c_void_p, c_ulong, c_ulong)
+
+
+def default_signal(number: int) -> None:
+    """rt_sigaction(2) SIG_DFL, also for the signals that the C library keeps for itself (nptl(7), 32
+    and 33) and will not change: a caller such as make(1) may have ignored them. SIGKILL and SIGSTOP
+    are what they are: EINVAL is no error.
+    """
+    try:
+        _rt_sigaction(number, bytes(64), None, 8)  # a struct sigaction of zeros, on every architecture
+    except OSError as error:
+        if error.errno not in (abi.EINVAL, abi.ENOSYS):
+            raise
 
 
 def unshare(flags: int) -> None:

@@ -8,7 +8,9 @@
 # Prints a line for each thing, and below it what minictr said; the exit status is 0 if all went well.
 set -u
 python=${1:-python3}
-busybox=${BUSYBOX:-$(command -v busybox)} || { echo "there is no busybox" >&2; exit 2; }
+for busybox in "${BUSYBOX:-$(command -v busybox)}" /bin/busybox /usr/bin/busybox; do
+    [ -f "$busybox" ] && break  # a shell of busybox has it without a path
+done
 PYTHONPATH=$(cd "$(dirname "$0")/.." && pwd)
 PYTHONDONTWRITEBYTECODE=1
 export PYTHONPATH PYTHONDONTWRITEBYTECODE
@@ -20,7 +22,7 @@ failed=0
 root=$place/rootfs
 for name in bin dev etc mnt proc root sys tmp; do mkdir -p "$root/$name"; done
 chmod 1777 "$root/tmp"
-cp "$busybox" "$root/bin/busybox"
+cp "$busybox" "$root/bin/busybox" || exit 2
 for name in sh id cat echo hostname ls ps sleep stat touch true uname grep mount; do
     ln -s busybox "$root/bin/$name"
 done
@@ -76,7 +78,7 @@ fi
 rootless=
 [ "$(id -u)" = 0 ] || rootless=--rootless
 if minictr spec $rootless 2>&1 | sed 's/"sh"/"id"/' >"$place/config.json"; then
-    expect "a bundle" 0 "uid=0" run --bundle "$place" bundle
+    expect "a bundle" 0 "uid=0" run --allow-degraded --bundle "$place" bundle
 fi
 minictr doctor >"$place/out" 2>&1
 echo "        doctor: status $?"

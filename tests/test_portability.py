@@ -41,13 +41,16 @@ class Other:
 
     def __init__(self, python, runner, account):
         self.python, self.runner, self.account = python, runner, account
+        self.env = {"PYTHONPATH": support.checkout()}
+        if python.startswith(support.SESSION.directory):  # its library is not where it was linked for
+            self.env["LD_LIBRARY_PATH"] = os.path.join(os.path.dirname(os.path.dirname(python)), "lib")
 
     def words(self, *args):
         root = self.runner.state(self.account)
         return [self.python, "-m", "minictr", "--root", root] + list(args)
 
     def start(self, *args, **options):
-        env = dict(options.pop("env", None) or {}, PYTHONPATH=support.checkout())
+        env = dict(options.pop("env", None) or {}, **self.env)
         return self.runner.start_command(*self.words(*args), env=env, user=self.account, **options)
 
     def __call__(self, *args, **options):
@@ -75,7 +78,8 @@ def said(core, result):
 
 def test_it_is_the_other_python_that_runs(core):
     found = core("doctor")
-    version = core.runner.command(core.python, "-c", "import sys; print(sys.version.split()[0])").out.strip()
+    words = (core.python, "-c", "import sys; print(sys.version.split()[0])")
+    version = core.runner.command(*words, env=core.env).out.strip()
     assert "python             %s," % version in found.out, found
 
 
@@ -285,6 +289,6 @@ def test_a_program_that_imports_it_may_have_a_thread(core, busybox_root, tmp_pat
         print("well")
     """)
     state = core.runner.state(core.account)
-    env = {"PYTHONPATH": support.checkout()}
-    found = core.runner.command(core.python, "-c", script, state, busybox_root, user=core.account, env=env)
+    words = (core.python, "-c", script, state, busybox_root)
+    found = core.runner.command(*words, user=core.account, env=core.env)
     assert (found.status, found.out) == (0, "well\n"), found

@@ -15,11 +15,18 @@ def test_a_volume_whose_target_is_a_link_out_of_the_root_lands_inside(
     minictr, busybox_copy, canary, tmp_path, start, options
 ):
     root = busybox_copy()
-    os.symlink(start + canary.path, root + "/out")
+    os.symlink(start + canary.path, root + "/outside")
     (tmp_path / "name").write_text("x\n")
-    options += ("-v", "%s:/out/made" % tmp_path, "-v", "%s/name:/out/file" % tmp_path)
+    options += ("-v", "%s:/outside/made" % tmp_path, "-v", "%s/name:/outside/file" % tmp_path)
     run = minictr(
-        "run", *options, "--rootfs", root, "--", "sh", "-c", "ls /out; cat /out/made/name /out/file"
+        "run",
+        *options,
+        "--rootfs",
+        root,
+        "--",
+        "sh",
+        "-c",
+        "ls /outside; cat /outside/made/name /outside/file",
     )
 
     assert run.ok.fields == ["file", "made", "x", "x"]
@@ -29,10 +36,10 @@ def test_a_volume_whose_target_is_a_link_out_of_the_root_lands_inside(
 
 def test_a_volume_below_a_link_through_proc_is_refused(minictr, busybox_copy, canary, tmp_path):
     root = busybox_copy()
-    os.symlink("/proc/self/root" + canary.path, root + "/out")
-    run = minictr("run", "-v", "%s:/out/made" % tmp_path, "--rootfs", root, "--", "true")
+    os.symlink("/proc/self/root" + canary.path, root + "/outside")
+    run = minictr("run", "-v", "%s:/outside/made" % tmp_path, "--rootfs", root, "--", "true")
 
-    refused(run, "/out/made", (125,))
+    refused(run, "/outside/made", (125,))
     assert canary.untouched
 
 
