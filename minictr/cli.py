@@ -80,7 +80,10 @@ def main(argv: "list[str]") -> int:
     except ImportError as error:  # a Python without that module, or without a descriptor to open it by
         if options.debug:
             raise
-        report.error(ContainerError("load the Python library", str(error)))
+        hint = ""
+        if isinstance(error, ModuleNotFoundError):  # such as Debian's python3-minimal
+            hint = "install the rest of its standard library (on Debian: apt-get install python3)"
+        report.error(ContainerError("load the Python library", str(error), hint=hint))
         return EXIT_ERROR
     except Interrupted as error:
         report.error(ContainerError("make the container", str(error)))

@@ -132,11 +132,11 @@ class _Alone:
 def test_files_devices_and_limits(core, busybox_root):
     source = support.SESSION.place("source")
     open(source + "/it", "w").close()
-    script = "ls /mnt; stat -c '%t:%T' /dev/null; ulimit -n; env | grep ^A=; pwd; umask; "
-    script += "echo x >/dev/shm/y; df /t | grep -c 1024"
+    script = "ls /home; stat -c '%t:%T' /dev/null; ulimit -n; env | grep ^A=; pwd; umask; "
+    script += "echo x >/dev/shm/y; df /var | grep -c 1024"
     found = core(
-        "run", "--rootfs", busybox_root, "--volume", source + ":/mnt:ro", "--tmpfs", "/t:size=1m", "--ulimit",
-        "nofile=100", "--env", "A=\u00e4", "--workdir", "/tmp", "--", "sh", "-c", script,
+        "run", "--rootfs", busybox_root, "--volume", source + ":/home:ro", "--tmpfs", "/var:size=1m",
+        "--ulimit", "nofile=100", "--env", "A=\u00e4", "--workdir", "/tmp", "--", "sh", "-c", script,
     )  # fmt: skip
     assert found.status == 0, found
     assert found.fields == ["it", "1:3", "100", "A=\u00e4", "/tmp", "0022", "1"]

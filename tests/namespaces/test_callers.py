@@ -20,8 +20,8 @@ RUN = ("run", "--rootfs")
 # --- standard streams ---------------------------------------------------------------------------------
 
 STREAMS = """\
-for n in 0 1 2; do (stat -L -c '%F %t:%T' /proc/$$/fd/$n >>/out/seen); done
-(ls /proc/$$/fd >>/out/seen)
+for n in 0 1 2; do (stat -L -c '%F %t:%T' /proc/$$/fd/$n >>/home/seen); done
+(ls /proc/$$/fd >>/home/seen)
 echo to stdout
 echo to stderr >&2
 exit 7
@@ -32,7 +32,7 @@ NULL = "character special file 1:3"
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)], ids=repr)
 def test_a_stream_that_is_closed_is_null_inside(minictr, caller, busybox_root, closed):
     out = place_for(caller, "out")
-    words = RUN + (busybox_root, "--volume", out + ":/out", "--", "sh", "-c", STREAMS)
+    words = RUN + (busybox_root, "--volume", out + ":/home", "--", "sh", "-c", STREAMS)
     found = minictr(*words, close=closed, **caller.options)
     assert found.status == 7
     with open(out + "/seen") as file:
@@ -415,7 +415,7 @@ exec "$@"
 
 @needs("unshare")
 @pytest.mark.parametrize("source", ["the host's root", "a directory", "a directory with mounts"])
-def test_a_thousand_mounts_are_no_obstacle(minictr, busybox_root, source):
+def test_a_thousand_mounts_are_no_obstacle(minictr, busybox_copy, source):
     many = support.SESSION.place("many")
     script = "touch %s/0/x 2>/dev/null; touch %s/999/x 2>/dev/null; ls %s/999; grep -c m999 /proc/mounts" % (
         many,
@@ -426,7 +426,7 @@ def test_a_thousand_mounts_are_no_obstacle(minictr, busybox_root, source):
         script = "touch %s/x 2>/dev/null && echo x; grep -c m999 /proc/mounts" % many
     words = ["run", "--", "sh", "-c", script + "; true"]
     if source != "the host's root":
-        words[1:1] = ["--rootfs", busybox_root]
+        words[1:1] = ["--rootfs", busybox_copy()]
     if source == "a directory with mounts":
         words[1:1] = ["--volume", "%s:%s:ro" % (many, many)]
     python = [support.sys.executable, "-m", "minictr", "--root", minictr.state()]
@@ -578,7 +578,8 @@ def test_the_end_is_seen_although_another_thread_is_given_the_signal_of_it(minic
         foreground.ended = look_and_dawdle
         print(foreground.wait(child, 0, None))
     """)
-    found = minictr.command(support.sys.executable, "-c", script, support.CHECKOUT, timeout=10)
+    words = (support.sys.executable, "-W", "ignore", "-c", script, support.CHECKOUT)
+    found = minictr.command(*words, timeout=10)
     assert found.ok.out == "7\n"
     assert found.seconds < 3
 
