@@ -123,6 +123,20 @@ class Group:
     def thaw(self) -> None:
         raise NotImplementedError
 
+    def _thaw(self, directory: int, name: str, word: str) -> None:
+        try:
+            if directory >= 0:
+                cgroup_files.write(directory, name, word)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise ContainerError("thaw the container", "", error.errno or 0) from error
+
+    def _not_frozen(self, patience: float) -> ContainerError:
+        """Everything being thawed again."""
+        self.thaw()
+        why = "some of its processes do not stop within %g seconds" % patience
+        return ContainerError("freeze the container", why, abi.EBUSY)
+
     def frozen(self) -> bool:
         raise NotImplementedError
 

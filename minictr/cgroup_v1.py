@@ -157,18 +157,10 @@ class V1(Group):
                     return
         except OSError as error:
             raise ContainerError("freeze the container", "", error.errno or 0) from error
-        self.thaw()
-        why = "some of its processes do not stop within %g seconds" % patience
-        raise ContainerError("freeze the container", why, abi.EBUSY)
+        raise self._not_frozen(patience)
 
     def thaw(self) -> None:
-        directory = self._directory("freezer")
-        try:
-            if directory >= 0:
-                cgroup_files.write(directory, "freezer.state", "THAWED")
-        except OSError as error:
-            if error.errno not in GONE:
-                raise ContainerError("thaw the container", "", error.errno or 0) from error
+        self._thaw(self._directory("freezer"), "freezer.state", "THAWED")
 
     def frozen(self) -> bool:
         return self._read("freezer", "freezer.state").strip() in ("FROZEN", "FREEZING")

@@ -153,18 +153,10 @@ class V2(Group):
                     return
         except OSError as error:
             raise ContainerError("freeze the container", "", error.errno or 0) from error
-        self.thaw()
-        why = "some of its processes do not stop within %g seconds" % patience
-        raise ContainerError("freeze the container", why, abi.EBUSY)
+        raise self._not_frozen(patience)
 
     def thaw(self) -> None:
-        directory = self._directory("")
-        try:
-            if directory >= 0:
-                cgroup_files.write(directory, "cgroup.freeze", "0")
-        except OSError as error:
-            if error.errno not in GONE:
-                raise ContainerError("thaw the container", "", error.errno or 0) from error
+        self._thaw(self._directory(""), "cgroup.freeze", "0")
 
     def frozen(self) -> bool:
         return self._read("", "cgroup.freeze").strip() == "1"

@@ -1,4 +1,4 @@
-"""Making the container's processes: the runtime's side of the chart, and the middle's.
+"""Making the container's processes: the runtime's side of the chart.
 
     runtime                         (middle)                        init
       |-- clone, all namespaces at once ----------------------------->|
@@ -15,13 +15,10 @@ Side: both
 
 import os
 
-from . import abi, console, init, libc, maps, mounts, paths, program, standin
-from .errors import ContainerError, Degradation, from_os, step
+from . import abi, console, init, libc, maps, middle, mounts, namespaces, paths, program, standin
+from .errors import ContainerError, Degradation, step
 from .rootfs import REFUSED, ids_record
 from .sync import Channel, degradation_from, error_from
-
-# what clone(2) says where a namespace is not allowed, not known, or one too many
-_NO_NAMESPACE = (abi.EPERM, abi.EINVAL, abi.ENOSYS, abi.ENOSPC, abi.EUSERS, abi.EACCES)
 
 
 class Birth:
@@ -135,19 +132,19 @@ class Birth:
         try:
             self._fork(self.plan.namespaces)
         except OSError as error:
-            if error.errno not in _NO_NAMESPACE:
+            if error.errno not in namespaces.REFUSED:
                 raise ContainerError("make the namespaces", "", error.errno or 0) from error
-            self.lost = find_lost(self.plan.namespaces)
+            self.lost = namespaces.find_lost(self.plan.namespaces)
             if not self.lost:
                 raise ContainerError("make the namespaces", "", error.errno or 0) from error
             if "user" in self.lost:
                 self.maps = None
-                self.plan = guarded(self.plan)
+                self.plan = namespaces.guarded(self.plan)
             with step("make the namespaces that are left"):
                 self._fork([kind for kind in self.plan.namespaces if kind not in self.lost])
 
     def _fork(self, kinds) -> None:
-        pid = libc.clone(clone_flags(kinds), self.into)
+        pid = libc.clone(namespaces.clone_flags(kinds), self.into)
         if pid == 0:
             self.channel.close()
             init.main(self.plan, self.peer, self.handed, self.lost, stages=self.stages)
@@ -228,10 +225,10 @@ class Birth:
         for kind, path in self.plan.joins:
             with step("open the %s namespace %s" % (kind, path)):
                 spaces.append((kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
-        middle = os.fork()
-        if middle == 0:
+        between = os.fork()
+        if between == 0:
             self.channel.close()
-            Middle(self, spaces).main()
+            middle.Middle(self, spaces).main()
         for _, descriptor in spaces:
             os.close(descriptor)
         self.peer.close()
@@ -246,7 +243,7 @@ class Birth:
                 if word[0] == "lost":
                     self.lost[word[1]] = int(word[2])
                 elif word[0] == "maps":
-                    self._place(middle)
+                    self._place(between)
                     placed = True
                 elif word[0] == "init":
                     self.pid = int(word[1])
@@ -254,10 +251,10 @@ class Birth:
                 else:
                     early.append(word)
         except BaseException:
-            os.kill(middle, 9)  # it may wait for a word of ours
+            os.kill(between, 9)  # it may wait for a word of ours
             raise
         finally:
-            os.waitpid(middle, 0)
+            os.waitpid(between, 0)
         self.channel.early = early
         if not placed:
             self._place(self.pid)
@@ -273,157 +270,6 @@ def until_running(channel: Channel, command: str) -> None:
             raise program.exec_error(command, standin.errno_from(said[1]))
         if said[0] == "error":
             raise error_from(said[1:])
-
-
-def guarded(plan):
-    """PLAN without its user namespace, which kept the container from the interpreter we run by."""
-    exposed = os.geteuid() == 0 or os.access("/proc/self/exe", os.W_OK)
-    return plan.replace(guard="standin") if exposed else plan
-
-
-def clone_flags(kinds) -> int:
-    """The CLONE_NEW* that one clone makes. The cgroup namespace must wait until its cgroup is
-    joined, the time namespace until its offsets are written."""
-    flags = 0
-    for kind in kinds:
-        if kind not in ("cgroup", "time"):
-            flags |= abi.NAMESPACES[kind][1]
-    return flags
-
-
-def find_lost(kinds) -> "dict[str, int]":
-    """Which of the namespaces KINDS cannot be made here, and the errno, by trying each."""
-    lost = {}
-    base = 0
-    if "user" in kinds:
-        lost["user"] = _try(abi.CLONE_NEWUSER)
-        base = 0 if lost["user"] else abi.CLONE_NEWUSER
-    for kind in kinds:
-        if kind not in ("user", "cgroup", "time"):
-            lost[kind] = _try(base | abi.NAMESPACES[kind][1])
-    for kind, number in lost.items():
-        if number and number not in _NO_NAMESPACE:
-            raise ContainerError("make the %s namespace" % kind, "", number)
-    return {kind: number for kind, number in lost.items() if number}
-
-
-def _try(flags: int) -> int:
-    try:
-        pid = libc.clone(flags)
-    except OSError as error:
-        return error.errno or abi.EPERM
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    return 0
-
-
-class Middle:
-    """The process between: joins, makes what its child must be born into, and ends."""
-
-    def __init__(self, birth: Birth, spaces: "list[tuple[str, int]]") -> None:
-        self.birth, self.plan, self.channel, self.spaces = birth, birth.plan, birth.peer, spaces
-        self.new = list(self.plan.namespaces)
-        self.placed = None  # type: list[str] | None
-
-    def main(self) -> None:
-        """Never returns."""
-        try:
-            libc.prctl_name("minictr-middle")
-            libc.prctl(abi.PR_SET_PDEATHSIG, 9)
-            for descriptor in self.birth.handed.cgroup:
-                with step("join the cgroup"):
-                    os.write(descriptor, b"0")
-            self._join()
-            if "time" in self.new:
-                self._make_time()
-            self._bear()
-        except ContainerError as error:
-            self.channel.say_error(error)
-        except OSError as error:
-            self.channel.say_error(from_os("join the namespaces", error))
-        except BaseException as error:  # a bug of ours: it must be heard
-            self.channel.say_error(
-                ContainerError("join the namespaces", repr(error), 0, "please report this")
-            )
-        os._exit(1)
-
-    def _join(self) -> None:
-        """The user namespace last where we are strong outside it, first where only it makes us
-        strong: so what is refused before it is tried again after it."""
-        order = [space for space in self.spaces if space[0] not in ("user", "mount")]
-        users = [space for space in self.spaces if space[0] == "user"]
-        order += [space for space in self.spaces if space[0] == "mount"]
-        later = [space for space in order if not self._enter(space, bool(users))]
-        for space in users + later:
-            self._enter(space, False)
-
-    def _enter(self, space: "tuple[str, int]", may_wait: bool) -> bool:
-        kind, descriptor = space
-        try:
-            libc.setns(descriptor, abi.NAMESPACES[kind][1])
-        except OSError as error:
-            if may_wait and error.errno == abi.EPERM:
-                return False
-            why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
-            cause = "" if why else "setns"
-            hint = ""
-            if error.errno == abi.EPERM and not any(joined == "user" for joined, _ in self.spaces):
-                hint = "join the user namespace it belongs to as well: --userns PATH"
-            raise ContainerError(
-                "join the %s namespace" % kind, why, error.errno or 0, hint, cause=cause
-            ) from error
-        return True
-
-    def _make_time(self) -> None:
-        if "user" in self.new:
-            self.new.remove("user")
-            if self._unshare("user"):
-                libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or the runtime could not write our maps
-                self.channel.say("maps")
-                self.placed = self.channel.expect("placed")
-        libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or our own files below /proc would not be ours
-        if self._unshare("time") and self.plan.time_offsets:
-            hint = {abi.ERANGE: "the resulting clock would be negative or too large"}
-            with step("write the time offsets", hints=hint):
-                paths.write_proc(paths.open_proc(), "self/timens_offsets", self.plan.time_offsets)
-
-    def _unshare(self, kind: str) -> bool:
-        try:
-            libc.unshare(abi.NAMESPACES[kind][1])
-            return True
-        except OSError as error:
-            if error.errno not in _NO_NAMESPACE:
-                raise ContainerError("make the %s namespace" % kind, "", error.errno or 0) from error
-            self._lose(kind, error.errno or 0)
-            return False
-
-    def _lose(self, kind: str, number: int) -> None:
-        self.birth.lost[kind] = number
-        if kind == "user":
-            self.plan = guarded(self.plan)
-        self.channel.say("lost", kind, number)
-
-    def _bear(self) -> None:
-        kinds = [kind for kind in self.new if kind not in self.birth.lost]
-        if "user" not in kinds:  # else its maps are still to be written, and our files must be ours
-            libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in a joined PID namespace we can be seen from now on
-        try:
-            pid = libc.clone(clone_flags(kinds) | abi.CLONE_PARENT)
-        except OSError as error:
-            lost = find_lost(kinds) if error.errno in _NO_NAMESPACE else {}
-            if not lost:
-                raise ContainerError("make the namespaces", "", error.errno or 0) from error
-            for kind, number in lost.items():
-                self._lose(kind, number)
-            with step("make the namespaces that are left"):
-                left = [kind for kind in kinds if kind not in lost]
-                pid = libc.clone(clone_flags(left) | abi.CLONE_PARENT)
-        if pid == 0:
-            handed = self.birth.handed.replace(cgroup=())  # it is in ours
-            init.main(self.plan, self.channel, handed, self.birth.lost, self.placed, self.birth.stages)
-        self.channel.say("init", pid)
-        os._exit(0)
 
 
 def _userns_of(proc: int, mappings) -> int:

@@ -1,0 +1,120 @@
+"""The process between the runtime and init, where the kernel asks for one.
+
+A PID or time namespace takes effect for the children of the process that joined or made it. This
+one joins and makes, gives its child to the runtime (CLONE_PARENT) and ends.
+
+Side: both
+"""
+
+import os
+
+from . import abi, init, libc, namespaces, paths
+from .errors import ContainerError, from_os, step
+
+
+class Middle:
+    """The process between: joins, makes what its child must be born into, and ends."""
+
+    def __init__(self, birth, spaces: "list[tuple[str, int]]") -> None:
+        self.birth, self.plan, self.channel, self.spaces = birth, birth.plan, birth.peer, spaces
+        self.new = list(self.plan.namespaces)
+        self.placed = None  # type: list[str] | None
+
+    def main(self) -> None:
+        """Never returns."""
+        try:
+            libc.prctl_name("minictr-middle")
+            libc.prctl(abi.PR_SET_PDEATHSIG, 9)
+            for descriptor in self.birth.handed.cgroup:
+                with step("join the cgroup"):
+                    os.write(descriptor, b"0")
+            self._join()
+            if "time" in self.new:
+                self._make_time()
+            self._bear()
+        except ContainerError as error:
+            self.channel.say_error(error)
+        except OSError as error:
+            self.channel.say_error(from_os("join the namespaces", error))
+        except BaseException as error:  # a bug of ours: it must be heard
+            self.channel.say_error(
+                ContainerError("join the namespaces", repr(error), 0, "please report this")
+            )
+        os._exit(1)
+
+    def _join(self) -> None:
+        """The user namespace last where we are strong outside it, first where only it makes us
+        strong: so what is refused before it is tried again after it."""
+        order = [space for space in self.spaces if space[0] not in ("user", "mount")]
+        users = [space for space in self.spaces if space[0] == "user"]
+        order += [space for space in self.spaces if space[0] == "mount"]
+        later = [space for space in order if not self._enter(space, bool(users))]
+        for space in users + later:
+            self._enter(space, False)
+
+    def _enter(self, space: "tuple[str, int]", may_wait: bool) -> bool:
+        kind, descriptor = space
+        try:
+            libc.setns(descriptor, abi.NAMESPACES[kind][1])
+        except OSError as error:
+            if may_wait and error.errno == abi.EPERM:
+                return False
+            why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
+            cause = "" if why else "setns"
+            hint = ""
+            if error.errno == abi.EPERM and not any(joined == "user" for joined, _ in self.spaces):
+                hint = "join the user namespace it belongs to as well: --userns PATH"
+            raise ContainerError(
+                "join the %s namespace" % kind, why, error.errno or 0, hint, cause=cause
+            ) from error
+        return True
+
+    def _make_time(self) -> None:
+        if "user" in self.new:
+            self.new.remove("user")
+            if self._unshare("user"):
+                libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or the runtime could not write our maps
+                self.channel.say("maps")
+                self.placed = self.channel.expect("placed")
+        libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or our own files below /proc would not be ours
+        if self._unshare("time") and self.plan.time_offsets:
+            hint = {abi.ERANGE: "the resulting clock would be negative or too large"}
+            with step("write the time offsets", hints=hint):
+                paths.write_proc(paths.open_proc(), "self/timens_offsets", self.plan.time_offsets)
+
+    def _unshare(self, kind: str) -> bool:
+        try:
+            libc.unshare(abi.NAMESPACES[kind][1])
+            return True
+        except OSError as error:
+            if error.errno not in namespaces.REFUSED:
+                raise ContainerError("make the %s namespace" % kind, "", error.errno or 0) from error
+            self._lose(kind, error.errno or 0)
+            return False
+
+    def _lose(self, kind: str, number: int) -> None:
+        self.birth.lost[kind] = number
+        if kind == "user":
+            self.plan = namespaces.guarded(self.plan)
+        self.channel.say("lost", kind, number)
+
+    def _bear(self) -> None:
+        kinds = [kind for kind in self.new if kind not in self.birth.lost]
+        if "user" not in kinds:  # else its maps are still to be written, and our files must be ours
+            libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in a joined PID namespace we can be seen from now on
+        try:
+            pid = libc.clone(namespaces.clone_flags(kinds) | abi.CLONE_PARENT)
+        except OSError as error:
+            lost = namespaces.find_lost(kinds) if error.errno in namespaces.REFUSED else {}
+            if not lost:
+                raise ContainerError("make the namespaces", "", error.errno or 0) from error
+            for kind, number in lost.items():
+                self._lose(kind, number)
+            with step("make the namespaces that are left"):
+                left = [kind for kind in kinds if kind not in lost]
+                pid = libc.clone(namespaces.clone_flags(left) | abi.CLONE_PARENT)
+        if pid == 0:
+            handed = self.birth.handed.replace(cgroup=())  # it is in ours
+            init.main(self.plan, self.channel, handed, self.birth.lost, self.placed, self.birth.stages)
+        self.channel.say("init", pid)
+        os._exit(0)

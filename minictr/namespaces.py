@@ -1,0 +1,55 @@
+"""Which namespaces one clone makes, and which of them this host does not give.
+
+Side: both
+"""
+
+import os
+
+from . import abi, libc
+from .errors import ContainerError
+
+# what clone(2) says where a namespace is not allowed, not known, or one too many
+REFUSED = (abi.EPERM, abi.EINVAL, abi.ENOSYS, abi.ENOSPC, abi.EUSERS, abi.EACCES)
+
+
+def clone_flags(kinds) -> int:
+    """The CLONE_NEW* that one clone makes. The cgroup namespace must wait until its cgroup is
+    joined, the time namespace until its offsets are written."""
+    flags = 0
+    for kind in kinds:
+        if kind not in ("cgroup", "time"):
+            flags |= abi.NAMESPACES[kind][1]
+    return flags
+
+
+def find_lost(kinds) -> "dict[str, int]":
+    """Which of the namespaces KINDS cannot be made here, and the errno, by trying each."""
+    lost = {}
+    base = 0
+    if "user" in kinds:
+        lost["user"] = _try(abi.CLONE_NEWUSER)
+        base = 0 if lost["user"] else abi.CLONE_NEWUSER
+    for kind in kinds:
+        if kind not in ("user", "cgroup", "time"):
+            lost[kind] = _try(base | abi.NAMESPACES[kind][1])
+    for kind, number in lost.items():
+        if number and number not in REFUSED:
+            raise ContainerError("make the %s namespace" % kind, "", number)
+    return {kind: number for kind, number in lost.items() if number}
+
+
+def _try(flags: int) -> int:
+    try:
+        pid = libc.clone(flags)
+    except OSError as error:
+        return error.errno or abi.EPERM
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return 0
+
+
+def guarded(plan):
+    """PLAN without its user namespace, which kept the container from the interpreter we run by."""
+    exposed = os.geteuid() == 0 or os.access("/proc/self/exe", os.W_OK)
+    return plan.replace(guard="standin") if exposed else plan
