@@ -52,34 +52,54 @@ def _capability_names(option: str, values: "list[str]") -> "list[str]":
 
 
 def security(given: "dict", config: "dict", fields: "dict") -> None:
-    masks = []  # type: list[str]
+    asked = {}  # type: dict[str, list[tuple[str, str]]]
     for text in given.get("security-opt", ()):
         # docker still takes the colon that stood here before 1.11
         split = min([text.find(mark) for mark in "=:" if mark in text] or [len(text)])
         name, value = text[:split], text[split + 1 :]
-        if name == "no-new-privileges" and value in ("", "true", "false"):
-            config["process"]["noNewPrivileges"] = value != "false"
-        elif name == "unmask" or (name, value) == ("systempaths", "unconfined"):
-            _unmask(config["linux"], text, "ALL" if name == "systempaths" else value)
-        elif name == "mask":
-            masks += _paths(text, value)
-        elif name in ("seccomp", "apparmor", "label"):
-            if (name, value) != ("seccomp", "unconfined"):
-                raise bad("--security-opt", text, _LATER)
-        else:
-            known = "no-new-privileges, mask, unmask and seccomp=unconfined"
-            raise bad("--security-opt", text, "is not supported", "supported are " + known)
-    # masked last, whatever was unmasked, in whichever order
-    hidden = config["linux"]["maskedPaths"]
-    hidden += [path for path in masks if path not in hidden]
+        if name not in SECURITY_OPTIONS:
+            raise bad(
+                "--security-opt", text, "is not supported", "supported are " + ", ".join(SECURITY_OPTIONS)
+            )
+        asked.setdefault(name, []).append((text, value))
+    for name, put in SECURITY_OPTIONS.items():
+        for text, value in asked.get(name, ()):
+            put(text, value, config, fields)
 
 
-def _unmask(linux: "dict", text: str, value: str) -> None:
+def _no_new_privileges(text: str, value: str, config: "dict", fields: "dict") -> None:
+    if value not in ("", "true", "false"):
+        raise bad("--security-opt", text, "is true or false, or nothing")
+    config["process"]["noNewPrivileges"] = value != "false"
+
+
+def _unmask(text: str, value: str, config: "dict", fields: "dict") -> None:
     patterns = ["*"] if value.upper() == "ALL" else _paths(text, value)
+    linux = config["linux"]
     for kind in ("maskedPaths", "readonlyPaths"):
         linux[kind] = [
             path for path in linux[kind] if not any(_matches(path, pattern) for pattern in patterns)
         ]
+
+
+def _systempaths(text: str, value: str, config: "dict", fields: "dict") -> None:
+    if value != "unconfined":
+        raise bad("--security-opt", text, "is not supported", "the value is unconfined")
+    _unmask(text, "ALL", config, fields)
+
+
+def _mask(text: str, value: str, config: "dict", fields: "dict") -> None:
+    hidden = config["linux"]["maskedPaths"]
+    hidden += [path for path in _paths(text, value) if path not in hidden]
+
+
+def _seccomp(text: str, value: str, config: "dict", fields: "dict") -> None:
+    if value != "unconfined":
+        raise bad("--security-opt", text, _LATER)
+
+
+def _refuse(text: str, value: str, config: "dict", fields: "dict") -> None:
+    raise bad("--security-opt", text, _LATER)
 
 
 def _paths(text: str, value: str) -> "list[str]":
@@ -98,3 +118,17 @@ def _matches(path: str, pattern: str) -> bool:
         return path == pattern
     prefix = pattern[:-1]
     return path.startswith(prefix) and "/" not in path[len(prefix) :]
+
+
+# By name, in the order in which they are put into the configuration, whatever the order given: what is
+# masked stays so. text: the whole option; value: what follows the name, "" for nothing. What is rare is
+# imported by its function.
+SECURITY_OPTIONS = {
+    "no-new-privileges": _no_new_privileges,
+    "unmask": _unmask,
+    "systempaths": _systempaths,
+    "mask": _mask,
+    "seccomp": _seccomp,
+    "apparmor": _refuse,
+    "label": _refuse,
+}

@@ -887,7 +887,7 @@ def test_another_user_has_what_was_added_by_name_alone(user):
         (["--security-opt=label=disable"], "not enforced yet, so refused rather than ignored"),
         (["--security-opt=label:disable"], "not enforced yet, so refused rather than ignored"),
         (["--security-opt=proc-opts=hidepid=2"], "is not supported; hint: supported are"),
-        (["--security-opt=no-new-privileges=maybe"], "is not supported"),
+        (["--security-opt=no-new-privileges=maybe"], "is true or false, or nothing"),
         (["--security-opt=mask=relative"], "takes absolute paths with : between them"),
         (["--security-opt=unmask="], "takes absolute paths"),
         (["--security-opt=unmask=/proc/[a]*"], "of patterns only a * at the end is known"),
