@@ -61,7 +61,7 @@ def main(argv: "list[str]") -> int:
     options = Globals()
     try:
         verb, rest = _globals(argv, options)
-        report = Report(options.log, options.log_format == "json", options.debug)
+        report = Report(options.log, options.log_format == "json", options.debug, _quiet(options, verb))
     except ContainerError as error:
         say(str(error))
         return error.status
@@ -90,6 +90,12 @@ def main(argv: "list[str]") -> int:
         return error.status
     except KeyboardInterrupt:
         return 130
+
+
+def _quiet(options: Globals, verb: str) -> bool:
+    """Whether warnings have no place on stderr. With a log an engine calls, unless for `run`: of `ps`
+    and `state` it reads what is there together with the answer, of `create` and `exec` the program's own."""
+    return verb in ("ps", "state", "list") or bool(options.log) and verb != "run"
 
 
 def _explained(error: ContainerError) -> ContainerError:
@@ -156,7 +162,7 @@ def _run(options: Globals, report, argv: "list[str]") -> int:
         print(native.help_text("run"))
         return 0
     _refuse_systemd(options)
-    spec = native.parse(argv, "run")
+    spec = _with_sockets(native.parse(argv, "run"))
     from . import lifecycle
 
     container = lifecycle.Container(spec, _state_root(options), report)
@@ -164,6 +170,15 @@ def _run(options: Globals, report, argv: "list[str]") -> int:
     if spec.detach and spec.source != "bundle":
         print(spec.identifier)
     return status
+
+
+def _with_sockets(spec):
+    """SPEC with the sockets that a service manager has opened for us (sd_listen_fds(3)): they come before
+    those of --preserve-fds, as with runc."""
+    count = os.environ.get("LISTEN_FDS", "")
+    if not count.isdigit() or os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return spec
+    return spec.replace(listen_fds=int(count), preserve_fds=int(count) + spec.preserve_fds)
 
 
 def _explain(options: Globals, report, argv: "list[str]") -> int:
@@ -213,7 +228,7 @@ def _create(options: Globals, report, argv: "list[str]") -> int:
         print(native.help_text("create"))
         return 0
     _refuse_systemd(options)
-    spec = native.parse(argv, "create").replace(detach=True)
+    spec = _with_sockets(native.parse(argv, "create")).replace(detach=True)
     from . import lifecycle
 
     return lifecycle.Container(spec, _state_root(options), report).create()

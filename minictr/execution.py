@@ -23,6 +23,7 @@ class Wish(Record):
 
     process: a `process` object as config.json has it, complete; None: the container's own, changed by:
     args; tty; user: UID[:GID] or names; groups: additional ones; env: NAME=VALUE; cwd; caps: names
+    cgroup: [CONTROLLER,...:]PATH of cgroups below the container's
     """
 
     identifier: str
@@ -38,6 +39,8 @@ class Wish(Record):
     detach: bool = False
     pid_file: str = ""
     console_socket: str = ""
+    pidfd_socket: str = ""
+    cgroup: "tuple[str, ...]" = ()
     preserve_fds: int = 0
     ignore_paused: bool = False
 
@@ -88,20 +91,25 @@ def run(root_path: str, report, wish: Wish) -> int:
         raise ContainerError(
             doing, why, hint="minictr resume %s, or --ignore-paused to wait" % wish.identifier
         )
+    process.check_descriptors(wish.preserve_fds)
     target = Target(content)
     spec = _spec(wish, content, config, target)
     made = _plan(spec, target)
     foreground.hold_signals()
     handed = init.Handed(
-        cgroup=group.join_files(), seccomp=process.compile_filter(made, report.seen), root=target.root
+        cgroup=_join_files(group, wish.cgroup),
+        seccomp=process.compile_filter(made, report.seen),
+        root=target.root,
     )
     birth = clone.Birth(made, paths.open_proc(), handed, None, report.seen, init.EXEC_STAGES)
     try:
         birth.start()
-        birth.until("ready")
+        done = birth.until("ready")
         if wish.console_socket and birth.console >= 0:
             process.send_console(wish.console_socket, birth.console)
-        process.set_limits(birth.pid, made)
+        process.set_limits(birth.pid, made, done)
+        if wish.pidfd_socket:
+            process.send_pidfd(wish.pidfd_socket, birth.pid, b"setns")
         if wish.pid_file:
             process.write_pid_file(wish.pid_file, birth.pid)
         foreground.pass_signals()
@@ -115,6 +123,14 @@ def run(root_path: str, report, wish: Wish) -> int:
     if wish.detach:
         return 0
     return process.attend(birth)
+
+
+def _join_files(group, wanted: "tuple[str, ...]") -> "tuple[int, ...]":
+    if not wanted:
+        return group.join_files()
+    from . import cgroup_below  # only with --cgroup
+
+    return cgroup_below.join_files(group, cgroup_below.parse(wanted))
 
 
 def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":

@@ -432,7 +432,8 @@ def _install_filter(me: Init) -> None:
 def wait_go(me: Init) -> None:
     if me.handed.start:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)  # `create` ends, and who starts us comes later
-    me.channel.say("ready")
+        program.check(me.plan.args[0], program.environment(me.plan.env), me.prefix)
+    me.channel.say("ready", " ".join(_set_limits(me)))
     if me.handed.start:
         me.channel.close()
         me.channel = Channel(me.handed.start[0], me.handed.start[1])
@@ -441,6 +442,21 @@ def wait_go(me: Init) -> None:
     if me.plan.spec.detach:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)
     _run_hooks(me, "startContainer", "created")
+
+
+def _set_limits(me: Init) -> "list[str]":
+    """Those that can be set from here; the runtime sets the others. It in turn may not be allowed to touch
+    the limits of a process with another user id: only CAP_SYS_RESOURCE lets it."""
+    done = []
+    for resource, soft, hard in me.plan.rlimits:
+        try:
+            libc.prlimit(0, resource, soft, hard)
+            done.append(str(resource))
+        except PermissionError:
+            pass
+        except OSError as error:
+            raise from_os("set %s" % abi.RLIMITS[resource], error) from error
+    return done
 
 
 def _close_rest(me: Init) -> None:
@@ -462,6 +478,8 @@ def execute(me: Init) -> None:
     if plan.spec.init:
         reaper.keep(me)
     environment = program.environment(plan.env)
+    if plan.spec.listen_fds:
+        environment.update(LISTEN_FDS=str(plan.spec.listen_fds), LISTEN_PID=str(os.getpid()))
     candidates = program.find(plan.args[0], environment, me.prefix)
     if me.standin >= 0:
         os.set_inheritable(me.channel.outgoing, True)

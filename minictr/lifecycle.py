@@ -105,7 +105,7 @@ class Container:
             through the pipes of the state directory
         """
         _check_terminal(self.spec)
-        _check_descriptors(self.spec.preserve_fds)
+        process.check_descriptors(self.spec.preserve_fds)
         self.held = foreground.hold_signals()
         self.root = state.open_root(self.root_path)
         self.opened.append(self.root)
@@ -134,13 +134,15 @@ class Container:
         self.pid = birth.pid
         self._early_hooks(birth)
         told = self._while_it_is_made(status)
-        birth.until("ready")
+        done = birth.until("ready")
         if told != len(self.report.records):
             self.entry.write(self._content(status))
         self.entry.publish()
         if self.spec.console_socket and birth.console >= 0:
             process.send_console(self.spec.console_socket, birth.console)
-        process.set_limits(birth.pid, self.plan)
+        if self.spec.pidfd_socket:
+            process.send_pidfd(self.spec.pidfd_socket, birth.pid, b"standard")
+        process.set_limits(birth.pid, self.plan, done)
         return birth
 
     def _new_entry(self) -> state.Entry:
@@ -301,14 +303,3 @@ def _check_terminal(spec: Spec) -> None:
         raise ContainerError(
             "make a terminal", why, hint="--console-socket PATH with --detach and a terminal"
         )
-
-
-def _check_descriptors(count: int) -> None:
-    """What is passed on must be the caller's: ours, which close on exec, may have the same numbers."""
-    for number in range(3, 3 + count):
-        try:
-            given = os.get_inheritable(number)
-        except OSError:
-            given = False
-        if not given:
-            raise ContainerError("--preserve-fds %d" % count, "descriptor %d is not open" % number)

@@ -76,6 +76,7 @@ OPTIONS = (
     ("--cgroups", "enabled|disabled", "whether it has a cgroup (where one can be had)"),
     ("--keep", "", "keep the state after the end"),
     ("--console-socket", "SOCKET", "OCI form: where the terminal is sent"),
+    ("--pidfd-socket", "SOCKET", "OCI form: where a pidfd of its first process is sent"),
     ("--strict", "", "no step down from the strongest form of isolation: exit status 123"),
     ("--allow-degraded", "", "OCI form: steps down with a warning (the native form has them)"),
     ("--json", "", "explain: print JSON"),
@@ -85,9 +86,9 @@ OPTIONS = (
 # What runc has, and so the OCI form: there the configuration says everything else
 OCI_OPTIONS = (
     "bundle", "pid-file", "detach", "no-pivot", "no-new-keyring", "preserve-fds", "keep",
-    "console-socket", "strict", "allow-degraded", "json", "help",
+    "console-socket", "pidfd-socket", "strict", "allow-degraded", "json", "help",
 )  # fmt: skip
-OCI_ONLY = ("bundle", "console-socket")
+OCI_ONLY = ("bundle", "console-socket", "pidfd-socket")
 
 # Of podman's and docker's options, those that are refused: names, why, hint
 REFUSED = (
@@ -324,6 +325,7 @@ def _oci_form(given: "dict", word: str, verb: str) -> Spec:
         no_new_keyring="no-new-keyring" in given,
         keep="keep" in given,
         console_socket=given.get("console-socket", ""),
+        pidfd_socket=given.get("pidfd-socket", ""),
         json="json" in given,
     )
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 from . import abi, clone, foreground, libc, maps, plan
-from .errors import Degradation, step
+from .errors import ContainerError, Degradation, step
 
 
 def attend(birth: clone.Birth, timeout: float = 0, end=None) -> int:
@@ -22,9 +22,15 @@ def attend(birth: clone.Birth, timeout: float = 0, end=None) -> int:
     return Relay(birth.console).run(birth.pid, timeout, end)
 
 
-def set_limits(pid: int, made: plan.Plan) -> None:
-    """From outside: there the capability to raise a hard limit may be held."""
+def set_limits(pid: int, made: plan.Plan, done: "list[str]") -> None:
+    """From outside: there the capability to raise a hard limit may be held.
+
+    done: what the process has said with its "ready": the numbers of those that it has set itself
+    """
+    own = set(done[0].split())
     for resource, soft, hard in made.rlimits:
+        if str(resource) in own:
+            continue
         with step("set %s" % abi.RLIMITS[resource], hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
             libc.prlimit(pid, resource, soft, hard)
 
@@ -69,17 +75,44 @@ def _no_listener() -> Degradation:
 def send_console(path: str, master: int) -> None:
     """Send the terminal's master to who listens on the socket PATH, as runc does (docs/terminals.md
     of runc: one SCM_RIGHTS message with the terminal's name)."""
+    with step("send the terminal to %s" % path):
+        _send(path, master, b"/dev/ptmx")
+
+
+def send_pidfd(path: str, pid: int, kind: bytes) -> None:
+    """Send a descriptor of process PID to who listens on the socket PATH, in the manner of a terminal's.
+
+    kind: the text that goes with it, for which runc has "standard" and, with exec, "setns"
+    """
+    with step("send a pidfd to %s" % path, hints={abi.ENOSYS: "pidfds take Linux 5.3"}):
+        pidfd = libc.pidfd_open(pid)
+        try:
+            _send(path, pidfd, kind)
+        finally:
+            os.close(pidfd)
+
+
+def _send(path: str, descriptor: int, text: bytes) -> None:
     import _socket  # 0.2 ms, only for this
 
-    with step("send the terminal to %s" % path):
-        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        sock.connect(path)
+        packed = descriptor.to_bytes(4, sys.byteorder)
+        sock.sendmsg([text], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
+    finally:
+        sock.close()
+
+
+def check_descriptors(count: int) -> None:
+    """What is passed on must be the caller's: ours, which close on exec, may have the same numbers."""
+    for number in range(3, 3 + count):
         try:
-            sock.connect(path)
-            sock.sendmsg(
-                [b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, sys.byteorder))]
-            )
-        finally:
-            sock.close()
+            given = os.get_inheritable(number)
+        except OSError:
+            given = False
+        if not given:
+            raise ContainerError("--preserve-fds %d" % count, "descriptor %d is not open" % number)
 
 
 def write_pid_file(path: str, pid: int) -> None:

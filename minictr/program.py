@@ -40,7 +40,16 @@ def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
         if found:  # execve(2) says the same of what a script or a dynamic program names
             why, hint = "no such file or directory", "its interpreter or loader is missing in the root"
         return ContainerError('exec: "%s"' % name, why, number, hint, EXIT_NOT_FOUND)
-    return ContainerError('exec: "%s"' % name, os.strerror(number).lower(), number, "", EXIT_NOT_EXECUTABLE)
+    why = os.strerror(number).lower()
+    if number == abi.EISDIR:  # which older engines do not take for 126
+        why += ": permission denied"
+    return ContainerError('exec: "%s"' % name, why, number, "", EXIT_NOT_EXECUTABLE)
+
+
+def check(name: str, environment: "dict[str, str]", prefix: str = "") -> None:
+    """Raise what stops NAME from being executed, as far as that is known before: engines ask `create`."""
+    if not any(os.access(path, os.X_OK) for path in find(name, environment, prefix)):
+        raise exec_error(name, abi.EACCES)
 
 
 def environment(words: "tuple[str, ...]") -> "dict[str, str]":

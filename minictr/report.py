@@ -12,7 +12,8 @@ from .errors import ContainerError, Degradation, printable
 
 class Report:
     """path: the log file, "" for none; json: one object a line instead of text
-    quiet: say nothing on stderr (an engine reads it together with stdout)
+    quiet: what ends nothing goes to the log alone: an engine reads stderr together with stdout, or as the
+        container's own
     """
 
     def __init__(self, path: str = "", json: bool = False, debug: bool = False, quiet: bool = False) -> None:
@@ -29,8 +30,7 @@ class Report:
 
     def error(self, error: ContainerError) -> None:
         self._log("error", str(error), None)
-        if not self.quiet:
-            say(str(error))
+        say(str(error))
 
     def warn(self, error: ContainerError) -> None:
         """Something failed that does not end what is being done."""
@@ -61,7 +61,7 @@ class Report:
         try:
             log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            path, self.path = self.path, ""
+            path, self.path, self.quiet = self.path, "", False
             say("warning: cannot write the log %s: %s" % (path, error.strerror))
             return
         os.write(log, text.encode("utf-8", "surrogateescape"))

@@ -27,8 +27,11 @@ class Spec(Record):
     timeout: seconds until the program is killed, 0 for never
     stop_signal: the number that `stop` sends first
     pid_file, log_file: "" for none; preserve_fds: how many descriptors from 3 on are passed on
+    listen_fds: how many of these are sockets that the program is told of in LISTEN_FDS, as sd_listen_fds(3)
+        wants it
     no_pivot, no_new_keyring, keep: as runc's flags of these names
     console_socket: where the pty of a detached container is sent, "" for none
+    pidfd_socket: where a pidfd of the container's first process is sent, "" for none
     cgroups: "auto" (one where it can be had), "enabled" (required) or "disabled"
     json: print what `explain` says as JSON
     """
@@ -51,10 +54,12 @@ class Spec(Record):
     pid_file: str = ""
     log_file: str = ""
     preserve_fds: int = 0
+    listen_fds: int = 0
     no_pivot: bool = False
     no_new_keyring: bool = False
     keep: bool = False
     console_socket: str = ""
+    pidfd_socket: str = ""
     cgroups: str = "auto"
     json: bool = False
 

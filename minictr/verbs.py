@@ -41,6 +41,9 @@ Run a further program in container ID, in all its namespaces, its cgroup and und
   -d, --detach                  return once it runs
       --pid-file FILE           write its process id there
       --console-socket SOCKET   where the terminal of a detached program is sent
+      --pidfd-socket SOCKET     where a pidfd of it is sent
+      --cgroup [CONTROLLER,...:]PATH
+                                a cgroup below the container's to run in; on v1 of each controller
       --preserve-fds N          pass on N descriptors from 3 up
       --ignore-paused           in a paused container wait until it is resumed
 

@@ -21,6 +21,8 @@ _OPTIONS = (
     ("--detach", "-d", "detach", "flag"),
     ("--pid-file", "", "pid_file", "one"),
     ("--console-socket", "", "console_socket", "one"),
+    ("--pidfd-socket", "", "pidfd_socket", "one"),
+    ("--cgroup", "", "cgroup", "many"),
     ("--preserve-fds", "", "preserve_fds", "number"),
     ("--ignore-paused", "", "ignore_paused", "flag"),
 )

@@ -19,6 +19,8 @@ from minictr import spec
 FIXTURES = os.path.join(os.path.dirname(support.CHECKOUT), "shared", "fixtures")
 RUNTIMES = ("minictr", "runc", "crun")  # of which the others judge the tests themselves
 
+V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+
 _numbers = itertools.count(1)
 
 
@@ -145,6 +147,47 @@ class Runtime:
         """What a program sees inside; it must end well and say nothing."""
         bundle.process["args"] = ["sh", "-c", LOOK]
         return Seen(self.run(bundle, *options, **how).ok.out)
+
+
+class Box:
+    """A container that runs in the background. pid: of its first process"""
+
+    def __init__(self, runtime, bundle) -> None:
+        self.runtime, self.bundle, self.id = runtime, bundle, bundle.identifier
+        self.pid = json.loads(self.verb("state").ok.out)["pid"]
+
+    def verb(self, name, *words, **how):
+        """`NAME ID WORDS`, options before the id."""
+        options = [word for word in words if word.startswith("--")]
+        rest = [word for word in words if not word.startswith("--")]
+        return self.runtime.verb(name, *(options + [self.id] + rest), **how)
+
+    @property
+    def status(self):
+        return json.loads(self.verb("state").ok.out)["status"]
+
+    def path(self, inside):
+        """A file of the container's as it is called from outside."""
+        return "/proc/%d/root%s" % (self.pid, inside)
+
+    def cgroup(self, controller):
+        with open("/proc/%d/cgroup" % self.pid) as lines:
+            for line in lines:
+                _, names, path = line.rstrip("\n").split(":", 2)
+                if V2 or controller in names.split(","):
+                    return "/sys/fs/cgroup/" + names + path
+        raise AssertionError("no controller " + controller)
+
+    def value(self, file):
+        """The value of FILE in the cgroup of the controller that it is named after."""
+        with open(os.path.join(self.cgroup(file.split(".")[0]), file)) as text:
+            return text.read().strip()
+
+
+def unlike(runtime, name, how):
+    """Skip where runtime NAME differs, and the specification has nothing to say."""
+    if runtime.name == name:
+        pytest.skip("%s %s" % (name, how))
 
 
 def remove_cgroups() -> None:

@@ -29,3 +29,29 @@ def bundle(busybox_copy):
         return bundles.Bundle(busybox_copy(account), config, account)
 
     return make
+
+
+@pytest.fixture
+def box(bundle):
+    """Starts a container in the background: box(runtime, script); a script says "up" when it is."""
+    made = []
+
+    def start(runtime, script="sleep 1000 & echo up; exec sleep 1001", change=None, verb="run"):
+        one = bundle()
+        one.process["args"] = ["sh", "-c", script]
+        if change:
+            change(one)
+        made.append((runtime, one))
+        if verb == "run":
+            live = runtime.start(one, "--detach")
+            live.expect("up\n")
+        else:
+            one.save()
+            live = runtime.start_verb(verb, "--bundle", one.path, one.identifier)
+        result = live.wait()
+        assert (result.status, result.err) == (0, ""), result
+        return bundles.Box(runtime, one)
+
+    yield start
+    for runtime, one in made:
+        runtime.verb("delete", "--force", one.identifier)

@@ -9,82 +9,14 @@ import time
 
 import pytest
 import support
+from bundles import V2, unlike
 from support import needs
 
 pytestmark = needs("root", "busybox", "cgroup")
 
 MIB = 1 << 20
-V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 limits = needs("cgroup2-controllers" if V2 else "cgroup1")
-SLEEP = "sleep 1000 & echo up; exec sleep 1001"
 COUNT = "echo up; i=0; while :; do i=$((i+1)); echo $i >/dev/shm/n; done"
-
-
-class Box:
-    """A container that runs in the background. pid: of its first process"""
-
-    def __init__(self, runtime, bundle) -> None:
-        self.runtime, self.bundle, self.id = runtime, bundle, bundle.identifier
-        self.pid = json.loads(self.verb("state").ok.out)["pid"]
-
-    def verb(self, name, *words, **how):
-        """`NAME ID WORDS`, options before the id."""
-        options = [word for word in words if word.startswith("--")]
-        rest = [word for word in words if not word.startswith("--")]
-        return self.runtime.verb(name, *(options + [self.id] + rest), **how)
-
-    @property
-    def status(self):
-        return json.loads(self.verb("state").ok.out)["status"]
-
-    def path(self, inside):
-        """A file of the container's as it is called from outside."""
-        return "/proc/%d/root%s" % (self.pid, inside)
-
-    def cgroup(self, controller):
-        with open("/proc/%d/cgroup" % self.pid) as lines:
-            for line in lines:
-                _, names, path = line.rstrip("\n").split(":", 2)
-                if V2 or controller in names.split(","):
-                    return "/sys/fs/cgroup/" + names + path
-        raise AssertionError("no controller " + controller)
-
-    def value(self, file):
-        """The value of FILE in the cgroup of the controller that it is named after."""
-        with open(os.path.join(self.cgroup(file.split(".")[0]), file)) as text:
-            return text.read().strip()
-
-
-@pytest.fixture
-def box(bundle):
-    """Starts a container in the background: box(runtime, script); a script says "up" when it is."""
-    made = []
-
-    def start(runtime, script=SLEEP, change=None, verb="run"):
-        one = bundle()
-        one.process["args"] = ["sh", "-c", script]
-        if change:
-            change(one)
-        made.append((runtime, one))
-        if verb == "run":
-            live = runtime.start(one, "--detach")
-            live.expect("up\n")
-        else:
-            one.save()
-            live = runtime.start_verb(verb, "--bundle", one.path, one.identifier)
-        result = live.wait()
-        assert (result.status, result.err) == (0, ""), result
-        return Box(runtime, one)
-
-    yield start
-    for runtime, one in made:
-        runtime.verb("delete", "--force", one.identifier)
-
-
-def unlike(runtime, name, how):
-    """Skip where runtime NAME differs, and the specification has nothing to say."""
-    if runtime.name == name:
-        pytest.skip("%s %s" % (name, how))
 
 
 def counter(box):
