@@ -25,8 +25,9 @@ class Middle:
         try:
             libc.prctl_name("minictr-middle")
             libc.prctl(abi.PR_SET_PDEATHSIG, 9)
+            hints = {abi.ENOSPC: "a cpuset needs its cpuset.cpus and cpuset.mems written before"}
             for descriptor in self.birth.handed.cgroup:
-                with step("join the cgroup"):
+                with step("join the cgroup", hints=hints):
                     os.write(descriptor, b"0")
             self._join()
             if "time" in self.new:

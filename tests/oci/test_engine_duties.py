@@ -1,0 +1,346 @@
+"""What engines rely on beyond the specification: words, streams, descriptors; runc is the judge."""
+
+import array
+import json
+import os
+import socket
+
+import pytest
+import support
+from bundles import unlike
+from support import needs
+
+pytestmark = needs("root", "busybox", "cgroup")
+
+
+def create(runtime, bundle, *options, words=(), **how):
+    """Create the container of BUNDLE; its streams are the caller's. WORDS come before the verb."""
+    bundle.save()
+    verb = list(words) + ["create"] + list(options) + ["--bundle", bundle.path, bundle.identifier]
+    return runtime.verb(*verb, **how)
+
+
+@pytest.fixture
+def made(bundle):
+    """Makes bundles whose containers are deleted: made(runtime, args)."""
+    kept = []
+
+    def make(runtime, args=("sleep", "1000")):
+        one = bundle()
+        one.process["args"] = list(args)
+        kept.append((runtime, one))
+        return one
+
+    yield make
+    for runtime, one in kept:
+        runtime.verb("delete", "--force", one.identifier)
+
+
+# --- what cannot start is told by create ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "program, words",
+    [
+        ("no-such-program", 'exec: "no-such-program": executable file not found in $PATH'),
+        ("/no/such", 'exec: "/no/such": stat /no/such: no such file or directory'),
+        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
+        ("/etc", "permission denied"),
+    ],
+)
+def test_create_says_that_a_program_cannot_run(runtime, made, tmp_path, program, words):
+    unlike(runtime, "crun", "has words of its own")
+    one, log = made(runtime, [program]), str(tmp_path / "log")
+    found = create(runtime, one, words=["--log", log, "--log-format", "json"])
+    assert found.status != 0
+    with open(log) as file:
+        last = json.loads(file.read().splitlines()[-1])
+    assert (last["level"], words in last["msg"]) == ("error", True), last
+    assert words in found.err
+    found = runtime.verb("delete", one.identifier)
+    assert "does not exist" in found.err, found
+
+
+@pytest.mark.parametrize(
+    "verb", [["kill", "nobody", "KILL"], ["state", "nobody"], ["delete", "nobody"], ["ps", "nobody"]]
+)
+def test_an_unknown_container_does_not_exist(own, verb):
+    assert own.verb(*verb) == (125, "", "minictr: container does not exist: nobody\n")
+
+
+def test_one_that_has_ended_is_not_running(runtime, made):
+    one = made(runtime, ["true"])
+    create(runtime, one).ok
+    runtime.verb("start", one.identifier).ok
+    support.wait_until(lambda: json.loads(runtime.verb("state", one.identifier).out)["status"] == "stopped")
+    found = runtime.verb("kill", one.identifier, "KILL")
+    assert found.status != 0
+    assert "not running" in found.err or "no such process" in found.err.lower(), found
+
+
+# --- warnings ---------------------------------------------------------------------------------------
+
+
+def degraded(own, made):
+    """A bundle that warns when it is made: nobody listens to what its filter asks."""
+    one = made(own)
+    rule = {"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"}
+    one.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nobody", "syscalls": [rule]}
+    return one
+
+
+def test_a_warning_goes_to_the_log_where_there_is_one(own, made, tmp_path):
+    one, log = degraded(own, made), str(tmp_path / "log")
+    found = create(own, one, "--allow-degraded", words=["--log", log, "--log-format", "json"])
+    assert found == (0, "", "")
+    with open(log) as file:
+        assert [json.loads(line)["level"] for line in file] == ["warning"]
+
+
+def test_without_a_log_a_warning_is_on_stderr(own, made):
+    found = create(own, degraded(own, made), "--allow-degraded")
+    assert found.status == 0
+    assert found.err.startswith("minictr: warning: seccomp: "), found
+
+
+def test_a_warning_is_not_lost_with_a_log_that_cannot_be_written(own, made, tmp_path):
+    words = ["--log", str(tmp_path / "no/such/log")]
+    found = create(own, degraded(own, made), "--allow-degraded", words=words)
+    assert found.status == 0
+    assert "minictr: warning: cannot write the log" in found.err
+    assert "minictr: warning: seccomp: " in found.err
+
+
+# --- limits -------------------------------------------------------------------------------------------
+
+
+def test_limits_are_lowered_for_another_user_without_cap_sys_resource(runtime, bundle):
+    one = bundle()
+    one.process["user"] = {"uid": 1000, "gid": 1000}
+    one.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]
+    how = {"drop": ["CAP_SYS_RESOURCE"]}
+    seen = runtime.look(one, **how)
+    assert seen.limit("Max open files") == ("100", "200")
+    assert seen.ids[0] == [1000] * 4
+
+
+def test_limits_of_another_user_are_lowered_for_exec_too(own, box):
+    one = box(own)
+    with open(one.bundle.path + "/process.json", "w") as file:
+        limits = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]
+        words = {"cwd": "/", "args": ["sh", "-c", "ulimit -n; id -u"], "rlimits": limits}
+        json.dump(dict(words, user={"uid": 1000, "gid": 1000}, env=["PATH=/bin"]), file)
+    found = own.verb("exec", "--process", file.name, one.id, drop=["CAP_SYS_RESOURCE"])
+    assert found == (0, "100\n1000\n", "")
+
+
+# --- streams and descriptors --------------------------------------------------------------------------
+
+
+def test_create_hands_its_streams_to_the_program(runtime, made):
+    one = made(runtime, ["sh", "-c", "read line; echo got $line; echo err >&2"])
+    one.save()
+    live = runtime.start_verb("create", "--bundle", one.path, one.identifier)
+    support.wait_until(lambda: not live.running)
+    runtime.verb("start", one.identifier).ok
+    live.send("a line\n")
+    live.expect("got a line\n")
+    live.expect("err\n")
+    assert live.wait().status == 0
+
+
+def test_exec_detached_hands_its_streams_to_the_program(runtime, box):
+    one = box(runtime)
+    live = runtime.start_verb("exec", "--detach", one.id, "sh", "-c", "read line; echo got $line")
+    support.wait_until(lambda: not live.running)
+    live.send("a line\n")
+    live.expect("got a line\n")
+    assert live.wait().status == 0
+
+
+@pytest.mark.parametrize("detach", [(), ("--detach",)], ids=["waiting", "detached"])
+def test_exec_passes_on_those_descriptors_that_were_asked_for(runtime, box, detach):
+    def place():
+        os.dup2(os.open("/etc/hostname", os.O_RDONLY), 3)
+        os.dup2(3, 4)
+        os.dup2(3, 9)
+
+    one = box(runtime)
+    words = ("exec",) + detach + ("--preserve-fds", "2", one.id, "sh", "-c", "ls /proc/$$/fd; echo end")
+    live = runtime.start_verb(*words, setup=place, pass_fds=(3, 4, 9))
+    assert live.expect("end\n").split() == [b"0", b"1", b"2", b"3", b"4"]
+    live.wait()
+
+
+def test_exec_names_a_descriptor_that_is_not_open(own, box):
+    found = own.verb("exec", "--preserve-fds", "7", box(own).id, "true")
+    assert found == (255, "", "minictr: --preserve-fds 7: descriptor 3 is not open\n")
+
+
+SHOW = 'echo "$LISTEN_FDS of $LISTEN_PID"; ls /proc/$$/fd | tr "\\n" " "'
+
+
+def activated(runtime, made, more=0, mine=True):
+    """Run with a socket as descriptor 3 in the manner of a service manager, and MORE descriptors."""
+    listener = socket.socket(socket.AF_UNIX)
+
+    def place():
+        for number in range(3, 4 + more):
+            os.dup2(listener.fileno(), number)
+        os.environ["LISTEN_FDS"], os.environ["LISTEN_PID"] = "1", str(os.getpid() if mine else 1)
+        os.environ["PYTHONPATH"] = support.CHECKOUT
+        os.execvpe(words[0], words, os.environ)
+
+    made.save()
+    made.process["args"] = ["sh", "-c", SHOW]
+    options = ["--preserve-fds", str(more)] if more else []
+    words = runtime._words({}) + ["run"] + options + ["--bundle", made.path, made.identifier]
+    made.save()
+    with listener:
+        return runtime.runner.command("true", setup=place, pass_fds=range(3, 4 + more))
+
+
+def test_sockets_of_a_service_manager_reach_the_program(runtime, bundle):
+    unlike(runtime, "crun", "is hidden behind mounts that this test does not make")
+    assert activated(runtime, bundle()).ok.out == "1 of 1\n0 1 2 3 "
+
+
+def test_further_descriptors_come_after_the_sockets(runtime, bundle):
+    unlike(runtime, "crun", "is hidden behind mounts that this test does not make")
+    assert activated(runtime, bundle(), 2).ok.out == "1 of 1\n0 1 2 3 4 5 "
+
+
+def test_the_sockets_of_another_process_are_not_taken(runtime, bundle):
+    unlike(runtime, "runc", "passes the descriptor on, though it tells nobody, in old versions")
+    unlike(runtime, "crun", "is hidden behind mounts that this test does not make")
+    assert activated(runtime, bundle(), mine=False).ok.out == " of \n0 1 2 "
+
+
+# --- pidfds -----------------------------------------------------------------------------------------
+
+
+class Listener:
+    """A socket that takes descriptors. path: its name"""
+
+    def __init__(self, path):
+        self.path, self.socket = path, socket.socket(socket.AF_UNIX)
+        self.socket.bind(path)
+        self.socket.listen(1)
+        self.socket.settimeout(20)
+
+    def process(self):
+        """The process id behind the pidfd that arrives, and the text with it."""
+        connection, _ = self.socket.accept()
+        with connection:
+            text, extra, _, _ = connection.recvmsg(100, socket.CMSG_SPACE(4))
+        number = array.array("i", extra[0][2])[0]
+        with open("/proc/self/fdinfo/%d" % number) as file:
+            found = [line.split()[1] for line in file if line.startswith("Pid:")]
+        os.close(number)
+        return int(found[0]), text.decode()
+
+
+@pytest.fixture
+def listener(tmp_path):
+    made = Listener(str(tmp_path / "socket"))
+    yield made
+    made.socket.close()
+
+
+@pytest.mark.parametrize("verb", ["run", "create"])
+def test_a_pidfd_of_the_first_process_is_sent(own, made, listener, verb):
+    one = made(own)
+    one.save()
+    words = ["--detach"] if verb == "run" else []
+    live = own.start_verb(verb, *words, "--pidfd-socket", listener.path, "--bundle", one.path, one.identifier)
+    assert listener.process() == (json.loads(own.verb("state", one.identifier).ok.out)["pid"], "standard")
+    assert live.wait() == (0, "", "")
+
+
+def test_a_pidfd_of_a_further_program_is_sent(own, box, listener, tmp_path):
+    one, place = box(own), str(tmp_path / "pid")
+    words = ("--detach", "--pid-file", place, "--pidfd-socket", listener.path)
+    live = own.start_verb("exec", *words, one.id, "sleep", "1000")
+    pid, text = listener.process()
+    assert live.wait().status == 0
+    with open(place) as file:
+        assert (pid, text) == (int(file.read()), "setns")
+
+
+def test_a_pidfd_that_nobody_takes_ends_the_start(own, made):
+    one = made(own)
+    found = create(own, one, "--pidfd-socket", "/no/such/socket")
+    why = "send a pidfd to /no/such/socket: No such file or directory"
+    assert found == (125, "", "minictr: %s\n" % why)
+
+
+# --- cgroups of exec ----------------------------------------------------------------------------------
+
+
+def make_below(one, *controllers):
+    for controller in controllers:
+        os.mkdir(one.cgroup(controller) + "/below")
+
+
+@needs("cgroup1")
+@pytest.mark.parametrize(
+    "option, below",
+    [
+        ("pids:below", {"pids"}),
+        ("pids,memory:/below", {"pids", "memory"}),
+    ],
+)
+def test_exec_joins_a_cgroup_below_the_containers(runtime, box, option, below):
+    unlike(runtime, "crun", "knows no controllers here")
+    one = box(runtime)
+    make_below(one, *below)
+    found = runtime.verb("exec", "--cgroup", option, one.id, "cat", "/proc/self/cgroup").ok
+    places = {row.split(":")[1]: row.split(":")[2] for row in found.lines}
+    assert {name for name in ("pids", "memory", "cpu") if places[name].endswith("/below")} == below, places
+
+
+EMPTY = "a cpuset needs its cpuset.cpus and cpuset.mems written before"
+
+
+@needs("cgroup1")
+def test_a_path_alone_is_meant_for_every_controller(own, box):
+    one = box(own)
+    with open("/proc/%d/cgroup" % one.pid) as file:
+        names = [line.split(":")[1] for line in file if one.id in line]
+    for name in names:
+        os.mkdir(one.cgroup(name.split(",")[0]).replace("name=", "") + "/below")
+    found = own.verb("exec", "--cgroup=below", one.id, "true")
+    assert found == (255, "", "minictr: join the cgroup: No space left on device; hint: %s\n" % EMPTY)
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        with open(one.cgroup("cpuset") + "/below/" + name, "w") as file:
+            file.write(one.value(name))
+    found = own.verb("exec", "--cgroup=below", one.id, "cat", "/proc/self/cgroup").ok
+    assert len([line for line in found.lines if line.endswith("/below")]) == len(names)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["nowhere"], "it must have been made before, inside the container or by mkdir"),
+        (["../x"], "--cgroup ../x: leads out of the container's cgroup"),
+        (["nocontroller:x"], "--cgroup: the container has no cgroup of the controller nocontroller"),
+        (["x", "y"], "--cgroup x: is not [CONTROLLER,...:]PATH"),
+        (["a:b:c"], "--cgroup a:b:c: is not [CONTROLLER,...:]PATH"),
+        (["pids:x", "pids:y"], "--cgroup pids:y: the controller pids is named twice"),
+    ],
+)
+def test_a_wrong_cgroup_is_named(own, box, options, words):
+    found = own.verb("exec", *["--cgroup=" + word for word in options], box(own).id, "true")
+    assert (found.status, found.out, len(found.err.splitlines())) == (255, "", 1)
+    assert words in found.err
+
+
+# --- callers without an environment ---------------------------------------------------------------------
+
+
+def test_a_caller_needs_neither_path_nor_home(own, box):
+    one = box(own)
+    how = {"env": {"PATH": None, "HOME": None, "XDG_RUNTIME_DIR": ""}}
+    for verb in (["pause"], ["resume"], ["kill"], ["delete", "--force"]):
+        found = own.verb(*(verb + [one.id]), **how)
+        assert found == (0, "", ""), verb
