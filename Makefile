@@ -121,6 +121,7 @@ format: ## put the sources into the form that lint asks for
 bench: ## measure start-up and memory beside runc, crun, bwrap and unshare (ARGS=)
 	$(call apt,$(DEBIAN_PACKAGES))
 	@$(HOST_PYTHON) tests/bench.py $(ARGS)
+	@$(HOST_PYTHON) tests/bench_verbs.py
 
 # The same bytes from the same sources: names sorted, times fixed, nothing compressed (which also
 # lets a Python without zlib read it)

@@ -288,11 +288,20 @@ NETLINK_AUDIT = 9
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 
 
-def machine() -> str:
-    """The architecture this process runs as, in the words of SYSCALLS.
+_machine = ""
 
-    A 32-bit interpreter on a 64-bit kernel makes 32-bit calls, whatever uname says.
+
+def machine() -> str:
+    """The architecture this process runs as, in the words of SYSCALLS. Asked once: a filter or a
+    personality of the container's may change the kernel's answer.
     """
+    global _machine
+    _machine = _machine or _ask_machine()
+    return _machine
+
+
+def _ask_machine() -> str:
+    """A 32-bit interpreter on a 64-bit kernel makes 32-bit calls, whatever uname says."""
     name = os.uname().machine
     if sys.maxsize < 1 << 32:
         name = {"x86_64": "i386", "aarch64": "arm"}.get(name, name)

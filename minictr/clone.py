@@ -15,7 +15,7 @@ Side: both
 
 import os
 
-from . import abi, console, init, libc, maps, middle, mounts, namespaces, paths, program, standin
+from . import abi, console, init, libc, maps, middle, mounts, namespaces, paths, program
 from .errors import ContainerError, Degradation, step
 from .rootfs import REFUSED, ids_record
 from .sync import Channel, degradation_from, error_from
@@ -111,7 +111,7 @@ class Birth:
 
     def running(self) -> None:
         """Wait until the program runs."""
-        until_running(self.channel, self.plan.args[0])
+        program.until_running(self.channel, self.plan.args[0])
 
     def _ending(self) -> str:
         import time  # only here
@@ -258,18 +258,6 @@ class Birth:
         self.channel.early = early
         if not placed:
             self._place(self.pid)
-
-
-def until_running(channel: Channel, command: str) -> None:
-    """Wait until COMMAND runs: the channel closes on execve. Raises what stopped that."""
-    while True:
-        said = channel.hear()
-        if said is None:
-            return
-        if said[0] == "errno":
-            raise program.exec_error(command, standin.errno_from(said[1]))
-        if said[0] == "error":
-            raise error_from(said[1:])
 
 
 def _userns_of(proc: int, mappings) -> int:

@@ -42,6 +42,21 @@ def dumps(value: object) -> str:
     raise TypeError("no JSON for %r" % (value,))
 
 
+def pretty(value: object, indent: str, start: str = "\n") -> str:
+    """The text of VALUE for people, each member on a line of its own, INDENT deeper than what it is in."""
+    inner = start + indent
+    if isinstance(value, dict) and value:
+        rows = [_quote(str(key)) + ": " + pretty(member, indent, inner) for key, member in value.items()]
+        return "{%s%s%s}" % (inner, ("," + inner).join(rows), start)
+    if isinstance(value, (list, tuple)) and value:
+        return "[%s%s%s]" % (
+            inner,
+            ("," + inner).join([pretty(item, indent, inner) for item in value]),
+            start,
+        )
+    return dumps(value)
+
+
 class _Context:
     """What _json.make_scanner asks of a decoder, as json.JSONDecoder has it."""
 

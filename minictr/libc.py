@@ -55,28 +55,30 @@ class _Interpreter(_ctypes.CFuncPtr):
     _restype_ = c_long
 
 
-def _bind(name: str, *argtypes: type):
-    return _checked(_Function((name, _Library)), argtypes)  # type: ignore[arg-type]
-
-
-def _bind_syscall(number: int, *argtypes: type, kind: type = _Syscall):
-    function = _checked(kind(("syscall", _Library)), (c_long,) + argtypes)
+def _bind(name: str, *argtypes: type, kind: type = _Function):
+    """The C library's function NAME, which is looked up when it is first called: a container needs a
+    third of them, and to look up all takes 0.2 ms."""
+    function = None
 
     def call(*arguments: object, path: "str | None" = None) -> int:
-        return function(number, *arguments, path=path)
-
-    return call
-
-
-def _checked(function, argtypes: "tuple[type, ...]"):
-    function.argtypes = argtypes
-
-    def call(*arguments: object, path: "str | None" = None) -> int:
+        nonlocal function
+        if function is None:
+            function = kind((name, _Library))
+            function.argtypes = argtypes
         result = function(*arguments)
         if result == -1:
             number = _ctypes.get_errno()
             raise OSError(number, os.strerror(number), path)
         return result
+
+    return call
+
+
+def _bind_syscall(number: int, *argtypes: type, kind: type = _Syscall):
+    function = _bind("syscall", c_long, *argtypes, kind=kind)
+
+    def call(*arguments: object, path: "str | None" = None) -> int:
+        return function(number, *arguments, path=path)
 
     return call
 

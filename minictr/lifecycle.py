@@ -9,10 +9,10 @@ Side: host
 import _signal  # `signal` imports enum: 3 ms
 import os
 
-from . import abi, cgroup, clone, foreground, host, living, paths, plan, preparation, process, state
+from . import abi, cgroup, clone, foreground, host, living, paths, preparation, process, state
 from .errors import ContainerError, Degradation, step
 from .init import Handed
-from .spec import Spec
+from .spec import Spec, cgroup_of
 
 
 class Undo:
@@ -218,7 +218,9 @@ class Container:
         else:
             self.group = cgroup.open(cgroup.layout(), self.plan.cgroup_path)
             self.undo.push("remove the cgroup", self._remove_group)
-        if self.plan.cgroup_path and self.plan.cgroup_path != plan.cgroup_of(self.spec.identifier):
+        if self.plan.cgroup_path and self.plan.cgroup_path != cgroup_of(
+            self.spec.identifier, self.entry.path
+        ):
             self.entry.save(
                 self._content("creating")
             )  # so that who finds what is left of us knows where to look

@@ -9,9 +9,9 @@ Side: host
 import _signal  # `signal` imports enum: 3 ms
 import os
 
-from . import cgroup, clone, libc, plan, state
+from . import cgroup, libc, state
 from .errors import ContainerError, from_os
-from .spec import Spec
+from .spec import Spec, cgroup_of
 
 
 def alive(content: "dict[str, object]") -> bool:
@@ -76,10 +76,12 @@ def start(entry: state.Entry, content: "dict", report) -> None:
 
     Raises ContainerError, the process's own words where it could not execute the program.
     """
+    from . import program  # only here
+
     channel = entry.open_pipes()
     try:
         channel.say("go")
-        clone.until_running(channel, content["command"])
+        program.until_running(channel, content["command"])
     finally:
         channel.close()
     entry.remove_pipes()
@@ -132,7 +134,7 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     if directories:
         group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
     else:  # killed before anything was written
-        group = cgroup.open(layout, plan.cgroup_of(entry.identifier))
+        group = cgroup.open(layout, cgroup_of(entry.identifier, entry.path))
     if content.get("status") in ("created", "running", "stopped"):
         group.kill()
     try:

@@ -13,7 +13,7 @@ from .errors import ContainerError, Degradation
 from .host import RANGE, Host
 from .privileges import Credentials
 from .record import MYPY, Record
-from .spec import Spec
+from .spec import Spec, cgroup_of
 
 if MYPY:
     from .hooks import Hook
@@ -147,7 +147,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         setup_uid=setup_uid,
         setup_gid=setup_gid,
         time_offsets=_time_offsets(linux.get("timeOffsets") or {}),
-        cgroup_path=_cgroup_path(spec, linux),
+        cgroup_path=_cgroup_path(spec, linux, stage),
         resources=linux.get("resources") or {},
         root=_root(spec, config, linux, stage, idmap),
         mounts=tuple(_mounts(spec, config, linux, namespaces, table, idmap)),
@@ -379,16 +379,11 @@ def _unsupported(linux: "dict", process: "dict", config: "dict", records: "list"
             )
 
 
-def cgroup_of(identifier: str) -> str:
-    """Where the cgroup of a container lies that does not say itself."""
-    return "/minictr-" + identifier  # one level: a parent of its own would cost nine more mkdir on v1
-
-
-def _cgroup_path(spec: Spec, linux: "dict") -> str:
+def _cgroup_path(spec: Spec, linux: "dict", stage: str) -> str:
     """Absolute below the mount points of the hierarchies; "" for none."""
     if getattr(spec, "cgroups", "auto") == "disabled":
         return ""
-    path = linux.get("cgroupsPath") or cgroup_of(spec.identifier)
+    path = linux.get("cgroupsPath") or cgroup_of(spec.identifier, stage)
     if not path.startswith("/"):
         path = "/minictr-" + path
     if ".." in path.split("/"):

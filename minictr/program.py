@@ -1,12 +1,13 @@
 """The program to be executed: where it is, by the container's own PATH, and why it cannot be.
 
-Side: container
+Side: both
 """
 
 import os
 
-from . import abi
+from . import abi, standin
 from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError
+from .sync import Channel, error_from
 
 
 def find(name: str, environment: "dict[str, str]", prefix: str = "") -> "list[str]":
@@ -55,3 +56,15 @@ def check(name: str, environment: "dict[str, str]", prefix: str = "") -> None:
 def environment(words: "tuple[str, ...]") -> "dict[str, str]":
     """Later entries win, as the C library's getenv(3) would not have it: but every engine's do."""
     return dict([word.split("=", 1) for word in words if "=" in word])
+
+
+def until_running(channel: Channel, command: str) -> None:
+    """Wait until COMMAND runs: the channel closes on execve. Raises what stopped that."""
+    while True:
+        said = channel.hear()
+        if said is None:
+            return
+        if said[0] == "errno":
+            raise exec_error(command, standin.errno_from(said[1]))
+        if said[0] == "error":
+            raise error_from(said[1:])

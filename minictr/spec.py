@@ -121,3 +121,18 @@ def default_config(args: "list[str]", root: str, readonly: bool = True) -> dict:
             "readonlyPaths": list(READONLY_PATHS),
         },
     }
+
+
+def cgroup_of(identifier: str, place: str) -> str:
+    """Where the cgroup of a container lies that does not say itself.
+
+    place: its state directory. Another state root may have a container of the same id, so outside the
+    usual place for root the name has a hash (FNV-1a) of that directory.
+    """
+    name = "/minictr-" + identifier  # one level: a parent of its own would cost nine more mkdir on v1
+    if place == "/run/minictr/" + identifier:
+        return name
+    number = 0x811C9DC5
+    for byte in place.encode("utf-8", "surrogateescape"):
+        number = (number ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return "%s-%08x" % (name[:240], number)

@@ -100,7 +100,7 @@ _CODE = {
 }
 # fmt: on
 _MACHINE = {"x86_64": 62, "aarch64": 183}  # include/uapi/linux/elf-em.h
-_HERE = abi.machine()  # asked now: a filter or a personality of the container's may change the answer
+_HERE = abi.machine()
 _BASE = 0x400000
 _FAILURE = 32
 

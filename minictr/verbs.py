@@ -11,7 +11,6 @@ import os
 import time
 
 from . import cgroup, document, foreground, living, state
-from . import spec as spec_module
 from .errors import EXIT_ERROR, ContainerError, printable
 
 HELP = {
@@ -69,12 +68,12 @@ def spec(argv: "list[str]") -> int:
     rest = [word for word in argv if word != "--rootless"]
     if rest:
         raise ContainerError("read the options", "spec takes --rootless, not %s" % printable(rest[0]))
-    config = spec_module.default_config(["sh"], "rootfs")
+    from .spec import default_config
+
+    config = default_config(["sh"], "rootfs")
     if "--rootless" in argv:
         make_rootless(config)
-    import json  # 5 ms, not on the way of a container
-
-    print(json.dumps(config, indent="\t"))
+    print(document.pretty(config, "\t"))
     return 0
 
 
@@ -200,9 +199,7 @@ def state_verb(root_path: str, report, argv: "list[str]") -> int:
     content.setdefault("id", ids[0])
     if "--quiet" in flags:
         return 0 if status(content) in ("running", "paused") else 1
-    import json  # 5 ms: people read this
-
-    print(json.dumps(state_of(content), indent=2))
+    print(document.pretty(state_of(content), "  "))
     return 0
 
 

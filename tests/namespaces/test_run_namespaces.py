@@ -1,12 +1,15 @@
 """`run`: namespaces that are new, the host's, or another container's; what belongs to them."""
 
 import ctypes
+import json
 import os
+import pathlib
 import re
 import socket
 import time
 
 import pytest
+import support
 from support import needs
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
@@ -262,4 +265,18 @@ def test_the_container_sees_its_own_cgroup_as_the_root(minictr, busybox_root):
     assert {line.split(":")[2] for line in run.ok.lines} == {"/"}
 
     run = minictr("run", "--cgroupns", "host", *options, "--", "cat", "/proc/self/cgroup")
-    assert any(line.endswith("/minictr-boxed") for line in run.ok.lines)
+    assert any("/minictr-boxed" in line for line in run.ok.lines)
+
+
+@needs("cgroup")
+def test_the_same_id_under_two_state_roots_is_two_containers(minictr, busybox_root):
+    made = []
+    for name in ("first", "second"):
+        root = support.SESSION.place(name)
+        words = ("-d", "--name", "twin", "--read-only", "--rootfs", busybox_root, "--", "sleep", "1000")
+        assert minictr("--root", root, "run", *words, state=False).ok
+        state = minictr("--root", root, "state", "twin", state=False)
+        made.append((root, json.loads(state.ok.out)["pid"]))
+    assert len({pathlib.Path("/proc/%d/cgroup" % pid).read_text() for _, pid in made}) == 2
+    for root, _ in made:
+        assert minictr("--root", root, "delete", "--force", "twin", state=False).ok

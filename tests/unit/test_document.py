@@ -41,6 +41,11 @@ def test_what_is_written_is_what_json_would_write(value):
     assert document.dumps(value) == json.dumps(value, separators=(",", ":"))
 
 
+@given(values, st.sampled_from(["  ", "\t"]))
+def test_what_is_written_for_people_is_what_json_would_write(value, indent):
+    assert document.pretty(value, indent) == json.dumps(value, indent=indent)
+
+
 @given(values, st.integers(0, 3), st.sampled_from(["", " ", "\n\t\r "]))
 def test_every_document_is_read_as_json_reads_it(value, indent, space):
     text = space + json.dumps(value, indent=indent or None, ensure_ascii=False) + space
