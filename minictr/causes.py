@@ -9,7 +9,7 @@ Side: both
 
 import os
 
-from . import abi, causes_ids, signs
+from . import abi, causes_ids, host, signs
 from .errors import printable
 from .fixes import Cause, as_root, capability, outside, set_sysctl
 
@@ -93,7 +93,7 @@ def _too_many_mounts(facts: "dict[str, object]") -> "Cause | None":
 
 
 def _overlay_kernel(facts: "dict[str, object]") -> "Cause | None":
-    if signs.kernel() >= (5, 11) or (signs.holds(abi.CAP_SYS_ADMIN) and not _inside(facts)):
+    if host.kernel() >= (5, 11) or (signs.holds(abi.CAP_SYS_ADMIN) and not _inside(facts)):
         return None
     said = "overlayfs in a user namespace needs Linux 5.11 or newer; this is %s" % os.uname().release
     fix = "use a newer kernel"
@@ -122,7 +122,7 @@ def _initramfs(facts: "dict[str, object]") -> "Cause | None":
 
 
 def _idmap(facts: "dict[str, object]") -> "Cause | None":
-    if signs.kernel() < (5, 12):
+    if host.kernel() < (5, 12):
         said = "idmapped mounts need Linux 5.12 or newer; this is %s" % os.uname().release
         return Cause(why=said, fix="use a newer kernel, or --userns host")
     if facts["number"] == abi.EINVAL:
@@ -267,7 +267,7 @@ def _selinux(facts: "dict[str, object]") -> "Cause | None":
 def _old_kernel(facts: "dict[str, object]") -> "Cause | None":
     code, release = str(facts["code"]), os.uname().release
     need = SINCE.get(code)
-    if need is not None and signs.kernel() < need:
+    if need is not None and host.kernel() < need:
         said = "%s needs Linux %d.%d or newer; this is %s" % ((code,) + need + (release,))
         return Cause(why=said, fix="use a newer kernel")
     return Cause(

@@ -103,9 +103,9 @@ class Birth:
                 said.hint = said.hint or cause.fix
         return said
 
-    def tell(self, word: str) -> None:
+    def tell(self, word: str, *fields: object) -> None:
         try:
-            self.channel.say(word)
+            self.channel.say(word, *fields)
         except BrokenPipeError:
             raise ContainerError("wait for the container's first process", self._ending()) from None
 

@@ -10,7 +10,7 @@ Side: host
 import _signal  # `signal` imports enum: 3 ms
 import os
 
-from . import abi, clone, foreground, host, init, living, paths, plan, process, state
+from . import abi, clone, foreground, host, init, living, paths, plan, preparation, process, state
 from .errors import ContainerError, step
 from .record import Record
 from .spec import Spec
@@ -95,15 +95,13 @@ def run(root_path: str, report, wish: Wish) -> int:
     target = Target(content)
     spec = _spec(wish, content, config, target)
     made = _plan(spec, target)
+    made = process.check_seccomp(made, _no_weaker(content, report))
     foreground.hold_signals()
-    handed = init.Handed(
-        cgroup=_join_files(group, wish.cgroup),
-        seccomp=process.compile_filter(made, report.seen),
-        root=target.root,
-    )
+    handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root)
     birth = clone.Birth(made, paths.open_proc(), handed, None, report.seen, init.EXEC_STAGES)
     try:
         birth.start()
+        process.send_filter(birth)
         done = birth.until("ready")
         if wish.console_socket and birth.console >= 0:
             process.send_console(wish.console_socket, birth.console)
@@ -131,6 +129,19 @@ def _join_files(group, wanted: "tuple[str, ...]") -> "tuple[int, ...]":
     from . import cgroup_below  # only with --cgroup
 
     return cgroup_below.join_files(group, cgroup_below.parse(wanted))
+
+
+def _no_weaker(content: "dict", report):
+    """A process is no weaker than the container: what that has lost, it may lose."""
+    known = [record["code"] for record in content.get("degradations") or ()]
+
+    def degrade(record) -> None:
+        if record.code not in known:
+            preparation.explain(record)
+            raise record.as_error()
+        report.seen(record)
+
+    return degrade
 
 
 def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":

@@ -62,6 +62,8 @@ def describe(plan: plan_module.Plan) -> "list[str]":
         lines.append("keep the capabilities %s" % (_names(credentials.capabilities["bounding"]) or "none"))
     if credentials.no_new_privs:
         lines.append("set no_new_privs")
+    if plan.seccomp is not None:
+        lines.append("install a filter of system calls: %s" % _filter(plan.seccomp))
     lines.append("execute %s%s" % (" ".join(plan.args), _how(plan)))
     return lines
 
@@ -80,6 +82,12 @@ def _groups(credentials) -> str:
     if credentials.groups is None:
         return "as they are (setgroups is denied)"
     return ", ".join([str(group) for group in credentials.groups]) or "none"
+
+
+def _filter(profile: "dict") -> str:
+    """What it does with calls that it does not name, and how many rules it has beside that."""
+    count = len(profile.get("syscalls") or ())
+    return "%s but for %d %s" % (profile["defaultAction"], count, "rule" if count == 1 else "rules")
 
 
 def _names(mask: int) -> str:

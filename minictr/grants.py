@@ -7,7 +7,7 @@ Side: host
 
 import os
 
-from . import abi
+from . import abi, host
 from .spec import DEFAULT_CAPABILITIES
 from .volumes import bad, number
 
@@ -62,6 +62,8 @@ def security(given: "dict", config: "dict", fields: "dict") -> None:
                 "--security-opt", text, "is not supported", "supported are " + ", ".join(SECURITY_OPTIONS)
             )
         asked.setdefault(name, []).append((text, value))
+    for name, default in _DEFAULTS.items():
+        asked.setdefault(name, [("%s=%s" % (name, default), default)])
     for name, put in SECURITY_OPTIONS.items():
         for text, value in asked.get(name, ()):
             put(text, value, config, fields)
@@ -94,8 +96,19 @@ def _mask(text: str, value: str, config: "dict", fields: "dict") -> None:
 
 
 def _seccomp(text: str, value: str, config: "dict", fields: "dict") -> None:
-    if value != "unconfined":
-        raise bad("--security-opt", text, _LATER)
+    """The profile of the last one counts: unconfined, builtin, or that of a file."""
+    linux, capabilities = config["linux"], set(config["process"]["capabilities"]["bounding"])
+    linux.pop("seccomp", None)
+    if value == "unconfined":
+        return
+    if value == "builtin":
+        from . import seccomp_default
+
+        linux["seccomp"] = seccomp_default.profile(capabilities, abi.machine(), host.kernel())
+        return
+    from . import seccomp_file  # only where a file is named
+
+    linux["seccomp"] = seccomp_file.load(text, value, capabilities)
 
 
 def _refuse(text: str, value: str, config: "dict", fields: "dict") -> None:
@@ -132,3 +145,5 @@ SECURITY_OPTIONS = {
     "apparmor": _refuse,
     "label": _refuse,
 }
+# What those that are not given are taken to say
+_DEFAULTS = {"seccomp": "builtin"}

@@ -17,6 +17,13 @@ NOTE = "/var/lib/minictr/ids"  # the first id of the range that root's container
 FREE_FROM = 1 << 30
 
 
+def kernel() -> "tuple[int, int]":
+    """The version of the kernel, major and minor."""
+    words = os.uname().release.replace("-", ".").split(".")
+    digits = [int(word) for word in words[:2] if word.isdigit()]
+    return tuple(digits) if len(digits) == 2 else (0, 0)  # type: ignore[return-value]
+
+
 class Host(Record):
     """uid, gid: effective, as this user namespace sees them
     effective: the effective capabilities, a bit mask; last_cap: the kernel's highest capability

@@ -6,6 +6,7 @@
     ids of the set-up, host name, loopback, mounts, devices, covers, sysctl, console
     -> built, <- enter (where the runtime has hooks to run)
     new root, directory, keyring, groups, capabilities, user
+    <- filter (the runtime has compiled it meanwhile)
     -> ready
     close everything
     <- go
@@ -22,11 +23,8 @@ import os
 
 from . import abi, console, devices, libc, maps, paths, privileges, program, reaper, rootfs, standin
 from .errors import ContainerError, Degradation, from_os, step
-from .record import MYPY, Record
+from .record import Record
 from .sync import Channel
-
-if MYPY:
-    from .seccomp import Filter
 
 
 class Handed(Record):
@@ -34,7 +32,6 @@ class Handed(Record):
 
     cgroup: descriptors to write "0" into, () where it is born in its cgroup
     streams: descriptors that become the standard streams, () for the runtime's own
-    seccomp: a compiled seccomp.Filter, or None
     start: two descriptors, where "go" comes from and where the last words go to, of a container
         that is created now and started later; () for one that the runtime starts itself
     root: the root directory of a container that is joined, -1 for a new one
@@ -42,7 +39,6 @@ class Handed(Record):
 
     cgroup: "tuple[int, ...]" = ()
     streams: "tuple[int, ...]" = ()
-    seccomp: "Filter | None" = None
     start: "tuple[int, ...]" = ()
     root: int = -1
 
@@ -52,13 +48,14 @@ class Init:
 
     plan: a plan.Plan; channel: a sync.Channel to the runtime; handed: a Handed
     lost: {kind: errno} of namespaces that could not be made
+    filter: the filter of system calls that is still to be installed, or None
     prefix: where the root lies, if it could not be made the root
     standin: the descriptor of a standin, -1 without one
     """
 
     def __init__(self, plan, channel, handed: Handed, lost: "dict[str, int]") -> None:
         self.plan, self.channel, self.handed, self.lost = plan, channel, handed, lost
-        self.seccomp = handed.seccomp
+        self.filter = None  # type: privileges.Filter | None
         self.maps = plan.maps
         self.namespaces = [kind for kind in plan.namespaces if kind not in lost]
         self.placed = None  # type: list[str] | None
@@ -360,8 +357,9 @@ def change_user(me: Init) -> None:
     _join_keyring(me)
     if plan.guard == "standin":
         _make_standin(me)
-    if me.seccomp is not None and not credentials.no_new_privs:
-        _install_filter(me)  # while CAP_SYS_ADMIN is held: without no_new_privs the kernel asks for it
+    if not credentials.no_new_privs:  # then the kernel asks for CAP_SYS_ADMIN, so while that is held
+        _take_filter(me)
+        _install_filter(me)
     privileges.apply(credentials, plan.last_cap)
     _tie_to_runtime(me)
     if plan.personality is not None:
@@ -422,14 +420,25 @@ def _make_standin(me: Init) -> None:
     me.degrade(Degradation("standin", "interpreter", "a stand-in for it", "none", lost, 0, why, fix))
 
 
+def _take_filter(me: Init) -> None:
+    """The runtime compiles it while we set up."""
+    if me.plan.seccomp is not None:
+        flags, listener, program = me.channel.expect("filter")
+        me.filter = privileges.Filter(
+            program=bytes.fromhex(program), flags=int(flags), listener=listener == "True"
+        )
+
+
 def _install_filter(me: Init) -> None:
-    if me.seccomp is not None:
+    if me.filter is not None:
         with step("install the seccomp filter"):
-            me.seccomp.install()
-    me.seccomp = None
+            me.filter.install()
+    me.filter = None
 
 
 def wait_go(me: Init) -> None:
+    if me.plan.credentials.no_new_privs:
+        _take_filter(me)
     if me.handed.start:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)  # `create` ends, and who starts us comes later
         program.check(me.plan.args[0], program.environment(me.plan.env), me.prefix)
@@ -475,8 +484,6 @@ def _close_rest(me: Init) -> None:
 def execute(me: Init) -> None:
     """Become the program; what stops that is the runtime's to tell."""
     plan = me.plan
-    if plan.spec.init:
-        reaper.keep(me)
     environment = program.environment(plan.env)
     if plan.spec.listen_fds:
         environment.update(LISTEN_FDS=str(plan.spec.listen_fds), LISTEN_PID=str(os.getpid()))
@@ -486,8 +493,9 @@ def execute(me: Init) -> None:
         arguments, candidates = candidates[:1] + list(plan.args), [me.standin]  # type: ignore[list-item]
     else:
         arguments = list(plan.args)
-    if me.seccomp is not None:
-        _install_filter(me)
+    _install_filter(me)
+    if plan.spec.init:
+        reaper.keep(me)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     failure = None  # type: OSError | None
     for path in candidates:

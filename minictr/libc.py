@@ -384,6 +384,21 @@ def seccomp(operation: int, flags: int, program: bytes) -> int:
     return 0
 
 
+def seccomp_refusal() -> int:
+    """Why no filter can be installed, as an errno; 0 where the kernel only misses the filter itself, which
+    is at no address here."""
+    try:
+        _seccomp(abi.SECCOMP_SET_MODE_FILTER, 0, None)
+    except OSError as error:
+        if error.errno == abi.ENOSYS:  # before 3.17, or hidden
+            try:
+                _prctl(abi.PR_SET_SECCOMP, 2, 0, 0, 0)
+            except OSError as older:
+                error = older
+        return 0 if error.errno == abi.EFAULT else error.errno or 0
+    return 0
+
+
 def seccomp_knows(flags: int) -> bool:
     """Whether the kernel knows these flags of a filter. It looks at them before it looks for the filter,
     which is at no address here (seccomp_set_mode_filter() in kernel/seccomp.c)."""

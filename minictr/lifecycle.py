@@ -119,11 +119,11 @@ class Container:
         self._make_cgroup()
         proc = paths.open_proc()
         self.opened.append(proc)
-        seccomp = process.compile_filter(self.plan, self._certain)
+        self.plan = process.check_seccomp(self.plan, self._certain)
         into = None if self.plan.joins else self.group.clone_into()
         joins = self.group.join_files() if into is None else ()
         start = self.entry.make_pipes() if status == "created" else ()
-        handed = Handed(cgroup=joins, streams=_streams(self.spec), seccomp=seccomp, start=start)
+        handed = Handed(cgroup=joins, streams=_streams(self.spec), start=start)
         birth = clone.Birth(self.plan, proc, handed, into, self.report.seen)
         self.opened += [birth.channel.incoming]
         self.undo.push("end the container", lambda: self._end(birth))
@@ -132,6 +132,7 @@ class Container:
         for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
             os.close(descriptor)
         self.pid = birth.pid
+        process.send_filter(birth)
         self._early_hooks(birth)
         told = self._while_it_is_made(status)
         done = birth.until("ready")

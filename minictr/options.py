@@ -48,7 +48,8 @@ OPTIONS = (
     ("Privileges",),
     ("--cap-add", "NAME,...", "grant a capability, or ALL"),
     ("--cap-drop", "NAME,...", "take one away, or ALL"),
-    ("--security-opt", "OPTION...", "no-new-privileges=false, mask=PATH:PATH, unmask=PATH:PATH|ALL"),
+    ("--security-opt", "OPTION...", """no-new-privileges=false; seccomp=builtin|unconfined|FILE;
+    mask=PATH:PATH; unmask=PATH:PATH|ALL"""),
     ("--no-new-keyring", "", "stay in the caller's session keyring"),
     ("Namespaces: private, host, or the PATH of one",),
     ("--userns", "WHICH", "also auto (the default), keep-id"),

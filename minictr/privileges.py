@@ -12,6 +12,30 @@ from .record import Record
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
+class Filter(Record):
+    """A filter of system calls, as `seccomp` compiles it.
+
+    program: an array of struct sock_filter
+    flags: of seccomp(2); listener: whether it gives a descriptor on which calls are reported
+    """
+
+    program: bytes
+    flags: int = 0
+    listener: bool = False
+
+    def install(self) -> int:
+        """Put the filter on this process: the descriptor of the listener, or -1."""
+        try:
+            result = libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, self.flags, self.program)
+        except OSError as error:
+            # a kernel older than the flag, which only takes a slowdown away
+            plain = self.flags & ~abi.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+            if error.errno not in (abi.EINVAL, abi.ENOSYS) or plain == self.flags:
+                raise
+            result = libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, plain, self.program)
+        return result if self.listener else -1
+
+
 class Credentials(Record):
     """uid, gid, groups: inside the container; groups None where setgroups(2) is denied
     capabilities: the sets SETS as bit masks; None leaves what the process has

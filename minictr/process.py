@@ -52,24 +52,41 @@ def give_pipes(streams: "tuple[int, ...]", birth: clone.Birth) -> None:
                 return  # a user gives nothing away
 
 
-def compile_filter(made: plan.Plan, degrade):
-    """The compiled seccomp filter, None where none is asked for. degrade: takes a Degradation"""
-    if made.seccomp is None:
-        return None
-    from . import seccomp  # 1 ms, with a profile only
+def check_seccomp(made: plan.Plan, degrade) -> plan.Plan:
+    """MADE without its seccomp profile where filters are not to be had. degrade: takes a Degradation"""
+    number = libc.seccomp_refusal() if made.seccomp is not None else 0
+    if not number:
+        return made
+    degrade(
+        Degradation(
+            "seccomp",
+            "seccomp",
+            "a filter of system calls",
+            "none",
+            "every call of the kernel can be tried, and so can each of its holes",
+            number,
+            cause="seccomp",
+        )  # fmt: skip
+    )
+    return made.replace(seccomp=None)
 
-    compiled = seccomp.compile(made.seccomp, abi.machine())
-    if compiled.listener:
-        degrade(_no_listener())
-        compiled = compiled.without_listener()
-    return compiled
 
+def send_filter(birth: clone.Birth) -> None:
+    """Compile the seccomp profile, if there is one, while the process is busy with its set-up."""
+    profile = birth.plan.seccomp
+    if profile is None:
+        return
+    from . import seccomp_ready
 
-def _no_listener() -> Degradation:
-    return Degradation(
-        "seccomp-notify", "seccomp", "SCMP_ACT_NOTIFY", "ENOSYS for the system calls it names",
-        "what the listener would have done for them", 0, "not supported by this version",
-    )  # fmt: skip
+    machine = abi.machine()
+    ready = seccomp_ready.find(profile, machine)
+    if ready is not None:
+        birth.tell("filter", seccomp_ready.FLAGS, False, ready)
+        return
+    from . import seccomp  # 1 ms, with another profile than the builtin one only
+
+    compiled = seccomp.compile(profile, machine)
+    birth.tell("filter", compiled.flags, compiled.listener, compiled.program.hex())
 
 
 def send_console(path: str, master: int) -> None:

@@ -16,13 +16,13 @@ What a rule means where the specification is silent is what runc and libseccomp 
     - unless the default lets calls pass, a call newer than the newest in the profile gets ENOSYS,
       so that programs fall back to an older one
 
-Side: host, and container for Filter.install
+Side: host
 """
 
-from . import abi, libc, syscalls
+from . import abi, syscalls
 from .cbpf import Program
 from .errors import ContainerError, printable
-from .record import Record
+from .privileges import Filter
 
 ACTIONS = {
     "SCMP_ACT_KILL": abi.SECCOMP_RET_KILL_THREAD,
@@ -77,33 +77,6 @@ _LARGEST = (1 << 64) - 1
 _ARM_PRIVATE = 0xF0000
 
 
-class Filter(Record):
-    """program: an array of struct sock_filter
-    flags: of seccomp(2); listener: whether it gives a descriptor on which calls are reported
-    """
-
-    program: bytes
-    flags: int
-    listener: bool
-
-    def install(self) -> int:
-        """Put the filter on this process: the descriptor of the listener, or -1."""
-        try:
-            result = libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, self.flags, self.program)
-        except OSError as error:
-            # a kernel older than the flag, which only takes a slowdown away
-            plain = self.flags & ~abi.SECCOMP_FILTER_FLAG_SPEC_ALLOW
-            if error.errno not in (abi.EINVAL, abi.ENOSYS) or plain == self.flags:
-                raise
-            result = libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, plain, self.program)
-        return result if self.listener else -1
-
-    def without_listener(self) -> "Filter":
-        """The same where nobody listens: calls that would be reported get ENOSYS from the kernel."""
-        only = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-        return Filter(program=self.program, flags=self.flags & ~only, listener=False)
-
-
 def compile(profile: "dict[str, object]", machine: str) -> Filter:  # noqa: A001
     """The filter that PROFILE, linux.seccomp of a config.json, describes.
 
@@ -124,6 +97,13 @@ def compile(profile: "dict[str, object]", machine: str) -> Filter:  # noqa: A001
         raise _bad("", "it makes %d instructions, a filter has room for %d" % count)
     listener = any(action == abi.SECCOMP_RET_USER_NOTIF for _, action, _ in rules)
     return Filter(program=program.bytes(), flags=_flags(profile, listener), listener=listener)
+
+
+def check(profile: "dict[str, object]", machine: str) -> None:
+    """Raises ContainerError for a PROFILE that `compile` would refuse for what it says."""
+    _architectures(profile, machine)
+    _read(profile)
+    _flags(profile, False)
 
 
 def unknown_names(profile: "dict[str, object]") -> "list[str]":

@@ -88,13 +88,6 @@ def selinux() -> str:
     return printable(read("/proc/self/attr/current").strip("\0\n ")) or "unknown"
 
 
-def kernel() -> "tuple[int, int]":
-    """The version of the kernel, major and minor."""
-    words = os.uname().release.replace("-", ".").split(".")
-    digits = [int(word) for word in words[:2] if word.isdigit()]
-    return tuple(digits) if len(digits) == 2 else (0, 0)  # type: ignore[return-value]
-
-
 def distribution() -> "tuple[str, ...]":
     """ID and ID_LIKE of os-release(5), the nearest first."""
     found = {}

@@ -3,6 +3,7 @@
     runtime                                   init
       | <- warning, error  (at any point)      |
       | placed (maps are written, fds) ------> |
+      | filter (if it has one) --------------> |
       | <------------------------- console fd  |
       | <------------------------------ ready  |
       | go ----------------------------------> |

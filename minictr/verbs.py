@@ -68,9 +68,13 @@ def spec(argv: "list[str]") -> int:
     rest = [word for word in argv if word != "--rootless"]
     if rest:
         raise ContainerError("read the options", "spec takes --rootless, not %s" % printable(rest[0]))
-    from .spec import default_config
+    from . import abi, host, seccomp_default
+    from .spec import DEFAULT_CAPABILITIES, default_config
 
     config = default_config(["sh"], "rootfs")
+    config["linux"]["seccomp"] = seccomp_default.profile(
+        set(DEFAULT_CAPABILITIES), abi.machine(), host.kernel()
+    )
     if "--rootless" in argv:
         make_rootless(config)
     print(document.pretty(config, "\t"))

@@ -217,7 +217,8 @@ def test_the_keys_of_the_callers_session_are_out_of_reach(minictr, strong_caller
     run = minictr.command(*ask, setup=session_keyring, **strong_caller.options)
     if not run.out.rstrip().endswith(";of-the-caller"):
         pytest.skip("there are no keys here")
-    words = ("run", "--name", "box") + options
+    # no call of the keys passes the builtin filter
+    words = ("run", "--security-opt", "seccomp=unconfined", "--name", "box") + options
     run = minictr(*words, "--", *ask, setup=session_keyring, **strong_caller.options)
 
     assert run.ok.out.rstrip().endswith(";" + name)

@@ -180,13 +180,123 @@ def test_kernel_settings_are_read_only(inside, path):
 
 
 @pytest.mark.parametrize(
-    "option", ["seccomp=/x.json", "apparmor=x", "label=disable", "nonsense", "systempaths=x"]
+    "option", ["seccomp=/no/such.json", "apparmor=x", "label=disable", "nonsense", "systempaths=x"]
 )
 def test_what_is_not_enforced_is_refused_by_name(inside, option):
     run = inside(["true"], "--security-opt", option)
 
     assert (run.status, run.out) == (125, "")
     assert run.err.startswith("minictr: --security-opt %s: " % option) and run.err.count("\n") == 1
+
+
+# --- seccomp ------------------------------------------------------------------------------------
+
+CLONE_NEWNS, TIOCSTI = 0x20000, 0x5412
+# Kept until the end, so that one that is not refused shows
+ASKED = """
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+def said(result):
+    return errno.errorcode[ctypes.get_errno()] if result == -1 else "done"
+print(said(libc.unshare(0x20000)), said(libc.mount(b"none", b"/mnt", b"tmpfs", 0, None)),
+      said(libc.personality(0x40000)), said(libc.ioctl(0, 0x5412, b"x")), said(libc.chroot(b"/")))
+"""
+
+
+@pytest.fixture
+def asked(minictr, strong_caller):
+    """What calls come back from a container of the host's own root."""
+
+    def run(*options):
+        words = list(options) + ["--", "/usr/bin/python3", "-c", ASKED]
+        return minictr("run", *words, **strong_caller.options).ok.fields
+
+    return run
+
+
+@needs("seccomp")
+def test_the_builtin_filter_refuses_calls(asked):
+    assert asked() == ["EPERM", "EPERM", "EPERM", "EIO", "done"]
+    assert asked("--security-opt", "seccomp=builtin", "--init") == ["EPERM", "EPERM", "EPERM", "EIO", "done"]
+
+
+@needs("seccomp")
+def test_it_follows_the_capabilities(asked):
+    assert asked("--cap-drop", "SYS_CHROOT")[4] == "EPERM"
+    assert asked("--cap-add", "SYS_ADMIN")[:3] == ["done", "done", "EPERM"]
+
+
+@needs("seccomp")
+def test_without_it_the_kernel_decides(asked):
+    """So each refusal above is the filter's."""
+    found = asked("--security-opt", "seccomp=unconfined", "--cap-add", "SYS_ADMIN")
+
+    assert found[:3] + found[4:] == ["done", "done", "done", "done"] and found[3] != "EIO"
+
+
+@needs("seccomp")
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [
+        ((), "2"),
+        (("--security-opt", "no-new-privileges=false"), "2"),
+        (("--security-opt", "no-new-privileges=false", "--cap-drop", "ALL", "-u", "4321"), "2"),
+        (("--init",), "2"),
+        (("--strict",), "2"),
+        (("--security-opt", "seccomp=unconfined"), "0"),
+    ],
+    ids=lambda value: " ".join(value) or "-",
+)
+def test_the_filter_is_on_every_process(inside, options, mode):
+    run = inside("grep -h ^Seccomp: /proc/1/status /proc/self/status", *options)
+
+    assert run.ok.fields == ["Seccomp:", mode] * 2
+
+
+@needs("seccomp")
+def test_a_profile_of_a_file(inside, tmp_path):
+    profile = tmp_path / "profile.json"
+    rules = """{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errno": "ENOSPC"},
+        {"names": ["uname"], "action": "SCMP_ACT_ERRNO", "excludes": {"caps": ["CAP_CHOWN"]}}"""
+    profile.write_text('{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [%s]}' % rules)
+    run = inside("mkdir /tmp/x; uname", "--tmpfs", "/tmp", "--security-opt", "seccomp=%s" % profile)
+
+    assert run == (0, "Linux\n", "mkdir: can't create directory '/tmp/x': No space left on device\n")
+
+
+@needs("seccomp")
+def test_a_program_that_joins_has_the_filter(minictr, inside):
+    options = ("-d", "--name", "box")
+    assert inside(["sleep", "1000"], *options).ok.out == "box\n"
+    run = minictr(
+        "exec",
+        "box",
+        "sh",
+        "-c",
+        "grep ^Seccomp: /proc/self/status; unshare -i true",
+        **inside.caller.options,
+    )
+    minictr("delete", "--force", "box", **inside.caller.options).ok
+
+    assert run.out == "Seccomp:\t2\n" and "Operation not permitted" in run.err
+
+
+@needs("seccomp")
+def test_where_no_filter_can_be_had_that_is_told(inside):
+    run = inside("grep ^Seccomp_filters: /proc/self/status; echo started", refuse=["seccomp"])
+
+    assert run.out.splitlines()[-1] == "started" and run.status == 0
+    assert run.err.startswith("minictr: warning: seccomp: wanted a filter of system calls, got none; ")
+    assert run.err.count("\n") == 1 and "the seccomp filter that" in run.err
+    assert inside("true", "--security-opt", "seccomp=unconfined", refuse=["seccomp"]).ok
+
+
+@needs("seccomp")
+def test_where_no_filter_can_be_had_strict_refuses(inside):
+    run = inside("echo started", "--strict", refuse=["seccomp"])
+
+    assert (run.status, run.out) == (123, "")
+    assert run.err.startswith("minictr: seccomp: a filter of system calls is required: ")
 
 
 # --- user namespaces ----------------------------------------------------------------------------

@@ -224,17 +224,6 @@ def test_a_listener_answers_for_the_kernel():
     os.waitpid(pid, 0)
 
 
-def test_where_nobody_listens_a_reported_call_does_not_exist():
-    def body():
-        flags = ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
-        given = profile(rule("mkdirat", "NOTIFY"), listenerPath="/run/agent", flags=flags)
-        return seccomp.compile(given, MACHINE).without_listener().install(), call(
-            "mkdirat", -100, b"/x/y", 0o700
-        )
-
-    assert confined(profile(), body) == "-1 ENOSYS"
-
-
 # --- the default profile ------------------------------------------------------------------------
 
 

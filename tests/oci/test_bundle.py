@@ -853,6 +853,15 @@ def test_a_filter_without_no_new_privileges_holds_for_a_user_too(runtime, bundle
     assert found.lines == ["NoNewPrivs:\t%d" % (not free), "Seccomp:\t2", ""], found
 
 
+@needs("seccomp")
+def test_where_no_filter_can_be_had_a_bundle_is_refused(own, bundle):
+    made = bundle()
+    made.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+    found = own.sh(made, "echo started", refuse=["seccomp"])
+    assert (found.status, found.out) == (123, "")
+    assert found.err.startswith("minictr: seccomp: a filter of system calls is required: ")
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="elsewhere a kernel may know one personality only")
 def test_the_personality_is_set(own, bundle):
     made = bundle()

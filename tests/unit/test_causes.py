@@ -6,6 +6,7 @@ import os
 import pytest
 
 from minictr import abi, causes, causes_ids, fixes, signs, subids
+from minictr import host as host_module
 from minictr.abi import EACCES, EINVAL, ENODEV, ENOENT, ENOSPC, ENOSYS, EPERM, EROFS
 
 WHOLE_PROC = "22 27 0:21 / /proc rw,nosuid - proc proc rw\n"
@@ -29,7 +30,9 @@ class FakeHost:
         monkeypatch.setattr(signs, "no_new_privs", lambda: self.nnp)
         monkeypatch.setattr(signs, "surroundings", lambda: self.around)
         monkeypatch.setattr(signs, "unit", lambda: "web.service")
-        monkeypatch.setattr(signs, "kernel", lambda: tuple(int(part) for part in self.release.split(".")[:2]))
+        monkeypatch.setattr(
+            host_module, "kernel", lambda: tuple(int(part) for part in self.release.split(".")[:2])
+        )
         monkeypatch.setattr(os, "geteuid", lambda: self.uid)
         monkeypatch.setattr(os, "getegid", lambda: self.uid)
         monkeypatch.setattr(subids, "helper", lambda name: self.helpers.get(name, ""))

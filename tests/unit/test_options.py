@@ -882,7 +882,7 @@ def test_another_user_has_what_was_added_by_name_alone(user):
         (["--cap-drop=kill,"], "--cap-drop: there is no capability of that name"),
         (["--cap-add=kill", "--cap-drop=CAP_KILL"], "--cap-add CAP_KILL: is dropped by --cap-drop too"),
         (["--cap-add=ALL", "--cap-drop=ALL"], "--cap-add ALL: is dropped by --cap-drop too"),
-        (["--security-opt=seccomp=/p.json"], "not enforced yet, so refused rather than ignored"),
+        (["--security-opt=seccomp=/no/such.json"], "seccomp=/no/such.json: No such file or directory"),
         (["--security-opt=apparmor=unconfined"], "not enforced yet, so refused rather than ignored"),
         (["--security-opt=label=disable"], "not enforced yet, so refused rather than ignored"),
         (["--security-opt=label:disable"], "not enforced yet, so refused rather than ignored"),

@@ -442,13 +442,6 @@ def test_a_filter_with_a_listener_gives_its_descriptor(monkeypatch):
     assert made.install() == 11
 
 
-def test_a_listener_can_be_given_up_with_all_its_flags():
-    flags = [_FLAG + "WAIT_KILLABLE_RECV", _FLAG + "LOG"]
-    given = profile(rule("mkdir", "NOTIFY"), flags=flags, listenerPath="/run/agent")
-    made = seccomp.compile(given, "x86_64").without_listener()
-    assert (made.flags, made.listener) == (2, False)
-
-
 # --- what is malformed ------------------------------------------------------------------------
 
 _ARG = {"index": 0, "op": "SCMP_CMP_EQ", "value": 1}
