@@ -61,6 +61,11 @@ class Target:
         if not living.alive(content):  # or what was opened may be another process's
             raise ContainerError(doing, "container not running")
 
+    def is_reaper(self) -> bool:
+        """Its process 1 is what --init keeps: our executable, under the name that we give ourselves."""
+        own = os.path.samestat(os.stat("/proc/%d/exe" % self.pid), os.stat("/proc/self/exe"))
+        return own and paths.read_text("/proc/%d/comm" % self.pid) == "minictr-init\n"
+
     def _file(self, kind: str) -> str:
         return "/proc/%d/ns/%s" % (self.pid, abi.NAMESPACES[kind][0])
 
@@ -96,6 +101,8 @@ def run(root_path: str, report, wish: Wish) -> int:
     spec = _spec(wish, content, config, target)
     made = _plan(spec, target)
     made = process.check_seccomp(made, _no_weaker(content, report))
+    if made.guard == "standin" and made.credentials.may_trace and target.is_reaper():
+        raise ContainerError("exec in container %s" % wish.identifier, *init.REAPER_EXPOSED)
     foreground.hold_signals()
     handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root)
     birth = clone.Birth(made, paths.open_proc(), handed, None, report.seen, init.EXEC_STAGES)
@@ -186,12 +193,16 @@ def _process(wish: Wish, own: "dict", target: Target) -> "dict":
     if wish.user or wish.groups:
         from . import users  # only with --user
 
-        user = wish.user or "%d:%d" % (own["user"].get("uid", 0), own["user"].get("gid", 0))
+        ids = own.get("user") or {}
+        user = wish.user or "%d:%d" % (ids.get("uid", 0), ids.get("gid", 0))
         found = users.lookup(target.root, user, wish.groups)
         process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": list(found.groups)}
     if wish.caps:
         sets = dict(own.get("capabilities") or {})
-        for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
+        names = ["bounding", "effective", "permitted"]
+        if (process.get("user") or {}).get("uid"):  # execve(2) would take them away from who is not root;
+            names += ["inheritable", "ambient"]  # root has nothing to inherit (CVE-2022-29162)
+        for name in names:
             sets[name] = list(sets.get(name) or []) + list(wish.caps)
         process["capabilities"] = sets
     return process

@@ -50,7 +50,7 @@ class Init:
     lost: {kind: errno} of namespaces that could not be made
     filter: the filter of system calls that is still to be installed, or None
     prefix: where the root lies, if it could not be made the root
-    standin: the descriptor of a standin, -1 without one
+    standin, hook_guard: descriptors of stand-ins, for the program and for its hooks, -1 without one
     """
 
     def __init__(self, plan, channel, handed: Handed, lost: "dict[str, int]") -> None:
@@ -62,7 +62,7 @@ class Init:
         self.proc = -1
         self.stage = None  # type: rootfs.Stage  # type: ignore[assignment]
         self.prefix = ""
-        self.standin = -1
+        self.standin = self.hook_guard = -1
 
     def degrade(self, record: Degradation) -> None:
         """Tell the runtime of a step down, or refuse it."""
@@ -311,7 +311,8 @@ def _run_hooks(me: Init, name: str, status: str) -> None:
     if name in me.plan.hooks:
         from . import hooks  # loaded by `plan`, before the fork
 
-        hooks.run(me.plan.hooks[name], hooks.told(me.plan.spec, status, os.getpid()))
+        guard = me.hook_guard if name == "startContainer" else -1
+        hooks.run(me.plan.hooks[name], hooks.told(me.plan.spec, status, os.getpid()), guard)
 
 
 def enter_root(me: Init) -> None:
@@ -361,6 +362,7 @@ def change_user(me: Init) -> None:
         _take_filter(me)
         _install_filter(me)
     privileges.apply(credentials, plan.last_cap)
+    libc.prctl(abi.PR_SET_DUMPABLE, 0)  # the change of ids has set it to fs.suid_dumpable, which may be 1
     _tie_to_runtime(me)
     if plan.personality is not None:
         with step("set the personality"):
@@ -407,12 +409,24 @@ def _join_keyring(me: Init) -> None:
         )
 
 
+REAPER_EXPOSED = (
+    "it is the host's Python, which CAP_SYS_PTRACE would lay open", 0,
+    "leave the capability, --init or --userns host out",
+)  # fmt: skip
+
+
 def _make_standin(me: Init) -> None:
     """Before a filter may refuse it; of the channel that will be ours when it runs."""
+    if me.plan.spec.init and me.plan.credentials.may_trace:
+        raise ContainerError("keep a reaping process 1", *REAPER_EXPOSED)
     if standin.supported():
         channel = me.handed.start[1] if me.handed.start else me.channel.outgoing
         with step("make the stand-in"):
             me.standin = standin.make(channel)
+            if "startContainer" in me.plan.hooks:
+                from . import hooks  # loaded by `plan`, before the fork
+
+                me.hook_guard = standin.make(hooks.CHANNEL)
         return
     why = "no stand-in for this architecture"
     fix = "leave --userns host out" if me.plan.spec.source != "bundle" else "give it a user namespace"
@@ -471,7 +485,7 @@ def _set_limits(me: Init) -> "list[str]":
 def _close_rest(me: Init) -> None:
     """Nothing of ours and of the caller's reaches the program (CVE-2024-21626)."""
     first = 3 + me.plan.spec.preserve_fds
-    for keep in sorted({me.channel.incoming, me.channel.outgoing, me.standin}):
+    for keep in sorted({me.channel.incoming, me.channel.outgoing, me.standin, me.hook_guard}):
         if keep < 0:
             continue
         if keep < first:  # those that are passed on were open before ours, and have lower numbers

@@ -50,6 +50,12 @@ class Credentials(Record):
     no_new_privs: bool = False
     umask: int = 0o022
 
+    @property
+    def may_trace(self) -> bool:
+        """CAP_SYS_PTRACE is held, or could be got: processes that are not dumpable can be looked into."""
+        sets = self.capabilities or {}
+        return bool(sets and (sets["bounding"] | sets["permitted"]) >> abi.CAP_SYS_PTRACE & 1)
+
 
 def capability_mask(names: "list[str]", last_cap: int) -> "tuple[int, list[str]]":
     """The bit mask of capability NAMES, and those that this kernel does not know."""

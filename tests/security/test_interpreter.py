@@ -1,0 +1,279 @@
+"""The host's interpreter, by which minictr runs, is out of a container's reach (CVE-2019-5736), and what
+joins a container is out of the reach of its processes until it is as confined as they (CVE-2016-9962).
+
+tests/namespaces/test_standin.py has the attacks on `run` as the host's root, and on a user's own Python.
+"""
+
+import hashlib
+import os
+import re
+import stat
+import struct
+import subprocess
+import sys
+
+import bundles
+import pytest
+import support
+from support import needs
+
+from minictr import standin
+
+pytestmark = needs("root", "userns", "busybox")
+PYTHON = os.path.realpath(sys.executable)
+
+
+def state_of(path):
+    found = os.stat(path)
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest(), found.st_mode, found.st_ino, found.st_ctime_ns
+
+
+@pytest.fixture(autouse=True)
+def _the_interpreter_is_as_it_was():
+    paths = sorted({PYTHON, os.path.realpath(support.python())})
+    before = [state_of(path) for path in paths]
+    yield
+    assert [state_of(path) for path in paths] == before
+
+
+# --- an entry point that leads to our executable -----------------------------------------------------
+
+# Loaded in the place of the image's loader, with our executable as /proc/self/exe: what is the whole attack
+# in one system call, but for the mode, which is the one it has. ETXTBSY does not stand in its way.
+LOADER = """\
+    lea rdi, [rip + path]
+    mov esi, %d
+    mov eax, 90             # chmod
+    syscall
+    mov edi, eax
+    neg edi                 # an errno is the exit status, and 0 is success
+    add edi, 100            # known to be ours, and not an engine's or a shell's
+    mov eax, 231            # exit_group
+    syscall
+path:
+    .asciz "/proc/self/exe"
+"""
+REACHED = 100  # the loader was run, and could change the interpreter
+
+
+def loader(python):
+    """LOADER as an executable: position-independent, with one segment (elf(5))."""
+    place = support.SESSION.place("loader")
+    with open(place + "/code.s", "w") as file:
+        file.write(LOADER % stat.S_IMODE(os.stat(python).st_mode))
+    words = [
+        "x86_64-linux-gnu-as",
+        "-msyntax=intel",
+        "-mnaked-reg",
+        "-o",
+        place + "/code.o",
+        place + "/code.s",
+    ]
+    subprocess.run(words, check=True)
+    binary = ["-O", "binary", "-j", ".text", place + "/code.o", place + "/code"]
+    subprocess.run(["x86_64-linux-gnu-objcopy"] + binary, check=True)
+    with open(place + "/code", "rb") as file:
+        code = file.read()
+    size = 120 + len(code)
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 0x1000) + code
+
+
+def arm(root, python):
+    """Have ROOT load PYTHON by LOADER."""
+    shown = subprocess.run(["readelf", "--program-headers", python], stdout=subprocess.PIPE, check=True)
+    found = re.search(r"interpreter: (/[^]]+)]", shown.stdout.decode())
+    if found is None:
+        pytest.skip("this interpreter is static")
+    os.makedirs(root + os.path.dirname(found.group(1)), exist_ok=True)
+    executable(root + found.group(1), loader(python))
+
+
+def executable(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+    os.chmod(path, 0o755)
+
+
+def entry(root, kind):
+    if kind == "a link":
+        os.symlink("/proc/self/exe", root + "/entry")
+    elif kind == "a script":
+        executable(root + "/entry", b"#!/proc/self/exe\n")
+    else:
+        executable(root + "/entry", b"#!/proc/1/exe\n")
+
+
+armed = [
+    needs("as-x86_64", "readelf"),
+    pytest.mark.skipif(os.uname().machine != "x86_64", reason="the loader is written for x86_64"),
+]
+
+
+def with_marks(marks):
+    def apply(function):
+        for mark in marks:
+            function = mark(function)
+        return function
+
+    return apply
+
+
+@with_marks(armed)
+@pytest.mark.parametrize("kind", ["a link", "a script", "a script of process 1"])
+def test_an_entry_point_that_leads_to_our_executable_cannot_change_it(inside, kind):
+    """By every way in: what it executes has no name for the interpreter, or one without any right."""
+    arm(inside.root, os.path.realpath(support.python()) if inside.account else PYTHON)
+    entry(inside.root, kind)
+    found = inside(["/entry"])
+
+    assert found.status not in (0, REACHED), found
+
+
+@with_marks(armed)
+@pytest.mark.parametrize("kind", ["a link", "a script"])
+@pytest.mark.parametrize("userns", [False, True], ids=["host ids", "user namespace"])
+def test_a_hook_that_leads_to_our_executable_cannot_change_it_either(minictr, busybox_copy, kind, userns):
+    """startContainer is looked up inside, by a process that is still ours."""
+    bundle = bundles.Bundle(busybox_copy())
+    if userns:
+        bundle.namespaces("user")
+        ids = [{"containerID": 0, "hostID": 1000000000, "size": 65536}]
+        bundle.linux.update(uidMappings=ids, gidMappings=ids)
+    arm(bundle.root, PYTHON)
+    entry(bundle.root, kind)
+    bundle.config["hooks"] = {"startContainer": [{"path": "/entry"}]}
+    bundle.process["args"] = ["true"]
+    found = bundles.Runtime("minictr", minictr).run(bundle)
+
+    assert found.status == 125 and "run the startContainer hook /entry" in found.err, found
+    assert "exit status %d" % REACHED not in found.err, found
+
+
+def test_hooks_that_are_in_order_run_behind_the_stand_in(minictr, busybox_copy):
+    """With arguments and environment, the state on their input, nothing else open; and errors are told."""
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.config["root"]["readonly"] = False
+    bundle.process["noNewPrivileges"] = False  # the filter is in force before the hooks run
+    bundle.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["memfd_create"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    script = 'cat >/state; echo "$0" "$@" $A >>/said; ls /proc/$$/fd | cat >>/said'
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one"], "env": ["A=b", "PATH=/bin"]}
+    bundle.config["hooks"] = {"startContainer": [hook, hook]}
+    bundle.process["args"] = ["cat", "/state", "/said"]
+    found = bundles.Runtime("minictr", minictr).run(bundle).ok
+
+    state, _, said = found.out.rpartition("}")
+    assert '"status":"created"' in state and said.split() == "zero one b 0 1 2".split() * 2
+    bundle.config["hooks"] = {"startContainer": [{"path": "/no/such"}]}
+    found = bundles.Runtime("minictr", minictr).run(bundle)
+    assert found == (
+        125, "", "minictr: run the startContainer hook /no/such: exit status 127: No such file or directory\n"
+    )  # fmt: skip
+
+
+# --- what stays, and what is on its way in --------------------------------------------------------------
+
+
+def test_a_reaper_that_is_our_interpreter_is_not_laid_open(ways):
+    """--init stays as process 1. Who may trace could open /proc/1/exe, and change its mode if root."""
+    way = ways("exec, host ids")
+    refused = way.run(["true"], "--init", "--cap-add", "SYS_PTRACE")
+    assert refused.status == 125 and "keep a reaping process 1: it is the host's Python" in refused.err, (
+        refused
+    )
+    assert refused.err.count("\n") == 1
+    way.start("--init")
+    refused = way.exec(["true"], "--cap", "CAP_SYS_PTRACE")
+    assert refused.status == 255 and "it is the host's Python" in refused.err, refused
+    assert way.exec(["sh", "-c", "chmod 0 /proc/1/exe"]).status != 0
+
+
+def test_a_reaper_of_another_user_may_stand_beside_who_may_trace(ways):
+    """In a user namespace the interpreter is nobody's, and its memory belongs to the host's."""
+    way = ways("run")
+    found = way.sh(
+        "chmod 755 /proc/1/exe; cat /proc/1/maps; ls /proc/1/fd; true", "--init", "--cap-add", "SYS_PTRACE"
+    )
+    assert found.status == 0 and found.out == "", found
+
+
+@pytest.mark.parametrize("name", ["exec", "exec, host ids", "exec, rootless"])
+def test_who_joins_a_container_cannot_be_looked_into_from_inside(ways, name):
+    """CVE-2016-9962: a process of the container looks at all others, as fast as it can, with the right to
+    trace where that is a right over its own user namespace; what is joining is not to be traced."""
+    way = ways(name)
+    script = """\
+        while :; do for n in /proc/[0-9]*; do
+            exe=$(readlink $n/exe) || continue
+            case $exe in /bin/busybox) ;; *) echo "$exe" $(ls -l $n/fd | sed 's/.*-> //') >>/tmp/seen; esac
+        done; done 2>/dev/null"""
+    options = ("--cap-add", "SYS_PTRACE") if way.userns else ()
+    way.start("--tmpfs", "/tmp", *options, command=("sh", "-c", "echo >/tmp/seen; %s" % script))
+    for _ in range(25):
+        assert way.exec(["true"]).ok
+
+    seen = way.exec(["cat", "/tmp/seen"]).ok.lines
+    # the stand-in can be seen: it holds the streams and the channel to the runtime, and nothing else
+    assert [line for line in seen if line and not line.startswith("/memfd:minictr (deleted)")] == []
+    assert [line for line in seen if " /" in line.partition(":")[2]] == []
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_a_process_that_waits_for_its_start_cannot_be_looked_into(minictr, busybox_copy, uid):
+    """What of a process lies below /proc belongs to root as long as it is not dumpable (proc(5))."""
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.namespaces("user")
+    ids = [{"containerID": 0, "hostID": 1000000000, "size": 65536}]
+    bundle.linux.update(uidMappings=ids, gidMappings=ids)
+    bundle.process["user"] = {"uid": uid, "gid": uid}
+    bundle.process["args"] = ["sleep", "1002"]
+    bundle.save()
+    runtime = bundles.Runtime("minictr", minictr)
+    pid_file = os.path.join(bundle.path, "pid")
+    assert runtime.verb("create", "--bundle", bundle.path, "--pid-file", pid_file, bundle.identifier).ok
+    with open(pid_file) as file:
+        pid = int(file.read())
+    owner = [os.stat("/proc/%d/environ" % pid).st_uid]
+    assert runtime.verb("start", bundle.identifier).ok
+    owner.append(os.stat("/proc/%d/environ" % pid).st_uid)
+    assert runtime.verb("delete", "--force", bundle.identifier).ok
+
+    assert owner == [0, 1000000000 + uid]
+
+
+CONFINED = """\
+    cd /proc/self/ns; for n in *; do echo $n $(readlink $n); done
+    grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)' /proc/self/status | grep -v Seccomp_filters
+    cat /proc/self/cgroup /proc/self/uid_map; stat -c %d:%i /
+"""
+
+
+@pytest.mark.parametrize("name", ["exec", "exec, host ids", "exec, bundle", "exec, rootless"])
+def test_a_further_program_is_as_confined_as_the_first(ways, name):
+    """It is in all of the container's namespaces, not in some (CVE-2016-9962, psgo's CVE-2022-1227)."""
+    way = ways(name)
+    if way.bundle:
+        way.bundle.config["root"]["readonly"] = False
+        way.bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}
+    way.start(command=("sh", "-c", "(%s) >/dev/shm/first; echo >/dev/shm/done; sleep 1002" % CONFINED))
+    support.wait_until(lambda: way.exec(["test", "-e", "/dev/shm/done"]).status == 0)
+    first = way.exec(["cat", "/dev/shm/first"]).ok.lines
+    second = way.exec(["sh", "-c", CONFINED]).ok.lines
+
+    assert [line for line in second if not line.startswith("pid_for")] == [
+        line for line in first if not line.startswith("pid_for")
+    ]
+    assert "NoNewPrivs:\t1" in first
+
+
+@pytest.mark.skipif(not standin.supported(), reason="there is no stand-in for this machine")
+def test_the_stand_in_is_sealed_where_it_is_the_program(ways):
+    """A script that names /proc/self/exe has the stand-in for its interpreter: it is worth nothing."""
+    way = ways("run, host ids")
+    executable(way.root + "/entry", b"#!/proc/self/exe\n")
+    assert way(["/entry"]).status not in (0, REACHED)
