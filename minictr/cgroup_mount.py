@@ -26,7 +26,7 @@ def attach(stage, mount) -> None:
     namespaced = "cgroup" in stage.plan.namespaces
     magic = libc.fstatfs_type(source)
     with step(str(mount)):
-        target = paths.make_in(stage.root, mount.target)
+        target = stage.target(mount, True)
         if magic == abi.CGROUP2_SUPER_MAGIC:
             _one(stage, mount, target, "cgroup2", (), source, own.get("", "/"), namespaced)
         else:

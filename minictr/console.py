@@ -10,8 +10,8 @@ import fcntl
 import os
 import struct
 
-from . import abi, mounts, paths
-from .errors import step
+from . import abi, libc, mounts, paths
+from .errors import ContainerError, step
 
 
 def attach(root: int, channel, size: "tuple[int, int] | None", bind: bool) -> None:
@@ -20,10 +20,10 @@ def attach(root: int, channel, size: "tuple[int, int] | None", bind: bool) -> No
     root: the directory whose /dev/pts it is of, -1 for the host's; bind: mount it on /dev/console
     """
     with step("open a terminal", hints={abi.ENOENT: "mount devpts on /dev/pts"}):
-        flags = os.O_RDWR | os.O_NOCTTY
-        master = paths.open_in(root, "/dev/pts/ptmx", flags) if root >= 0 else os.open("/dev/ptmx", flags)
+        flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+        master = _open_ptmx(root, flags) if root >= 0 else os.open("/dev/ptmx", flags)
         fcntl.ioctl(master, abi.TIOCSPTLCK, struct.pack("i", 0))
-        slave = fcntl.ioctl(master, abi.TIOCGPTPEER, flags | os.O_CLOEXEC)
+        slave = fcntl.ioctl(master, abi.TIOCGPTPEER, flags)
     if size:
         set_size(master, *size)
     channel.say("console", fds=(master,))
@@ -37,6 +37,17 @@ def attach(root: int, channel, size: "tuple[int, int] | None", bind: bool) -> No
     for number in (0, 1, 2):
         os.dup2(slave, number)
     fcntl.ioctl(0, abi.TIOCSCTTY, 0)
+
+
+def _open_ptmx(root: int, flags: int) -> int:
+    """Of a genuine devpts, whatever else the container has in that place: opening that could be to use it."""
+    directory = paths.open_in(root, "/dev/pts")
+    try:
+        if libc.fstatfs_type(directory) != abi.DEVPTS_SUPER_MAGIC:
+            raise ContainerError("open a terminal", "/dev/pts is no devpts", hint="mount devpts on /dev/pts")
+        return os.open("ptmx", flags | os.O_NOFOLLOW, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 def copy_size(terminal: int) -> None:

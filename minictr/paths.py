@@ -18,6 +18,7 @@ from . import abi, libc
 from .errors import ContainerError, step
 
 MAX_LINKS = 40  # as many as the kernel follows
+MAX_TRIES = 128  # of openat2(2), before the walk that needs no luck
 _RESOLVE = abi.RESOLVE_IN_ROOT | abi.RESOLVE_NO_MAGICLINKS
 
 
@@ -26,11 +27,14 @@ def open_in(root: int, path: str, flags: int = abi.O_PATH) -> int:
 
     Raises OSError: ENOENT, ELOOP, ...
     """
-    try:
-        return libc.openat2(root, path or ".", flags, _RESOLVE)
-    except OSError as error:
-        if error.errno not in (abi.ENOSYS, abi.EPERM):
-            raise
+    for _ in range(MAX_TRIES):
+        try:
+            return libc.openat2(root, path or ".", flags, _RESOLVE)
+        except OSError as error:
+            if error.errno in (abi.ENOSYS, abi.EPERM):
+                break
+            if error.errno != abi.EAGAIN:  # somewhere something was renamed or mounted, and ".." is not sure
+                raise
     found = _walk(root, path, None)
     if flags & abi.O_PATH:
         return found
@@ -78,11 +82,14 @@ def read_file(root: int, path: str, limit: int) -> bytes:
     Raises ContainerError if it is anything else (a FIFO would block us) or longer than LIMIT bytes,
     OSError if it cannot be opened.
     """
-    descriptor = open_in(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
+    found = open_in(root, path)
+    try:  # looked at before it is opened: to open a device can be to use it
+        if not stat.S_ISREG(os.fstat(found).st_mode):
             raise ContainerError("read %s of the container" % path, "not a regular file")
+        descriptor = os.open(descriptor_path(found), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+    try:
         content = b""
         while len(content) <= limit:
             piece = os.read(descriptor, limit + 1 - len(content))

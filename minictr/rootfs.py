@@ -30,6 +30,7 @@ class Stage:
         {index in plan.mounts, or -1 for the root: descriptor}
     root: a descriptor of the new root, once `lay` has run
     mountable: mounts can be made at all; obstacle: why not
+    kernel: descriptors of what has been mounted on /proc and /sys, by these names
     """
 
     def __init__(self, plan, proc: int, degrade, trees: "dict[int, int]") -> None:
@@ -38,6 +39,7 @@ class Stage:
         self.mountable, self.obstacle = True, ""
         self.sources = {}  # type: dict[int, int]
         self.base = self.null = self.empty = -1
+        self.kernel = {}  # type: dict[str, int]
 
     # --- before the ids change ------------------------------------------------------------
 
@@ -128,21 +130,32 @@ class Stage:
         tree = self.trees.get(index)
         source = self.sources[index] if tree is None else tree
         is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
-        target = self._target(mount, is_directory)
+        target = self.target(mount, is_directory)
         if paths.plain(mount.target) == "/proc":
             if libc.fstatfs_type(source) != abi.PROC_SUPER_MAGIC:
                 raise ContainerError(str(mount), "only the proc file system may be mounted on /proc")
         if is_directory != stat.S_ISDIR(os.fstat(target).st_mode):
             kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
             raise ContainerError(str(mount), "the source is %s, the target %s" % kinds)
-        os.close(self._attach_tree(index, mount.source, self.root, target, mount))
+        self._keep(mount, self._attach_tree(index, mount.source, self.root, target, mount))
         os.close(target)
 
-    def _target(self, mount, directory: bool) -> int:
+    def _keep(self, mount, made: int) -> None:
+        """What is /proc or /sys is known by its descriptor from now on: who shares the root with us may
+        give its mount point another name, and put something else there (CVE-2023-27561)."""
+        place = paths.plain(mount.target)
+        if place in ("/proc", "/sys"):
+            made, self.kernel[place] = self.kernel.get(place, -1), made
+        if made >= 0:
+            os.close(made)
+
+    def target(self, mount, directory: bool) -> int:
         """The descriptor of a mount's target, made if missing; never the root, nor below /proc."""
         place = paths.plain(mount.target)
         if place == "/":
             raise ContainerError(str(mount), "a mount over the root", hint="use --rootfs")
+        if place == "/proc" and mount.kind not in ("proc", "bind"):
+            raise ContainerError(str(mount), "only the proc file system may be mounted on /proc")
         try:
             target = paths.make_in(self.root, mount.target, directory)
         except OSError:
@@ -161,9 +174,9 @@ class Stage:
         place = paths.plain(mount.target)
         try:
             with step(str(mount), hints={abi.EROFS: "choose a target that exists in the root"}):
-                target = self._target(mount, True)
+                target = self.target(mount, True)
                 if mount.kind in ("proc", "sysfs"):
-                    _must_be(self.root, place, target)
+                    target = _must_be(self.root, place, target)
                 made = mounts.create(self.root, target, mount)
                 if mount.copy_up:
                     copy_up(target, made)
@@ -171,7 +184,7 @@ class Stage:
             if error.number not in REFUSED + (abi.ENODEV,) or not self._instead(mount, error):
                 raise
             return
-        os.close(made)
+        self._keep(mount, made)
         os.close(target)
 
     # --- steps down -----------------------------------------------------------------------
@@ -192,10 +205,10 @@ class Stage:
     def _less_proc(self, mount, number: int) -> bool:
         """A fresh /proc is refused where the one we see is covered in parts (an outer container):
         then one that shows processes only, an empty directory, or the host's on demand."""
-        target = self._target(mount, True)
+        target = self.target(mount, True)
         try:
             words = mount.words + ("subset=pid",)
-            os.close(mounts.create(self.root, target, mount.replace(words=words)))
+            self._keep(mount, mounts.create(self.root, target, mount.replace(words=words)))
             self._record("proc-subset", mount, "subset=pid", number, "everything in /proc but processes")
             return True
         except (OSError, ContainerError):
@@ -203,12 +216,12 @@ class Stage:
         if self.plan.host_proc:
             whole = mounts.Mount(target=mount.target, kind="bind", source="/proc", recursive=True)
             source = os.open("/proc", abi.O_PATH | os.O_CLOEXEC)
-            os.close(mounts.bind(self.root, source, target, whole))
+            self._keep(mount, mounts.bind(self.root, source, target, whole))
             self._record("proc-host", mount, "the host's", number, "every process of the host is shown")
             return True
         cover = mounts.Mount(target=mount.target, kind="tmpfs", source="none",
                              set=abi.MOUNT_ATTR_RDONLY, words=("size=4k",))  # fmt: skip
-        os.close(mounts.create(self.root, target, cover))
+        self._keep(mount, mounts.create(self.root, target, cover))
         lost = "/proc is empty: ps, top and /dev/fd do not work"
         self._record("proc-empty", mount, "an empty directory", number, lost, "--host-proc shows the host's")
         return True
@@ -223,8 +236,8 @@ class Stage:
             return True
         whole = mount.replace(kind="bind", source=place, recursive=True, words=(), flags=0,
                               set_all=mount.set | abi.MOUNT_ATTR_RDONLY, set=0, clear=0)  # fmt: skip
-        target = self._target(whole, True)
-        os.close(mounts.bind(self.root, source, target, whole))
+        target = self.target(whole, True)
+        self._keep(mount, mounts.bind(self.root, source, target, whole))
         os.close(target)
         self._record(code + "-host", mount, "the host's, read-only", number, lost)
         return True
@@ -253,7 +266,7 @@ class Stage:
                 self._mask(path)
         for path in self.plan.readonly_paths:
             with step("make %s read-only" % path):
-                place = _existing(self.root, path)
+                place = self._existing(path)
                 if place is not None:
                     again = mounts.Mount(
                         target=path, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY
@@ -264,7 +277,7 @@ class Stage:
     def _mask(self, path: str) -> None:
         """A directory gets an empty one, a file /dev/null: the host's, known by its number
         (CVE-2025-31133: a null of the container's may be anything)."""
-        place = _existing(self.root, path)
+        place = self._existing(path)
         if place is None:
             return
         hidden = mounts.Mount(target=path, kind="bind", set=abi.MOUNT_ATTR_RDONLY)
@@ -282,6 +295,19 @@ class Stage:
                 self.null = open_null()
             os.close(mounts.bind(self.root, self.null, place, hidden))
         os.close(place)
+
+    def _existing(self, path: str) -> "int | None":
+        """A descriptor of PATH, None where it does not exist; below /proc and /sys, of that very mount."""
+        place, root = paths.plain(path), self.root
+        for point, made in self.kernel.items():
+            if place == point or place.startswith(point + "/"):
+                path, root = place[len(point) :], made
+        try:
+            return paths.open_in(root, path)
+        except OSError as error:
+            if error.errno in (abi.ENOENT, abi.ENOTDIR, abi.EACCES):
+                return None
+            raise
 
     def freeze(self) -> None:
         """A read-only root, last of all: until now targets could be made in it."""
@@ -406,19 +432,14 @@ def _copy(source: int, target: int, name: str) -> None:
         os.close(new)
 
 
-def _existing(root: int, path: str) -> "int | None":
-    try:
-        return paths.open_in(root, path)
-    except OSError as error:
-        if error.errno in (abi.ENOENT, abi.ENOTDIR, abi.EACCES):
-            return None
-        raise
-
-
-def _must_be(root: int, place: str, target: int) -> None:
-    """/proc and /sys must be directories of the root itself, behind no link (CVE-2019-19921)."""
-    first = place.strip("/").split("/")[0]
-    if stat.S_ISLNK(os.stat(first, dir_fd=root, follow_symlinks=False).st_mode):
+def _must_be(root: int, place: str, target: int) -> int:
+    """/proc and /sys must be directories of the root itself, behind no link (CVE-2019-19921); TARGET, or
+    where that could have changed since it was opened (CVE-2023-27561), what was looked at."""
+    first, _, rest = place.strip("/").partition("/")
+    found = os.open(first, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+    if stat.S_ISLNK(os.fstat(found).st_mode):
         raise ContainerError("mount on %s" % place, "a symbolic link", hint="make it a directory")
-    if not stat.S_ISDIR(os.fstat(target).st_mode):
+    if not stat.S_ISDIR(os.fstat(target if rest else found).st_mode):
         raise ContainerError("mount on %s" % place, "not a directory")
+    os.close(found if rest else target)
+    return target if rest else found
