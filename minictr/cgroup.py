@@ -146,11 +146,12 @@ def reopen(layout: Layout, directories: "list[str]", parents: "list[str]" = []):
     return group
 
 
-def none(why: str, fix: str = ""):
-    """The group that does nothing. why, fix: sentences for the records of what is lost."""
+def none(why: str, fix: str = "", number: int = 0):
+    """The group that does nothing. why, fix: sentences for the records of what is lost; number: the errno
+    that kept us from making one."""
     from .cgroup_none import None_
 
-    return None_(why, fix)
+    return None_(why, fix, number)
 
 
 def _group(kind: str, parts: "list[Part]"):

@@ -28,6 +28,13 @@ class Setting:
         return "%s=%s" % ("|".join(self.names), self.value)
 
 
+# Groups of linux.resources, each with its controller on v1 and on v2, that a start may go without, if
+# steps down are taken
+CONTROLLERS = {
+    "memory": ("memory", "memory"), "cpu": ("cpu", "cpu"), "pids": ("pids", "pids"),
+    "blockIO": ("blkio", "io"),
+}  # fmt: skip
+
 _PERIOD = "a period has 1000 to 1000000 microseconds"
 _QUOTA = "a quota has at least 1000 microseconds, and no more of a period than the cgroup above has"
 _BURST = "a burst is no more than the quota"
@@ -108,6 +115,33 @@ class Group:
         """Change what RESOURCES names for a container that runs. Its devices stay as they are."""
         raise NotImplementedError
 
+    def lacks(self, resources: "dict") -> "dict[str, str]":
+        """The groups of limits in RESOURCES that cannot be set, each with the controller that is missing."""
+        found = {}
+        for name in CONTROLLERS:
+            for controller in self._controllers(name, resources.get(name) or {}):
+                if not self._has(controller):
+                    found[name] = controller
+        return found
+
+    def _controllers(self, name: str, wanted: "dict") -> "list[str]":
+        """Those that a group of limits takes."""
+        if name != "cpu":
+            return [CONTROLLERS[name][self.kind == "v2"]] if wanted else []
+        sets = [word for word in ("cpus", "mems") if wanted.get(word)]
+        return (["cpuset"] if sets else []) + (["cpu"] if len(wanted) > len(sets) else [])
+
+    def _has(self, controller: str) -> bool:
+        raise NotImplementedError
+
+    def lacking(self, name: str, controller: str) -> Degradation:
+        """The record for what `lacks` has found."""
+        from .cgroup_none import LOSSES  # only for this
+
+        why, fix = self._missing(Setting(controller, controller + ".", ""))
+        wanted = "limits for " + name
+        return Degradation("cgroup-controllers", "cgroup", wanted, "none", LOSSES[name], 0, why, fix)
+
     def join_files(self) -> "tuple[int, ...]":
         """Descriptors, for the caller to close; a process that writes "0" into each has joined."""
         raise NotImplementedError
@@ -151,6 +185,14 @@ class Group:
     def oom_kills(self) -> int:
         """How many of them; 0 where that is not counted."""
         raise NotImplementedError
+
+    def oom_alarm(self):
+        """A cgroup_alarm.Alarm that rings when memory runs out, None where there is none."""
+        return None
+
+    def refuse_in_use(self, memory: "dict") -> None:
+        """Raise ContainerError if a new limit is below what cannot be given back: where the kernel does not
+        say so itself, but kills."""
 
     def _main(self) -> "Part | None":
         """The directory that is asked for the processes; None if `create` has failed."""
@@ -219,6 +261,8 @@ class Group:
                 return True
             except OSError as error:
                 if error.errno == abi.EEXIST:
+                    if not os.access(part.directory, os.W_OK):  # another user's; mkdir(2) says EEXIST first
+                        raise OSError(abi.EACCES, os.strerror(abi.EACCES), part.directory) from None
                     cgroup_files.refuse_tenants(part)
                     return False
                 if error.errno not in GONE:

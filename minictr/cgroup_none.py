@@ -4,7 +4,7 @@ Side: host
 """
 
 from .cgroup_files import PATIENCE
-from .cgroup_group import Group, without_devices
+from .cgroup_group import Group, cause, without_devices
 from .errors import ContainerError, Degradation
 
 # What is lost where a group of `linux.resources` cannot be had
@@ -32,13 +32,13 @@ def _asks(value: object) -> bool:
 
 
 class None_(Group):
-    """why, fix: sentences for the records"""
+    """why, fix: sentences for the records; number: an errno of which `causes` knows more, or 0"""
 
     kind = "none"
 
-    def __init__(self, why: str, fix: str = "") -> None:
+    def __init__(self, why: str, fix: str = "", number: int = 0) -> None:
         super().__init__([])
-        self.why, self.fix = why, fix
+        self.why, self.fix, self.number = why, fix, number
 
     def create(self) -> "list[Degradation]":
         return []
@@ -53,6 +53,19 @@ class None_(Group):
             return []
         wanted, lost = "limits for " + ", ".join(names), "; ".join([LOSSES[name] for name in names])
         return [Degradation("cgroup-none", "cgroup", wanted, "no cgroup", lost, 0, self.why, self.fix)]
+
+    def lacks(self, resources: "dict") -> "dict[str, str]":
+        return {name: "" for name in asked(resources)}
+
+    def lacking(self, name: str, controller: str) -> Degradation:
+        record = Degradation(
+            "cgroup-none", "cgroup", "limits for " + name, "no cgroup", LOSSES[name], self.number
+        )
+        if self.number:
+            record.cause = cause(self.number)
+        else:
+            record.why, record.fix = self.why, self.fix
+        return record
 
     def join_files(self) -> "tuple[int, ...]":
         return ()

@@ -190,6 +190,14 @@ class V1(Group):
             cgroup_files.walk(directory, look)
         return sum(found)
 
+    def oom_alarm(self):
+        from . import cgroup_alarm  # who watches is rare
+
+        return cgroup_alarm.arm(cgroup_alarm.V1, self._directory("memory"))
+
+    def _has(self, controller: str) -> bool:
+        return self._part(controller) is not None
+
     def _part(self, controller: str) -> "Part | None":
         for part in self.parts:
             if controller in part.controllers:

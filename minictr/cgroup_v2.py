@@ -7,7 +7,7 @@ Side: host
 
 import os
 
-from . import abi, cgroup_files, cgroup_v1
+from . import abi, cgroup_files, cgroup_v1, paths
 from .cgroup_files import GONE, PATIENCE, Part
 from .cgroup_group import Group, Setting, cause, idle, ignored, limit, without_devices
 from .errors import ContainerError, Degradation, printable
@@ -28,9 +28,9 @@ class V2(Group):
     def create(self) -> "list[Degradation]":
         part = self.parts[0]
         mask = os.umask(0o022)
+        self.parts = []  # what is not ours is not to be removed
         try:
             self._prepare(part)
-            self.parts = []  # what is not ours is not to be removed
             self.fresh = self._make(part)
             self.parts = [part]
             part.open()
@@ -161,6 +161,31 @@ class V2(Group):
     def frozen(self) -> bool:
         return self._read("", "cgroup.freeze").strip() == "1"
 
+    def oom_alarm(self):
+        from . import cgroup_alarm  # who watches is rare
+
+        return cgroup_alarm.arm(cgroup_alarm.V2, self._directory(""))
+
+    def refuse_in_use(self, memory: "dict") -> None:
+        """A limit below what is in use has processes killed ("memory.max" in cgroup-v2.rst), while v1
+        refuses it. Files are given back, and what is in swap already does not count."""
+        most = memory.get("limit") or 0
+        if most <= 0 or int(self._read("", "memory.current").strip() or 0) <= most:
+            return
+        rows = dict([line.split() for line in self._read("", "memory.stat").splitlines()])
+        use = sum(
+            [
+                int(rows.get(name, 0))
+                for name in ("anon", "shmem", "unevictable", "kernel_stack", "pagetables")
+            ]
+        )
+        if use > most and not _can_swap(self._read("", "memory.swap.max")):
+            why = "%d bytes are in use, and cannot be given back" % use
+            raise ContainerError("set memory.max to %d" % most, why, abi.EBUSY)
+
+    def _has(self, controller: str) -> bool:
+        return controller in self._read("", "cgroup.controllers").split()
+
     def stats(self) -> "dict[str, object]":
         from . import cgroup_stats
 
@@ -183,6 +208,13 @@ class V2(Group):
             return "the controller %s cannot be enabled below %s: %s" % (controller, where, why), ""
         why = "the controller %s is not available in %s" % (controller, self.parts[0].directory)
         return why, "it has to be delegated by the cgroups above, and not be in use by v1"
+
+
+def _can_swap(most: str) -> bool:
+    """Whether the host has any swap left, and the group may use it."""
+    rows = [line.split() for line in paths.read_text("/proc/meminfo").splitlines()]
+    left = [int(row[1]) for row in rows if row[0] == "SwapFree:"]
+    return most.strip() != "0" and any(left)
 
 
 def _inhabited(directory: int) -> bool:

@@ -26,6 +26,7 @@ USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
   ps        its processes
   update    change its limits
   events    what it uses, every few seconds, and when memory ran out
+  stats     what containers use now
   delete    forget one that has ended
   features  what this version can do, as JSON
 
@@ -204,6 +205,8 @@ def _verb(name: str):
 
         if name not in module.CALLS:
             from . import control as module  # type: ignore[no-redef]
+        if name not in module.CALLS:
+            from . import measuring as module  # type: ignore[no-redef]
         if _wants_help(argv, name in ("exec", "ps")):
             print(module.HELP[name])
             return 0
@@ -290,5 +293,5 @@ VERBS = {
     "help": _help,
 }
 VERBS.update({name: _verb(name) for name in ("start", "exec", "list", "state", "kill", "stop", "delete")})
-VERBS.update({name: _verb(name) for name in ("pause", "resume", "ps", "update", "events")})
+VERBS.update({name: _verb(name) for name in ("pause", "resume", "ps", "update", "events", "stats")})
 VERBS.update(features=_features, checkpoint=_refused("checkpoint"), restore=_refused("restore"))

@@ -97,7 +97,7 @@ def _interrupt(number: int, frame: object) -> None:
 def wait(pid: int, timeout: float, end) -> int:
     """Pass signals on to PID until it ends; its exit status, 128 + N for signal N.
 
-    timeout: seconds until END is called with PID, 0 for never
+    timeout: seconds until END is called with PID, 0 for never; it tells in how many it is due again
     """
     deadline = time.monotonic() + timeout if timeout else 0.0
     listen = forwarded() | {_signal.SIGCHLD}
@@ -107,8 +107,8 @@ def wait(pid: int, timeout: float, end) -> int:
             return status
         left = max(deadline - time.monotonic(), 0) if deadline else _LONG
         if not left:
-            end(pid)
-            deadline = 0.0
+            again = end(pid)
+            deadline = time.monotonic() + again if again else 0.0
             continue
         if _thread._count():  # a thread of the caller's may be given SIGCHLD, and lose it
             left = min(left, 0.05)

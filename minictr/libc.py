@@ -429,6 +429,11 @@ def join_session_keyring(name: str) -> None:
     _keyctl(abi.KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
 
 
+def eventfd() -> int:
+    """eventfd(2) with flags EFD_CLOEXEC and EFD_NONBLOCK, which have the values of the O_* flags."""
+    return _bind("eventfd", c_int, c_int)(0, os.O_CLOEXEC | os.O_NONBLOCK)
+
+
 def pidfd_open(pid: int) -> int:
     """pidfd_open(2), since 5.3."""
     return _pidfd_open(pid, 0)

@@ -12,7 +12,11 @@ import os
 from . import abi, cgroup, clone, foreground, host, living, paths, preparation, process, state
 from .errors import ContainerError, Degradation, step
 from .init import Handed
+from .record import MYPY
 from .spec import Spec, cgroup_of
+
+if MYPY:
+    from . import memory_watch  # noqa: F401
 
 
 class Undo:
@@ -50,6 +54,7 @@ class Container:
         self.group = cgroup.none("not made yet")
         self.held = None  # type: tuple[set[int], dict] | None
         self.opened = []  # type: list[int]
+        self.watch = None  # type: memory_watch.Watch | None
 
     def run(self) -> int:
         """Make it, run the program, and wait unless detached. The exit status to leave with."""
@@ -188,19 +193,43 @@ class Container:
             self.undo.keep()
             self.entry.close()
             return 0
-        status = process.attend(birth, self.spec.timeout, self._time_over)
+        if self.watch is None:
+            status = process.attend(birth, self.spec.timeout, self._time_over)
+        else:
+            self.watch.until(self.spec.timeout, self._time_over)
+            status = process.attend(birth, self.watch.look(birth.pid), self.watch.look)
         birth.pid = self.pid = 0
+        ending = self._ending(status)
         if self.spec.keep:
             self.entry.set_foreground(False)
-            self.entry.save(self._content("stopped"))
+            self.entry.save(dict(self._content("stopped"), exit=ending))
             self.undo.keep()
             self.group.remove()
         return status
 
-    def _time_over(self, pid: int) -> None:
+    def _ending(self, status: int) -> "dict[str, object]":
+        """How it ended. That memory ran out is said: the status alone may be that of any kill."""
+        ending = {"status": status}  # type: dict[str, object]
+        if self.watch is not None and self.watch.found:
+            ending.update(self.watch.found)
+        elif status or self.plan.resources.get(
+            "memory"
+        ):  # one without is asked only where something went wrong
+            if self.group.oom_killed():
+                from . import oom
+
+                ending.update(oom.found(self.group))
+        if ending.get("oom"):
+            from . import oom
+
+            self.report.warn(ContainerError("", oom.line(ending)))
+        return ending
+
+    def _time_over(self, pid: int) -> float:
         foreground.send(pid, _signal.SIGKILL)
         if self.group.frozen():
             self.group.thaw()
+        return 0
 
     # --- steps ----------------------------------------------------------------------------
 
@@ -213,30 +242,66 @@ class Container:
         self.report.seen(record)
 
     def _make_cgroup(self) -> None:
-        """The cgroup, its limits, and the descriptors by which the container joins it."""
+        """The cgroup and its limits."""
         if not self.plan.cgroup_path:
             self.group = cgroup.none("--cgroups disabled")
+            records = []  # type: list[Degradation]
         else:
             self.group = cgroup.open(cgroup.layout(), self.plan.cgroup_path)
             self.undo.push("remove the cgroup", self._remove_group)
-        if self.plan.cgroup_path and self.plan.cgroup_path != cgroup_of(
-            self.spec.identifier, self.entry.path
-        ):
-            self.entry.save(
-                self._content("creating")
-            )  # so that who finds what is left of us knows where to look
-        try:
-            with foreground.undisturbed():
-                records = self.group.create()
-        except ContainerError as error:
-            if error.number not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to make
-                raise
-            records = [self._without_group(error)]
-            self.group = cgroup.none(error.why, error.hint)
-        for record in records + self.group.apply(self.plan.resources):
+            if self.plan.cgroup_path != cgroup_of(self.spec.identifier, self.entry.path):
+                self.entry.save(self._content("creating"))  # who finds what is left of us knows where to look
+            records = self._create_group()
+        for record in records + self._limit():
             inside = self.plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
             if record.code != "cgroup-devices" or not inside:  # in a user namespace no node can be made
                 self._certain(record)
+
+    def _create_group(self) -> "list[Degradation]":
+        """Make it, where that is not allowed in the sub-tree that was handed to us, else go without."""
+        try:
+            with foreground.undisturbed():
+                return self.group.create()
+        except ContainerError as error:
+            if error.number not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to make
+                raise
+            refused = error
+        if self.plan.cgroup_free:
+            from . import delegation  # not for root
+
+            found = delegation.find(cgroup.layout(), self.plan.cgroup_path)
+            if found is not None:
+                self.group = found
+                self.entry.save(self._content("creating"))
+                with foreground.undisturbed():
+                    return self.group.create()
+        self.group = cgroup.none(refused.why, refused.hint, refused.number)
+        return [self._without_group(refused)]
+
+    def _limit(self) -> "list[Degradation]":
+        """Set the limits. What nobody asked for may be missing, and it is only noted."""
+        wanted = dict(self.plan.resources)
+        assumed = {name: wanted.pop(name) for name in self.spec.assumed}
+        lacks = self.group.lacks(wanted)
+        records = []  # type: list[Degradation]
+        if lacks and (self.spec.degrade == "warn" or self.group.kind == "none"):
+            from . import lesser  # only where a limit was asked for that cannot be had
+
+            self.plan, records = lesser.step_down(self.plan, self.group, lacks)
+            if "memory" in lacks and self.spec.memory_watch:
+                from . import memory_watch
+
+                self.watch = memory_watch.Watch(wanted["memory"]["limit"])  # type: ignore[index]
+            wanted = {name: value for name, value in wanted.items() if name not in lacks}
+        records += self.group.apply(wanted)
+        missing = self.group.lacks(assumed)
+        for name, controller in missing.items() if self.group.kind != "none" else ():
+            record = self.group.lacking(name, controller)
+            record.level = "notice"
+            records.append(record)
+        if len(missing) < len(assumed):
+            records += self.group.update(assumed)
+        return records
 
     def _without_group(self, error: ContainerError) -> Degradation:
         """Nobody asked for a limit: a notice will do. With `--cgroups enabled`, a warning."""

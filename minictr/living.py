@@ -9,7 +9,7 @@ Side: host
 import _signal  # `signal` imports enum: 3 ms
 import os
 
-from . import cgroup, libc, state
+from . import cgroup, libc, paths, state
 from .errors import ContainerError, from_os
 from .spec import Spec, cgroup_of
 
@@ -69,6 +69,31 @@ def _signal_first(content: "dict[str, object]", number: int) -> bool:
     finally:
         if pidfd >= 0:
             os.close(pidfd)
+
+
+def by_namespace(first: int) -> "list[int]":
+    """Those in the process namespace of FIRST, if that is not ours too, and the descendants of them all."""
+    own, theirs = _namespace("self"), _namespace(str(first))
+    found, parents = {first}, {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            fields = paths.read_text("/proc/%s/stat" % name).rpartition(")")[2].split()
+            parents[int(name)] = int(fields[1]) if len(fields) > 1 else 0  # proc(5): state, then the parent
+            if theirs not in (0, own) and _namespace(name) == theirs:
+                found.add(int(name))
+    more = found
+    while more:
+        more = {pid for pid, parent in parents.items() if parent in more} - found
+        found |= more
+    return sorted(found)
+
+
+def _namespace(name: str) -> int:
+    """The inode of a process's process namespace, 0 where it is gone or not ours to look at."""
+    try:
+        return os.stat("/proc/%s/ns/pid" % name).st_ino
+    except OSError:
+        return 0
 
 
 def start(entry: state.Entry, content: "dict", report) -> None:

@@ -18,6 +18,13 @@ MAX_ID = 2**32 - 2  # 2**32 - 1 is "no id" to the kernel
 NAME_LENGTH = 64  # __NEW_UTS_LEN, include/uapi/linux/utsname.h
 ENV_FILE_LIMIT = 1 << 20  # bytes; an environment cannot be larger than a few of these
 
+PIDS = 2048  # how many processes a container may have where nobody says: podman's default
+_LIMITS = frozenset((
+    "memory", "memory-swap", "memory-reservation", "memory-swappiness", "oom-kill-disable", "memory-watch",
+    "cpus", "cpu-shares", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpuset-cpus",
+    "cpuset-mems", "pids-limit", "blkio-weight", "blkio-weight-device", "device-read-bps",
+    "device-write-bps", "device-read-iops", "device-write-iops", "cgroup-conf", "cgroup-parent",
+))  # fmt: skip
 _HOST_NAME = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-."
 
 
@@ -205,6 +212,9 @@ def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
     if devices:
         config["linux"]["devices"] = list(devices.values())
         wanted = [item for item in wanted if "major" not in item[2]]
+    if "device" in given:  # a node is no use where the cgroup does not allow what it stands for
+        rules = [volumes.device_rule(text) for text in given["device"]]
+        config["linux"].setdefault("resources", {})["devices"] = rules
     private, closed = [], False  # type: list[dict], bool
     if fields["source"] == "host":
         private = volumes.host_mounts(os.environ.get("HOME", ""), given.get("net") == "host")
@@ -330,6 +340,18 @@ def _kernel(given: "dict", config: "dict", fields: "dict") -> None:
     if wanted not in ("auto", "enabled", "disabled"):
         raise bad("--cgroups", wanted, "is not one of enabled and disabled")
     fields["cgroups"] = wanted
+    _limits(given, config, fields)
+
+
+def _limits(given: "dict", config: "dict", fields: "dict") -> None:
+    """Processes are limited for everyone who has a cgroup; the rest for those who ask."""
+    if "pids-limit" not in given and fields["cgroups"] != "disabled":
+        config["linux"].setdefault("resources", {})["pids"] = {"limit": PIDS}
+        fields["assumed"] = ("pids",)
+    if not _LIMITS.isdisjoint(given):
+        from . import resources  # only where a limit is asked for
+
+        resources.configure(given, config, fields)
 
 
 def _check_sysctl(text: str, name: str, config: "dict") -> None:
@@ -351,6 +373,8 @@ def _life(given: "dict", config: "dict", fields: "dict") -> None:
     if fields["timeout"] and fields["detach"]:
         why = "with --detach nothing stays resident to watch the time"
         raise bad("--timeout", given["timeout"], why)
+    if fields.get("memory_watch") and fields["detach"]:
+        raise bad("--memory-watch", "", "with --detach nothing stays resident to look at the memory")
 
 
 def _signal_number(text: str) -> int:

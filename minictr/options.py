@@ -45,6 +45,31 @@ OPTIONS = (
     ("--preserve-fds", "N", "pass on N descriptors from 3 up (0)"),
     ("--stop-signal", "SIGNAL", "what stop sends first (TERM)"),
     ("--timeout", "SECONDS", "kill it after this time"),
+    ("Limits: bytes, or with k, m, g, t",),
+    ("-m, --memory", "SIZE", "memory; who takes more is killed"),
+    ("--memory-swap", "SIZE", "memory and swap together, -1 for all swap (twice the memory)"),
+    ("--memory-reservation", "SIZE", "what is left to it when memory is short"),
+    ("--memory-swappiness", "N", "0 to 100: how readily it is swapped out (cgroup v1)"),
+    ("--oom-kill-disable", "", "who takes more memory waits instead of being killed (cgroup v1)"),
+    ("--memory-watch", "", "without a cgroup: look at its memory ten times a second, and kill it"),
+    ("--cpus", "NUMBER", "so many CPUs at most, such as 1.5"),
+    ("-c, --cpu-shares", "N", "its part where CPUs are short, 2 to 262144 (1024)"),
+    ("--cpu-period", "MICROSECONDS", "what --cpu-quota is a part of (100000)"),
+    ("--cpu-quota", "MICROSECONDS", "CPU time in each period"),
+    ("--cpu-rt-period", "MICROSECONDS", "the same for realtime threads (cgroup v1)"),
+    ("--cpu-rt-runtime", "MICROSECONDS", "their time in each of these"),
+    ("--cpuset-cpus", "LIST", "the CPUs it runs on, such as 0-2,5"),
+    ("--cpuset-mems", "LIST", "the memory nodes it uses"),
+    ("--pids-limit", "N", "processes and threads, -1 for no limit (2048, where it has a cgroup)"),
+    ("--blkio-weight", "N", "its part of the disks, 10 to 1000"),
+    ("--blkio-weight-device", "DEVICE:N...", "the same for one of them"),
+    ("--device-read-bps", "DEVICE:SIZE...", "bytes a second read from a block device"),
+    ("--device-write-bps", "DEVICE:SIZE...", "bytes written"),
+    ("--device-read-iops", "DEVICE:N...", "operations a second"),
+    ("--device-write-iops", "DEVICE:N...", "operations a second"),
+    ("--cgroup-conf", "FILE=VALUE...", "any setting of cgroup v2, such as memory.high=64m"),
+    ("--cgroup-parent", "PATH", "the cgroup that its own is made below"),
+    ("--cgroups", "enabled|disabled", "whether it has a cgroup (where one can be had)"),
     ("Privileges",),
     ("--cap-add", "NAME,...", "grant a capability, or ALL"),
     ("--cap-drop", "NAME,...", "take one away, or ALL"),
@@ -74,7 +99,6 @@ OPTIONS = (
     ("--pid-file, --pidfile", "FILE", "write the program's process id there"),
     ("--log-file", "FILE", "where the output of a detached program goes"),
     ("--annotation", "NAME=VALUE...", "for hooks and for state"),
-    ("--cgroups", "enabled|disabled", "whether it has a cgroup (where one can be had)"),
     ("--keep", "", "keep the state after the end"),
     ("--console-socket", "SOCKET", "OCI form: where the terminal is sent"),
     ("--pidfd-socket", "SOCKET", "OCI form: where a pidfd of its first process is sent"),
@@ -93,15 +117,8 @@ OCI_ONLY = ("bundle", "console-socket", "pidfd-socket")
 
 # Of podman's and docker's options, those that are refused: names, why, hint
 REFUSED = (
-    (
-        """-m --memory --memory-reservation --memory-swap --memory-swappiness --kernel-memory --cpus -c
-        --cpu-shares --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpuset-cpus --cpuset-mems
-        --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-write-bps
-        --device-read-iops --device-write-iops --device-cgroup-rule --cgroup-parent --cgroup-conf
-        --oom-kill-disable""",
-        "resource limits are not enforced yet, so refused rather than ignored",
-        "",
-    ),
+    ("--kernel-memory", "Linux 5.16 has it no more: --memory counts that of the kernel too", ""),
+    ("--device-cgroup-rule", "not supported", "--device makes a device usable"),
     (
         "--privileged",
         "not supported yet",

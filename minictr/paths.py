@@ -172,6 +172,8 @@ def read_text(path: str, limit: int = 1 << 20) -> str:
             pieces.append(piece)
             limit -= len(piece)
         return b"".join(pieces).decode("utf-8", "surrogateescape")
+    except ProcessLookupError:  # a file of a process that has ended since it was opened
+        return ""
     finally:
         os.close(descriptor)
 

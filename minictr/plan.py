@@ -61,6 +61,7 @@ class Root(Record):
 class Plan(Record):
     """namespaces: the kinds made new; joins: (kind, path) of those that exist
     setup_uid, setup_gid: what set-up is done as, where there is a user namespace
+    cgroup_free: nobody has said where the cgroup is to be: below our own will do as well
     device_ways: "mknod" and "bind", in the order they are tried
     guard: what keeps the container from the interpreter that starts it: "userns" (it belongs to a
         user whom the namespace does not know), or "standin" (it is replaced before the program can look)
@@ -81,6 +82,7 @@ class Plan(Record):
     setup_gid: int
     time_offsets: str
     cgroup_path: str
+    cgroup_free: bool
     resources: "dict[str, object]"
     root: Root
     mounts: "tuple[mounts.Mount, ...]"
@@ -148,6 +150,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         setup_gid=setup_gid,
         time_offsets=_time_offsets(linux.get("timeOffsets") or {}),
         cgroup_path=_cgroup_path(spec, linux, stage),
+        cgroup_free=not (linux.get("cgroupsPath") or "").startswith("/"),
         resources=linux.get("resources") or {},
         root=_root(spec, config, linux, stage, idmap),
         mounts=tuple(_mounts(spec, config, linux, namespaces, table, idmap)),
@@ -160,7 +163,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         sysctl=tuple((linux.get("sysctl") or {}).items()),
         credentials=credentials,
         last_cap=host.last_cap,
-        rlimits=_rlimits(process),
+        rlimits=rlimits(process),
         oom_score_adj=process.get("oomScoreAdj"),
         personality=_personality(linux),
         terminal=bool(process.get("terminal")),
@@ -323,7 +326,7 @@ def _unknown_capability(word: str) -> Degradation:
     )  # fmt: skip
 
 
-def _rlimits(process: "dict") -> "tuple[tuple[int, int, int], ...]":
+def rlimits(process: "dict") -> "tuple[tuple[int, int, int], ...]":
     return tuple([(abi.RLIMITS.index(e["type"]), e["soft"], e["hard"]) for e in process.get("rlimits") or ()])
 
 

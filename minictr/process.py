@@ -13,7 +13,7 @@ from .errors import ContainerError, Degradation, step
 def attend(birth: clone.Birth, timeout: float = 0, end=None) -> int:
     """Stand behind a process until it ends, its terminal relayed if it has one; its exit status.
 
-    timeout: seconds until END is called with its process id, 0 for never
+    timeout, end: as of foreground.wait
     """
     if birth.console < 0:
         return foreground.wait(birth.pid, timeout, end)

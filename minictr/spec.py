@@ -33,6 +33,8 @@ class Spec(Record):
     console_socket: where the pty of a detached container is sent, "" for none
     pidfd_socket: where a pidfd of the container's first process is sent, "" for none
     cgroups: "auto" (one where it can be had), "enabled" (required) or "disabled"
+    assumed: those of linux.resources that nobody asked for: that they cannot be had is only noted
+    memory_watch: without a cgroup, who stands behind the container looks at its memory, and kills it
     json: print what `explain` says as JSON
     """
 
@@ -61,6 +63,8 @@ class Spec(Record):
     console_socket: str = ""
     pidfd_socket: str = ""
     cgroups: str = "auto"
+    assumed: "tuple[str, ...]" = ()
+    memory_watch: bool = False
     json: bool = False
 
 

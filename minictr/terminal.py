@@ -22,7 +22,7 @@ class Relay:
         self.to_container = b""
 
     def run(self, pid: int, timeout: float, end) -> int:
-        """Relay until PID ends; its exit status. After TIMEOUT seconds, if not 0, END is called with PID."""
+        """Relay until PID ends; its exit status. timeout, end: as of foreground.wait"""
         waker, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self.master, False)
@@ -53,8 +53,8 @@ class Relay:
             wait = max(deadline - time.monotonic(), 0) * 1000 if deadline else None
             ready = dict(poll.poll(wait))
             if deadline and time.monotonic() >= deadline:
-                end(pid)
-                deadline = 0.0
+                again = end(pid)
+                deadline = time.monotonic() + again if again else 0.0
             if 0 in ready:
                 self._read_input()
             if ready.get(self.master, 0) & select.POLLOUT:

@@ -100,18 +100,19 @@ def list_verb(root_path: str, report, argv: "list[str]") -> int:
     if wanted not in ("table", "json"):
         raise ContainerError("read the options", "--format is table or json, not %s" % printable(wanted))
     layout = cgroup.layout()
-    rows = [_row(content, layout) for content in _contents(root_path, report)]
+    rows = [_row(content, layout) for content in contents(root_path, report)]
     if "--quiet" in quiet:
         for row in rows:
             print(row["id"])
     elif wanted == "json":
         print(document.dumps(rows))
     else:
-        _print_table(rows)
+        titles = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
+        print_table(titles, [tuple([str(row[title.lower()]) for title in titles]) for row in rows])
     return 0
 
 
-def _contents(root_path: str, report) -> "list[dict]":
+def contents(root_path: str, report) -> "list[dict]":
     """What is known of every container; what a killed runtime left is cleared away on the way."""
     if not os.path.isdir(root_path):
         return []
@@ -163,9 +164,8 @@ def _name(uid: object) -> str:
     return names[0] if names else "#%s" % uid
 
 
-def _print_table(rows: "list[dict]") -> None:
-    titles = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
-    lines = [titles] + [tuple([str(row[title.lower()]) for title in titles]) for row in rows]
+def print_table(titles: "tuple[str, ...]", rows: "list[tuple[str, ...]]") -> None:
+    lines = [titles] + rows
     widths = [max([len(line[column]) for line in lines]) + 3 for column in range(len(titles))]
     for line in lines:
         print("".join([text.ljust(width) for text, width in zip(line, widths)]).rstrip())
@@ -176,10 +176,14 @@ def state_of(content: "dict") -> "dict":
     annotations = dict(content.get("annotations") or {})
     if content.get("degradations"):
         annotations["org.minictr.degradations"] = document.dumps(content["degradations"])
+    now = status(content)
+    ending = exit_record(content) if now == "stopped" else {}
+    if ending:
+        annotations["org.minictr.exit"] = document.dumps(ending)
     shown = {
         "ociVersion": content.get("ociVersion", "1.3.0"),
         "id": content["id"],
-        "status": status(content),
+        "status": now,
         "bundle": content.get("bundle", ""),
         "rootfs": content.get("rootfs", ""),
         "created": content.get("created", ""),
@@ -190,6 +194,20 @@ def state_of(content: "dict") -> "dict":
     else:
         shown["pid"] = 0
     return shown
+
+
+def exit_record(content: "dict") -> "dict":
+    """How a container ended: what was noted down by who stood behind it, else what its cgroup, which stays
+    until the container is deleted, tells of memory that ran out."""
+    if content.get("exit"):
+        return content["exit"]
+    from . import oom  # not for one that lives
+
+    try:
+        group = living.group_of(content)
+        return oom.found(group) if group.kind != "none" else {}
+    except ContainerError:  # its file system is not mounted any more
+        return {}
 
 
 def state_verb(root_path: str, report, argv: "list[str]") -> int:
@@ -326,14 +344,18 @@ def missing(identifier: str) -> ContainerError:
     return ContainerError("", "container does not exist: %s" % identifier, status=EXIT_ERROR)
 
 
-def scan(argv: "list[str]", flags: "dict", values: "dict", least: int, most: "int | None"):
-    """Which flags were given, the values of options, and the words: at least LEAST, at most MOST."""
-    seen, given, words = set(), {}, []
+def scan(argv, flags: "dict", values: "dict", least: int, most: "int | None", lists: "list[str]" = []):
+    """Which flags were given, the values of options, and the words: at least LEAST, at most MOST.
+
+    flags, values: long option to short one; lists: options that may be given several times
+    """
+    seen, given, words = set(), {}, []  # type: set[str], dict, list[str]
     rest = argv[:]
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
-        long = [key for key, short in dict(flags, **values).items() if name in (key, short)]
+        known = dict(flags, **dict(values, **dict.fromkeys(lists, "")))
+        long = [key for key, short in known.items() if name in (key, short)]
         if not word.startswith("-") or word == "-":
             words.append(word)
         elif not long:
@@ -343,7 +365,8 @@ def scan(argv: "list[str]", flags: "dict", values: "dict", least: int, most: "in
         else:
             if not equals and not rest:
                 raise ContainerError("read the options", "%s needs a value" % name)
-            given[long[0]] = value if equals else rest.pop(0)
+            value = value if equals else rest.pop(0)
+            given[long[0]] = given.get(long[0], []) + [value] if long[0] in lists else value
     if len(words) < least or (most is not None and len(words) > most):
         raise ContainerError("read the options", "one id is expected" if most == 1 else "an id is expected")
     return seen, given, words

@@ -174,6 +174,14 @@ def device(text: str) -> "dict":
     }
 
 
+def device_rule(text: str) -> "dict":
+    """The entry of linux.resources.devices for a `--device` that `device` has found to be one."""
+    state = os.stat(text.split(":")[0])
+    kind = "c" if stat.S_ISCHR(state.st_mode) else "b"
+    major, minor = os.major(state.st_rdev), os.minor(state.st_rdev)
+    return {"allow": True, "type": kind, "major": major, "minor": minor, "access": "rwm"}
+
+
 def size(option: str, text: str) -> str:
     """The option of a tmpfs that limits it to TEXT: bytes, or with k, m, g, t or %."""
     return "size=" + _value(option, text, "size", text, "size")

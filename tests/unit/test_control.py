@@ -2,7 +2,7 @@
 
 import pytest
 
-from minictr import control
+from minictr import control, measuring, resources
 from minictr.errors import ContainerError
 
 # --- values -----------------------------------------------------------------------------------
@@ -17,7 +17,7 @@ from minictr.errors import ContainerError
     ],
 )  # fmt: skip
 def test_a_size_is_a_number_with_a_unit(text, size):
-    assert control.size("--memory", text) == size
+    assert resources.size("--memory", text) == size
 
 
 NO_SIZES = [
@@ -29,7 +29,7 @@ NO_SIZES = [
 @pytest.mark.parametrize("text", NO_SIZES)
 def test_what_is_no_size_is_named(text):
     with pytest.raises(ContainerError) as caught:
-        control.size("--memory", text)
+        resources.size("--memory", text)
     assert str(caught.value).endswith(": is not a size such as 64m, nor -1")
 
 
@@ -41,7 +41,7 @@ def test_what_is_no_size_is_named(text):
     ],
 )  # fmt: skip
 def test_a_duration_is_numbers_with_units(text, seconds):
-    assert control.duration("--interval", text) == pytest.approx(seconds)
+    assert measuring.duration("--interval", text) == pytest.approx(seconds)
 
 
 NO_DURATIONS = ["", "s", "x", "5x", "-1s", "5 s", "1.2.3s", "1h-5m", "5sm", "0", "0s", ".s", "\u0663s"]
@@ -50,7 +50,7 @@ NO_DURATIONS = ["", "s", "x", "5x", "-1s", "5 s", "1.2.3s", "1h-5m", "5sm", "0",
 @pytest.mark.parametrize("text", NO_DURATIONS)
 def test_what_is_no_duration_is_named(text):
     with pytest.raises(ContainerError) as caught:
-        control.duration("--interval", text)
+        measuring.duration("--interval", text)
     assert str(caught.value).startswith("--interval")
 
 
@@ -59,12 +59,11 @@ def test_options_become_resources():
         "--memory": "1g", "--memory-swap": "-1", "--memory-reservation": "0", "--cpu-quota": "-1",
         "--cpu-period": "100000", "--cpu-burst": "5", "--cpu-share": "512", "--cpu-idle": "1",
         "--cpu-rt-period": "6", "--cpu-rt-runtime": "7", "--cpuset-cpus": "0-1", "--cpuset-mems": "0",
-        "--pids-limit": "9",
-        "--blkio-weight": "10",
+        "--pids-limit": "9", "--blkio-weight": "10", "--memory-swappiness": "0",
     }  # fmt: skip
-    assert set(given) == {row[0] for row in control._LIMITS}
-    assert control.limits(given) == {
-        "memory": {"limit": 1 << 30, "swap": -1, "reservation": 0},
+    assert set(given) == set(resources.UPDATES) - {"--cpu-shares"}
+    assert resources.changes(given) == {
+        "memory": {"limit": 1 << 30, "swap": -1, "reservation": 0, "swappiness": 0},
         "cpu": {
             "quota": -1, "period": 100000, "burst": 5, "shares": 512, "idle": 1,
             "realtimePeriod": 6, "realtimeRuntime": 7, "cpus": "0-1", "mems": "0",
@@ -72,7 +71,7 @@ def test_options_become_resources():
         "pids": {"limit": 9},
         "blockIO": {"weight": 10},
     }  # fmt: skip
-    assert control.limits({"--memory": ""}) == {}
+    assert resources.changes({"--memory": ""}) == {}
 
 
 # --- limits together ------------------------------------------------------------------------------
@@ -94,12 +93,12 @@ def test_options_become_resources():
 )
 def test_memory_and_swap_stand_beside_each_other(memory, before, result):
     changes = {"memory": memory, "pids": {"limit": 1}}
-    assert control.beside(changes, {"memory": before}) == {"memory": result, "pids": {"limit": 1}}
+    assert resources.beside(changes, {"memory": before}) == {"memory": result, "pids": {"limit": 1}}
 
 
 def test_without_memory_nothing_stands_beside_a_change():
     changes = {"pids": {"limit": 1}}
-    assert control.beside(changes, {"memory": {"limit": 3}}) is changes
+    assert resources.beside(changes, {"memory": {"limit": 3}}) is changes
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_without_memory_nothing_stands_beside_a_change():
 )  # fmt: skip
 def test_what_is_in_force_is_what_was_and_what_was_changed(before, changes, result):
     kept = repr(before)
-    assert control.merged(before, changes) == result
+    assert resources.merged(before, changes) == result
     assert repr(before) == kept
 
 

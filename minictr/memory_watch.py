@@ -1,0 +1,53 @@
+"""A limit of memory without a cgroup: who stands behind the container looks at what its processes have.
+
+A page that several share counts for each a part (proc(5), Pss in /proc/PID/smaps_rollup), so the sum is what
+the container has; files in memory that nobody has mapped are not in it, nor what the kernel keeps for it.
+
+Side: host
+"""
+
+import os
+import time
+
+from . import cgroup_files, living, paths, signs
+
+INTERVAL = 0.1  # seconds from one look to the next
+SHARE = 0.1  # of the time at most is spent on looking
+
+
+class Watch:
+    """most: bytes; found: {} until it was more, then as of oom.found"""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.peak, self.found = most, 0, {}  # type: int, int, dict[str, object]
+        self.deadline, self.end = 0.0, None
+
+    def until(self, timeout: float, end) -> None:
+        """After TIMEOUT seconds, if not 0, END is to be called with the process id."""
+        self.deadline, self.end = time.monotonic() + timeout if timeout else 0.0, end
+
+    def look(self, pid: int) -> float:
+        """One look at the container whose first process is PID; in how many seconds the next is due."""
+        begun = time.monotonic()
+        if self.deadline and begun >= self.deadline:
+            self.deadline = 0.0
+            self.end(pid)  # type: ignore[misc]
+        members = living.by_namespace(pid)
+        used = sum(map(memory_of, members))
+        self.peak = max(self.peak, used)
+        if used > self.most and not self.found:
+            killed = cgroup_files.signal(members, 9)
+            self.found = {
+                "oom": True, "kills": len(killed), "limit": self.most, "peak": self.peak, "by": "minictr",
+            }  # fmt: skip
+        return max(INTERVAL, (time.monotonic() - begun) / SHARE)
+
+
+def memory_of(pid: int) -> int:
+    """Bytes, those in swap among them; 0 for one that is gone."""
+    lines = [line.split() for line in signs.read("/proc/%d/smaps_rollup" % pid).splitlines()]
+    found = [int(line[1]) for line in lines if line[0] in ("Pss:", "SwapPss:")]
+    if found:
+        return sum(found) << 10
+    words = paths.read_text("/proc/%d/statm" % pid).split()  # before 4.14, or not ours to read
+    return int(words[1]) * os.sysconf("SC_PAGESIZE") if words else 0

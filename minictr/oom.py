@@ -1,0 +1,37 @@
+"""What is told of a container whose memory ran out.
+
+Side: host
+"""
+
+_NONE = (
+    1 << 62
+)  # v1 has the largest multiple of a page below 2^63 for no limit, `cgroup_stats` 2^64 - 1 on v2
+
+
+def found(group) -> "dict[str, object]":
+    """{} where the kernel has killed nobody; else oom (True), kills, and in bytes limit (None where the
+    group itself has none) and peak (0 where that is not counted, before Linux 5.19 on v2)."""
+    kills = group.oom_kills()
+    if not kills:
+        return {}
+    usage = group.stats()["memory"]["usage"]
+    limit = usage["limit"] if usage["limit"] < _NONE else None
+    return {"oom": True, "kills": kills, "limit": limit, "peak": usage["max"]}
+
+
+def line(record: "dict") -> str:
+    """The one line for a person."""
+    what = "1 process" if record["kills"] == 1 else "%d processes" % record["kills"]
+    where = "the limit of %s" % bytes_(record["limit"]) if record["limit"] else "the end of the host's memory"
+    who = record.get("by", "the kernel")
+    text = "memory ran out: %s killed %s of the container at %s" % (who, what, where)
+    return text + (", after a peak of %s" % bytes_(record["peak"]) if record["peak"] else "")
+
+
+def bytes_(count: int) -> str:
+    """1.5 GiB, 64 MiB, 100 KiB, 12 B"""
+    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >> shift:
+            text = "%.1f" % (count / (1 << shift))
+            return "%s %s" % (text[:-2] if text.endswith(".0") else text, unit)
+    return "%d B" % count
