@@ -142,6 +142,25 @@ class Group:
         wanted = "limits for " + name
         return Degradation("cgroup-controllers", "cgroup", wanted, "none", LOSSES[name], 0, why, fix)
 
+    def convert(self, resources: "dict") -> "tuple[list[Degradation], list[Setting]]":
+        """What RESOURCES means in files, and records of what means nothing here. Devices are left out."""
+        raise NotImplementedError
+
+    def _set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
+        """Enforce RULES, `linux.resources.devices`, and those that every container has."""
+        raise NotImplementedError
+
+    def prepare_for(self, settings: "list[Setting]") -> None:
+        """Make the files for SETTINGS, in a directory that was made by others."""
+
+    def noted(self) -> "dict[str, object] | None":
+        """What state.json keeps of it beside its directories."""
+        return None
+
+    def mover(self):
+        """Who moves the first process to here, where it cannot join by itself: see cgroup_systemd."""
+        return None
+
     def join_files(self) -> "tuple[int, ...]":
         """Descriptors, for the caller to close; a process that writes "0" into each has joined."""
         raise NotImplementedError

@@ -74,15 +74,19 @@ class V1(Group):
         return self._set_resources(resources)
 
     def _set_resources(self, resources: "dict") -> "list[Degradation]":
+        records, settings = self.convert(resources)
+        return records + self._settle(settings)
+
+    def convert(self, resources: "dict") -> "tuple[list[Degradation], list[Setting]]":
         if resources.get("unified"):
             hint = "use the properties of linux.resources for cgroup v1"
             raise ContainerError("set linux.resources.unified", "this host has cgroup v1", 0, hint)
         records = []  # type: list[Degradation]
-        settings = []
+        settings = []  # type: list[Setting]
         for name, convert in _CONVERSIONS:
             if resources.get(name):
                 settings += convert(resources[name], records)
-        return records + self._settle(settings)
+        return records, settings
 
     def _set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
         directory = self._directory("devices")

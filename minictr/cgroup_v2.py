@@ -91,7 +91,7 @@ class V2(Group):
         raise ContainerError("create the cgroup %s" % printable(part.directory), why, 0, hint)
 
     def apply(self, resources: "dict") -> "list[Degradation]":
-        return self._set_devices(resources.get("devices") or []) + self._set_resources(resources)
+        return self._set_devices(resources.get("devices")) + self._set_resources(resources)
 
     def update(self, resources: "dict") -> "list[Degradation]":
         memory = resources.get("memory") or {}
@@ -100,18 +100,28 @@ class V2(Group):
         return self._set_resources(resources)
 
     def _set_resources(self, resources: "dict") -> "list[Degradation]":
+        records, settings = self.convert(resources)
+        return records + self._settle(settings)
+
+    def convert(self, resources: "dict") -> "tuple[list[Degradation], list[Setting]]":
         records = []  # type: list[Degradation]
-        settings = []
+        settings = []  # type: list[Setting]
         for name, convert in _CONVERSIONS:
             if resources.get(name):
                 settings += convert(resources[name], records, self._read)
-        return records + self._settle(settings)
+        return records, settings
 
-    def _set_devices(self, rules: "list[dict]") -> "list[Degradation]":
+    def prepare_for(self, settings: "list[Setting]") -> None:
+        """systemd enables the controllers that it knows."""
+        have = self._read("", "cgroup.controllers").split() + ["cgroup"]
+        if any(setting.names[0].partition(".")[0] not in have for setting in settings):
+            self._prepare(self.parts[0])
+
+    def _set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
         from . import device_rules, devices_bpf  # the first start and `update` part here
 
         try:
-            devices_bpf.attach(self.parts[0].open(), device_rules.normal(rules), not self.fresh)
+            devices_bpf.attach(self.parts[0].open(), device_rules.normal(rules or []), not self.fresh)
         except OSError as error:
             number = error.errno or 0
             why = "the kernel lacks CONFIG_CGROUP_BPF" if number in (abi.EINVAL, abi.ENOSYS) else ""

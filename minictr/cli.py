@@ -35,6 +35,8 @@ Global options:
   --log FILE                append errors and warnings to FILE
   --log-format text|json    (text)
   --debug                   say more
+  --systemd-cgroup          have systemd keep the cgroup, as a scope; cgroupsPath is then
+                            slice:prefix:name
   --rootless true|false|auto
                             accepted: it is found out which capabilities are held
   --version, --help
@@ -148,22 +150,13 @@ def _state_root(options: Globals) -> str:
     return os.path.abspath(options.root) if options.root else state.default_root()
 
 
-def _refuse_systemd(options: Globals) -> None:
-    """Its cgroups are units, and a cgroupsPath has another form: nothing that can be overlooked."""
-    if options.systemd_cgroup:
-        hint = 'have the engine manage cgroups: cgroup_manager = "cgroupfs" in podman\'s containers.conf, '
-        hint += "SystemdCgroup = false in containerd's config.toml, native.cgroupdriver=cgroupfs for dockerd"
-        raise ContainerError("--systemd-cgroup", "not supported by this version", hint=hint)
-
-
 def _run(options: Globals, report, argv: "list[str]") -> int:
     from . import options as native
 
     if _wants_help(argv):
         print(native.help_text("run"))
         return 0
-    _refuse_systemd(options)
-    spec = _with_sockets(native.parse(argv, "run"))
+    spec = _with_sockets(native.parse(argv, "run")).replace(systemd=options.systemd_cgroup)
     from . import lifecycle
 
     container = lifecycle.Container(spec, _state_root(options), report)
@@ -189,8 +182,8 @@ def _explain(options: Globals, report, argv: "list[str]") -> int:
     if _wants_help(argv):
         print(native.help_text("explain"))
         return 0
-    _refuse_systemd(options)
-    return explain.show(native.parse(argv, "explain"), _state_root(options))
+    spec = native.parse(argv, "explain").replace(systemd=options.systemd_cgroup)
+    return explain.show(spec, _state_root(options))
 
 
 def _spec(options: Globals, report, argv: "list[str]") -> int:
@@ -230,8 +223,8 @@ def _create(options: Globals, report, argv: "list[str]") -> int:
     if _wants_help(argv):
         print(native.help_text("create"))
         return 0
-    _refuse_systemd(options)
-    spec = _with_sockets(native.parse(argv, "create")).replace(detach=True)
+    spec = _with_sockets(native.parse(argv, "create"))
+    spec = spec.replace(detach=True, systemd=options.systemd_cgroup)
     from . import lifecycle
 
     return lifecycle.Container(spec, _state_root(options), report).create()

@@ -7,8 +7,8 @@
       |-- placed ---------------------------------------------------->|
 
 A middle process stands between only where the kernel asks for one: a PID or time namespace takes
-effect for the children of the process that joined or made it. It gives its child to the runtime
-(CLONE_PARENT) and ends.
+effect for the children of the process that joined or made it; or where somebody else has to move a
+process to the cgroup, systemd say. It gives its child to the runtime (CLONE_PARENT) and ends.
 
 Side: both
 """
@@ -27,13 +27,14 @@ class Birth:
     into: a cgroup of v2 that it is born in, None where it joins by handed.cgroup
     pid: its process id, once known; records: the steps down it reported
     seen: called with each Degradation as it arrives
+    mover: called with the number of the middle process, which it moves to the cgroup; None: nobody is moved
     """
 
     def __init__(
-        self, plan, proc: int, handed: init.Handed, into: "int | None", seen, stages=init.STAGES
+        self, plan, proc: int, handed: init.Handed, into: "int | None", seen, stages=init.STAGES, mover=None
     ) -> None:
         self.plan, self.proc, self.handed, self.into, self.seen = plan, proc, handed, into, seen
-        self.stages = stages
+        self.stages, self.mover = stages, mover
         self.pid = 0
         self.console = -1
         self.maps = plan.maps
@@ -63,7 +64,7 @@ class Birth:
             self._start()
 
     def _start(self) -> None:
-        if self.plan.joins or "time" in self.plan.namespaces:
+        if self.plan.joins or "time" in self.plan.namespaces or self.mover:
             self._start_by_middle()
         else:
             self._start_directly()
@@ -234,6 +235,9 @@ class Birth:
         self.peer.close()
         placed, early = False, []  # early: init is quicker than the middle's word of it
         try:
+            if self.mover:
+                self.mover(between)
+                self.channel.say("moved")
             while True:
                 word = self.channel.hear()
                 if word is None:

@@ -105,7 +105,8 @@ def run(root_path: str, report, wish: Wish) -> int:
         raise ContainerError("exec in container %s" % wish.identifier, *init.REAPER_EXPOSED)
     foreground.hold_signals()
     handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root)
-    birth = clone.Birth(made, paths.open_proc(), handed, None, report.seen, init.EXEC_STAGES)
+    proc, mover = paths.open_proc(), group.mover()
+    birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
     try:
         birth.start()
         process.send_filter(birth)

@@ -30,7 +30,8 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     """One line a step, in the order they are taken."""
     root, credentials = plan.root, plan.credentials
     lines = ["remember the container %s in %s" % (plan.identifier, root.stage)]
-    lines.append("make the cgroup %s" % plan.cgroup_path if plan.cgroup_path else "make no cgroup")
+    what = "have systemd start the unit" if plan.spec.systemd else "make the cgroup"
+    lines.append("%s %s" % (what, plan.cgroup_path) if plan.cgroup_path else "make no cgroup")
     lines += ["join the %s namespace %s" % join for join in plan.joins]
     lines.append("clone into new namespaces: %s" % (", ".join(plan.namespaces) or "none"))
     if plan.maps is not None:

@@ -39,7 +39,7 @@ def structure() -> "dict[str, object]":
         "linux": {
             "namespaces": sorted(abi.NAMESPACES),
             "capabilities": list(abi.CAPABILITIES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": _seccomp(),
             "apparmor": {"enabled": False},
             "selinux": {"enabled": False},

@@ -129,7 +129,8 @@ class Container:
         joins = self.group.join_files() if into is None else ()
         start = self.entry.make_pipes() if status == "created" else ()
         handed = Handed(cgroup=joins, streams=_streams(self.spec), start=start)
-        birth = clone.Birth(self.plan, proc, handed, into, self.report.seen)
+        mover = self._move if self.group.mover() else None
+        birth = clone.Birth(self.plan, proc, handed, into, self.report.seen, mover=mover)
         self.opened += [birth.channel.incoming]
         self.undo.push("end the container", lambda: self._end(birth))
         birth.start()
@@ -246,19 +247,46 @@ class Container:
         if not self.plan.cgroup_path:
             self.group = cgroup.none("--cgroups disabled")
             records = []  # type: list[Degradation]
+        elif self.spec.systemd:
+            records = self._open_unit()
         else:
             self.group = cgroup.open(cgroup.layout(), self.plan.cgroup_path)
-            self.undo.push("remove the cgroup", self._remove_group)
-            if self.plan.cgroup_path != cgroup_of(self.spec.identifier, self.entry.path):
-                self.entry.save(self._content("creating"))  # who finds what is left of us knows where to look
-            records = self._create_group()
-        for record in records + self._limit():
+            records = self._create_group(
+                noted=self.plan.cgroup_path == cgroup_of(self.spec.identifier, self.entry.path)
+            )
+        self._tell(records + self._limit())
+
+    def _open_unit(self) -> "list[Degradation]":
+        from . import cgroup_systemd  # with the protocol, 2 ms
+
+        annotations = self.spec.config.get("annotations") or {}
+        layout, path = cgroup.layout(), self.plan.cgroup_path
+        try:
+            self.group, records = cgroup_systemd.open(layout, path, self.spec.identifier, annotations)
+        except cgroup_systemd.Missing as error:
+            self.group = cgroup.none(error.why, error.hint, error.number)
+            return [self._without_group(error)]
+        return records + self._create_group(noted=False)
+
+    def _move(self, pid: int) -> None:
+        """The first process, to a cgroup that it cannot join by itself."""
+        self._tell(self.group.mover()(pid))
+        self.entry.save(self._content("creating"))  # only now it is known where that is
+
+    def _tell(self, records: "list[Degradation]") -> None:
+        for record in records:
             inside = self.plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
             if record.code != "cgroup-devices" or not inside:  # in a user namespace no node can be made
                 self._certain(record)
 
-    def _create_group(self) -> "list[Degradation]":
-        """Make it, where that is not allowed in the sub-tree that was handed to us, else go without."""
+    def _create_group(self, noted: bool) -> "list[Degradation]":
+        """Make it, where that is not allowed in the sub-tree that was handed to us, else go without.
+
+        noted: who finds what is left of us knows where to look
+        """
+        self.undo.push("remove the cgroup", self._remove_group)
+        if not noted:
+            self.entry.save(self._content("creating"))
         try:
             with foreground.undisturbed():
                 return self.group.create()
@@ -305,9 +333,10 @@ class Container:
 
     def _without_group(self, error: ContainerError) -> Degradation:
         """Nobody asked for a limit: a notice will do. With `--cgroups enabled`, a warning."""
+        asked = self.spec.cgroups == "enabled" or self.spec.systemd
         return Degradation(
             "cgroup-none", "cgroup", "one of its own", "none", "limits, and counting what it uses",
-            error.number, error.why, error.hint, "warning" if self.spec.cgroups == "enabled" else "notice",
+            error.number, error.why, error.hint, "warning" if asked else "notice",
         )  # fmt: skip
 
     def _remove_group(self) -> None:
@@ -347,6 +376,7 @@ class Container:
             "command": self.plan.args[0],
             "cgroups": self.group.directories(),
             "cgroup_parents": self.group.parents,
+            "systemd": self.group.noted(),
             "degradations": [record.as_dict() for record in self.report.records],
         }
 

@@ -22,6 +22,10 @@ def alive(content: "dict[str, object]") -> bool:
 
 def group_of(content: "dict", layout: "cgroup.Layout | None" = None):
     """The container's cgroup, which does nothing where it has none."""
+    if content.get("systemd"):
+        from . import cgroup_systemd
+
+        return cgroup_systemd.reopen(layout or cgroup.layout(), content)
     directories, parents = content.get("cgroups") or [], content.get("cgroup_parents") or []
     return cgroup.reopen(layout or cgroup.layout(), directories, parents)
 
@@ -156,7 +160,9 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     """
     kill(content, _signal.SIGKILL)
     layout, directories = cgroup.layout(), content.get("cgroups")
-    if directories:
+    if content.get("systemd"):
+        group = group_of(content, layout)
+    elif directories:
         group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
     else:  # killed before anything was written
         group = cgroup.open(layout, cgroup_of(entry.identifier, entry.path))

@@ -1,7 +1,8 @@
 """The process between the runtime and init, where the kernel asks for one.
 
 A PID or time namespace takes effect for the children of the process that joined or made it. This
-one joins and makes, gives its child to the runtime (CLONE_PARENT) and ends.
+one joins and makes, gives its child to the runtime (CLONE_PARENT) and ends. It is also the one that is
+moved, where a process cannot join its cgroup by itself: its child is born there.
 
 Side: both
 """
@@ -26,6 +27,8 @@ class Middle:
             libc.prctl_name("minictr-middle")
             libc.prctl(abi.PR_SET_PDEATHSIG, 9)
             hints = {abi.ENOSPC: "a cpuset needs its cpuset.cpus and cpuset.mems written before"}
+            if self.birth.mover:
+                self.channel.expect("moved")
             for descriptor in self.birth.handed.cgroup:
                 with step("join the cgroup", hints=hints):
                     os.write(descriptor, b"0")

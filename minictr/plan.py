@@ -150,7 +150,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         setup_gid=setup_gid,
         time_offsets=_time_offsets(linux.get("timeOffsets") or {}),
         cgroup_path=_cgroup_path(spec, linux, stage),
-        cgroup_free=not (linux.get("cgroupsPath") or "").startswith("/"),
+        cgroup_free=not spec.systemd and not (linux.get("cgroupsPath") or "").startswith("/"),
         resources=linux.get("resources") or {},
         root=_root(spec, config, linux, stage, idmap),
         mounts=tuple(_mounts(spec, config, linux, namespaces, table, idmap)),
@@ -382,10 +382,24 @@ def _unsupported(linux: "dict", process: "dict", config: "dict", records: "list"
             )
 
 
+def _unit(spec: Spec, linux: "dict", stage: str) -> str:
+    """slice:prefix:name of the container's scope."""
+    from . import systemd
+
+    path = linux.get("cgroupsPath") or cgroup_of(spec.identifier, stage)
+    if path.startswith("/") and not (linux.get("cgroupsPath") and spec.source == "bundle"):
+        parent, _, name = path.rpartition("/")  # of --cgroup-parent, or nobody's wish
+        path = parent.rpartition("/")[2] + ":" + name.replace("-", ":", 1)
+    systemd.place(path)
+    return path
+
+
 def _cgroup_path(spec: Spec, linux: "dict", stage: str) -> str:
-    """Absolute below the mount points of the hierarchies; "" for none."""
+    """Absolute below the mount points of the hierarchies; of a unit, slice:prefix:name; "" for none."""
     if getattr(spec, "cgroups", "auto") == "disabled":
         return ""
+    if spec.systemd:
+        return _unit(spec, linux, stage)
     path = linux.get("cgroupsPath") or cgroup_of(spec.identifier, stage)
     if not path.startswith("/"):
         path = "/minictr-" + path

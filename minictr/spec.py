@@ -35,6 +35,7 @@ class Spec(Record):
     cgroups: "auto" (one where it can be had), "enabled" (required) or "disabled"
     assumed: those of linux.resources that nobody asked for: that they cannot be had is only noted
     memory_watch: without a cgroup, who stands behind the container looks at its memory, and kills it
+    systemd: its cgroup is a unit of systemd's
     json: print what `explain` says as JSON
     """
 
@@ -65,6 +66,7 @@ class Spec(Record):
     cgroups: str = "auto"
     assumed: "tuple[str, ...]" = ()
     memory_watch: bool = False
+    systemd: bool = False
     json: bool = False
 
 

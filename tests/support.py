@@ -214,6 +214,14 @@ def _kernel(major: int, minor: int):
     return probe
 
 
+def _systemd() -> str:
+    """Whether it is process 1, and can be asked: of the system by root, else of the user's session."""
+    if not os.path.isdir("/run/systemd/system"):
+        return "systemd is not process 1"
+    words = ["systemctl", "show", "--property=Version"] + (["--user"] if os.geteuid() else [])
+    return _fails(*words)
+
+
 def _library(name: str):
     return lambda: "" if ctypes.util.find_library(name) else "there is no lib%s" % name
 
@@ -261,6 +269,9 @@ NEEDS = {
     "libseccomp": (_library("seccomp"), "libseccomp2"),
     "kernel-headers": (_kernel_headers, "linux-libc-dev"),
     "make": (_program("make"), "make"),
+    "dbus-daemon": (_program("dbus-daemon"), "dbus-daemon"),
+    "dbus-send": (_program("dbus-send"), "dbus-bin"),
+    "systemd": (_systemd, ""),
 }
 _known = {}  # type: dict[str, str]
 

@@ -95,14 +95,6 @@ def test_engines_find_the_version(minictr):
 # --- global options ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["run", "create"])
-@pytest.mark.parametrize("option", ["--systemd-cgroup", "--systemd-cgroup=true"])
-def test_systemds_cgroups_are_refused_and_not_overlooked(minictr, option, verb):
-    found = minictr(option, verb, "--bundle", "/", "x")
-    assert (found.status, found.out) == (125, "")
-    assert found.err.startswith("minictr: --systemd-cgroup: not supported by this version; hint: ")
-
-
 @pytest.mark.parametrize(
     "options",
     [
