@@ -25,7 +25,8 @@ class Birth:
     """A container's first process while it is made, as the runtime sees it.
 
     into: a cgroup of v2 that it is born in, None where it joins by handed.cgroup
-    pid: its process id, once known; records: the steps down it reported
+    pid: its process id, once known; container: that of a container's first process which it joins
+    records: the steps down it reported
     seen: called with each Degradation as it arrives
     mover: called with the number of the middle process, which it moves to the cgroup; None: nobody is moved
     """
@@ -36,6 +37,7 @@ class Birth:
         self.plan, self.proc, self.handed, self.into, self.seen = plan, proc, handed, into, seen
         self.stages, self.mover = stages, mover
         self.pid = 0
+        self.container = 0
         self.console = -1
         self.maps = plan.maps
         self.lost = {}  # type: dict[str, int]
@@ -44,6 +46,7 @@ class Birth:
     def _connect(self) -> None:
         plan = self.plan
         carries = plan.terminal or plan.root.idmap or any(m.idmap for m in plan.mounts)
+        carries = carries or bool(plan.listener)
         ours, theirs = libc.socketpair()
         self.channel = Channel(ours, carries=carries)
         self.peer = Channel(theirs, carries=carries)
@@ -83,12 +86,22 @@ class Birth:
                 self.console = self.channel.received.pop()
                 if not self.plan.spec.console_socket:
                     console.copy_size(self.console)  # before a program can ask for it
+            elif said[0] == "listener":
+                self.listen(self.channel.received.pop())
             elif said[0] == "error":
                 raise self._explained(error_from(said[1:]))
             elif said[0] == word:
                 return said[1:]
             else:
                 raise ContainerError("wait for %s" % word, "the other process said %s" % said[0])
+
+    def listen(self, listener: int) -> None:
+        """Give the descriptor on which the filter reports calls to the agent."""
+        from . import notify
+
+        status = "running" if self.container else "creating"
+        state = self.plan.spec.state(status, self.container or self.pid)
+        notify.send(self.plan.seccomp, state, self.pid, listener)
 
     def _explained(self, said):
         """A Degradation or an error of the child's, with what the host has to say of its cause."""
@@ -294,3 +307,7 @@ def _load_for_child(plan) -> None:
     """Import now what the container's side will need: there, nothing may be imported."""
     if plan.mounts and any(mount.kind.startswith("cgroup") for mount in plan.mounts):
         from . import cgroup_mount  # noqa: F401
+    if plan.listener:
+        from . import notify
+
+        notify.check(plan.seccomp)

@@ -108,6 +108,7 @@ def run(root_path: str, report, wish: Wish) -> int:
     proc, mover = paths.open_proc(), group.mover()
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
     try:
+        birth.container = content["pid"]
         birth.start()
         process.send_filter(birth)
         done = birth.until("ready")

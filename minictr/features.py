@@ -15,9 +15,6 @@ HELP = """usage: minictr features
 
 What this version can do, as JSON (OCI runtime specification, "Features Structure")."""
 
-# A filter with them is refused, or works without a listener: see process.compile_filter
-_UNHEARD = ("SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
-
 
 def run(argv: "list[str]") -> int:
     if "--help" in argv:
@@ -56,12 +53,11 @@ def structure() -> "dict[str, object]":
 
 
 def _seccomp() -> "dict[str, object]":
-    flags = [name for name in seccomp.FLAGS if name not in _UNHEARD]
     return {
         "enabled": True,
-        "actions": [name for name in seccomp.ACTIONS if name not in _UNHEARD],
+        "actions": list(seccomp.ACTIONS),
         "operators": list(seccomp.OPERATORS),
         "archs": [name for name, table in seccomp.ARCHITECTURES.items() if table],
         "knownFlags": list(seccomp.FLAGS),
-        "supportedFlags": [name for name in flags if libc.seccomp_knows(seccomp.FLAGS[name])],
+        "supportedFlags": [name for name in seccomp.FLAGS if libc.seccomp_knows(seccomp.FLAGS[name])],
     }

@@ -57,18 +57,6 @@ def parse(config: "dict") -> "dict[str, tuple[Hook, ...]]":
     return found
 
 
-def told(spec, status: str, pid: int) -> "dict":
-    """The state of the container of SPEC, a spec.Spec, as a hook is told it (runtime.md, "State")."""
-    return {
-        "ociVersion": spec.config["ociVersion"],
-        "id": spec.identifier,
-        "status": status,
-        "pid": pid,
-        "bundle": spec.bundle,
-        "annotations": spec.config.get("annotations") or {},
-    }
-
-
 def run(hooks: "tuple[Hook, ...]", state: "dict", guard: int = -1) -> None:
     """Run HOOKS in order. Raises ContainerError at the first that fails.
 

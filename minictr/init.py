@@ -312,7 +312,7 @@ def _run_hooks(me: Init, name: str, status: str) -> None:
         from . import hooks  # loaded by `plan`, before the fork
 
         guard = me.hook_guard if name == "startContainer" else -1
-        hooks.run(me.plan.hooks[name], hooks.told(me.plan.spec, status, os.getpid()), guard)
+        hooks.run(me.plan.hooks[name], me.plan.spec.state(status, os.getpid()), guard)
 
 
 def enter_root(me: Init) -> None:
@@ -446,13 +446,20 @@ def _take_filter(me: Init) -> None:
 def _install_filter(me: Init) -> None:
     if me.filter is not None:
         with step("install the seccomp filter"):
-            me.filter.install()
+            if me.filter.listener:
+                from . import notify  # loaded by `clone`, before the fork
+
+                notify.install(me.filter, me.channel)
+            else:
+                me.filter.install()
     me.filter = None
 
 
 def wait_go(me: Init) -> None:
     if me.plan.credentials.no_new_privs:
         _take_filter(me)
+        if me.filter is not None and me.filter.listener:
+            _install_filter(me)  # while the runtime is there to pass the listener on
     if me.handed.start:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)  # `create` ends, and who starts us comes later
         program.check(me.plan.args[0], program.environment(me.plan.env), me.prefix)

@@ -265,9 +265,8 @@ def clone(flags: int, cgroup: "int | None" = None) -> int:
     A caller with other threads forks first: one that waits for the GIL may have asked for it, and the
     child would wait for a thread that it does not have before it is told so.
     """
-    alone = (
-        not _thread._count() or flags & abi.CLONE_PARENT
-    )  # the count outlives a fork, as in the middle process
+    # the count outlives a fork, as in the middle process and in init, which ask for these
+    alone = not _thread._count() or flags & (abi.CLONE_PARENT | abi.CLONE_FILES)
     return _clone_framed(flags, cgroup) if alone else _clone_by_fork(flags, cgroup)
 
 

@@ -178,7 +178,7 @@ class Container:
             from . import hooks
 
             birth.until("built")
-            hooks.run(early, hooks.told(self.spec, "creating", birth.pid))
+            hooks.run(early, self.spec.state("creating", birth.pid))
             birth.tell("enter")
 
     def _late_hooks(self) -> None:

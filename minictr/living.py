@@ -130,7 +130,7 @@ def run_late(spec: Spec, name: str, status: str, pid: int, report) -> None:
     from . import hooks
 
     found = hooks.parse(spec.config["hooks"])[name]
-    hooks.run_all(found, hooks.told(spec, status, pid), report.warn)
+    hooks.run_all(found, spec.state(status, pid), report.warn)
 
 
 def sweep(root_path: str, root: int, report) -> None:

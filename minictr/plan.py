@@ -107,6 +107,11 @@ class Plan(Record):
     records: "tuple[Degradation, ...]"
 
     @property
+    def listener(self) -> bool:
+        """Calls may be reported to an agent."""
+        return bool(self.seccomp and self.seccomp.get("listenerPath"))
+
+    @property
     def new_user(self) -> bool:
         return "user" in self.namespaces
 

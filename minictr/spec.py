@@ -69,6 +69,17 @@ class Spec(Record):
     systemd: bool = False
     json: bool = False
 
+    def state(self, status: str, pid: int) -> "dict[str, object]":
+        """The state of the container as others are told it (runtime.md, "State")."""
+        return {
+            "ociVersion": self.config["ociVersion"],
+            "id": self.identifier,
+            "status": status,
+            "pid": pid,
+            "bundle": self.bundle,
+            "annotations": self.config.get("annotations") or {},
+        }
+
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
