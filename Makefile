@@ -22,9 +22,9 @@ TEST_REQUIREMENTS = "pytest>=7.0,<10" "hypothesis>=6.31,<7" "jsonschema>=3.2,<5"
 LINT_REQUIREMENTS = "ruff==0.17.6" "mypy==1.19.1"
 
 # What the tests run beside minictr, judge it by, or make root file systems from
-DEBIAN_PACKAGES = binutils binutils-aarch64-linux-gnu binutils-x86-64-linux-gnu bubblewrap busybox-static \
+DEBIAN_PACKAGES = apparmor binutils binutils-aarch64-linux-gnu binutils-x86-64-linux-gnu bubblewrap busybox-static \
 	crun dbus-bin dbus-daemon debian-archive-keyring iproute2 libcap2-bin libseccomp2 linux-libc-dev mmdebstrap mount passwd \
-	procps runc strace uidmap util-linux
+	procps runc secilc strace uidmap util-linux
 PYTHONS = 3.6 3.8 3.11 3.13
 
 # ruff reads no setup.cfg, so its settings are here. 3.7 is the oldest Python it knows; none of its

@@ -66,7 +66,10 @@ def _one(stage, mount, target: int, kind: str, words, source: int, path: str, na
 
 def _hierarchies(stage, mount, target: int, source: int, own, namespaced: bool) -> None:
     words = ("mode=755", "size=65536")
-    memory = mount.replace(kind="tmpfs", source="tmpfs", words=words, set=mount.set & ~abi.MOUNT_ATTR_RDONLY)
+    memory = mount.replace(
+        kind="tmpfs", source="tmpfs", words=words, set=mount.set & ~abi.MOUNT_ATTR_RDONLY,
+        context=stage.plan.mount_label,
+    )  # fmt: skip
     top = mounts.create(stage.root, target, memory)
     for name in sorted(os.listdir(paths.descriptor_path(source))):
         place = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
@@ -76,7 +79,7 @@ def _hierarchies(stage, mount, target: int, source: int, own, namespaced: bool) 
             os.mkdir(name, 0o755, dir_fd=top)
             inner = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
             option = ("none", "name=" + name) if name == "systemd" else tuple(controllers)
-            below = mount.replace(target=os.path.join(mount.target, name))
+            below = mount.replace(context="", target=os.path.join(mount.target, name))
             _one(stage, below, inner, "cgroup", option, place, own[controllers[0]], namespaced)
             os.close(inner)
             for part in controllers if len(controllers) > 1 else ():

@@ -311,3 +311,5 @@ def _load_for_child(plan) -> None:
         from . import notify
 
         notify.check(plan.seccomp)
+    if plan.labels or plan.mount_label:
+        from . import lsm  # noqa: F401

@@ -22,6 +22,7 @@ class Wish(Record):
     """What argv asks of exec.
 
     process: a `process` object as config.json has it, complete; None: the container's own, changed by:
+    apparmor, label: the profile or SELinux label, also beside PROCESS; "" leaves it
     args; tty; user: UID[:GID] or names; groups: additional ones; env: NAME=VALUE; cwd; caps: names
     cgroup: [CONTROLLER,...:]PATH of cgroups below the container's
     """
@@ -43,6 +44,8 @@ class Wish(Record):
     cgroup: "tuple[str, ...]" = ()
     preserve_fds: int = 0
     ignore_paused: bool = False
+    apparmor: str = ""
+    label: str = ""
 
 
 class Target:
@@ -101,11 +104,13 @@ def run(root_path: str, report, wish: Wish) -> int:
     spec = _spec(wish, content, config, target)
     made = _plan(spec, target)
     made = process.check_seccomp(made, _no_weaker(content, report))
+    if made.labels:
+        made = _with_labels(wish, made, report)
     if made.guard == "standin" and made.credentials.may_trace and target.is_reaper():
         raise ContainerError("exec in container %s" % wish.identifier, *init.REAPER_EXPOSED)
     foreground.hold_signals()
-    handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root)
     proc, mover = paths.open_proc(), group.mover()
+    handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root, proc=proc)
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
     try:
         birth.container = content["pid"]
@@ -122,6 +127,8 @@ def run(root_path: str, report, wish: Wish) -> int:
         foreground.pass_signals()
         birth.tell("go")
         birth.running()
+        if made.labels:
+            process.confirm_labels(made, birth, report.seen)
     except ContainerError:
         if birth.pid:
             foreground.send(birth.pid, _signal.SIGKILL)
@@ -172,6 +179,10 @@ def _spec(wish: Wish, content: "dict", config: "dict", target: Target) -> Spec:
     process = wish.process
     if process is None:
         process = _process(wish, config.get("process") or {}, target)
+    if wish.apparmor:
+        process = dict(process, apparmorProfile=wish.apparmor)
+    if wish.label:
+        process = dict(process, selinuxLabel=wish.label)
     changed = dict(config, process=process, hooks=None)
     return Spec(
         config=changed,
@@ -222,11 +233,24 @@ def _plan(spec: Spec, target: Target) -> plan.Plan:
         setup_gid=_setup_id(target.gids, credentials.gid),
         time_offsets="",
         mounts=(),
+        mount_label="",
         root=made.root.replace(idmap=False),
         oom_score_adj=made.oom_score_adj,
         credentials=credentials,
         records=(),
     )
+
+
+def _with_labels(wish: Wish, made: plan.Plan, report) -> plan.Plan:
+    """MADE with its labels as this kernel has them. Only what the container has gone without may be missing
+    here, too."""
+    from . import lsm  # only for those who have some
+
+    for record in lsm.missing(made):
+        if wish.process is not None or wish.apparmor or wish.label:
+            raise record.as_error()
+        report.seen(record)
+    return lsm.prepared(made)
 
 
 def _setup_id(table: "list[tuple[int, int]]", own: int) -> int:

@@ -65,6 +65,7 @@ def describe(plan: plan_module.Plan) -> "list[str]":
         lines.append("set no_new_privs")
     if plan.seccomp is not None:
         lines.append("install a filter of system calls: %s" % _filter(plan.seccomp))
+    lines += ["run it under the %s label %s" % (label.layer, label.name) for label in plan.labels]
     lines.append("execute %s%s" % (" ".join(plan.args), _how(plan)))
     return lines
 

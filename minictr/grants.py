@@ -111,8 +111,16 @@ def _seccomp(text: str, value: str, config: "dict", fields: "dict") -> None:
     linux["seccomp"] = seccomp_file.load(text, value, capabilities)
 
 
-def _refuse(text: str, value: str, config: "dict", fields: "dict") -> None:
-    raise bad("--security-opt", text, _LATER)
+def _apparmor(text: str, value: str, config: "dict", fields: "dict") -> None:
+    if not value:
+        raise bad("--security-opt", text, "is not of the form apparmor=PROFILE|unconfined")
+    config["process"]["apparmorProfile"] = "" if value == "unconfined" else value
+
+
+def _label(text: str, value: str, config: "dict", fields: "dict") -> None:
+    from . import contexts
+
+    contexts.put(text, value, config)
 
 
 def _paths(text: str, value: str) -> "list[str]":
@@ -142,8 +150,8 @@ SECURITY_OPTIONS = {
     "systempaths": _systempaths,
     "mask": _mask,
     "seccomp": _seccomp,
-    "apparmor": _refuse,
-    "label": _refuse,
+    "apparmor": _apparmor,
+    "label": _label,
 }
 # What those that are not given are taken to say
 _DEFAULTS = {"seccomp": "builtin"}

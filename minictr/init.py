@@ -35,12 +35,14 @@ class Handed(Record):
     start: two descriptors, where "go" comes from and where the last words go to, of a container
         that is created now and started later; () for one that the runtime starts itself
     root: the root directory of a container that is joined, -1 for a new one
+    proc: then, the runtime's own procfs
     """
 
     cgroup: "tuple[int, ...]" = ()
     streams: "tuple[int, ...]" = ()
     start: "tuple[int, ...]" = ()
     root: int = -1
+    proc: int = -1
 
 
 class Init:
@@ -51,6 +53,7 @@ class Init:
     filter: the filter of system calls that is still to be installed, or None
     prefix: where the root lies, if it could not be made the root
     standin, hook_guard: descriptors of stand-ins, for the program and for its hooks, -1 without one
+    attributes: where the label of a security module is asked for, -1 without one
     """
 
     def __init__(self, plan, channel, handed: Handed, lost: "dict[str, int]") -> None:
@@ -59,10 +62,10 @@ class Init:
         self.maps = plan.maps
         self.namespaces = [kind for kind in plan.namespaces if kind not in lost]
         self.placed = None  # type: list[str] | None
-        self.proc = -1
+        self.proc = handed.proc
         self.stage = None  # type: rootfs.Stage  # type: ignore[assignment]
         self.prefix = ""
-        self.standin = self.hook_guard = -1
+        self.standin = self.hook_guard = self.attributes = -1
 
     def degrade(self, record: Degradation) -> None:
         """Tell the runtime of a step down, or refuse it."""
@@ -355,6 +358,8 @@ def change_user(me: Init) -> None:
         credentials = credentials.replace(groups=None)
     if _powerless(me):
         credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
+    if plan.labels:
+        _prove_label(me)
     _join_keyring(me)
     if plan.guard == "standin":
         _make_standin(me)
@@ -409,6 +414,29 @@ def _join_keyring(me: Init) -> None:
         )
 
 
+def _prove_label(me: Init) -> None:
+    """That the program will get the label it is to run under, before anything else depends on it."""
+    from . import lsm  # loaded by `plan`, before the fork
+
+    me.attributes = lsm.open_attributes(me.proc, me.plan.labels[0])
+    lsm.prove(me.proc, me.plan.labels[0])
+    lsm.label_keys(me.proc, me.attributes, me.plan.labels[0])
+
+
+def _take_label(me: Init) -> None:
+    """For what is executed next: for the program, so the stand-in does it where there is one."""
+    from . import lsm
+
+    if me.plan.spec.init:  # we are not the process any more that has opened it
+        mine = lsm.open_attributes(me.proc, me.plan.labels[0])
+        os.dup2(mine, me.attributes)
+        os.close(mine)
+    if me.standin >= 0:
+        os.set_inheritable(me.attributes, True)
+    else:
+        lsm.take(me.proc, me.attributes, me.plan.labels[0])
+
+
 REAPER_EXPOSED = (
     "it is the host's Python, which CAP_SYS_PTRACE would lay open", 0,
     "leave the capability, --init or --userns host out",
@@ -421,8 +449,9 @@ def _make_standin(me: Init) -> None:
         raise ContainerError("keep a reaping process 1", *REAPER_EXPOSED)
     if standin.supported():
         channel = me.handed.start[1] if me.handed.start else me.channel.outgoing
+        label = me.plan.labels[0].written if me.plan.labels else b""
         with step("make the stand-in"):
-            me.standin = standin.make(channel)
+            me.standin = standin.make(channel, me.attributes, label)
             if "startContainer" in me.plan.hooks:
                 from . import hooks  # loaded by `plan`, before the fork
 
@@ -492,7 +521,10 @@ def _set_limits(me: Init) -> "list[str]":
 def _close_rest(me: Init) -> None:
     """Nothing of ours and of the caller's reaches the program (CVE-2024-21626)."""
     first = 3 + me.plan.spec.preserve_fds
-    for keep in sorted({me.channel.incoming, me.channel.outgoing, me.standin, me.hook_guard}):
+    kept = {me.channel.incoming, me.channel.outgoing, me.standin, me.hook_guard, me.attributes}
+    if me.plan.labels:
+        kept.add(me.proc)
+    for keep in sorted(kept):
         if keep < 0:
             continue
         if keep < first:  # those that are passed on were open before ours, and have lower numbers
@@ -514,9 +546,13 @@ def execute(me: Init) -> None:
         arguments, candidates = candidates[:1] + list(plan.args), [me.standin]  # type: ignore[list-item]
     else:
         arguments = list(plan.args)
+    if plan.labels and not plan.spec.init:
+        _take_label(me)
     _install_filter(me)
     if plan.spec.init:
         reaper.keep(me)
+        if plan.labels:
+            _take_label(me)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     failure = None  # type: OSError | None
     for path in candidates:

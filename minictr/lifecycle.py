@@ -96,6 +96,8 @@ class Container:
         try:
             birth.tell("go")
             birth.running()
+            if self.plan.labels:
+                process.confirm_labels(self.plan, birth, self.report.seen)
         except ContainerError:
             if self.spec.pid_file:
                 os.unlink(self.spec.pid_file)

@@ -115,7 +115,26 @@ def start(entry: state.Entry, content: "dict", report) -> None:
         channel.close()
     entry.remove_pipes()
     entry.save(dict(content, status="running"))
-    run_late(remembered(entry, content), "poststart", "running", content["pid"], report)
+    spec = remembered(entry, content)
+    _confirm_labels(spec, content, report)
+    run_late(spec, "poststart", "running", content["pid"], report)
+
+
+def _confirm_labels(spec: Spec, content: "dict", report) -> None:
+    asked = spec.config.get("process") or {}
+    if not (asked.get("apparmorProfile") or asked.get("selinuxLabel")):
+        return
+    from . import lsm  # only for those who have some
+
+    proc = paths.open_proc()
+    try:
+        for record in lsm.confirm(lsm.possible(lsm.wanted(asked)), proc, content["pid"], True):
+            report.seen(record)
+    except ContainerError:
+        kill(content, _signal.SIGKILL)
+        raise
+    finally:
+        os.close(proc)
 
 
 def remembered(entry: state.Entry, content: "dict") -> Spec:

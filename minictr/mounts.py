@@ -78,6 +78,7 @@ class Mount(Record):
     recursive: bind what is mounted below the source too
     copy_up: fill the new tmpfs with what the root has there
     idmap: "" or the way ids are shown: "idmap", "ridmap"; mappings: its own, or () for the container's
+    context: the SELinux label of all its files, "" for none
     """
 
     target: str
@@ -95,6 +96,7 @@ class Mount(Record):
     idmap: str = ""
     mappings: "tuple[object, ...]" = ()
     nofollow: bool = False
+    context: str = ""
 
     def __str__(self) -> str:
         what = self.source if self.kind == "bind" else self.kind
@@ -186,6 +188,8 @@ def _create_detached(mount: Mount) -> int:
         for word in ("source=" + (mount.source or mount.kind),) + mount.words + _super_words(mount):
             key, equals, text = word.partition("=")
             libc.fsconfig_set(context, key, text if equals else None)
+        if mount.context:
+            libc.fsconfig_set(context, "context", mount.context)
         return libc.fsmount(context, mount.set)
     except OSError as error:
         said = _context_says(context)
@@ -309,7 +313,8 @@ def _context_says(context: int) -> str:
 def _create_classic(root: int, target: int, mount: Mount, over: bool) -> int:
     flags = mount.flags | _classic_flags(mount.set)
     place = paths.descriptor_path(target)
-    libc.mount(mount.source or mount.kind, place, mount.kind, flags, ",".join(mount.words))
+    words = mount.words + (('context="%s"' % mount.context,) if mount.context else ())  # it may have commas
+    libc.mount(mount.source or mount.kind, place, mount.kind, flags, ",".join(words))
     made = _top(root, target, mount, over)
     _propagate(made, mount.propagation)
     return made

@@ -74,7 +74,7 @@ OPTIONS = (
     ("--cap-add", "NAME,...", "grant a capability, or ALL"),
     ("--cap-drop", "NAME,...", "take one away, or ALL"),
     ("--security-opt", "OPTION...", """no-new-privileges=false; seccomp=builtin|unconfined|FILE;
-    mask=PATH:PATH; unmask=PATH:PATH|ALL"""),
+    mask=PATH:PATH; unmask=PATH:PATH|ALL; apparmor=PROFILE|unconfined; label=type:TYPE and kin, disable"""),
     ("--no-new-keyring", "", "stay in the caller's session keyring"),
     ("Namespaces: private, host, or the PATH of one",),
     ("--userns", "WHICH", "also auto (the default), keep-id"),

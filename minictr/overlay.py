@@ -22,7 +22,8 @@ def lay(stage) -> None:
     with step("make a file system in memory for the overlay"):
         if stage.plan.root.source == "host":
             mounts.make_readonly(stage.root, stage.root, recursive=True)  # before memory lies on it
-        memory = mounts.Mount(target="", kind="tmpfs", source="overlay", words=("mode=755",))
+        label = stage.plan.mount_label
+        memory = mounts.Mount(target="", kind="tmpfs", source="overlay", words=("mode=755",), context=label)
         lower = stage.root
         layer = mounts.create(lower, lower, memory, over=True)
         for name in ("upper", "work", "merged"):
@@ -44,7 +45,8 @@ def lay(stage) -> None:
 
 def _lay_host(stage, lower: int, layer: int) -> int:
     """The root in memory that the top directories of LOWER are shown on."""
-    memory = mounts.Mount(target="merged", kind="tmpfs", source="root", words=("mode=755",))
+    label = stage.plan.mount_label
+    memory = mounts.Mount(target="merged", kind="tmpfs", source="root", words=("mode=755",), context=label)
     merged = mounts.create(layer, paths.open_in(layer, "merged"), memory)  # a mount, which pivot_root wants
     busy = _with_mounts_below()
     covered = [paths.plain(mount.target) for mount in stage.plan.mounts]
@@ -105,7 +107,8 @@ def _mount(stage, layer: int, lower: int, merged: str, upper: str, work: str) ->
     words = ("lowerdir=" + place(lower), "upperdir=" + place(opened[1]), "workdir=" + place(opened[2]))  # type: tuple[str, ...]
     if stage.plan.inner_user:
         words += ("userxattr",)  # trusted.* is the host's root's (Documentation/filesystems/overlayfs.rst)
-    mount = mounts.Mount(target=merged, kind="overlay", source="overlay", words=words)
+    label = stage.plan.mount_label
+    mount = mounts.Mount(target=merged, kind="overlay", source="overlay", words=words, context=label)
     try:
         return mounts.create(layer, opened[0], mount)
     finally:

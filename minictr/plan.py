@@ -17,6 +17,7 @@ from .spec import Spec, cgroup_of
 
 if MYPY:
     from .hooks import Hook
+    from .lsm import Label
 
 # include/uapi/linux/major.h, Documentation/admin-guide/devices.txt; runtime-spec config-linux.md
 # "Default Devices"
@@ -65,6 +66,7 @@ class Plan(Record):
     device_ways: "mknod" and "bind", in the order they are tried
     guard: what keeps the container from the interpreter that starts it: "userns" (it belongs to a
         user whom the namespace does not know), or "standin" (it is replaced before the program can look)
+    labels: what AppArmor and SELinux are asked for; mount_label: the SELinux label of the mounts
     degrade: "warn" or "refuse"; strict: as in Spec
     records: the steps down that are certain already
     """
@@ -104,6 +106,8 @@ class Plan(Record):
     guard: str
     host_proc: bool
     hooks: "dict[str, tuple[Hook, ...]]"
+    labels: "tuple[Label, ...]"
+    mount_label: str
     records: "tuple[Degradation, ...]"
 
     @property
@@ -177,6 +181,8 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         guard="standin" if table is None or maps.outside(table.uids, host.interpreter) else "userns",
         host_proc=spec.host_proc,
         hooks=_hooks(config),
+        labels=_labels(process),
+        mount_label=linux.get("mountLabel") or "",
         records=tuple(records),
     )
 
@@ -359,12 +365,17 @@ def _hooks(config: "dict") -> "dict[str, tuple[Hook, ...]]":
     return hooks.parse(config["hooks"])
 
 
+def _labels(process: "dict") -> "tuple[Label, ...]":
+    if not (process.get("apparmorProfile") or process.get("selinuxLabel")):
+        return ()
+    from . import lsm  # only for those who have some
+
+    return lsm.wanted(process)
+
+
 def _unsupported(linux: "dict", process: "dict", config: "dict", records: "list") -> None:
     """What is asked for and not enforced here: said by name, never ignored."""
     asked = [
-        ("apparmor", "AppArmor", process.get("apparmorProfile"), "the profile is not applied"),
-        ("selinux", "SELinux", process.get("selinuxLabel"), "the label is not applied"),
-        ("mount-label", "SELinux", linux.get("mountLabel"), "the mounts are not labelled"),
         ("rdt", "Intel RDT", linux.get("intelRdt"), "cache and memory bandwidth are not limited"),
     ]
     for code, layer, value, lost in asked:

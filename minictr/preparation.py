@@ -28,7 +28,20 @@ def prepare(spec: Spec, stage: str) -> plan.Plan:
         spec = with_user(spec)
     else:
         spec = with_home(spec)
-    return plan.make(spec, seen, stage)
+    made = plan.make(spec, seen, stage)
+    if made.labels or made.mount_label:
+        made = _with_labels(made)
+    return made
+
+
+def _with_labels(made: plan.Plan) -> plan.Plan:
+    """MADE with its labels as this kernel has them. What was asked for by an option is never done without."""
+    from . import lsm  # only for those who have some
+
+    records = lsm.missing(made)
+    if records and made.spec.source != "bundle":
+        raise records[0].as_error()
+    return lsm.prepared(made.replace(records=made.records + tuple(records)))
 
 
 def _asks_helpers(spec: Spec) -> bool:

@@ -35,6 +35,18 @@ def set_limits(pid: int, made: plan.Plan, done: "list[str]") -> None:
             libc.prlimit(pid, resource, soft, hard)
 
 
+def confirm_labels(made: plan.Plan, birth: clone.Birth, degrade) -> None:
+    """See from outside that the program runs under its label. Raises ContainerError. degrade: takes a
+    Degradation"""
+    from . import lsm  # only for those who have some
+
+    pid = lsm.first_child(birth.proc, birth.pid) if made.spec.init else birth.pid  # process 1 stays ours
+    for record in lsm.confirm(made.labels, birth.proc, pid, made.spec.source == "bundle") if pid else ():
+        if made.spec.strict:
+            raise record.as_error()
+        degrade(record)
+
+
 def give_pipes(streams: "tuple[int, ...]", birth: clone.Birth) -> None:
     """Pipes become the program's, which else could not open them again by the name of /dev/stdout.
     runc does so with whatever it finds; a file, though, may be one that the caller wants to keep."""

@@ -66,5 +66,7 @@ def until_running(channel: Channel, command: str) -> None:
             return
         if said[0] == "errno":
             raise exec_error(command, standin.errno_from(said[1]))
+        if said[0] == "label":  # though a child of init had got it
+            raise ContainerError("take the security label", "", standin.errno_from(said[1]))
         if said[0] == "error":
             raise error_from(said[1:])

@@ -177,7 +177,10 @@ class Stage:
                 target = self.target(mount, True)
                 if mount.kind in ("proc", "sysfs"):
                     target = _must_be(self.root, place, target)
-                made = mounts.create(self.root, target, mount)
+                if mount.kind == "mqueue" and self.plan.mount_label:
+                    made = self._label_queues(target, mount)
+                else:
+                    made = mounts.create(self.root, target, mount)
                 if mount.copy_up:
                     copy_up(target, made)
         except ContainerError as error:
@@ -186,6 +189,17 @@ class Stage:
             return
         self._keep(mount, made)
         os.close(target)
+
+    def _label_queues(self, target: int, mount) -> int:
+        """The message queues with their label, which is no option of theirs: there is one file system of
+        them for each IPC namespace, of him who made that. So in a user namespace it is made by us."""
+        from . import lsm  # loaded before the fork
+
+        if self.plan.new_user and "ipc" in self.plan.namespaces:
+            libc.unshare(abi.CLONE_NEWIPC)
+        made = mounts.create(self.root, target, mount)
+        lsm.label_file(made, self.plan.mount_label, "the message queues")
+        return made
 
     # --- steps down -----------------------------------------------------------------------
 
@@ -285,8 +299,9 @@ class Stage:
             if self.empty < 0:
                 words = ("size=4k", "nr_inodes=2", "mode=755")
                 cover = mounts.Mount(
-                    target=path, kind="tmpfs", source="none", words=words, set=abi.MOUNT_ATTR_RDONLY
-                )
+                    target=path, kind="tmpfs", source="none", words=words, set=abi.MOUNT_ATTR_RDONLY,
+                    context=self.plan.mount_label,
+                )  # fmt: skip
                 self.empty = mounts.create(self.root, place, cover)
             else:
                 os.close(mounts.bind(self.root, self.empty, place, hidden))

@@ -8,7 +8,9 @@ leads to the interpreter any more, and the file itself cannot be written.
 
 It is called with the program's path, then the program's own arguments. It marks the channel to
 close on exec, executes, and if that fails writes "errno<tab>X<newline>", X being the errno plus
-32, to the channel. A test assembles the sources below and compares.
+32, to the channel. Where there is a security label to take (`lsm`) it asks the kernel for it in
+between: the label is for the program, and asked for by us it would be the stand-in's. If that fails
+it writes "label" in the place of "errno". A test assembles the sources below and compares.
 
 Side: container
 """
@@ -23,6 +25,7 @@ from . import abi, libc
 SOURCES = {
     # System V ABI AMD64, "Process Initialization": argc at rsp, then argv, NULL, envp
     "x86_64": """
+        movabs rbx, 0x0a00096f6e727265  # "errno\\t", a hole, "\\n"
         mov edi, [rip + channel]
         mov esi, 2                      # F_SETFD
         mov edx, 1                      # FD_CLOEXEC
@@ -30,6 +33,30 @@ SOURCES = {
         syscall
         test eax, eax
         jnz failed
+        mov edi, [rip + attributes]
+        test edi, edi
+        js run
+        movabs rbx, 0x0a00096c6562616c  # "label\\t", a hole, "\\n"
+        lea rsi, [rip + name]
+        mov edx, 1                      # O_WRONLY
+        mov eax, 257                    # openat
+        syscall
+        test eax, eax
+        js failed
+        mov edi, eax
+        lea rsi, [rip + label]
+        mov edx, [rip + length]
+        mov eax, 1                      # write
+        syscall
+        test eax, eax
+        js failed
+        mov eax, 3                      # close
+        syscall
+        mov edi, [rip + attributes]
+        mov eax, 3
+        syscall
+        movabs rbx, 0x0a00096f6e727265
+    run:
         mov rax, [rsp]                  # argc
         mov rdi, [rsp + 8]              # argv[0] is the path
         lea rsi, [rsp + 16]             # &argv[1]
@@ -40,28 +67,56 @@ SOURCES = {
         neg eax
         add eax, 32
         shl rax, 48
-        movabs rcx, 0x0a00096f6e727265  # "errno\\t", a hole, "\\n"
-        or rax, rcx
+        or rax, rbx
         push rax
         mov edi, [rip + channel]
         mov rsi, rsp
         mov edx, 8
-        mov eax, 1                      # write
+        mov eax, 1
         syscall
         mov edi, 127
         mov eax, 231                    # exit_group
         syscall
         ud2
-        .balign 4
+        .balign 8
+    name:
+        .asciz "exec"
+        .balign 8
     channel:
+        .set attributes, channel + 4
+        .set length, channel + 8
+        .set label, channel + 12
     """,
     "aarch64": """
+        ldr x10, failure
         ldr w0, channel
         mov x1, 2
         mov x2, 1
         mov x8, 25
         svc 0
         cbnz x0, failed
+        ldr w0, attributes
+        tbnz w0, 31, run
+        ldr x10, refusal
+        adr x1, name
+        mov x2, 1
+        mov x8, 56
+        svc 0
+        tbnz x0, 63, failed
+        mov x11, x0
+        adr x1, label
+        ldr w2, length
+        mov x8, 64
+        svc 0
+        tbnz x0, 63, failed
+        mov x0, x11
+        mov x8, 57
+        svc 0
+        ldr w0, attributes
+        mov x8, 57
+        svc 0
+        ldr x10, failure
+    run:
         ldr x9, [sp]
         ldr x0, [sp, 8]
         add x1, sp, 16
@@ -72,8 +127,7 @@ SOURCES = {
         neg x0, x0
         add x0, x0, 32
         lsl x0, x0, 48
-        ldr x1, words
-        orr x0, x0, x1
+        orr x0, x0, x10
         str x0, [sp, -16]!
         ldr w0, channel
         mov x1, sp
@@ -85,18 +139,32 @@ SOURCES = {
         svc 0
         brk 0
         .balign 8
-    words:
+    failure:
         .quad 0x0a00096f6e727265
+    refusal:
+        .quad 0x0a00096c6562616c
+    name:
+        .asciz "exec"
+        .balign 8
     channel:
+        .set attributes, channel + 4
+        .set length, channel + 8
+        .set label, channel + 12
     """,
 }
 _CODE = {
-    "x86_64": "8b3d6a000000be02000000ba01000000b8480000000f0585c0751a488b0424488b7c2408488d7424"
-              "10488d54c410b83b0000000f05f7d883c02048c1e03048b96572726e6f09000a4809c8508b3d1e00"
-              "00004889e6ba08000000b8010000000f05bf7f000000b8e70000000f050f0b90",
-    "aarch64": "c0030018410080d2220080d2280380d2010000d4e00000b5e90340f9e00740f9e1430091220c098b"
-               "a81b80d2010000d4e00300cb00800091003c50d3a1010058000001aae00f1ff880010018e1030091"
-               "020180d2080880d2010000d4e00f80d2c80b80d2010000d4000020d41f2003d56572726e6f09000a",
+    "x86_64": "48bb6572726e6f09000a8b3dd0000000be02000000ba01000000b8480000000f0585c0757d8b3db9"
+              "00000085ff785948bb6c6162656c09000a488d3598000000ba01000000b8010100000f0585c07852"
+              "89c7488d35930000008b1589000000b8010000000f0585c07838b8030000000f058b3d6d000000b8"
+              "030000000f0548bb6572726e6f09000a488b0424488b7c2408488d742410488d54c410b83b000000"
+              "0f05f7d883c02048c1e0304809d8508b3d2b0000004889e6ba08000000b8010000000f05bf7f0000"
+              "00b8e70000000f050f0b660f1f44000065786563000f1f00",
+    "aarch64": "0a060058a0060018410080d2220080d2280380d2010000d4800300b5000600188002f8372a050058"
+               "41050010220080d2080780d2010000d48002f8b7eb0300aa21050010e2040018080880d2010000d4"
+               "c001f8b7e0030baa280780d2010000d4e0030018280780d2010000d4aa020058e90340f9e00740f9"
+               "e1430091220c098ba81b80d2010000d4e00300cb00800091003c50d300000aaae00f1ff8e0010018"
+               "e1030091020180d2080880d2010000d4e00f80d2c80b80d2010000d4000020d46572726e6f09000a"
+               "6c6162656c09000a6578656300000000",
 }
 # fmt: on
 _MACHINE = {"x86_64": 62, "aarch64": 183}  # include/uapi/linux/elf-em.h
@@ -109,9 +177,10 @@ def supported() -> bool:
     return _HERE in _CODE
 
 
-def elf(machine: str, channel: int) -> bytes:
-    """A static ELF64 executable (elf(5)): one header, one loadable segment, the code, CHANNEL."""
-    code = bytes.fromhex(_CODE[machine]) + struct.pack("<i", channel)
+def elf(machine: str, channel: int, attributes: int = -1, label: bytes = b"") -> bytes:
+    """A static ELF64 executable (elf(5)): one header, one loadable segment, the code and its words."""
+    words = struct.pack("<iiI", channel, attributes, len(label)) + label
+    code = bytes.fromhex(_CODE[machine]) + words
     size = 64 + 56 + len(code)
     header = struct.pack(
         "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, _MACHINE[machine], 1, _BASE + 120, 64, 0,
@@ -121,8 +190,11 @@ def elf(machine: str, channel: int) -> bytes:
     return header + segment + code
 
 
-def make(channel: int) -> int:
-    """A descriptor of the sealed stand-in. CHANNEL must stay open over exec. Raises OSError."""
+def make(channel: int, attributes: int = -1, label: bytes = b"") -> int:
+    """A descriptor of the sealed stand-in. CHANNEL and ATTRIBUTES must stay open over exec. Raises OSError.
+
+    attributes: an O_PATH descriptor of the directory with the file `exec` that LABEL is written to; -1: none
+    """
     flags = abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING
     try:
         descriptor = libc.memfd_create("minictr", flags | abi.MFD_EXEC)
@@ -130,7 +202,7 @@ def make(channel: int) -> int:
         if error.errno != abi.EINVAL:  # before 6.3 the flag is unknown, and every memfd executable
             raise
         descriptor = libc.memfd_create("minictr", flags)
-    os.write(descriptor, elf(_HERE, channel))
+    os.write(descriptor, elf(_HERE, channel, attributes, label))
     fcntl.fcntl(descriptor, abi.F_ADD_SEALS, abi.F_SEAL_ALL)
     return descriptor
 

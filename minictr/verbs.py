@@ -45,6 +45,8 @@ Run a further program in container ID, in all its namespaces, its cgroup and und
                                 a cgroup below the container's to run in; on v1 of each controller
       --preserve-fds N          pass on N descriptors from 3 up
       --ignore-paused           in a paused container wait until it is resumed
+      --apparmor PROFILE        an AppArmor profile other than the container's
+      --process-label LABEL     an SELinux label other than the container's
 
 The exit status is the program's; 255 for an error of minictr's.""",
     "kill": """usage: minictr kill [--all|-a] ID [SIGNAL]

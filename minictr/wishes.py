@@ -25,6 +25,8 @@ _OPTIONS = (
     ("--cgroup", "", "cgroup", "many"),
     ("--preserve-fds", "", "preserve_fds", "number"),
     ("--ignore-paused", "", "ignore_paused", "flag"),
+    ("--apparmor", "", "apparmor", "one"),
+    ("--process-label", "", "label", "one"),
 )
 
 

@@ -230,6 +230,24 @@ def _kernel_headers() -> str:
     return "" if os.path.exists("/usr/include/linux/version.h") else "there are no kernel headers"
 
 
+def _apparmor() -> str:
+    try:
+        with open("/sys/module/apparmor/parameters/enabled") as file:
+            return "" if file.read().strip() == "Y" else "AppArmor is switched off"
+    except FileNotFoundError:
+        return "the kernel has no AppArmor"
+
+
+def _selinux() -> str:
+    """A kernel that the tests may load a policy into: one that has none, or theirs already."""
+    with open("/proc/filesystems") as file:
+        if "selinuxfs" not in file.read().split():
+            return "the kernel has no SELinux, or it is switched off"
+    with open("/proc/self/attr/current") as file:
+        own = file.read().strip("\0\n ")
+    return "" if own in ("kernel", "system_u:system_r:host_t:s0") else "SELinux has another policy: " + own
+
+
 def _debian() -> str:
     return "" if os.path.exists("/etc/debian_version") else "needs Debian"
 
@@ -246,6 +264,10 @@ NEEDS = {
     "cgroup2-controllers": (_cgroup2_controllers, ""),
     "overlay": (_filesystem("overlay"), ""),
     "seccomp": (lambda: _probe(lambda: refusal.refuse(["fsmount"])), ""),
+    "apparmor": (_apparmor, ""),
+    "apparmor_parser": (_program("apparmor_parser"), "apparmor"),
+    "selinux": (_selinux, ""),
+    "secilc": (_program("secilc"), "secilc"),
     "openat2": (_kernel(5, 6), ""),
     "mount-api": (_kernel(5, 2), ""),
     "idmap": (_kernel(5, 12), ""),

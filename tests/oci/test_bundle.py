@@ -916,9 +916,6 @@ def test_too_many_processes_are_refused(runtime, bundle):
 # --- what is not enforced is refused by name ------------------------------------------------------
 
 UNSUPPORTED = {
-    "process.apparmorProfile": ("some-profile", "AppArmor: some-profile is required"),
-    "process.selinuxLabel": ("u:r:t:s0", "SELinux: u:r:t:s0 is required"),
-    "linux.mountLabel": ("u:r:t:s0", "SELinux: u:r:t:s0 is required"),
     "linux.intelRdt": ({"closID": "x"}, "Intel RDT: the one configured is required"),
     "linux.netDevices": ({"eth0": {"name": "x"}}, "netDevices: what config.json says is required"),
     "linux.memoryPolicy": (

@@ -206,8 +206,6 @@ def test_flags_are_supported_that_this_kernel_knows(minictr):
 
 # What features calls false, and the property that asks for it
 ABSENT = {
-    "apparmor": ("process", "apparmorProfile", "minictr-test"),
-    "selinux": ("process", "selinuxLabel", "system_u:system_r:container_t:s0"),
     "intelRdt": ("linux", "intelRdt", {"closID": "x"}),
     "netDevices": ("linux", "netDevices", {"lo": {}}),
 }

@@ -60,9 +60,11 @@ def test_the_file_is_an_executable_of_one_segment_that_cannot_be_written(machine
 
 
 @pytest.mark.parametrize("channel", [0, 3, 255, 1 << 20])
-def test_the_last_four_bytes_are_the_channel(channel):
+def test_the_last_bytes_are_the_descriptors_and_the_label(channel):
     for machine in standin.SOURCES:
-        assert standin.elf(machine, channel)[-4:] == struct.pack("<i", channel)
+        assert standin.elf(machine, channel)[-12:] == struct.pack("<iiI", channel, -1, 0)
+        labelled = standin.elf(machine, channel, 9, b"exec some-profile")
+        assert labelled.endswith(struct.pack("<iiI", channel, 9, 17) + b"exec some-profile")
 
 
 # --- what it does ---------------------------------------------------------------------------------------
