@@ -289,6 +289,16 @@ class Group:
             self._make_parents(part)
         raise OSError(abi.ENOENT, os.strerror(abi.ENOENT), part.directory)
 
+    def missing_parents(self) -> "list[str]":
+        """The directories above ours that `create` will have to make, the outer ones first: to be noted down
+        before that, too."""
+        found = []
+        for part in self.parts:
+            names = part.path.split("/")[1:-1]
+            places = [part.mount + "/" + "/".join(names[: end + 1]) for end in range(len(names))]
+            found += [place for place in places if not os.path.isdir(place)]
+        return found
+
     def _make_parents(self, part: Part) -> None:
         directory = part.mount
         for name in part.path.split("/")[1:-1]:

@@ -61,6 +61,8 @@ class Container:
         try:
             birth = self.make()
             status = self._stand_behind(birth)
+        except ContainerError as error:
+            raise self._blamed(error)
         finally:
             self.undo.run(self.report)
             self._leave()
@@ -74,10 +76,19 @@ class Container:
             self.entry.set_foreground(False)
             self.undo.keep()
             self.entry.close()
+        except ContainerError as error:
+            raise self._blamed(error)
         finally:
             self.undo.run(self.report)
             self._leave()
         return 0
+
+    def _blamed(self, error: ContainerError) -> ContainerError:
+        """ERROR, which says so where a limit of memory was too small to start in."""
+        if self.group.oom_killed():
+            error.why += " as memory ran out"
+            error.hint = "a larger limit of memory"
+        return error
 
     def _leave(self) -> None:
         """The caller may be a program that goes on: its signals and descriptors are as they were."""
@@ -281,6 +292,11 @@ class Container:
             if record.code != "cgroup-devices" or not inside:  # in a user namespace no node can be made
                 self._certain(record)
 
+    def _note_group(self) -> None:
+        """So that who finds what is left of us knows where to look."""
+        parents = self.group.missing_parents()
+        self.entry.save(dict(self._content("creating"), cgroup_parents=parents))
+
     def _create_group(self, noted: bool) -> "list[Degradation]":
         """Make it, where that is not allowed in the sub-tree that was handed to us, else go without.
 
@@ -288,7 +304,7 @@ class Container:
         """
         self.undo.push("remove the cgroup", self._remove_group)
         if not noted:
-            self.entry.save(self._content("creating"))
+            self._note_group()
         try:
             with foreground.undisturbed():
                 return self.group.create()
@@ -302,7 +318,7 @@ class Container:
             found = delegation.find(cgroup.layout(), self.plan.cgroup_path)
             if found is not None:
                 self.group = found
-                self.entry.save(self._content("creating"))
+                self._note_group()
                 with foreground.undisturbed():
                     return self.group.create()
         self.group = cgroup.none(refused.why, refused.hint, refused.number)

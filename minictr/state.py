@@ -175,6 +175,15 @@ class Entry:
 def create(root_path: str, root: int, identifier: str) -> Entry:
     """A new, locked Entry with a runtime behind it. Raises ContainerError if the id is taken."""
     check_id(identifier)
+    for _ in range(100):
+        entry = _create(root_path, root, identifier)
+        if entry is not None:
+            return entry
+    raise ContainerError("create container %s" % identifier, "others take its directory away at once")
+
+
+def _create(root_path: str, root: int, identifier: str) -> "Entry | None":
+    """None where somebody who cleared up took the new directory, not locked yet, for one left behind."""
     try:
         os.mkdir(identifier, FOREGROUND, dir_fd=root)
     except FileExistsError:
@@ -186,8 +195,14 @@ def create(root_path: str, root: int, identifier: str) -> Entry:
         raise ContainerError("create container %s" % identifier, "", error.errno or 0) from error
     try:
         with step("lock container %s" % identifier):
-            entry = Entry(root_path, root, identifier, _open(root, identifier))
+            try:
+                entry = Entry(root_path, root, identifier, _open(root, identifier))
+            except FileNotFoundError:
+                return None
             fcntl.flock(entry.descriptor, fcntl.LOCK_EX)
+            if os.fstat(entry.descriptor).st_nlink == 0:
+                entry.close()
+                return None
             entry.set_foreground(True)  # whatever the umask took away
             return entry
     except ContainerError:

@@ -1,0 +1,461 @@
+"""`run` with limits, on the kernel at hand, whichever version of cgroups it has: they bite, and are told."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+import support
+from support import needs, wait_until
+
+from minictr import cgroup, cgroup_v2
+
+V2 = cgroup.layout().kind == "v2"
+EMULATED = "MINICTR_TEST_EMULATED" in os.environ  # a machine by emulation alone is twenty times slower
+pytestmark = [needs("root", "userns", "busybox", "cgroup"), needs("cgroup2-controllers" if V2 else "cgroup1")]
+
+EAT = "exec dd if=/dev/zero of=/dev/shm/eaten bs=1M count=%d 2>/dev/null"
+BURN = "while :; do :; done"
+
+
+@pytest.fixture
+def run(minictr, busybox_root):
+    """run(script, options...) in a container; run.start and run.detached do not wait for its end."""
+
+    class Run:
+        words = ("--read-only", "--rootfs", busybox_root)
+
+        def __call__(self, script, *options, **how):
+            return self.start(script, *options, **how).wait()
+
+        def start(self, script, *options, **how):
+            return minictr.start("run", *(options + self.words + ("--", "sh", "-c", script)), **how)
+
+        def detached(self, name, script, *options):
+            made.append(name)
+            assert self(script, "-d", "--name", name, *options).ok
+            return name
+
+        def verb(self, *words):
+            return minictr(*words)
+
+        def stats(self, name):
+            (row,) = json.loads(minictr("stats", "--format", "json", name).ok.out)
+            return row
+
+        def ending(self, name):
+            wait_until(lambda: self.state(name)["status"] == "stopped", 30)
+            return json.loads(self.state(name)["annotations"]["org.minictr.exit"])
+
+        def state(self, name):
+            return json.loads(minictr("state", name).ok.out)
+
+    made = []
+    yield Run()
+    for name in made:
+        minictr("delete", "--force", name)
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+def test_who_takes_more_memory_than_allowed_is_killed_and_not_before(run):
+    limit = ("-m", "64m", "--shm-size", "1g")
+    assert run(EAT % 48, *limit).ok
+    killed = run(EAT % 100, *limit)
+    assert killed.status == 137
+    words = "the kernel killed 1 process of the container at the limit of 64 MiB"
+    assert killed.err.startswith("minictr: warning: memory ran out: " + words)
+    assert killed.err.count("\n") == 1
+
+
+def test_a_child_that_was_killed_for_want_of_memory_is_told_of_too(run):
+    found = run("(" + EAT % 100 + "); echo went on with $?", "-m", "64m", "--shm-size", "1g")
+    assert (found.status, found.out) == (0, "went on with 137\n")
+    assert "killed 1 process of the container" in found.err
+
+
+def test_a_kill_from_outside_is_no_want_of_memory(run):
+    assert run("sh -c 'kill -9 $$'; exit $?", "-m", "64m") == (137, "", "Killed\n")  # the shell says that
+
+
+def test_state_tells_that_memory_ran_out_of_one_in_the_background_and_of_one_that_is_kept(run):
+    limit = ("-m", "64m", "--shm-size", "1g")
+    run.detached("behind", EAT % 100, *limit)
+    found = run.ending("behind")
+    assert (found["oom"], found["kills"], found["limit"]) == (True, 1, 64 << 20)
+    assert (
+        not V2 or os.path.exists("/sys/fs/cgroup/memory.peak") or found["peak"] in range(60 << 20, 65 << 20)
+    )
+    assert run(EAT % 100, "--keep", "--name", "kept", *limit).status == 137
+    found = run.ending("kept")
+    assert (found["status"], found["oom"], found["limit"]) == (137, True, 64 << 20)
+    assert run.verb("delete", "kept").ok
+
+
+def test_one_that_ended_by_itself_has_no_such_record(run):
+    run.detached("well", "exit 3", "-m", "64m")
+    wait_until(lambda: run.state("well")["status"] == "stopped", 30)
+    assert "org.minictr.exit" not in run.state("well")["annotations"]
+    assert run("exit 3", "--keep", "--name", "kept", "-m", "64m").status == 3
+    assert run.ending("kept") == {"status": 3}
+    assert run.verb("delete", "kept").ok
+
+
+def test_a_limit_too_small_to_start_in_is_an_error_or_told(run):
+    found = run("exit 0", "-m", "4k")
+    assert found.status in (125, 137) and 1 <= found.err.count("\n") <= 2 and "memory" in found.err
+
+
+def test_a_limit_below_what_is_in_use_is_one_clear_line_and_kills_nobody(run):
+    run.detached(
+        "full", EAT.replace("exec ", "") % 32 + "; echo full >/dev/shm/mark; sleep 1000", "-m", "64m"
+    )
+    wait_until(lambda: run.stats("full")["mem_usage"] > 32 << 20, 30)
+    time.sleep(0.2)
+    refused = run.verb("update", "--memory", "8m", "--memory-swap", "8m", "full")
+    assert refused.status == 125 and refused.err.count("\n") == 1
+    assert "bytes are in use, and cannot be given back" in refused.err
+    assert run.stats("full")["mem_limit"] == 64 << 20
+    assert run.verb("update", "--memory", "50m", "--memory-swap", "60m", "full").ok
+    assert run.stats("full")["mem_limit"] == 50 << 20
+    assert run.state("full")["status"] == "running"
+
+
+def test_events_tell_at_once_that_memory_ran_out(run, minictr):
+    run.detached("eater", "sleep 1; (" + EAT % 100 + "); sleep 1000", "-m", "64m", "--shm-size", "1g")
+    watch = minictr.start("events", "--interval", "1h", "eater")
+    watch.expect('{"type":"oom","id":"eater"}\n', timeout=60)
+    assert run.verb("delete", "--force", "eater").ok
+    assert watch.wait().ok.out.count('"oom"') == 1
+
+
+@pytest.mark.skipif(V2, reason="cgroup v2 always kills")
+def test_one_whose_processes_wait_for_memory_rings_too(run, minictr):
+    run.detached("waiting", "sleep 1; " + EAT % 100, "-m", "64m", "--shm-size", "1g", "--oom-kill-disable")
+    watch = minictr.start("events", "--interval", "1h", "waiting")
+    watch.expect('{"type":"oom","id":"waiting"}\n', timeout=60)
+    assert run.state("waiting")["status"] == "running"
+    assert run.verb("delete", "--force", "waiting").ok
+    assert watch.wait().status == 0
+
+
+# --- processes ----------------------------------------------------------------------------------
+
+
+def test_a_fork_bomb_of_ten_thousand_is_held_and_ended_in_under_a_second(run):
+    bomb = "(i=0; while [ $i -lt 10000 ]; do sleep 1000 & i=$((i+1)); done) & b() { b | b & b; }; (b) & "
+    run.detached("bomb", bomb + "exec sleep 1000", "--pids-limit", "200", "-m", "512m")
+    wait_until(lambda: run.stats("bomb")["pids"] >= 190, 60)
+    for _ in range(5):
+        assert run.stats("bomb")["pids"] <= 200
+        time.sleep(0.05)
+    ended = run.verb("delete", "--force", "bomb").ok
+    assert ended.seconds < (1 if not EMULATED else 20)
+
+
+def test_processes_are_limited_where_nobody_says(run):
+    run.detached("some", "sleep 1000")
+    data = json.loads(run.verb("events", "--stats", "some").ok.out)["data"]
+    assert data["pids"]["limit"] == 2048
+    run.detached("all", "sleep 1000", "--pids-limit", "-1")
+    assert json.loads(run.verb("events", "--stats", "all").ok.out)["data"]["pids"]["limit"] == 0
+
+
+# --- processors ---------------------------------------------------------------------------------
+
+
+def used(run, names, seconds=2.0):
+    """Seconds of CPU that each of NAMES has used in each of SECONDS."""
+    before, begun = [run.stats(name)["cpu_time"] for name in names], time.monotonic()
+    time.sleep(seconds)
+    after, took = [run.stats(name)["cpu_time"] for name in names], time.monotonic() - begun
+    return [(late - early) / 1e9 / took for early, late in zip(before, after)]
+
+
+@pytest.mark.skipif(EMULATED, reason="of an emulated machine no share of time can be told")
+def test_a_burner_gets_its_part_of_a_processor(run):
+    run.detached("half", BURN, "--cpus", "0.3")
+    (share,) = used(run, ["half"])
+    assert share == pytest.approx(0.3, rel=0.2)
+    assert run.verb("update", "--cpus", "0.1", "half").ok
+    (share,) = used(run, ["half"])
+    assert share == pytest.approx(0.1, rel=0.2)
+
+
+@pytest.mark.skipif(EMULATED, reason="of an emulated machine no share of time can be told")
+def test_two_burners_share_a_processor_as_they_were_told(run):
+    run.detached("more", BURN, "--cpuset-cpus", "0", "--cpu-shares", "2048")
+    run.detached("less", BURN, "--cpuset-cpus", "0", "--cpu-shares", "512")
+    more, less = used(run, ["more", "less"], 3)
+    shares = [cgroup_v2.weight_from_shares(each) for each in (2048, 512)] if V2 else [4, 1]
+    assert more / less == pytest.approx(shares[0] / shares[1], rel=0.2)
+
+
+def test_a_container_runs_where_it_is_told_to(run):
+    line = run("grep Cpus_allowed_list /proc/self/status", "--cpuset-cpus", "0").ok.fields
+    assert line == ["Cpus_allowed_list:", "0"]
+
+
+# --- disks and devices ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A loop device of 16 MB, of this test's own."""
+    image = tmp_path / "image"
+    with open(str(image), "wb") as file:
+        file.truncate(16 << 20)
+    made = subprocess.run(
+        ["losetup", "--find", "--show", str(image)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    if made.returncode:
+        pytest.skip("no loop device is to be had: " + made.stderr.decode().strip())
+    path = made.stdout.decode().strip()
+    yield path
+    subprocess.run(["losetup", "--detach", path], check=True)
+
+
+COPY = "t() { cut -d ' ' -f 1 /proc/uptime; }; a=$(t); %s 2>/dev/null || exit 1; echo $a $(t)"
+
+
+@pytest.mark.parametrize(
+    "option, rate, words",
+    [
+        ("--device-read-bps", "2m", "if=DISK of=/dev/null bs=64k count=64 iflag=direct"),
+        ("--device-write-bps", "2m", "if=/dev/zero of=DISK bs=64k count=64 oflag=direct"),
+        ("--device-read-iops", "32", "if=DISK of=/dev/null bs=4k count=64 iflag=direct"),
+        ("--device-write-iops", "32", "if=/dev/zero of=DISK bs=4k count=64 oflag=direct"),
+    ],
+)
+def test_what_goes_to_and_from_a_disk_is_throttled(run, disk, option, rate, words):
+    """Two seconds' worth."""
+    script = COPY % ("dd " + words.replace("DISK", disk))
+    free = run(script, "--userns", "host", "--device", disk)
+    if free.status == 1:
+        pytest.skip("this busybox has no dd with iflag=direct")
+    throttled = run(script, "--userns", "host", "--device", disk, option, disk + ":" + rate)
+    if "blkio.throttle" in throttled.err or "set io.max" in throttled.err:
+        pytest.skip("the kernel lacks CONFIG_BLK_DEV_THROTTLING: " + throttled.err)
+    begun, ended = map(float, throttled.ok.fields)
+    assert ended - begun == pytest.approx(2, rel=0.2 if not EMULATED else 0.6)
+
+
+def test_a_device_is_for_who_was_given_it(run, disk):
+    number = os.stat(disk).st_rdev
+    script = "mknod /dev/it b %d %d && head -c 1 /dev/it | wc -c" % (os.major(number), os.minor(number))
+    assert "Operation not permitted" in run(script, "--userns", "host").err
+    script = "head -c 1 %s | wc -c" % disk
+    assert run(script, "--userns", "host", "--device", disk).ok.out == "1\n"
+
+
+# --- nothing is left --------------------------------------------------------------------------------
+
+
+def test_a_hundred_containers_under_load_leave_no_cgroup(run, minictr):
+    count = 100 if not EMULATED else 8
+    run.detached("load", BURN + " & " + BURN)
+    waiting = []
+    for number in range(count):
+        name = "many-%d" % number
+        waiting.append(run.start("exit 0", "--name", name, "-m", "64m", "--pids-limit", "9", "--cpus", "1"))
+        if len(waiting) == 4:
+            assert waiting.pop(0).wait().ok
+    for live in waiting:
+        assert live.wait().ok
+    assert left("many-") == []
+
+
+def left(start):
+    """The cgroups whose names begin with minictr-START."""
+    found = []
+    for _, point in support.cgroup_mounts():
+        for place, names, _ in os.walk(point):
+            found += [place + "/" + name for name in names if name.startswith("minictr-" + start)]
+    return found
+
+
+@needs("strace")
+def test_what_a_runtime_killed_before_anyone_was_in_the_cgroup_has_left_is_cleared_away(run, minictr):
+    root = minictr.state()
+    strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3"]
+    strace += ["-e", "inject=clone,clone3:signal=KILL:when=1"]
+    words = ["run", "--name", "torn", "--cgroup-parent", "minictr-test-torn", "-m", "64m", "--", "true"]
+    env = {"PYTHONPATH": support.CHECKOUT}
+    command = strace + [support.python(), "-m", "minictr", "--root", root] + words
+    killed = minictr.command(*command, env=env)
+    assert killed.status == -9, killed
+    assert left("torn") != []
+    assert minictr("list", "--quiet").out == ""
+    assert left("torn") == [] and left("test-torn") == []
+
+
+# --- what cannot be had -----------------------------------------------------------------------------
+
+
+def unshared(*steps):
+    """A Runner's option `setup`: mounts that its command alone sees. STEPS: lines of a shell."""
+    script = "set -e; mount --make-rprivate /; " + "; ".join(steps)
+
+    def setup():
+        support.refusal._check(support.refusal._libc.unshare(support.refusal.FLAGS["CLONE_NEWNS"]), "unshare")
+        subprocess.run(["sh", "-c", script], check=True)
+
+    return setup
+
+
+READ_ONLY = (
+    "for m in /sys/fs/cgroup/*/ /sys/fs/cgroup; do mountpoint -q $m && mount -o remount,ro,bind $m || :; done"
+)
+
+
+def test_a_read_only_cgroup_file_system_is_a_step_down_with_its_reason(run, minictr):
+    found = run("ulimit -d", "-m", "64m", setup=unshared(READ_ONLY))
+    assert found.status == 0 and found.out == "65536\n"
+    (line,) = found.err.splitlines()
+    assert line.startswith(
+        "minictr: warning: memory: wanted 67108864 bytes at most, got as much for each process"
+    )
+    assert "the cgroup file system is mounted read-only" in line and "lost: " in line and "fix: " in line
+    strict = run("exit 0", "-m", "64m", "--strict", setup=unshared(READ_ONLY))
+    assert (strict.status, strict.err.count("\n")) == (123, 1)
+    assert strict.err.startswith("minictr: memory: 67108864 bytes at most is required: ")
+
+
+@pytest.mark.skipif(V2, reason="cgroup v2 has all controllers in one place")
+def test_a_controller_that_the_host_lacks_is_a_step_down_with_its_reason(run):
+    without = unshared("umount -l /sys/fs/cgroup/memory /sys/fs/cgroup/cpu*")
+    found = run("exit 0", "-m", "64m", "--cpus", "1", setup=without)
+    assert found.status == 0
+    memory, cpu = found.err.splitlines()
+    assert "got as much for each process (RLIMIT_DATA); no hierarchy with the controller memory" in memory
+    assert "wanted limits for cpu, got none; no hierarchy with the controller cpu" in cpu
+    strict = run("exit 0", "-m", "64m", "--strict", setup=without)
+    assert (strict.status, strict.err.count("\n")) == (123, 1)
+
+
+# --- who is not root --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alone(minictr, busybox_root, ranged):
+    """As `run`, by a user to whom no cgroup was handed; the lines on stderr come apart."""
+    support.require("rootless", "newuidmap")
+
+    def run(script, *options):
+        words = ("run",) + options + ("--read-only", "--rootfs", busybox_root, "--", "sh", "-c", script)
+        found = minictr(*words, user=ranged)
+        return found, found.err.splitlines()
+
+    return run
+
+
+def undelegated():
+    """On a host that hands out nothing to the test's users."""
+    if V2:
+        with open("/proc/self/cgroup") as file:
+            own = file.read().rpartition("::")[2].strip()
+        if os.stat("/sys/fs/cgroup" + own).st_uid != 0:
+            pytest.skip("this machine's cgroup was handed to a user")
+
+
+def test_without_a_cgroup_each_process_has_that_much_memory(alone):
+    undelegated()
+    found, (record,) = alone("ulimit -d", "-m", "64m")
+    assert (found.status, found.out) == (0, "65536\n")
+    assert record.startswith(
+        "minictr: warning: memory: wanted 67108864 bytes at most, got as much for each process"
+    )
+    assert "; lost: " in record and "; fix: " in record
+
+
+def test_without_a_cgroup_each_user_has_that_many_processes(alone):
+    undelegated()
+    script = "i=0; while [ $i -lt 30 ]; do sleep 5 & i=$((i+1)); done; echo all"
+    found, lines = alone(script, "--pids-limit", "9")
+    assert found.out == "" and "fork" in lines[-1]
+    assert lines[0].startswith("minictr: warning: processes: wanted 9 at most, got RLIMIT_NPROC; ")
+    found, lines = alone(script, "--pids-limit", "40")
+    assert (found.status, found.out) == (0, "all\n")
+
+
+def test_without_a_cgroup_a_parent_may_watch_the_memory(alone):
+    undelegated()
+    found, lines = alone("sleep 0.5; exit 7", "-m", "64m", "--memory-watch")
+    assert found.status == 7 and len(lines) == 1
+    grow = "x=0123456789abcdef; while :; do x=$x$x; sleep 0.2; done"
+    found, lines = alone(grow, "-m", "64m", "--memory-watch")
+    assert found.status == 137
+    assert lines[0].startswith(
+        "minictr: warning: memory: wanted 67108864 bytes at most, got a look at it ten times"
+    )
+    assert lines[1].startswith("minictr: warning: memory ran out: minictr killed ")
+
+
+def test_without_a_cgroup_a_limit_is_an_error_where_steps_down_are_refused(alone):
+    undelegated()
+    for words in (("-m", "64m"), ("--pids-limit", "9"), ("--cpus", "1")):
+        found, lines = alone("exit 0", "--strict", *words)
+        assert (found.status, len(lines)) == (123, 1), found
+        assert "is required" in lines[0]
+
+
+@pytest.fixture
+def handed(minictr, busybox_root, ranged):
+    """As `run`, by a user in a cgroup that was handed to them."""
+    support.require("rootless", "newuidmap", "setpriv")
+    layout = cgroup.layout()
+    points = [mount for mount, _ in layout.hierarchies] or [layout.unified]
+    tops = [point + "/minictr-test-handed-%d" % os.getpid() for point in points]
+    for top in tops:
+        os.makedirs(top + "/shell")
+        if V2:
+            with open(top + "/cgroup.controllers") as file:
+                names = file.read().split()
+            with open(top + "/cgroup.subtree_control", "w") as file:
+                file.write(" ".join(["+" + name for name in names]))
+        for name in ("cpuset.cpus", "cpuset.mems") if not V2 else ():
+            if os.path.exists(top + "/" + name):
+                for place in (top, top + "/shell"):
+                    shutil.copyfile(os.path.dirname(place) + "/" + name, place + "/" + name)
+        subprocess.run(["chown", "-R", str(ranged.uid), top], check=True)
+    places = [top + ("/shell/cgroup.procs" if V2 else "/tasks") for top in tops]
+    join = "for f in %s; do echo $$ > $f || exit 99; done; " % " ".join(places)
+    drop = "exec setpriv --reuid=%d --regid=%d --clear-groups " % (ranged.uid, ranged.gid)
+
+    def run(*words):
+        command = [support.python(), "-m", "minictr", "--root", minictr.state(ranged)] + list(words)
+        env = {"PYTHONPATH": support.checkout(), "HOME": ranged.home, "USER": ranged.name}
+        return minictr.command("sh", "-c", join + drop + '"$@"', "sh", *command, env=env)
+
+    run.words = ("--read-only", "--rootfs", busybox_root, "--", "sh", "-c")
+    run.tops = tops
+    yield run
+    for top in tops:
+        for place, _, _ in os.walk(top, topdown=False):
+            os.rmdir(place)
+
+
+def test_in_a_cgroup_that_was_handed_to_them_a_user_has_limits_that_bite(handed):
+    assert handed("run", "-m", "64m", "--pids-limit", "9", *handed.words, "exit 4") == (4, "", "")
+    eaten = handed("run", "-m", "64m", "--shm-size", "1g", *handed.words, EAT % 100)
+    assert (
+        eaten.status == 137
+        and "the kernel killed 1 process of the container at the limit of 64 MiB" in eaten.err
+    )
+    forked = handed(
+        "run", "--pids-limit", "9", *handed.words, "for i in 1 2 3 4 5 6 7 8 9; do sleep 9 & done"
+    )
+    assert "fork" in forked.err and "RLIMIT" not in forked.err
+
+
+def test_in_a_cgroup_that_was_handed_to_them_a_users_container_lives_on_and_is_managed(handed):
+    assert handed("run", "-d", "--name", "mine", "-m", "64m", *handed.words, "sleep 1000").ok
+    (row,) = json.loads(handed("stats", "--format", "json").ok.out)
+    assert (row["id"], row["mem_limit"], row["pids"]) == ("mine", 64 << 20, 1)
+    assert handed("update", "--memory", "32m", "--memory-swap", "32m", "mine").ok
+    assert handed("pause", "mine").ok and handed("resume", "mine").ok
+    assert handed("delete", "--force", "mine").ok
+    assert [name for top in handed.tops for name in os.listdir(top) if name.startswith("minictr-")] == []
