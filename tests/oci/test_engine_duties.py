@@ -177,7 +177,7 @@ def test_exec_names_a_descriptor_that_is_not_open(own, box):
     assert found == (255, "", "minictr: --preserve-fds 7: descriptor 3 is not open\n")
 
 
-SHOW = 'echo "$LISTEN_FDS of $LISTEN_PID"; ls /proc/$$/fd | tr "\\n" " "'
+SHOW = 'echo "$LISTEN_FDS of $LISTEN_PID"; ls /proc/$$/fd; true'
 
 
 def activated(runtime, made, more=0, mine=True):
@@ -202,18 +202,18 @@ def activated(runtime, made, more=0, mine=True):
 
 def test_sockets_of_a_service_manager_reach_the_program(runtime, bundle):
     unlike(runtime, "crun", "is hidden behind mounts that this test does not make")
-    assert activated(runtime, bundle()).ok.out == "1 of 1\n0 1 2 3 "
+    assert activated(runtime, bundle()).ok.lines == ["1 of 1", "0", "1", "2", "3"]
 
 
 def test_further_descriptors_come_after_the_sockets(runtime, bundle):
     unlike(runtime, "crun", "is hidden behind mounts that this test does not make")
-    assert activated(runtime, bundle(), 2).ok.out == "1 of 1\n0 1 2 3 4 5 "
+    assert activated(runtime, bundle(), 2).ok.lines == ["1 of 1", "0", "1", "2", "3", "4", "5"]
 
 
 def test_the_sockets_of_another_process_are_not_taken(runtime, bundle):
     unlike(runtime, "runc", "passes the descriptor on, though it tells nobody, in old versions")
     unlike(runtime, "crun", "is hidden behind mounts that this test does not make")
-    assert activated(runtime, bundle(), mine=False).ok.out == " of \n0 1 2 "
+    assert activated(runtime, bundle(), mine=False).ok.lines == [" of ", "0", "1", "2"]
 
 
 # --- pidfds -----------------------------------------------------------------------------------------
