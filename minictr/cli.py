@@ -37,6 +37,8 @@ Global options:
   --debug                   say more
   --systemd-cgroup          have systemd keep the cgroup, as a scope; cgroupsPath is then
                             slice:prefix:name
+  --cgroup-manager cgroupfs|systemd|disabled
+                            crun's option; disabled: a container has no cgroup
   --rootless true|false|auto
                             accepted: it is found out which capabilities are held
   --version, --help
@@ -45,7 +47,7 @@ minictr VERB --help tells the rest."""
 
 
 _FLAGS = ("--debug", "--systemd-cgroup")
-_VALUES = ("--root", "--log", "--log-format", "--rootless")
+_VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager")
 
 
 class Globals:
@@ -55,6 +57,7 @@ class Globals:
         self.root = self.log = ""
         self.log_format, self.rootless = "text", "auto"
         self.debug = self.systemd_cgroup = False
+        self.cgroup_manager = "cgroupfs"
 
 
 def main(argv: "list[str]") -> int:
@@ -137,6 +140,10 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
         raise ContainerError("read the options", "--log-format is text or json")
     if options.rootless not in ("true", "false", "auto"):
         raise ContainerError("read the options", "--rootless is true, false or auto")
+    if options.cgroup_manager not in ("cgroupfs", "systemd", "disabled"):
+        raise ContainerError("read the options", "--cgroup-manager is cgroupfs, systemd or disabled")
+    if options.cgroup_manager == "systemd":
+        options.systemd_cgroup = True
     if not rest:
         return "help", rest
     if rest[0] not in VERBS:
@@ -156,7 +163,7 @@ def _run(options: Globals, report, argv: "list[str]") -> int:
     if _wants_help(argv):
         print(native.help_text("run"))
         return 0
-    spec = _with_sockets(native.parse(argv, "run")).replace(systemd=options.systemd_cgroup)
+    spec = _called(options, native.parse(argv, "run"))
     from . import lifecycle
 
     container = lifecycle.Container(spec, _state_root(options), report)
@@ -166,9 +173,12 @@ def _run(options: Globals, report, argv: "list[str]") -> int:
     return status
 
 
-def _with_sockets(spec):
-    """SPEC with the sockets that a service manager has opened for us (sd_listen_fds(3)): they come before
-    those of --preserve-fds, as with runc."""
+def _called(options: Globals, spec):
+    """SPEC with what its caller says beside the verb: who keeps the cgroup, and the sockets that a service
+    manager has opened for us (sd_listen_fds(3)), which come before those of --preserve-fds, as with runc."""
+    spec = spec.replace(systemd=options.systemd_cgroup)
+    if options.cgroup_manager == "disabled":
+        spec = spec.replace(cgroups="disabled")
     count = os.environ.get("LISTEN_FDS", "")
     if not count.isdigit() or os.environ.get("LISTEN_PID") != str(os.getpid()):
         return spec
@@ -223,8 +233,7 @@ def _create(options: Globals, report, argv: "list[str]") -> int:
     if _wants_help(argv):
         print(native.help_text("create"))
         return 0
-    spec = _with_sockets(native.parse(argv, "create"))
-    spec = spec.replace(detach=True, systemd=options.systemd_cgroup)
+    spec = _called(options, native.parse(argv, "create")).replace(detach=True)
     from . import lifecycle
 
     return lifecycle.Container(spec, _state_root(options), report).create()

@@ -289,6 +289,8 @@ class Container:
     def _tell(self, records: "list[Degradation]") -> None:
         for record in records:
             inside = self.plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
+            if record.code == "cgroup-devices" and not self.plan.cgroup_path:
+                record.level = "notice"  # no cgroup was asked for, and every engine names devices
             if record.code != "cgroup-devices" or not inside:  # in a user namespace no node can be made
                 self._certain(record)
 

@@ -101,6 +101,7 @@ def test_engines_find_the_version(minictr):
     [
         ["--systemd-cgroup"], ["--systemd-cgroup=false"], ["--debug"], ["--debug=true"], ["--debug=false"],
         ["--rootless", "auto"], ["--rootless=true"], ["--rootless=false"],
+        ["--cgroup-manager=cgroupfs"], ["--cgroup-manager", "systemd"], ["--cgroup-manager", "disabled"],
         ["--log-format=json", "--rootless", "true", "--systemd-cgroup", "--debug"],
     ],
     ids=" ".join,
@@ -114,6 +115,7 @@ def test_global_options_of_engines_are_taken(minictr, options):
     [
         (["--rootless=maybe"], "--rootless is true, false or auto"),
         (["--rootless"], "--rootless needs a value"),
+        (["--cgroup-manager=x"], "--cgroup-manager is cgroupfs, systemd or disabled"),
         (["--log-format", "xml"], "--log-format is text or json"),
         (["--debug=maybe"], "--debug is true or false, or nothing"),
         (["--systemd-cgroup=x"], "--systemd-cgroup is true or false, or nothing"),

@@ -82,33 +82,35 @@ def test_one_that_has_ended_is_not_running(runtime, made):
 
 
 def degraded(own, made):
-    """A bundle that warns when it is made: nobody listens to what its filter asks."""
+    """A bundle that warns when it is made with DISABLED: a limit without a cgroup."""
     one = made(own)
-    rule = {"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"}
-    one.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nobody", "syscalls": [rule]}
+    one.linux["resources"] = {"pids": {"limit": 10}}
     return one
+
+
+DISABLED = ["--cgroup-manager", "disabled"]
 
 
 def test_a_warning_goes_to_the_log_where_there_is_one(own, made, tmp_path):
     one, log = degraded(own, made), str(tmp_path / "log")
-    found = create(own, one, "--allow-degraded", words=["--log", log, "--log-format", "json"])
+    found = create(own, one, "--allow-degraded", words=DISABLED + ["--log", log, "--log-format", "json"])
     assert found == (0, "", "")
     with open(log) as file:
         assert [json.loads(line)["level"] for line in file] == ["warning"]
 
 
 def test_without_a_log_a_warning_is_on_stderr(own, made):
-    found = create(own, degraded(own, made), "--allow-degraded")
+    found = create(own, degraded(own, made), "--allow-degraded", words=DISABLED)
     assert found.status == 0
-    assert found.err.startswith("minictr: warning: seccomp: "), found
+    assert found.err.startswith("minictr: warning: cgroup: "), found
 
 
 def test_a_warning_is_not_lost_with_a_log_that_cannot_be_written(own, made, tmp_path):
-    words = ["--log", str(tmp_path / "no/such/log")]
+    words = DISABLED + ["--log", str(tmp_path / "no/such/log")]
     found = create(own, degraded(own, made), "--allow-degraded", words=words)
     assert found.status == 0
     assert "minictr: warning: cannot write the log" in found.err
-    assert "minictr: warning: seccomp: " in found.err
+    assert "minictr: warning: cgroup: " in found.err
 
 
 # --- limits -------------------------------------------------------------------------------------------
@@ -333,6 +335,22 @@ def test_a_wrong_cgroup_is_named(own, box, options, words):
     found = own.verb("exec", *["--cgroup=" + word for word in options], box(own).id, "true")
     assert (found.status, found.out, len(found.err.splitlines())) == (255, "", 1)
     assert words in found.err
+
+
+def test_no_cgroup_is_made_where_none_is_wanted(own, made):
+    one = made(own)
+    devices = [{"allow": False, "access": "rwm"}]  # every engine names some
+    one.linux["resources"] = {"devices": devices}
+    assert create(own, one, words=DISABLED) == (0, "", "")
+    pid = json.loads(own.verb("state", one.identifier).ok.out)["pid"]
+    with open("/proc/%d/cgroup" % pid) as file:
+        assert one.identifier not in file.read()
+
+
+def test_a_limit_takes_a_cgroup(own, made):
+    found = create(own, degraded(own, made), words=DISABLED)
+    assert found.status == 123
+    assert "--cgroups disabled" in found.err
 
 
 # --- callers without an environment ---------------------------------------------------------------------
