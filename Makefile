@@ -22,9 +22,11 @@ TEST_REQUIREMENTS = "pytest>=7.0,<10" "hypothesis>=6.31,<7" "jsonschema>=3.2,<5"
 LINT_REQUIREMENTS = "ruff==0.17.6" "mypy==1.19.1"
 
 # What the tests run beside minictr, judge it by, or make root file systems from
-DEBIAN_PACKAGES = apparmor binutils binutils-aarch64-linux-gnu binutils-x86-64-linux-gnu bubblewrap busybox-static \
-	crun dbus-bin dbus-daemon debian-archive-keyring iproute2 libcap2-bin libseccomp2 linux-libc-dev mmdebstrap mount passwd \
-	procps runc secilc strace uidmap util-linux
+DEBIAN_PACKAGES = apparmor binutils binutils-aarch64-linux-gnu binutils-x86-64-linux-gnu bubblewrap \
+	busybox-static catatonit conmon containerd containernetworking-plugins crun dbus-bin \
+	dbus-daemon debian-archive-keyring docker.io iproute2 iptables libcap2-bin libseccomp2 \
+	linux-libc-dev mmdebstrap mount passwd podman procps runc secilc slirp4netns strace uidmap \
+	util-linux
 PYTHONS = 3.6 3.8 3.11 3.13
 
 # ruff reads no setup.cfg, so its settings are here. 3.7 is the oldest Python it knows; none of its
@@ -59,7 +61,8 @@ define venv
 endef
 
 # $(call apt,PACKAGES): get those that are missing, as root where there is apt; else name them.
-# python3-venv: Debian's python3 cannot make a virtual environment without it.
+# python3-venv: Debian's python3 cannot make a virtual environment without it. No daemon among them is
+# started (policy-rc.d: 101 is "not allowed"), now or with the machine: the tests start their own.
 define apt
 	@missing=; \
 	if command -v dpkg-query >/dev/null; then \
@@ -72,9 +75,13 @@ define apt
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "apt-get install$$missing"; \
-		export DEBIAN_FRONTEND=noninteractive; \
+		export DEBIAN_FRONTEND=noninteractive policy=/usr/sbin/policy-rc.d; \
+		[ -e $$policy ] || { trap "rm -f $$policy" EXIT; \
+			printf '#!/bin/sh\nexit 101\n' >$$policy; chmod 755 $$policy; }; \
 		{ apt-get -qq update && apt-get -qq -y --no-install-recommends install$$missing; } \
 			</dev/null >/dev/null || echo "could not install$$missing: some tests will be skipped"; \
+		units=$$(dpkg-query -L$$missing 2>/dev/null | sed -n 's|.*/systemd/system/||p'); \
+		[ -z "$$units" ] || systemctl -q disable $$units 2>/dev/null || :; \
 	else \
 		echo "not installed, some tests will be skipped:$$missing"; \
 	fi

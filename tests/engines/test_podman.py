@@ -241,7 +241,7 @@ def test_its_output_is_kept_and_it_stops_when_asked(engine):
 def test_one_that_will_not_stop_is_killed(engine):
     engine.box("--name", "one", "busybox", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done")
     wait_until(lambda: engine("logs", "one").out == "up\n")
-    engine("stop", "--time", "1", "one").status == 0
+    assert engine("stop", "--time", "1", "one").status == 0
     assert engine.inspect("one")["State"]["ExitCode"] == 137
     engine.remove("one")
 

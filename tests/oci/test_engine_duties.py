@@ -96,7 +96,7 @@ def test_a_warning_goes_to_the_log_where_there_is_one(own, made, tmp_path):
     found = create(own, one, "--allow-degraded", words=DISABLED + ["--log", log, "--log-format", "json"])
     assert found == (0, "", "")
     with open(log) as file:
-        assert [json.loads(line)["level"] for line in file] == ["warning"]
+        assert "warning" in [json.loads(line)["level"] for line in file]
 
 
 def test_without_a_log_a_warning_is_on_stderr(own, made):
