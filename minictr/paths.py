@@ -128,7 +128,7 @@ def write_proc(proc: int, path: str, content: "str | bytes", proof: "str | None"
     The file must lie on that very procfs, behind no link but /proc/self.
     """
     data = content.encode("ascii") if isinstance(content, str) else content
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc)
+    descriptor = _open_to_write(proc, path)
     try:
         if libc.fstatfs_type(descriptor) != abi.PROC_SUPER_MAGIC:
             raise ContainerError("write /proc/%s" % path, "something is mounted over it")
@@ -139,6 +139,21 @@ def write_proc(proc: int, path: str, content: "str | bytes", proof: "str | None"
         said = read_proc(proc, path)
         if said.strip().split() != proof.split():
             raise ContainerError("write /proc/%s" % path, "wrote %r, reads %r" % (proof, said))
+
+
+def _open_to_write(proc: int, path: str) -> int:
+    """Not even another file of procfs may lie over it. Below /proc/sys outer containers have mounts of
+    their own, and what lies there is procfs or refused."""
+    resolve = abi.RESOLVE_BENEATH | abi.RESOLVE_NO_MAGICLINKS
+    try:
+        no_mounts = 0 if path.startswith("sys/") else abi.RESOLVE_NO_XDEV
+        return libc.openat2(proc, path, os.O_WRONLY | os.O_NOFOLLOW, resolve | no_mounts)
+    except OSError as error:
+        if error.errno == abi.EXDEV:
+            raise ContainerError("write /proc/%s" % path, "something is mounted over it") from None
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+    return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc)
 
 
 def read_proc(proc: int, path: str) -> str:

@@ -161,14 +161,16 @@ def test_hooks_that_are_in_order_run_behind_the_stand_in(minictr, busybox_copy):
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["memfd_create"], "action": "SCMP_ACT_ERRNO"}],
     }
-    script = 'cat >/state; echo "$0" "$@" $A >>/said; ls /proc/$$/fd | cat >>/said'
+    script = 'cat >/state; echo "$0" "$@" $A >>/said; exec ls /proc/self/fd >>/said'
     hook = {"path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one"], "env": ["A=b", "PATH=/bin"]}
     bundle.config["hooks"] = {"startContainer": [hook, hook]}
     bundle.process["args"] = ["cat", "/state", "/said"]
     found = bundles.Runtime("minictr", minictr).run(bundle).ok
 
     state, _, said = found.out.rpartition("}")
-    assert '"status":"created"' in state and said.split() == "zero one b 0 1 2".split() * 2
+    assert (
+        '"status":"created"' in state and said.split() == "zero one b 0 1 2 3".split() * 2
+    )  # 3 is what ls reads
     bundle.config["hooks"] = {"startContainer": [{"path": "/no/such"}]}
     found = bundles.Runtime("minictr", minictr).run(bundle)
     assert found == (

@@ -1,0 +1,335 @@
+"""Names in a root file system that lead elsewhere, or change while they are looked at: nothing is made,
+written or shown outside of it.
+
+tests/namespaces/test_run_bad_input.py and test_run_bad_volumes.py have more of what an image can bring.
+"""
+
+import contextlib
+import ctypes
+import os
+import stat
+
+import bundles
+import pytest
+import racer
+import refusal
+import support
+from canaries import refused
+from support import needs
+
+from minictr import abi, libc, mounts, paths
+from minictr.errors import ContainerError
+
+pytestmark = needs("root", "userns", "busybox")
+
+
+def in_private_mounts(body):
+    """Run BODY in a process with mounts of its own; what is raised there fails the test."""
+
+    def alone():
+        libc.unshare(abi.CLONE_NEWNS)
+        mounts.set_propagation("/", abi.MS_PRIVATE | abi.MS_REC)
+        body()
+
+    why = support._probe(alone)
+    assert not why, why
+
+
+# --- targets that are swapped ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("openat2", [True, False], ids=["openat2", "a walk"])
+def test_a_target_that_is_swapped_for_a_link_never_leads_out(tmp_path, canary, openat2):
+    """CVE-2021-30465, CVE-2017-1002101, CVE-2024-45310, CVE-2019-18837: directories are made, and mounts are
+    attached, under a root in which one directory and a link out of it change places."""
+    root = str(tmp_path / "root")
+    os.makedirs(root + "/dir")
+    os.symlink(canary.path, root + "/link")
+    os.makedirs(root + canary.path)
+
+    def body():
+        if not openat2:
+            refusal.refuse(["openat2"])
+        descriptor = os.open(root, abi.O_PATH | os.O_DIRECTORY)
+        source = os.open("/proc/self/fd", abi.O_PATH)
+        made = 0
+        for number in range(1500):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                target = paths.make_in(descriptor, "/dir/below/deep%d" % number)
+                place = os.readlink("/proc/self/fd/%d" % target)
+                assert place.startswith(root + "/"), place
+                if number % 10 == 0:
+                    os.close(
+                        mounts.bind(descriptor, source, target, mounts.Mount(target="/dir/x", kind="bind"))
+                    )
+                os.close(target)
+                made += 1
+        assert made > 500, made
+
+    with racer.Racer(root + "/dir", root + "/link") as race:
+        in_private_mounts(body)
+    assert race.rounds > 1000
+    assert canary.untouched
+
+
+@pytest.mark.parametrize("name", ["run", "run, host ids", "bundle", "rootless"])
+def test_a_volume_whose_target_is_swapped_while_it_starts_lands_inside_or_not_at_all(ways, canary, name):
+    """The same with whole containers: each starts, or ends with one line."""
+    way = ways(name)
+    os.mkdir(way.root + "/dir")
+    os.symlink(canary.path, way.root + "/link")
+    os.makedirs(way.root + canary.path)
+    os.makedirs(way.root + "/deep")
+    if way.account:
+        for path in ("/dir", "/deep", canary.path):
+            os.chown(way.root + path, way.account.uid, way.account.gid)
+    source = support.SESSION.place("source")
+    options = ["-v", source + ":/dir/below/made"]
+    if way.bundle:
+        bind = {"destination": "/dir/below/made", "type": "bind", "source": source, "options": ["rbind"]}
+        way.bundle.config["mounts"].append(bind)
+        options = []
+    started = 0
+    with racer.Racer(way.root + "/dir", way.root + "/link") as race:
+        for _ in range(12):
+            found = way(["true"], *options)
+            started += found.status == 0
+            assert found.status == 0 or refused(found, "minictr: "), found
+    assert race.rounds > 1000
+    assert canary.untouched and os.listdir(source) == []
+
+
+# Opened for writing, which alone does nothing; and what is masked is not empty
+WRITABLE = """\
+for p in /proc /swapped /elsewhere /proc2; do
+    for f in sys/kernel/panic sysrq-trigger; do
+        [ -e $p/$f ] && (: >>$p/$f) 2>/dev/null && echo "$p/$f"
+    done
+    [ -s $p/keys ] && cat $p/keys
+done; true"""
+
+
+def test_a_proc_that_is_swapped_is_masked_wherever_it_is(minictr, busybox_copy):
+    """CVE-2019-19921, CVE-2023-27561, CVE-2023-28642: another container on the same root swaps the places of
+    /proc and a link, or of /proc and another directory, so that what is masked is not what was mounted."""
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.process["args"] = ["sh", "-c", WRITABLE]
+    bundle.process["user"] = {"uid": 0, "gid": 0}
+    root, runtime, started = bundle.root, bundles.Runtime("minictr", minictr), 0
+    os.makedirs(root + "/elsewhere")
+    os.symlink("/elsewhere", root + "/swapped")
+    os.makedirs(root + "/proc2/sys/kernel")
+    for other in ("/swapped", "/proc2"):
+        with racer.Racer(root + "/proc", root + other) as race:
+            for _ in range(25):
+                found = runtime.run(bundle)
+                started += found.status == 0
+                assert found.out == "", found
+                assert found.status == 0 or refused(found, "minictr: "), found
+        assert race.rounds > 1000
+        if race.rounds % 2:
+            os.rename(root + "/proc", root + "/x")
+            os.rename(root + other, root + "/proc")
+            os.rename(root + "/x", root + other)
+    assert started
+
+
+# --- /proc ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("over", ["a file", "a file of procfs"])
+def test_what_is_written_to_proc_goes_nowhere_else(tmp_path, over):
+    """CVE-2019-16884, CVE-2025-52881: something is mounted over the file that is to be written, be it
+    another file of procfs, which does something else with what is written."""
+    file = tmp_path / "file"
+    file.write_text("as it was\n")
+
+    def body():
+        libc.unshare(abi.CLONE_NEWUTS)
+        source = str(file) if over == "a file" else "/proc/sys/kernel/domainname"
+        libc.mount(source, "/proc/self/oom_score_adj", "", abi.MS_BIND)
+        before = open("/proc/sys/kernel/domainname").read()
+        with pytest.raises(ContainerError, match="something is mounted over it"):
+            paths.write_proc(paths.open_proc(), "self/oom_score_adj", "5")
+        assert open("/proc/sys/kernel/domainname").read() == before
+
+    in_private_mounts(body)
+    assert file.read_text() == "as it was\n"
+
+
+def test_a_proc_that_is_none_is_not_written_to(tmp_path):
+    """CVE-2019-16884: a directory, another file system, and a directory of procfs in the place of /proc."""
+
+    def body():
+        for source in (str(tmp_path), "/sys", "/proc/self"):
+            libc.mount(source, "/proc", "", abi.MS_BIND)
+            with pytest.raises(ContainerError, match="not the proc file system"):
+                paths.open_proc()
+            libc.umount2("/proc", abi.MNT_DETACH)
+
+    in_private_mounts(body)
+
+
+@pytest.mark.parametrize("name", ["bundle", "rootless"])
+@pytest.mark.parametrize(
+    "mount",
+    [
+        {"destination": "/proc", "type": "bind", "source": "/tmp", "options": ["rbind"]},
+        {"destination": "/proc", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/proc", "type": "cgroup", "source": "cgroup"},
+        {"destination": "/proc/self/attr", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/proc/sys", "type": "bind", "source": "/tmp", "options": ["bind"]},
+        {"destination": "/innocent/self", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/etc/../proc", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/innocent/sys", "type": "cgroup", "source": "cgroup"},
+    ],
+    ids=lambda mount: "%s on %s" % (mount["type"], mount["destination"]),
+)
+def test_nothing_of_a_bundle_is_mounted_on_proc(ways, name, mount):
+    """CVE-2019-16884: the label of the program would be written to what lies there."""
+    way = ways(name)
+    bundle = way.bundle or bundles.Bundle(way.root, account=way.account)
+    os.symlink("proc", bundle.root + "/innocent")
+    if way.account:
+        rootless(bundle, way.account)
+    bundle.config["mounts"].append(mount)
+    bundle.process["args"] = ["true"]
+    found = bundles.Runtime("minictr", way.minictr).run(bundle, **way.how)
+
+    refused(found, "/proc" if "innocent" not in mount["destination"] else "/innocent", (125,))
+
+
+def rootless(bundle, account):
+    """What `spec --rootless` changes, for ACCOUNT."""
+    bundle.namespaces("user", "-cgroup")
+    bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": account.uid, "size": 1}]
+    bundle.linux["gidMappings"] = [{"containerID": 0, "hostID": account.gid, "size": 1}]
+    for entry in bundle.config["mounts"]:
+        entry["options"] = [word for word in entry.get("options") or () if not word.startswith("gid=")]
+
+
+# --- /dev -------------------------------------------------------------------------------------------
+
+
+def test_a_dev_that_is_a_link_to_the_host_leads_nowhere(inside, canary):
+    """CVE-2026-41579, CVE-2026-47766: by every way in."""
+    os.rmdir(inside.root + "/dev")
+    os.symlink(canary.path, inside.root + "/dev")
+    os.makedirs(inside.root + canary.path)
+    found = inside.sh("echo x >/dev/null; stat -c %t:%T /dev/null")
+
+    assert (found.status, found.out) == (0, "1:3\n"), found
+    assert canary.untouched
+
+
+def without(bundle, *places):
+    bundle.config["mounts"] = [
+        entry for entry in bundle.config["mounts"] if not entry["destination"].startswith(places)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["a link", "a file"])
+def test_a_null_of_the_images_masks_nothing(minictr, busybox_copy, kind):
+    """CVE-2025-31133: what lies over a masked path is the host's null, known by its number."""
+    bundle = bundles.Bundle(busybox_copy())
+    without(bundle, "/dev")
+    for path in ("/etc/secret", "/etc/other"):
+        with open(bundle.root + path, "w") as file:
+            file.write("of the %s\n" % path)
+    if kind == "a link":
+        os.symlink("/etc/other", bundle.root + "/dev/null")
+    else:
+        with open(bundle.root + "/dev/null", "w") as file:
+            file.write("evil\n")
+    bundle.linux["maskedPaths"] = ["/etc/secret"]
+    found = bundles.Runtime("minictr", minictr).sh(bundle, "cat /etc/secret; stat -c %t:%T /etc/secret")
+
+    assert found.out == "1:3\n", found
+
+
+@pytest.mark.parametrize("kind", ["a link", "a link inside"])
+def test_a_console_that_is_a_link_is_mounted_inside(minictr, busybox_copy, canary, kind):
+    """CVE-2025-52565: the terminal is known by its descriptor, and /dev/console is looked up in the root."""
+    bundle = bundles.Bundle(busybox_copy())
+    for entry in bundle.config["mounts"]:
+        if entry["destination"] == "/dev":  # the image's own: where a link can wait
+            entry.update(type="bind", source=bundle.root + "/dev", options=["rbind"])
+    target = canary.path + "/file" if kind == "a link" else "/etc/passwd"
+    os.mkdir(bundle.root + "/dev/pts")
+    os.mkdir(bundle.root + "/dev/shm")
+    os.mkdir(bundle.root + "/dev/mqueue")
+    os.symlink(target, bundle.root + "/dev/console")
+    os.makedirs(bundle.root + canary.path)
+    bundle.process.update(terminal=True, args=["sh", "-c", "test -c /dev/console && echo there"])
+    found = bundles.Runtime("minictr", minictr).run(bundle, tty=True)
+
+    assert found.out == "there\r\n", found
+    assert canary.untouched
+    with open(bundle.root + "/etc/passwd") as file:
+        assert file.read().startswith("root:")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: open(path, "w").close()], ids=["FIFO", "file"])
+def test_a_terminal_is_of_a_genuine_devpts(minictr, busybox_copy, make):
+    """Whatever a root has in the place of /dev/pts/ptmx, it is not even opened."""
+    bundle = bundles.Bundle(busybox_copy())
+    without(bundle, "/dev")
+    os.mkdir(bundle.root + "/dev/pts")
+    make(bundle.root + "/dev/pts/ptmx")
+    bundle.process.update(terminal=True, args=["true"])
+    live = bundles.Runtime("minictr", minictr).start(bundle, tty=True, timeout=20)
+    found = live.wait()
+
+    assert found.status == 125 and "open a terminal: /dev/pts is no devpts; hint:" in found.out, found
+
+
+# --- passwd -------------------------------------------------------------------------------------------
+
+
+PASSWD = {
+    "FIFO": "not a regular file", "device": "not a regular file",
+    "link": "no etc/passwd", "1 GB": "longer than",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(PASSWD))
+@pytest.mark.parametrize("name", ["exec", "exec, host ids", "exec, rootless"])
+def test_a_passwd_that_changed_while_the_container_ran_is_not_trusted(ways, canary, name, kind):
+    """CVE-2024-9676, for exec; `run` is in test_run_bad_input.py."""
+    way = ways(name)
+    way.start()
+    path = way.root + "/etc/passwd"
+    os.unlink(path)
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "link":
+        os.symlink("/etc/shadow", path)
+    elif kind == "1 GB":
+        with open(path, "wb") as file:
+            file.truncate(1 << 30)
+    else:
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+    found = way.exec(["id", "-u"], "--user", "app", timeout=20)
+
+    assert found.status == 255 and found.out == "" and found.err.count("\n") == 1, found
+    assert PASSWD[kind] in found.err, found
+    assert found.seconds < 5
+    os.unlink(path)
+
+
+def test_a_device_in_the_place_of_passwd_is_not_opened(tmp_path):
+    """To open a watchdog is to start it. inotify(7) tells of every opening but those with O_PATH."""
+    c, place = ctypes.CDLL(None), str(tmp_path / "etc/passwd")
+    os.mkdir(str(tmp_path / "etc"))
+    os.mknod(place, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    watch = c.inotify_init1(os.O_NONBLOCK)
+    assert c.inotify_add_watch(watch, os.fsencode(place), 0x20) > 0  # IN_OPEN
+    root = os.open(str(tmp_path), abi.O_PATH)
+    with pytest.raises(ContainerError, match="not a regular file"):
+        paths.read_file(root, "etc/passwd", 100)
+    with pytest.raises(BlockingIOError):
+        os.read(watch, 100)
+    os.close(os.open(place, os.O_RDONLY))
+    assert os.read(watch, 100)
+    os.close(root)
+    os.close(watch)

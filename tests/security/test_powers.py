@@ -1,0 +1,309 @@
+"""What a program inside must not have: descriptors and directories of the host, capabilities to inherit,
+control groups, somebody else's terminal, groups, ids; and what hooks must not have of the container's."""
+
+import os
+import sys
+
+import bundles
+import pytest
+import support
+from support import needs
+
+from minictr import abi, syscalls
+
+pytestmark = needs("root", "userns", "busybox")
+
+
+# --- descriptors and directories --------------------------------------------------------------------
+
+
+@pytest.fixture
+def leaked():
+    """Descriptors of a directory of the host's that are passed on by whoever calls us."""
+    found = [os.open("/", os.O_RDONLY | os.O_DIRECTORY) for _ in range(3)]
+    yield tuple(found)
+    for descriptor in found:
+        os.close(descriptor)
+
+
+def at(way, cwd, command, **how):
+    """Run COMMAND in the directory CWD."""
+    if way.bundle and not way.by_exec:
+        way.bundle.process["cwd"] = cwd
+    options = ("-w", cwd) if not way.bundle and not way.by_exec else ()
+    return way(command, *options, exec_options=("--cwd", cwd), **how)
+
+
+def test_a_directory_that_is_a_descriptor_of_ours_is_refused(inside, leaked):
+    """CVE-2024-21626: whichever it is, and by a link of the image's as well."""
+    os.symlink("/proc/self/fd/%d" % leaked[0], inside.root + "/link")
+    for cwd in ["/proc/self/fd/%d" % number for number in range(3, 13)] + [
+        "/link", "/proc/self/fd/%d" % leaked[-1], "/proc/self/cwd/proc/self/fd/%d" % leaked[0],
+    ]:  # fmt: skip
+        found = at(inside, cwd, ["sh", "-c", "pwd -P; ls ../.."], pass_fds=leaked)
+        if found.status == 0:  # a descriptor of the container's own root will do
+            assert found.lines[0] in ("/", "/proc", "/dev"), (cwd, found)
+            assert "minictr" not in os.listdir("/") and "busybox" not in found.out
+        else:
+            assert found.status in (125, 255) and found.err.count("\n") == 1 and not found.out, (cwd, found)
+
+
+def test_a_program_is_not_found_through_a_descriptor_of_ours(inside, leaked):
+    """CVE-2024-21626 again: nothing of ours is open when the program is looked up and executed."""
+    way = inside
+    for number in list(range(3, 9)) + list(leaked):
+        found = way(["/proc/self/fd/%d/bin/sh" % number, "-c", "echo out"], pass_fds=leaked)
+        assert found.out == "" and found.status != 0, (number, found)
+
+
+def test_only_the_standard_streams_are_open(inside, leaked):
+    found = inside.sh(
+        "ls /proc/$$/fd; for n in /proc/$$/fd/*; do readlink $n; done | grep ^/", pass_fds=leaked
+    )
+    assert found.fields[:3] == ["0", "1", "2"] and len(found.lines) <= 3 + found.out.count("/dev/"), found
+
+
+# --- capabilities ---------------------------------------------------------------------------------
+
+
+def test_nothing_can_be_inherited(inside):
+    """CVE-2022-29162, CVE-2022-27650: for root no capability is inheritable or ambient, neither in the first
+    process nor in a further one that is given another."""
+    options = () if inside.bundle else ("--cap-add", "NET_ADMIN")
+    more = ("--cap", "CAP_SYS_NICE", "--cap", "CAP_NET_ADMIN")
+    found = inside(["grep", "^Cap", "/proc/self/status"], *options, exec_options=more)
+    sets = dict(line.split() for line in found.ok.lines)
+
+    assert (sets["CapInh:"], sets["CapAmb:"]) == ("0" * 16, "0" * 16)
+    assert int(sets["CapEff:"], 16) == int(sets["CapPrm:"], 16) == int(sets["CapBnd:"], 16) > 0
+    assert not int(sets["CapEff:"], 16) >> abi.CAP_SYS_ADMIN & 1
+
+
+# --- control groups -----------------------------------------------------------------------------
+
+RELEASE = """\
+mkdir /tmp/c /tmp/d
+for kind in pids memory rdma freezer; do
+    mount -t cgroup -o $kind none /tmp/c && echo mounted $kind
+    for f in /tmp/c /sys/fs/cgroup /sys/fs/cgroup/*; do
+        [ -e $f/cgroup.procs ] && mkdir $f/escape && { echo made $f; rmdir $f/escape; }
+        [ -e $f/release_agent ] && (: >>$f/release_agent) && echo $f/release_agent
+        [ -e $f/notify_on_release ] && (: >>$f/notify_on_release) && echo $f/notify_on_release
+    done
+done 2>/dev/null
+mount -t cgroup2 none /tmp/d 2>/dev/null && (: >>/tmp/d/cgroup.procs) && echo /tmp/d
+unshare -Urm sh -c 'mount -t cgroup -o rdma none /tmp/c && : >>/tmp/c/release_agent && echo in' 2>/dev/null
+true"""
+
+
+def test_no_control_group_can_be_written(inside):
+    """CVE-2022-0492, CVE-2023-25809: none is mounted, and none can be, also not in a namespace further in."""
+    if inside.bundle:
+        inside.bundle.config["mounts"].append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"})
+    options = () if inside.bundle else ("--tmpfs", "/tmp")
+    assert inside.sh(RELEASE, *options).ok.out == ""
+
+
+@pytest.mark.parametrize("name", ["bundle", "exec, bundle"])
+def test_control_groups_that_a_bundle_mounts_are_read_only(ways, name):
+    way = ways(name)
+    config = way.bundle.config
+    config["mounts"].append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"})
+    cgroup = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
+    config["mounts"].append(dict(cgroup, options=["nosuid", "noexec", "nodev", "ro"]))
+    found = way.sh("ls /sys/fs/cgroup | head -n 1; echo -; " + RELEASE).ok
+
+    shown, _, written = found.out.partition("-\n")
+    assert shown and written == ""
+
+
+@pytest.mark.parametrize("name", ["run", "rootless"])
+def test_not_even_with_the_capability_to_mount(ways, name):
+    """Of a user namespace: the files that start a program on the host are not in what it can mount."""
+    found = ways(name).sh(
+        "mkdir /tmp/c; mount -t cgroup -o rdma none /tmp/c; test -e /tmp/c/release_agent",
+        "--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined", "--tmpfs", "/tmp",
+    )  # fmt: skip
+    assert found.status != 0, found
+
+
+# --- terminals ----------------------------------------------------------------------------------------
+
+CALLS = """\
+import ctypes, os, sys
+c = ctypes.CDLL(None, use_errno=True)
+c.syscall.restype = ctypes.c_long
+def call(*numbers):
+    ctypes.set_errno(0)
+    result = c.syscall(*[ctypes.c_long(n) if isinstance(n, int) else n for n in numbers])
+    return "%d:%d" % (result, ctypes.get_errno())
+"""
+PUSH = """
+letter = ctypes.create_string_buffer(b"\\n")
+paste = ctypes.create_string_buffer(b"\\3")
+for request in (0x5412, 0x5412 + (1 << 32), 0x5412 + (0x7fffffff << 32), 0x541C, 0x541C + (1 << 32)):
+    print(call(%d, 0, request, paste if request & 0xffff == 0x541C else letter))
+"""
+IOCTL = syscalls.table(abi.machine())["ioctl"]
+
+
+@pytest.mark.parametrize("tty", [False, True], ids=["the caller's", "its own"])
+@pytest.mark.parametrize("caps", [(), ("--cap-add", "ALL")], ids=["", "all capabilities"])
+def test_nothing_is_typed_into_a_terminal(minictr, tty, caps):
+    """CVE-2017-5226, and with bits of the request set that the kernel does not look at (CVE-2019-10063,
+    CVE-2023-1523); and TIOCLINUX pastes. The program is the host's own Python, in the host's root."""
+    options = (("-t",) if tty else ()) + caps
+    command = ("/usr/bin/python3", "-IS", "-c", CALLS + PUSH % IOCTL)
+    live = minictr.start("run", *options, "--", *command, tty=True)
+    found = live.wait()
+
+    assert found.status == 0 and found.out.replace("\r", "") == "-1:5\n" * 5, found
+
+
+def test_the_callers_terminal_is_closed_without_a_filter_too(minictr):
+    """It controls another session."""
+    with (
+        open("/proc/sys/dev/tty/legacy_tiocsti")
+        if os.path.exists("/proc/sys/dev/tty/legacy_tiocsti")
+        else open(os.devnull)
+    ) as file:
+        refusal = "-1:5" if file.read().strip() == "0" else "-1:1"  # since 6.2
+    command = ("/usr/bin/python3", "-IS", "-c", CALLS + PUSH % IOCTL)
+    options = ("--security-opt", "seccomp=unconfined", "--cap-add", "ALL")
+    found = minictr.start("run", *(options + ("--",) + command), tty=True).wait()
+
+    assert found.status == 0 and found.out.splitlines()[:3] == [refusal] * 3, found
+
+
+# --- system calls -----------------------------------------------------------------------------------
+
+NEW_CALLS = """
+for number in %r:
+    print(call(number, -1, -1, -1, -1, -1))
+"""
+
+
+@pytest.mark.parametrize("by", ["run", "exec"])
+def test_newer_ways_to_mount_and_to_make_namespaces_are_as_closed_as_the_old(minictr, by):
+    """CVE-2021-41133: a filter that knows mount(2) and clone(2) alone. Those that it knows and refuses are
+    EPERM; clone3, whose flags no filter can see, does not exist."""
+    names = (
+        "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr unshare "
+        "setns clone3 open_tree_attr"
+    )
+    table = syscalls.table(abi.machine())
+    numbers = [table.get(name, 467) for name in names.split()]
+    command = ("/usr/bin/python3", "-IS", "-c", CALLS + NEW_CALLS % (numbers,))
+    if by == "run":
+        found = minictr("run", "--", *command)
+    else:
+        assert minictr("run", "-d", "--name", "hole-calls", "--", "sleep", "1002").ok
+        found = minictr("exec", "hole-calls", *command)
+        assert minictr("delete", "--force", "hole-calls").ok
+    answers = dict(zip(names.split(), found.ok.lines))
+
+    assert answers.pop("clone3") == "-1:38"
+    assert {name for name, answer in answers.items() if answer not in ("-1:1", "-1:38")} == set(), answers
+    assert answers["mount"] == answers["fsopen"] == answers["unshare"] == "-1:1"
+
+
+# --- groups and ids ----------------------------------------------------------------------------------
+
+
+def test_who_is_mapped_alone_cannot_drop_a_group(minictr, unranged):
+    """CVE-2018-7169, CVE-2014-8989: a file that is closed to a group, and open to others, stays closed."""
+    support.require("rootless")
+    script = """\
+import os
+for call, what in ((os.setgroups, []), (os.setgid, 12), (os.setgroups, [0])):
+    try:
+        call(what)
+        print(what, "was set")
+    except OSError as error:
+        print(error.errno)
+print(open("/proc/self/setgroups").read().strip())
+"""
+    found = minictr("run", "--", "/usr/bin/python3", "-IS", "-c", script, user=unranged)
+    assert found.status == 0 and found.lines == ["1", "22", "1", "deny"], found
+
+
+def test_no_group_of_the_callers_opens_a_file(inside):
+    """CVE-2022-36109, CVE-2023-25173: what belongs to a group of the host's that the caller is in."""
+    source = support.SESSION.place("source")
+    with open(source + "/file", "w") as file:
+        file.write("for the group\n")
+    os.chown(source + "/file", 4321, 4)
+    os.chmod(source + "/file", 0o070)
+    if inside.bundle:
+        bind = {"destination": "/v", "type": "bind", "source": source, "options": ["rbind"]}
+        inside.bundle.config["mounts"].append(bind)
+        inside.bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    options = () if inside.bundle else ("-u", "1000:1000", "-v", source + ":/v")
+    how = {} if inside.account else {"setup": lambda: os.setgroups([4, 24])}
+    found = inside.sh("id -G; cat /v/file", *options, **how)
+
+    assert found.status == 1 and found.lines == ["1000"], found
+
+
+def test_the_groups_of_a_user_are_those_of_the_images_files_and_no_more(inside):
+    """Its own group among them: else a change of gid gets out of what is closed to it (CVE-2022-36109)."""
+    if inside.bundle and not inside.by_exec:
+        pytest.skip("the groups of a bundle are numbers")
+    options = () if inside.by_exec else ("-u", "app")
+    found = inside(["id", "-G"], *options, exec_options=("--user", "app"))
+    assert sorted(found.ok.fields) == ["1000", "29"]
+
+
+@pytest.mark.parametrize(
+    "user, uid",
+    [
+        ("4242", "4242"), ("04242", "4242"), ("1000", "1000"), ("4294967296", ""), ("4294967295", ""),
+        ("18446744073709551616", ""), ("-1", ""), ("+0", ""), ("0x0", ""), ("99999999999999999999", ""),
+        ("nobody-knows", ""), (":0", ""), ("1000:", ""), ("1000:4294967296", ""), ("overflow", ""),
+    ],
+)  # fmt: skip
+def test_a_number_is_that_user_and_never_root(ways, user, uid):
+    """CVE-2016-3697: a name of digits in the image's passwd is root there. CVE-2024-40635: numbers that
+    become 0 where 32 bits are left of them."""
+    for name in ("run", "exec"):
+        way = ways(name)
+        with open(way.root + "/etc/passwd", "a") as file:
+            for trap in ("4242:x:0:0::/:/bin/sh", "4294967296:x:0:0::/:/bin/sh", "-1:x:0:0::/:/bin/sh"):
+                file.write(trap + "\n")
+            file.write("overflow:x:4294967296:0::/:/bin/sh\n")
+        options = () if way.by_exec else ("-u", user)
+        found = way(["id", "-u"], *options, exec_options=("--user", user))
+        if uid:
+            assert found.ok.out == uid + "\n"
+        else:
+            assert found.status in (125, 255) and found.out == "" and found.err.count("\n") == 1, found
+
+
+# --- hooks ------------------------------------------------------------------------------------------
+
+
+def test_a_hook_has_nothing_of_the_containers_environment(minictr, busybox_copy, tmp_path):
+    """CVE-2025-23266: a LD_PRELOAD of the image's would be loaded into a program of the host's; CVE-2024-0132
+    and kin: nor its directory, nor a descriptor."""
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.process.update(
+        args=["/bin/true"], cwd="/tmp", env=["LD_PRELOAD=/evil.so", "PATH=/evil", "A=container"]
+    )
+    script = (
+        "import os, sys; out = open(sys.argv[1], 'w'); "
+        "print(sorted(set(os.environ) - {'LC_CTYPE'}), os.getcwd(), [n for n in os.listdir('/proc/self/fd') "
+        "if int(n) > 2 and os.path.exists('/proc/self/fd/' + n) and int(n) != out.fileno()], file=out)"
+    )
+    names = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    python = os.path.realpath(sys.executable)
+    bundle.config["hooks"] = {
+        name: [
+            {"path": python, "args": ["python3", "-IS", "-c", script, str(tmp_path / name)], "env": ["OWN=1"]}
+        ]
+        for name in names
+    }
+    runtime = bundles.Runtime("minictr", minictr)
+    assert runtime.run(bundle, env={"LD_PRELOAD": "", "CALLER": "x"}).ok
+
+    said = {name: (tmp_path / name).read_text() for name in names}
+    assert said == dict.fromkeys(names, "['OWN'] / []\n")
