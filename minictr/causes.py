@@ -210,6 +210,11 @@ def _seccomp_missing(facts: "dict[str, object]") -> "Cause | None":
     return Cause(why="the kernel has no seccomp filters", fix="use a kernel with CONFIG_SECCOMP_FILTER=y")
 
 
+def _landlock_off(facts: "dict[str, object]") -> "Cause | None":
+    fix = "add landlock to lsm= of the kernel's command line (CONFIG_LSM has what holds without)"
+    return Cause(why="Landlock is built into the kernel and switched off", fix=fix)
+
+
 def _null_device(facts: "dict[str, object]") -> "Cause | None":
     if facts["code"] != "/dev/null" and facts.get("path") != "/dev/null":
         return None
@@ -330,6 +335,7 @@ TABLE = (
     (("exec",), (abi.ENOENT, abi.ENOEXEC, abi.ETXTBSY, abi.EACCES), _exec),
     (("state",), (abi.EROFS, abi.ENOSPC) + _DENIED, _state),
     (("seccomp",), (abi.EINVAL,), _seccomp_missing),
+    (("landlock",), (abi.EOPNOTSUPP,), _landlock_off),
     (("/dev/net/tun",), (abi.ENOENT, abi.ENODEV, abi.ENXIO), _tun),
     (("fork",), (abi.EAGAIN,), _processes),
     ((), (abi.ENOENT, abi.ENXIO, abi.ENODEV), _null_device),

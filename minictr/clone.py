@@ -121,7 +121,7 @@ class Birth:
         try:
             self.channel.say(word, *fields)
         except BrokenPipeError:
-            raise ContainerError("wait for the container's first process", self._ending()) from None
+            self.until("ready")  # it is over, and its last words say why
 
     def running(self) -> None:
         """Wait until the program runs."""
@@ -151,6 +151,7 @@ class Birth:
             self.lost = namespaces.find_lost(self.plan.namespaces)
             if not self.lost:
                 raise ContainerError("make the namespaces", "", error.errno or 0) from error
+            namespaces.load_for(self.lost)
             if "user" in self.lost:
                 self.maps = None
                 self.plan = namespaces.guarded(self.plan)
@@ -313,3 +314,5 @@ def _load_for_child(plan) -> None:
         notify.check(plan.seccomp)
     if plan.labels or plan.mount_label:
         from . import lsm  # noqa: F401
+    if plan.spec.landlock:
+        from . import landlock_asked  # noqa: F401

@@ -102,7 +102,8 @@ def run(root_path: str, report, wish: Wish) -> int:
     process.check_descriptors(wish.preserve_fds)
     target = Target(content)
     spec = _spec(wish, content, config, target)
-    made = _plan(spec, target)
+    bare = _bare(content)
+    made = _plan(spec, target, bare)
     made = process.check_seccomp(made, _no_weaker(content, report))
     if made.labels:
         made = _with_labels(wish, made, report)
@@ -110,7 +111,7 @@ def run(root_path: str, report, wish: Wish) -> int:
         raise ContainerError("exec in container %s" % wish.identifier, *init.REAPER_EXPOSED)
     foreground.hold_signals()
     proc, mover = paths.open_proc(), group.mover()
-    handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root, proc=proc)
+    handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root, proc=proc, bare=bare)
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
     try:
         birth.container = content["pid"]
@@ -160,6 +161,16 @@ def _no_weaker(content: "dict", report):
     return degrade
 
 
+def _bare(content: "dict") -> "tuple[str, ...]":
+    """The layers that the container had to do without, and that Landlock may stand in for."""
+    codes = [record["code"] for record in content.get("degradations") or ()]
+    layers = {"root-chdir": "root", "pid-namespace": "pid", "network-namespace": "network"}
+    bare = tuple([layers[code] for code in codes if code in layers])
+    if bare:
+        from . import landlock_instead  # noqa: F401  # in the container nothing can be imported
+    return bare
+
+
 def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":
     """state.json and the configuration of a container that runs."""
     entry = (
@@ -192,6 +203,7 @@ def _spec(wish: Wish, content: "dict", config: "dict", target: Target) -> Spec:
         detach=wish.detach,
         preserve_fds=wish.preserve_fds,
         console_socket=wish.console_socket,
+        landlock=tuple(content.get("landlock") or ()),
     )
 
 
@@ -221,7 +233,7 @@ def _process(wish: Wish, own: "dict", target: Target) -> "dict":
     return process
 
 
-def _plan(spec: Spec, target: Target) -> plan.Plan:
+def _plan(spec: Spec, target: Target, bare: "tuple[str, ...]") -> plan.Plan:
     """The plan of which only the process is left: everything around it is joined."""
     made = plan.make(spec.replace(userns="config"), host.probe(ranges=False), "")
     credentials = made.credentials.replace(groups=None) if target.groups_denied else made.credentials
@@ -232,7 +244,7 @@ def _plan(spec: Spec, target: Target) -> plan.Plan:
         setup_uid=_setup_id(target.uids, credentials.uid),
         setup_gid=_setup_id(target.gids, credentials.gid),
         time_offsets="",
-        mounts=(),
+        mounts=made.mounts if "root" in bare else (),  # the volumes that are not to be seen in it
         mount_label="",
         root=made.root.replace(idmap=False),
         oom_score_adj=made.oom_score_adj,

@@ -55,6 +55,8 @@ def describe(plan: plan_module.Plan) -> "list[str]":
         if paths:
             lines.append("%s %s" % (name, ", ".join(paths)))
     lines.append("change the root by %s" % ", else ".join(root.ways))
+    if "chdir" in root.ways:
+        lines.append("  where only chdir is left: confine the program to the root and volumes by Landlock")
     lines.append("change to the directory %s" % plan.cwd)
     lines.append(
         "become user %d, group %d, groups %s" % (credentials.uid, credentials.gid, _groups(credentials))
@@ -63,6 +65,8 @@ def describe(plan: plan_module.Plan) -> "list[str]":
         lines.append("keep the capabilities %s" % (_names(credentials.capabilities["bounding"]) or "none"))
     if credentials.no_new_privs:
         lines.append("set no_new_privs")
+    if plan.spec.landlock:
+        lines.append("allow by Landlock no more than %s" % " ".join(plan.spec.landlock))
     if plan.seccomp is not None:
         lines.append("install a filter of system calls: %s" % _filter(plan.seccomp))
     lines += ["run it under the %s label %s" % (label.layer, label.name) for label in plan.labels]

@@ -36,6 +36,7 @@ class Handed(Record):
         that is created now and started later; () for one that the runtime starts itself
     root: the root directory of a container that is joined, -1 for a new one
     proc: then, the runtime's own procfs
+    bare: of such a container, the kinds of layers that Landlock stands in for: "root", "pid", "network"
     """
 
     cgroup: "tuple[int, ...]" = ()
@@ -43,6 +44,7 @@ class Handed(Record):
     start: "tuple[int, ...]" = ()
     root: int = -1
     proc: int = -1
+    bare: "tuple[str, ...]" = ()
 
 
 class Init:
@@ -52,6 +54,7 @@ class Init:
     lost: {kind: errno} of namespaces that could not be made
     filter: the filter of system calls that is still to be installed, or None
     prefix: where the root lies, if it could not be made the root
+    rulesets: of landlock.Ruleset, in force once the program is found
     standin, hook_guard: descriptors of stand-ins, for the program and for its hooks, -1 without one
     attributes: where the label of a security module is asked for, -1 without one
     """
@@ -65,6 +68,7 @@ class Init:
         self.proc = handed.proc
         self.stage = None  # type: rootfs.Stage  # type: ignore[assignment]
         self.prefix = ""
+        self.rulesets = []  # type: list
         self.standin = self.hook_guard = self.attributes = -1
 
     def degrade(self, record: Degradation) -> None:
@@ -218,8 +222,9 @@ _LOSSES = {
 
 
 def _say_lost(me: Init) -> None:
+    instead = _instead_of_namespaces(me, me.lost)
     for kind in sorted(me.lost):
-        lost = _LOSSES[kind]
+        lost = instead.get(kind) or _LOSSES[kind]
         if kind == "user" and os.geteuid():
             lost = "root and every other user of the container: the program runs as the caller"
         me.degrade(
@@ -233,6 +238,18 @@ def _say_lost(me: Init) -> None:
                 cause="userns" if kind == "user" else kind,
             )  # fmt: skip
         )
+
+
+def _instead_of_namespaces(me: Init, lost) -> "dict[str, str]":
+    """Landlock in the place of LOST, kinds of namespaces; what is lost all the same, a sentence for each."""
+    if "pid" not in lost and "network" not in lost:
+        return {}
+    from . import landlock_instead  # loaded by `clone`, before the fork
+
+    made, told = landlock_instead.of_namespaces(lost)
+    if made is not None:
+        me.rulesets.append(made)
+    return told
 
 
 # --- the container as the program will see it -------------------------------------------------
@@ -323,13 +340,20 @@ def enter_root(me: Init) -> None:
     plan = me.plan
     if way == "chdir":
         me.prefix = plan.root.path
-    place = os.path.join(me.prefix, plan.cwd.lstrip("/")) if me.prefix else plan.cwd
-    _change_directory(place, plan.cwd)
+        if me.stage.confinement is not None:
+            me.rulesets.append(me.stage.confinement)
+    _change_directory(plan.cwd, me.stage.root if me.prefix else -1)
 
 
-def _change_directory(place: str, shown: str) -> None:
+def _change_directory(shown: str, root: int = -1) -> None:
+    """root: the directory that SHOWN lies below, where it is not the root"""
     with step("change to the working directory %s" % shown):
-        os.chdir(place)
+        if root < 0:
+            os.chdir(shown)
+        else:
+            place = paths.open_in(root, shown, abi.O_PATH | os.O_DIRECTORY)
+            os.fchdir(place)
+            os.close(place)
         here = os.getcwd()
     if not here.startswith("/"):  # getcwd(3): "(unreachable)" (CVE-2024-21626)
         raise ContainerError("change to the working directory %s" % shown, "it lies outside the root")
@@ -343,12 +367,21 @@ def enter_container(me: Init) -> None:
         privileges.become_root(plan.setup_uid, plan.setup_gid)
         libc.prctl(abi.PR_SET_DUMPABLE, 0)
         _tie_to_runtime(me)
-    with step("enter the root of the container"):
-        os.fchdir(me.handed.root)
-        libc.chroot(".")
+    bare = "root" in me.handed.bare
+    if bare:
+        from . import landlock_instead  # loaded by `execution`, before the fork
+
+        me.prefix = plan.root.path
+        root = landlock_instead.join(me)
+    else:
+        root = me.handed.root
+        with step("enter the root of the container"):
+            os.fchdir(root)
+            libc.chroot(".")
+    _instead_of_namespaces(me, me.handed.bare)
     if plan.terminal:
-        console.attach(me.handed.root, me.channel, plan.console_size, bind=False)
-    _change_directory(plan.cwd, plan.cwd)
+        console.attach(-1 if bare else root, me.channel, plan.console_size, bind=False)
+    _change_directory(plan.cwd, root if bare else -1)
 
 
 def change_user(me: Init) -> None:
@@ -363,8 +396,16 @@ def change_user(me: Init) -> None:
     _join_keyring(me)
     if plan.guard == "standin":
         _make_standin(me)
+    if plan.spec.landlock:
+        from . import landlock_asked  # loaded by `clone`, before the fork
+
+        landlock_asked.prepare(me)
     if not credentials.no_new_privs:  # then the kernel asks for CAP_SYS_ADMIN, so while that is held
         _take_filter(me)
+        if me.rulesets:
+            from . import landlock  # which has made them
+
+            credentials = landlock.enforce_early(me, credentials)
         _install_filter(me)
     privileges.apply(credentials, plan.last_cap)
     libc.prctl(abi.PR_SET_DUMPABLE, 0)  # the change of ids has set it to fs.suid_dumpable, which may be 1
@@ -472,6 +513,13 @@ def _take_filter(me: Init) -> None:
         )
 
 
+def _restrict(me: Init) -> None:
+    if me.rulesets:
+        from . import landlock  # which has made them
+
+        landlock.enforce(me)
+
+
 def _install_filter(me: Init) -> None:
     if me.filter is not None:
         with step("install the seccomp filter"):
@@ -488,10 +536,11 @@ def wait_go(me: Init) -> None:
     if me.plan.credentials.no_new_privs:
         _take_filter(me)
         if me.filter is not None and me.filter.listener:
+            _restrict(me)
             _install_filter(me)  # while the runtime is there to pass the listener on
     if me.handed.start:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)  # `create` ends, and who starts us comes later
-        program.check(me.plan.args[0], program.environment(me.plan.env), me.prefix)
+        program.check(me.plan.args[0], _find_program(me, program.environment(me.plan.env))[0])
     me.channel.say("ready", " ".join(_set_limits(me)))
     if me.handed.start:
         me.channel.close()
@@ -522,6 +571,7 @@ def _close_rest(me: Init) -> None:
     """Nothing of ours and of the caller's reaches the program (CVE-2024-21626)."""
     first = 3 + me.plan.spec.preserve_fds
     kept = {me.channel.incoming, me.channel.outgoing, me.standin, me.hook_guard, me.attributes}
+    kept.update([ruleset.descriptor for ruleset in me.rulesets])
     if me.plan.labels:
         kept.add(me.proc)
     for keep in sorted(kept):
@@ -534,25 +584,36 @@ def _close_rest(me: Init) -> None:
     libc.close_range(first, 0x7FFFFFFF)
 
 
+def _find_program(me: Init, environment: "dict[str, str]") -> "tuple":
+    """The files by which the program may be executed, its arguments, and its environment."""
+    plan = me.plan
+    if me.prefix.strip("/"):
+        from . import loader  # loaded with what stands in for a root
+
+        return loader.command(me.prefix, plan.cwd, list(plan.args), environment)
+    return program.find(plan.args[0], environment), list(plan.args), environment
+
+
 def execute(me: Init) -> None:
     """Become the program; what stops that is the runtime's to tell."""
     plan = me.plan
     environment = program.environment(plan.env)
     if plan.spec.listen_fds:
         environment.update(LISTEN_FDS=str(plan.spec.listen_fds), LISTEN_PID=str(os.getpid()))
-    candidates = program.find(plan.args[0], environment, me.prefix)
+    candidates, arguments, environment = _find_program(me, environment)
     if me.standin >= 0:
         os.set_inheritable(me.channel.outgoing, True)
-        arguments, candidates = candidates[:1] + list(plan.args), [me.standin]  # type: ignore[list-item]
-    else:
-        arguments = list(plan.args)
+        arguments, candidates = candidates[:1] + arguments, [me.standin]
     if plan.labels and not plan.spec.init:
         _take_label(me)
+    if not (plan.labels and plan.spec.init):
+        _restrict(me)
     _install_filter(me)
     if plan.spec.init:
         reaper.keep(me)
         if plan.labels:
-            _take_label(me)
+            _take_label(me)  # through /proc, which Landlock may close
+            _restrict(me)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     failure = None  # type: OSError | None
     for path in candidates:
@@ -562,7 +623,10 @@ def execute(me: Init) -> None:
             if failure is None or error.errno == abi.EACCES:
                 failure = error
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-    raise program.exec_error(plan.args[0], failure.errno or 0 if failure else 0)
+    refusal = program.exec_error(plan.args[0], failure.errno or 0 if failure else 0)
+    if refusal.number == abi.EACCES and any("=/" in word for word in plan.spec.landlock):
+        refusal.hint = "--landlock must allow it, its loader and its libraries: rx=PATH"
+    raise refusal
 
 
 STAGES = (

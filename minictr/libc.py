@@ -227,7 +227,9 @@ _seccomp = _bind_syscall(_number("seccomp"), c_ulong, c_ulong, c_void_p, kind=_I
 _pidfd_open = _bind_syscall(abi.PIDFD_OPEN, c_int, c_ulong)
 _pidfd_send_signal = _bind_syscall(abi.PIDFD_SEND_SIGNAL, c_int, c_int, c_void_p, c_ulong)
 _bpf = _bind_syscall(abi.BPF_CALL.get(abi.machine(), -1), c_int, c_void_p, c_ulong)
-_landlock_create_ruleset = _bind_syscall(abi.LANDLOCK_CREATE_RULESET, c_void_p, c_ulong, c_ulong)
+_landlock_create_ruleset = _bind_syscall(abi.LANDLOCK_CREATE_RULESET, c_char_p, c_ulong, c_ulong)
+_landlock_add_rule = _bind_syscall(abi.LANDLOCK_ADD_RULE, c_int, c_int, c_char_p, c_ulong)
+_landlock_restrict_self = _bind_syscall(abi.LANDLOCK_RESTRICT_SELF, c_int, c_ulong)
 
 
 def default_signal(number: int) -> None:
@@ -459,6 +461,24 @@ def bpf(command: int, layout: str, *values: object) -> int:
 def landlock_abi() -> int:
     """landlock_create_ruleset(2): the version of the kernel's Landlock. OSError where it has none."""
     return _landlock_create_ruleset(None, 0, abi.LANDLOCK_CREATE_RULESET_VERSION)
+
+
+def landlock_create_ruleset(attributes: bytes) -> int:
+    """landlock_create_ruleset(2), since 5.13: a descriptor that closes on exec, of a new ruleset.
+
+    attributes: a struct landlock_ruleset_attr, or the first of its 64-bit fields
+    """
+    return _landlock_create_ruleset(attributes, len(attributes), 0)
+
+
+def landlock_add_rule(ruleset: int, kind: int, rule: bytes) -> None:
+    """landlock_add_rule(2). KIND is a LANDLOCK_RULE_*, RULE the structure that belongs to it."""
+    _landlock_add_rule(ruleset, kind, rule, 0)
+
+
+def landlock_restrict_self(ruleset: int) -> None:
+    """landlock_restrict_self(2): put this thread under RULESET, for good."""
+    _landlock_restrict_self(ruleset, 0)
 
 
 # --- capabilities, limits, sockets --------------------------------------------------------------

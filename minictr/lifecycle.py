@@ -394,6 +394,7 @@ class Container:
             "start_time": state.start_time(self.pid) if self.pid else 0,
             "stop_signal": self.spec.stop_signal,
             "command": self.plan.args[0],
+            "landlock": list(self.spec.landlock),
             "cgroups": self.group.directories(),
             "cgroup_parents": self.group.parents,
             "systemd": self.group.noted(),

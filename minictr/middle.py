@@ -98,6 +98,7 @@ class Middle:
 
     def _lose(self, kind: str, number: int) -> None:
         self.birth.lost[kind] = number
+        namespaces.load_for(self.birth.lost)
         if kind == "user":
             self.plan = namespaces.guarded(self.plan)
         self.channel.say("lost", kind, number)

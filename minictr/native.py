@@ -391,7 +391,14 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+def _landlock(given: "dict", config: "dict", fields: "dict") -> None:
+    if any(name.startswith("landlock") for name in given):
+        from . import landlock_asked  # only for those who ask
+
+        fields["landlock"] = landlock_asked.parse(given)
+
+
 _STAGES = (
     _namespaces, _users, _names, _mounts, _process, _environment, grants.capabilities,
-    grants.security, _kernel, _life,
+    grants.security, _landlock, _kernel, _life,
 )  # fmt: skip

@@ -75,6 +75,10 @@ OPTIONS = (
     ("--cap-drop", "NAME,...", "take one away, or ALL"),
     ("--security-opt", "OPTION...", """no-new-privileges=false; seccomp=builtin|unconfined|FILE;
     mask=PATH:PATH; unmask=PATH:PATH|ALL; apparmor=PROFILE|unconfined; label=type:TYPE and kin, disable"""),
+    ("--landlock", "MODE=PATH,...", "Landlock: no other files than these; MODE of r, w and x"),
+    ("--landlock-connect", "PORT,...", "no other TCP ports to connect to; none for no port at all"),
+    ("--landlock-bind", "PORT,...", "no other TCP ports to bind; none for no port at all"),
+    ("--landlock-scope", "WHAT,...", "abstract: no abstract sockets of others; signal: no signals to others"),
     ("--no-new-keyring", "", "stay in the caller's session keyring"),
     ("Namespaces: private, host, or the PATH of one",),
     ("--userns", "WHICH", "also auto (the default), keep-id"),

@@ -31,6 +31,10 @@ def prepare(spec: Spec, stage: str) -> plan.Plan:
     made = plan.make(spec, seen, stage)
     if made.labels or made.mount_label:
         made = _with_labels(made)
+    if spec.landlock:
+        from . import landlock_asked  # only for those who ask
+
+        made = made.replace(records=made.records + tuple(landlock_asked.missing(spec.landlock)))
     return made
 
 

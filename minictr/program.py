@@ -10,11 +10,10 @@ from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError
 from .sync import Channel, error_from
 
 
-def find(name: str, environment: "dict[str, str]", prefix: str = "") -> "list[str]":
-    """Where NAME may be executed, as execvp(3) looks, by the container's own PATH; below PREFIX."""
-    prefix = prefix.rstrip("/")
+def find(name: str, environment: "dict[str, str]") -> "list[str]":
+    """Where NAME may be executed, as execvp(3) looks, by the container's own PATH."""
     if "/" in name:
-        found = [prefix + name if name[0] == "/" else name]
+        found = [name]
         try:
             os.stat(found[0])
         except OSError as error:
@@ -23,7 +22,7 @@ def find(name: str, environment: "dict[str, str]", prefix: str = "") -> "list[st
             raise exec_error(name, abi.EISDIR)
     else:
         places = environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").split(":")
-        found = [(prefix if place[:1] == "/" else "") + os.path.join(place or ".", name) for place in places]
+        found = [os.path.join(place or ".", name) for place in places]
         found = [path for path in found if os.path.exists(path) and not os.path.isdir(path)]
         if not found:
             raise exec_error(name, 0)
@@ -47,9 +46,9 @@ def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
     return ContainerError('exec: "%s"' % name, why, number, "", EXIT_NOT_EXECUTABLE)
 
 
-def check(name: str, environment: "dict[str, str]", prefix: str = "") -> None:
+def check(name: str, candidates: "list[str]") -> None:
     """Raise what stops NAME from being executed, as far as that is known before: engines ask `create`."""
-    if not any(os.access(path, os.X_OK) for path in find(name, environment, prefix)):
+    if not any(os.access(path, os.X_OK) for path in candidates):
         raise exec_error(name, abi.EACCES)
 
 

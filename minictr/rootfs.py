@@ -6,7 +6,7 @@ sources and targets never share a name; only then is the root changed. Changing 
     pivot_root   the host's root leaves the mount namespace; nothing of it can be reached
     move         the mount is moved over /, for a caller whose root is an initramfs
     chroot       a process with CAP_SYS_CHROOT can walk out
-    chdir        nothing but a working directory
+    chdir        nothing but a working directory, and Landlock around it where it can be had
 
 Side: container
 """
@@ -31,6 +31,7 @@ class Stage:
     root: a descriptor of the new root, once `lay` has run
     mountable: mounts can be made at all; obstacle: why not
     kernel: descriptors of what has been mounted on /proc and /sys, by these names
+    confinement: a landlock.Ruleset that stands in for the root, once `enter` had to do without one
     """
 
     def __init__(self, plan, proc: int, degrade, trees: "dict[int, int]") -> None:
@@ -40,6 +41,7 @@ class Stage:
         self.sources = {}  # type: dict[int, int]
         self.base = self.null = self.empty = -1
         self.kernel = {}  # type: dict[str, int]
+        self.confinement = None  # type: object
 
     # --- before the ids change ------------------------------------------------------------
 
@@ -345,7 +347,9 @@ class Stage:
                     raise ContainerError("change the root by %s" % way, "", error.errno or 0) from error
                 refusal = refusal or error
                 continue
-            if way != "pivot_root":
+            if way == "chdir":
+                self._confine(refusal)
+            elif way != "pivot_root":
                 self._root_record(way, refusal)
             if self.plan.root.propagation & abi.MS_SHARED and way in ("pivot_root", "move"):
                 with step("share the mounts of the root"):
@@ -353,15 +357,35 @@ class Stage:
             return way
         raise ContainerError("change the root", "every way is refused")
 
-    def _root_record(self, way: str, refusal: "OSError | None") -> None:
+    def _confine(self, refusal: "OSError | None") -> None:
+        """A directory alone holds nobody: Landlock does, where it can be had."""
+        try:
+            from . import landlock_instead  # rare, and the root is still the host's
+        except ImportError:  # to the user that set-up is done as
+            why = "minictr's library cannot be read from the user namespace"
+            hint = "install it where every user can read it, or --userns host"
+            raise ContainerError("confine the program to its root", why, hint=hint) from None
+        self.confinement, lost, number = landlock_instead.confine(self)
+        self._root_record("chdir", refusal, lost)
+        if self.confinement is None:
+            lost = "what would keep the host's files closed"
+            wanted = "the program confined to its root"
+            self.degrade(
+                Degradation("landlock", "Landlock", wanted, "nothing", lost, number, cause="landlock")
+            )
+
+    def _root_record(self, way: str, refusal: "OSError | None", lost: str = "") -> None:
         number = (refusal.errno if refusal else 0) or 0
         why = "" if refusal else self.obstacle or "--no-pivot"
         fix = "" if refusal or self.mountable else "the same as for the mounts"
-        lost = {
-            "move": "the host's root lies below ours: CAP_SYS_ADMIN could dig it out",
-            "chroot": "a process with CAP_SYS_CHROOT can leave the root",
-            "chdir": "the root: every file of the host that the user may open can be opened",
-        }[way]
+        lost = (
+            lost
+            or {
+                "move": "the host's root lies below ours: CAP_SYS_ADMIN could dig it out",
+                "chroot": "a process with CAP_SYS_CHROOT can leave the root",
+                "chdir": "the root: every file of the host that the user may open can be opened",
+            }[way]
+        )
         level = "notice" if self.plan.spec.no_pivot and way == "move" else "warning"
         self.degrade(
             Degradation("root-" + way, "root", "pivot_root", way, lost, number, why, fix, level, "pivot_root")

@@ -37,6 +37,7 @@ class Spec(Record):
     memory_watch: without a cgroup, who stands behind the container looks at its memory, and kills it
     systemd: its cgroup is a unit of systemd's
     json: print what `explain` says as JSON
+    landlock: what Landlock is asked to allow, words as in `landlock_asked`
     """
 
     config: dict
@@ -68,6 +69,7 @@ class Spec(Record):
     memory_watch: bool = False
     systemd: bool = False
     json: bool = False
+    landlock: "tuple[str, ...]" = ()
 
     def state(self, status: str, pid: int) -> "dict[str, object]":
         """The state of the container as others are told it (runtime.md, "State")."""

@@ -182,6 +182,8 @@ def state_of(content: "dict") -> "dict":
     ending = exit_record(content) if now == "stopped" else {}
     if ending:
         annotations["org.minictr.exit"] = document.dumps(ending)
+    if content.get("landlock"):
+        annotations["org.minictr.landlock"] = document.dumps(content["landlock"])
     shown = {
         "ociVersion": content.get("ociVersion", "1.3.0"),
         "id": content["id"],

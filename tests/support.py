@@ -222,6 +222,12 @@ def _systemd() -> str:
     return _fails(*words)
 
 
+def _landlock() -> str:
+    number = refusal.SYSCALLS.get(os.uname().machine, {}).get("landlock_create_ruleset", 444)
+    version = ctypes.CDLL(None, use_errno=True).syscall(number, None, 0, 1)
+    return "" if version >= 6 else "needs Landlock 6 (Linux 6.12); this is %d" % version
+
+
 def _library(name: str):
     return lambda: "" if ctypes.util.find_library(name) else "there is no lib%s" % name
 
@@ -269,6 +275,7 @@ NEEDS = {
     "selinux": (_selinux, ""),
     "secilc": (_program("secilc"), "secilc"),
     "openat2": (_kernel(5, 6), ""),
+    "landlock": (_landlock, ""),
     "mount-api": (_kernel(5, 2), ""),
     "idmap": (_kernel(5, 12), ""),
     "debian": (_debian, ""),

@@ -15,7 +15,7 @@ import refusal
 import support
 from support import needs
 
-from minictr import verbs
+from minictr import landlock, verbs
 
 pytestmark = needs("root", "userns", "busybox", "seccomp")
 
@@ -36,6 +36,12 @@ PROC_EMPTY = ("proc-empty", "proc", "a fresh proc on /proc", "an empty directory
 SYSFS_HOST = ("sysfs-host", "sysfs", "a fresh sysfs on /sys", "the host's, read-only", "EPERM")
 MQUEUE = (HOST_MQUEUE[0], "mqueue", "a fresh mqueue on /dev/mqueue", HOST_MQUEUE[1], "EPERM")
 IDMAP = ("idmap", "id-mapped mount", "the files of ROOT with the container's ids", "the host's ids")
+
+
+try:
+    NO_LANDLOCK = 0 * landlock.version()
+except OSError as refusal_of_it:  # the errno
+    NO_LANDLOCK = refusal_of_it.errno
 
 
 def namespace(kind, error=None):
@@ -68,6 +74,9 @@ class Case:
             wanted = record[2].replace("ROOT", place)
             number = ladders.number(record[4] if len(record) > 4 else error)
             found.append(record[:2] + (wanted, record[3], number))
+            if record[0] == "root-chdir" and NO_LANDLOCK:
+                wanted = "the program confined to its root"
+                found.append(("landlock", "Landlock", wanted, "nothing", NO_LANDLOCK))
         return found
 
 

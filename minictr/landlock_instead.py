@@ -1,0 +1,175 @@
+"""Landlock where a stronger layer was refused: the root that is no root, the namespaces that are missing.
+
+A process that was only given a directory would see every file of the host; under a ruleset it gets at
+the root file system and the volumes, and at OUTSIDE. Without a PID namespace of its own it can signal
+no process but its own, without a network namespace it has no TCP and reaches no abstract socket.
+
+Side: both
+"""
+
+import os
+
+from . import (
+    abi,
+    landlock,
+    libc,
+    loader,  # noqa: F401  # `init` finds the program by it, when no more can be loaded
+)  # fmt: skip
+from .errors import ContainerError, step
+from .landlock import BIND, CONNECT, EXECUTE, READ, WRITE
+from .record import MYPY
+
+if MYPY:
+    from .landlock import Ruleset
+
+# What of the host a program may need that has no /dev and /proc of its own, beside landlock.OWN. Of
+# /proc nothing is among it that tells of other processes or of the kernel's memory
+OUTSIDE = tuple([
+    ("/dev/" + name, READ | WRITE) for name in ("null", "zero", "full", "random", "urandom", "tty")
+] + [
+    ("/proc/" + name, READ)
+    for name in ("cpuinfo", "filesystems", "meminfo", "stat", "version", "sys/vm/overcommit_memory")
+])  # fmt: skip
+
+
+def version() -> int:
+    """The version of Landlock, 0 where there is none."""
+    try:
+        return landlock.version()
+    except OSError as error:
+        if error.errno not in landlock.REFUSED:
+            raise
+        return 0
+
+
+# --- namespaces ---------------------------------------------------------------------------------
+
+
+def of_namespaces(lost) -> "tuple[Ruleset | None, dict[str, str]]":
+    """A ruleset in the place of the namespaces LOST, None where Landlock has nothing for them, and what
+    is lost all the same, a sentence for each."""
+    known = version()
+    ports = BIND | CONNECT if "network" in lost else 0
+    scopes = (landlock.ABSTRACT if "network" in lost else 0) | (landlock.SIGNAL if "pid" in lost else 0)
+    with step("make a Landlock ruleset"):
+        made = landlock.Ruleset(known, False, ports, scopes) if known else None
+    if made is None or made.empty:
+        return None, {}
+    told = {}
+    if "pid" in lost and made.scopes & landlock.SIGNAL:
+        told["pid"] = "processes of the host can be seen, and the container's may outlive it"
+    if "network" in lost and made.ports:
+        what = "TCP" if known < 6 else "TCP and its abstract sockets"
+        told["network"] = "the host's network can be reached, but for %s (by Landlock)" % what
+    return made, told
+
+
+# --- the root -----------------------------------------------------------------------------------
+
+
+def confine(stage) -> "tuple[Ruleset | None, str, int]":
+    """A ruleset in the place of the root of STAGE, a rootfs.Stage; see `of_root`."""
+    entered = _cover_itself(stage)
+    return of_root(stage.root, stage.plan, stage.sources, entered)
+
+
+def _cover_itself(stage) -> bool:
+    """Show what was put together where the root file system lies: that is the only path that the
+    program has. False where it shows what lay there before."""
+    if not stage.mountable or stage.plan.root.path == "/":
+        return False
+    try:
+        libc.move_mount(stage.root, stage.sources[-1])
+    except OSError as error:
+        if error.errno not in landlock.REFUSED + (abi.EINVAL,):
+            raise ContainerError("show the root file system", "", error.errno or 0) from error
+        return False
+    os.fchdir(stage.root)
+    return True
+
+
+def of_root(root: int, plan, sources: "dict[int, int]", entered: bool) -> "tuple[Ruleset | None, str, int]":
+    """A ruleset in the place of a root; what is lost all the same; or None, "" and an errno.
+
+    root: a descriptor of the root file system; sources: of those of plan.mounts, {index: descriptor}
+    entered: the mounts are to be seen in the root
+    """
+    try:
+        known = landlock.version()
+        made = landlock.Ruleset(known, files=True)
+    except OSError as error:
+        if error.errno not in landlock.REFUSED:
+            raise ContainerError("make a Landlock ruleset", "", error.errno or 0) from error
+        return None, "", error.errno or 0
+    with step("confine the program to its root by Landlock"):
+        if plan.root.path == "/":
+            _allow_shown(made, plan)
+        else:
+            frozen = (plan.root.readonly or plan.root.overlay) and not entered
+            made.allow(root, READ | EXECUTE | (0 if frozen else WRITE))
+        if not entered:
+            _allow_volumes(made, plan, sources)
+        for path, rights in OUTSIDE:
+            made.allow_path(path, rights)
+    return made, _still_lost(known), 0
+
+
+def join(me) -> int:
+    """The same for a further program of a container that has only a directory; a descriptor of that.
+    me: an init.Init"""
+    with step("enter the root of the container"):
+        root = os.open(me.prefix, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    entered = any(kind == "mount" for kind, _ in me.plan.joins)
+    made, _, _ = of_root(root, me.plan, {}, entered)
+    if made is not None:
+        me.rulesets.append(made)
+    return root
+
+
+def _still_lost(version: int) -> str:
+    """What Landlock does not handle; what it is compared with is another root, not an open one."""
+    lost = "Landlock (version %d) keeps the host's files closed, but their names, sizes and owners " % version
+    lost += "can be seen, modes and times of the user's own changed, named sockets connected to"
+    if version < 3:
+        lost += ", those that the user may write truncated"
+    return lost
+
+
+def _allow_volumes(made: "Ruleset", plan, sources: "dict[int, int]") -> None:
+    """What should have been mounted, where it lies on the host."""
+    for index, mount in enumerate(plan.mounts):
+        if mount.kind != "bind":
+            continue
+        attributes = mount.set | mount.set_all
+        rights = READ
+        rights |= 0 if attributes & abi.MOUNT_ATTR_RDONLY else WRITE
+        rights |= 0 if attributes & abi.MOUNT_ATTR_NOEXEC else EXECUTE
+        if index in sources:
+            made.allow(sources[index], rights)
+        else:
+            made.allow_path(mount.source, rights)
+
+
+def _allow_shown(made: "Ruleset", plan) -> None:
+    """The host's own root, read-only, but for the places that the plan covers: Landlock cannot take
+    away below what it has allowed, so what lies beside them is allowed one by one."""
+    covered = {mount.target.rstrip("/") for mount in plan.mounts if mount.kind != "bind"}
+    covered |= {path.rstrip("/") for path in plan.masked_paths}
+    _allow_beside(made, "", covered)
+
+
+def _allow_beside(made: "Ruleset", directory: str, covered: "set[str]") -> None:
+    try:
+        names = os.listdir(directory or "/")
+    except OSError as error:
+        if error.errno not in (abi.EACCES, abi.ENOENT, abi.ENOTDIR):
+            raise
+        return
+    for name in names:
+        path = directory + "/" + name
+        if path in covered or os.path.islink(path):  # where a link leads is allowed there, or not
+            continue
+        if any(place.startswith(path + "/") for place in covered):
+            _allow_beside(made, path, covered)
+        else:
+            made.allow_path(path, READ | EXECUTE)

@@ -1,0 +1,497 @@
+"""Landlock in its two places: around a program whose root could not be changed, and, on request, inside a
+container.
+
+Every attack is made with the layer and without it: there it must succeed, or its failure elsewhere would
+prove nothing. The layer is off where the kernel refuses it, by a seccomp filter as an older kernel would.
+"""
+
+import json
+import os
+import shutil
+import socket
+
+import ladders
+import pytest
+import refusal
+import support
+from support import needs
+
+pytestmark = needs("root", "userns", "rootless", "busybox", "seccomp", "landlock")
+
+OFF = ["landlock_create_ruleset=ENOSYS"]
+NO_NAMESPACES = refusal.userns_refusals()
+NO_ROOT = ["pivot_root", "chroot"] + NO_NAMESPACES
+
+
+class Place:
+    """A container's root and the host around it, as seen by a caller who gets a directory only.
+
+    host: a directory of the caller's; in it "secret", and "true", which runs
+    """
+
+    def __init__(self, minictr, root, account):
+        self.minictr, self.root, self.account = minictr, root, account
+        owner = (account.uid, account.gid) if account else (0, 0)
+        self.host = support.SESSION.place("host", 0o755, owner)
+        self.secret = self.write("secret")
+        shutil.copy("/bin/busybox", os.path.join(self.host, "true"))
+        self.refused = NO_NAMESPACES if account else NO_ROOT
+
+    def write(self, name):
+        path = os.path.join(self.host, name)
+        with open(path, "w") as file:
+            file.write("the host's\n")
+        os.chown(path, *os.stat(self.host)[4:6])
+        return path
+
+    def run(self, command, *words, off=False, **options):
+        """COMMAND of the container's shell, silent on stderr; {host} and {secret} are filled in."""
+        more = dict(host=self.host, secret=self.secret, up="../" * 20, **options.pop("more", {}))
+        text = "exec 2>/dev/null; " + command.format(**more)
+        words = list(words) + ["--rootfs", self.root, "--", "sh", "-c", text]
+        refused = self.refused + (OFF if off else [])
+        return ladders.tell(self.minictr, "run", *words, user=self.account, refuse=refused, **options)
+
+
+@pytest.fixture(params=["root", "user"])
+def place(request, minictr, busybox_copy):
+    account = request.getfixturevalue("unranged") if request.param == "user" else None
+    return Place(minictr, busybox_copy(account), account)
+
+
+@pytest.fixture
+def as_user(minictr, busybox_copy, unranged):
+    return Place(minictr, busybox_copy(unranged), unranged)
+
+
+@pytest.fixture
+def as_root(minictr, busybox_copy):
+    return Place(minictr, busybox_copy(), None)
+
+
+# --- in the place of a root ---------------------------------------------------------------------
+
+# Each with files of its own: {secret}
+ATTACKS = {
+    "an absolute name": "cat {secret}",
+    "parent directories": "cat {up}{secret}",
+    "a link in the root": "ln -s {secret} tmp/link && cat tmp/link",
+    "/proc/self/root": "cat /proc/self/root{secret}",
+    "an open directory": "exec 9<. && cat /proc/self/fd/9/{up}{secret}",
+    "the working directory": "cat /proc/self/cwd/{up}{secret}",
+    "going there": "cd {host} && cat $(basename {secret})",
+    "writing": "echo x >{secret}",
+    "making a file": "echo x >{secret}-new",
+    "removing": "rm {secret}",
+    "moving in": "mv {secret} tmp/stolen && cat tmp/stolen",
+    "moving out": "echo x >tmp/x && mv tmp/x {secret}",
+    "executing": "{host}/true true",
+    "listing": "ls {host}",
+    "truncating": "truncate -s 1 {secret}",
+}
+
+
+def attack(place, off):
+    """{attack: exit status} of all, made one after the other; and what the run told."""
+    lines = ["cd tmp; cd ..; exec 2>/dev/null"]
+    for number, name in enumerate(sorted(ATTACKS)):
+        text = ATTACKS[name].format(secret=place.write("secret%d" % number), host=place.host, up="../" * 20)
+        lines.append("(%s) >/dev/null; echo '%s:'$?" % (text, name))
+    told = place.run("{script}", off=off, more={"script": "\n".join(lines)})
+    return dict(line.split(":") for line in told.result.lines), told
+
+
+def test_without_landlock_the_hosts_files_can_be_had(place):
+    found, told = attack(place, off=True)
+
+    assert found == dict.fromkeys(ATTACKS, "0"), told.result
+    assert [record["code"] for record in told.warnings][-2:] == ["root-chdir", "landlock"]
+
+
+def test_landlock_keeps_the_hosts_files_closed(place):
+    found, told = attack(place, off=False)
+
+    assert sorted(found) == sorted(ATTACKS), told.result
+    assert [name for name, status in found.items() if status == "0"] == []
+    left = {
+        name: open_text(os.path.join(place.host, name)) for name in os.listdir(place.host) if name != "true"
+    }
+    assert left == dict.fromkeys(["secret"] + ["secret%d" % n for n in range(len(ATTACKS))], "the host's\n")
+    assert [record["code"] for record in told.warnings][-1] == "root-chdir"
+
+
+def open_text(path):
+    with open(path) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["with Landlock", "without"])
+def test_root_without_a_root_of_its_own_reads_the_shadow_file_only_without_landlock(as_root, off):
+    """By its name, and through a process of the host's, such as /proc/1: with all that this asks for."""
+    for command in ("cat /etc/shadow", "cat /proc/{pid}/root/etc/shadow"):
+        told = as_root.run(command, "--cap-add", "SYS_PTRACE", off=off, more={"pid": os.getpid()})
+        assert ("root:" in told.result.out) == off, told.result
+
+
+def test_even_a_program_that_may_change_its_root_stays_below(as_root):
+    """CAP_SYS_CHROOT is among the capabilities that a container gets, and a chroot is no prison."""
+    escape = "mkdir -p tmp/d; chroot / /bin/busybox cat /etc/shadow"
+    as_root.refused = ["pivot_root", "mount"] + NO_NAMESPACES
+    told = as_root.run(escape)
+
+    assert "root:" not in told.result.out
+
+
+def test_what_is_in_the_root_works(place):
+    command = "echo x >tmp/x && mkdir tmp/d && mv tmp/x tmp/d && cat tmp/d/x && rm -r tmp/d && ls"
+    told = place.run(
+        command
+        + " && echo >/dev/null && cat </dev/zero | head -c 1 >/dev/null && cat /proc/meminfo >/dev/null"
+    )
+
+    assert told.result.status == 0, told.result
+    assert told.result.lines[0] == "x" and "bin" in told.result.lines
+
+
+@pytest.mark.parametrize("name", ["/proc/1/cmdline", "/proc/kcore", "/proc/sys/kernel/hostname", "/dev/kmsg"])
+def test_of_proc_and_dev_no_more_is_open_than_is_said(as_root, name):
+    assert as_root.run("head -c 1 %s" % name).result.status != 0
+    if name != "/proc/kcore" and name != "/dev/kmsg":  # other things keep these closed, too
+        assert as_root.run("head -c 1 %s" % name, off=True).result.status == 0
+
+
+@pytest.mark.parametrize(
+    "options, status",
+    [([], 0), (["--read-only"], 1), (["--overlay"], 1)],
+    ids=["writable", "read-only", "an overlay that cannot be had"],
+)
+def test_a_root_is_as_writable_as_was_asked_for(as_user, options, status):
+    told = as_user.run("echo x >tmp/x", *options)
+
+    assert told.result.status == status, told.result
+
+
+@pytest.mark.parametrize("mode, status", [("", 0), (":ro", 1)])
+def test_a_volume_is_open_where_it_lies(as_user, mode, status):
+    volume = "%s:/mnt%s" % (as_user.host, mode)
+    told = as_user.run("cat {secret} && echo x >{host}/new", "--volume", volume)
+
+    assert (told.result.status, told.result.lines[0]) == (status, "the host's"), told.result
+
+
+def test_with_mounts_of_its_own_the_root_shows_them_where_it_lies(minictr, busybox_copy):
+    """A namespace can be had, but the root cannot be changed: then it is laid over its own place."""
+    place = Place(minictr, busybox_copy(), None)
+    place.refused = ["pivot_root", "chroot"]
+    shown = place.host + ":/mnt:ro"
+    told = place.run("cat mnt/secret; echo x >mnt/new; cat {secret}; ls proc/self/", "-v", shown)
+
+    assert told.result.lines[0] == "the host's" and "cmdline" in told.result.lines, told.result
+    assert told.result.out.count("the host's") == 1
+    assert "new" not in os.listdir(place.host)
+
+
+def test_the_hosts_own_root_shows_what_a_container_of_it_would_show(minictr, unranged):
+    refused = NO_NAMESPACES
+    script = "cat /etc/os-release >/dev/null && echo shown; cat %s; ls /tmp /home; echo x >/var/tmp/x"
+    secret = os.path.join(support.SESSION.place("host", 0o755), "secret")
+    with open(secret, "w") as file:
+        file.write("the host's\n")
+    run = minictr("run", "--", "sh", "-c", script % secret, user=unranged, refuse=refused)
+    off = minictr("run", "--", "sh", "-c", script % secret, user=unranged, refuse=refused + OFF)
+    os.unlink("/var/tmp/x")
+
+    assert run.out == "shown\n", run
+    assert "the host's" in off.out and off.status == 0
+
+
+# --- in the place of namespaces -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["with Landlock", "without"])
+def test_without_a_pid_namespace_no_other_process_can_be_signalled(as_user, off):
+    sleeper = as_user.minictr.start_command("sleep", "60", user=as_user.account)
+    told = as_user.run("kill -0 {pid}", off=off, more={"pid": sleeper.pid})
+    lost = [record["lost"] for record in told.warnings if record["code"] == "pid-namespace"]
+
+    assert (told.result.status == 0) == off, told.result
+    assert ["signalled" in text for text in lost] == [off]
+    sleeper.kill()
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["with Landlock", "without"])
+def test_without_a_network_namespace_there_is_no_tcp(as_user, off):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(5)
+        port = listener.getsockname()[1]
+        told = as_user.run("nc -w 1 127.0.0.1 {port} -e true", off=off, more={"port": port})
+
+    assert (told.result.status == 0) == off, told.result
+
+
+def test_only_what_was_lost_is_taken_away(minictr, busybox_copy):
+    """--pid host and --net host are wishes, and no losses."""
+    place = Place(minictr, busybox_copy(), None)
+    place.refused = ["clone&CLONE_NEWUTS", "clone3=ENOSYS"]
+    told = place.run("kill -0 {pid}", "--pid", "host", "--userns", "host", more={"pid": os.getpid()})
+
+    assert told.result.status == 0, told.result
+
+
+# --- what it says -----------------------------------------------------------------------------------
+
+
+def test_a_confined_root_says_by_what_and_what_is_lost_all_the_same(place):
+    told = place.run("true")
+    (record,) = [record for record in told.warnings if record["layer"] in ("root", "Landlock")]
+
+    assert (record["code"], record["got"]) == ("root-chdir", "chdir")
+    assert record["lost"].startswith("Landlock (version ") and "owners" in record["lost"]
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EOPNOTSUPP", "EPERM"])
+def test_where_there_is_no_landlock_a_further_record_says_so(as_user, error):
+    as_user.refused = as_user.refused + ["landlock_create_ruleset=" + error]
+    told = as_user.run("true")
+    (record,) = [record for record in told.warnings if record["code"] == "landlock"]
+
+    assert told.result.status == 0
+    assert record["errno"] == ladders.number(error) and record["fix"]
+    if error == "EOPNOTSUPP":
+        assert "lsm=" in record["fix"]
+
+
+def test_another_error_of_landlock_ends_the_start(as_user):
+    as_user.refused = as_user.refused + ["landlock_create_ruleset=ENOMEM"]
+    told = as_user.run("true")
+
+    assert told.result == (125, "") and len(told.errors) == 1, told.result
+
+
+@pytest.mark.parametrize("call", ["landlock_add_rule", "landlock_restrict_self"])
+def test_half_a_confinement_is_none(as_user, call):
+    as_user.refused = as_user.refused + [call + "=EPERM"]
+    told = as_user.run("echo ran")
+
+    assert told.result == (125, "") and "Landlock" in told.errors[0], told.result
+
+
+def test_no_new_privs_is_set_whatever_was_asked(as_user):
+    words = ["--security-opt", "no-new-privileges=false"]
+    told = as_user.run("grep NoNewPrivs </proc/self/status; cat {secret}", *words)
+
+    assert told.result.fields == ["NoNewPrivs:", "1"], told.result
+    assert [record["code"] for record in told.notices if record["layer"] == "no_new_privs"] == [
+        "no-new-privs"
+    ]
+
+
+def test_explain_tells_of_it(minictr, busybox_root):
+    words = ["--landlock", "rx=/", "--landlock-bind", "none", "--rootfs", busybox_root, "--", "true"]
+    lines = minictr("explain", *words).ok.lines
+
+    assert any(line.endswith("confine the program to the root and volumes by Landlock") for line in lines)
+    assert any(line.endswith("allow by Landlock no more than rx=/ bind=none") for line in lines)
+
+
+# --- programs ---------------------------------------------------------------------------------------
+
+
+class TestPrograms:
+    """Of a root that is none: the kernel would look for their loaders on the host."""
+
+    @pytest.fixture
+    def run(self, minictr, debian_root, unranged):
+        def run(*command, **options):
+            words = ["--rootfs", debian_root] + options.pop("words", []) + ["--"] + list(command)
+            return ladders.tell(minictr, "run", *words, user=unranged, refuse=NO_NAMESPACES, **options).result
+
+        return run
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["bash", "-c", "echo $0"],
+            ["/bin/bash", "-c", "echo $0"],
+            ["/usr/bin/bash", "-c", "echo $0"],
+        ],
+        ids=["by PATH", "by a linked directory", "by its name"],
+    )
+    def test_a_dynamic_program_runs_by_the_roots_own_loader(self, run, debian_root, command):
+        result = run(*command)
+
+        assert result.status == 0 and result.lines[-1].startswith(debian_root + "/"), result
+
+    def test_its_libraries_are_the_roots(self, run, debian_root):
+        result = run("bash", "-c", "while read -r l; do echo $l; done </proc/self/maps")
+        mapped = {line.split()[-1] for line in result.lines if ".so" in line}
+
+        assert mapped and {name for name in mapped if not name.startswith(debian_root + "/")} == set(), result
+
+    def test_a_script_runs_by_the_interpreter_that_it_names(self, run):
+        result = run("ldd", "--version")
+
+        assert result.status == 0 and "ldd" in result.lines[0], result
+
+    def test_relative_names_start_from_the_working_directory(self, run):
+        assert run("./env", "A=1", words=["--workdir", "/usr/bin"]).lines[-1] == "A=1"
+
+    @pytest.mark.parametrize(
+        "name, status, why",
+        [
+            ("no-such", 127, "not found in $PATH"), ("/no/such", 127, "no such file"),
+            ("/etc", 126, "directory"), ("/etc/passwd", 126, "permission denied"),
+            ("/../../../../bin/no-such", 127, "no such file"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_executed_is_told_as_ever(self, run, name, status, why):
+        result = run(name)
+
+        assert result.status == status and why in result.err.splitlines()[-1], result
+
+    def test_a_missing_loader_is_told(self, minictr, busybox_copy, unranged):
+        root = busybox_copy(unranged)
+        shutil.copy("/bin/ls", os.path.join(root, "bin", "dynamic"))
+        words = ["--rootfs", root, "--", "dynamic"]
+        result = ladders.tell(minictr, "run", *words, user=unranged, refuse=NO_NAMESPACES).result
+
+        assert result.status == 127 and "its interpreter or loader is missing" in result.err, result
+
+
+# --- a further program ----------------------------------------------------------------------------
+
+
+def test_a_further_program_of_such_a_container_is_confined_too(place):
+    words = ["-d", "--name", "bare", "--rootfs", place.root, "--", "sleep", "60"]
+    place.minictr("run", *words, user=place.account, refuse=place.refused)
+
+    inside = place.minictr("exec", "bare", "sh", "-c", "ls; cat %s" % place.secret, user=place.account)
+    place.minictr("delete", "--force", "bare", user=place.account).ok
+
+    assert "bin" in inside.lines and "the host's" not in inside.out, inside
+    assert "Permission denied" in inside.err
+
+
+# --- on request -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["root", "ranged"])
+def inside(request, minictr, busybox_root):
+    account = request.getfixturevalue("ranged") if request.param == "ranged" else None
+
+    def run(command, *words, **options):
+        words = list(words) + ["--rootfs", busybox_root, "--read-only", "--tmpfs", "/tmp:exec"]
+        words += ["--", "sh", "-c", command]
+        return minictr("run", *words, user=account, **options)
+
+    return run
+
+
+SERVE = "nc -l -p 80 >/dev/null & sleep 0.3; echo x | nc -w 2 127.0.0.1 80; s=$?; kill $!; exit $s"
+ASKED = {
+    "reading": (["--landlock", "rx=/bin,rw=/tmp"], "cat /etc/passwd"),
+    "listing": (["--landlock", "rx=/bin,rw=/tmp"], "ls /"),
+    "writing": (["--landlock", "rx=/"], "echo x >/tmp/x"),
+    "executing": (["--landlock", "rx=/bin,rw=/tmp"], "cp /bin/busybox /tmp/true && /tmp/true"),
+    "mounting for root": (["--landlock", "rwx=/", "--cap-add", "sys_admin"], "mount -t tmpfs none /tmp"),
+    "connecting": (["--landlock-connect", "81"], SERVE),
+    "binding": (["--landlock-bind", "none"], SERVE),
+}
+
+
+@pytest.mark.parametrize("what", sorted(ASKED))
+def test_what_is_not_allowed_is_denied(inside, what):
+    words, command = ASKED[what]
+    others = [word for word in words if word in ("--cap-add", "sys_admin")]
+
+    assert inside(command, *others).status == 0
+    assert inside(command, *words).status != 0
+
+
+@pytest.mark.parametrize(
+    "words, command",
+    [
+        (["--landlock", "rx=/bin,rw=/tmp"], "ls /bin && echo x >/tmp/x && cat /tmp/x"),
+        (["--landlock", "rx=/,rw=/tmp"], "cat /etc/passwd && echo x >/tmp/x"),
+        (["--landlock", "rwx=/"], "cp /bin/busybox /tmp/true && /tmp/true"),
+        (["--landlock-connect", "80", "--landlock-bind", "80"], SERVE),
+        (["--landlock-scope", "signal", "--init"], "sleep 9 & kill -0 $! && kill $!"),
+    ],
+)
+def test_what_is_allowed_works(inside, words, command):
+    assert inside(command, *words).status == 0
+
+
+@pytest.mark.parametrize("scope", [[], ["--landlock-scope", "signal"]], ids=["without", "with the scope"])
+def test_other_processes_are_out_of_reach_with_the_scope(minictr, busybox_root, ranged, scope):
+    other = minictr.start_command("sleep", "60", user=ranged)
+    words = scope + ["--pid", "host", "--rootfs", busybox_root, "--", "kill", "-0", str(other.pid)]
+    result = minictr("run", *words, user=ranged)
+    other.kill()
+
+    assert (result.status == 0) == (not scope), result
+
+
+@needs("mmdebstrap")
+@pytest.mark.parametrize("scope", [[], ["--landlock-scope", "abstract"]], ids=["without", "with the scope"])
+def test_an_abstract_socket_of_others_is_out_of_reach_with_the_scope(minictr, debian_root, scope):
+    name = "minictr-test-%d" % os.getpid()
+    script = (
+        "use Socket; socket(S, PF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un(qq(\\0%s))) or die $!" % name
+    )
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("\0" + name)
+        listener.listen(5)
+        words = scope + ["--net", "host", "--rootfs", debian_root, "--read-only", "--", "perl", "-e", script]
+        result = minictr("run", *words)
+
+    assert (result.status == 0) == (not scope), result
+
+
+def test_without_no_new_privs_it_is_in_force_as_well(inside):
+    words = ["--landlock", "rx=/", "--security-opt", "no-new-privileges=false"]
+    run = inside("grep NoNewPrivs /proc/self/status; echo x >/tmp/x", *words)
+
+    assert run.fields == ["NoNewPrivs:", "0"] and run.status != 0, run
+
+
+def test_a_program_that_may_not_be_executed_is_told_with_the_cure(inside):
+    run = inside("true", "--landlock", "r=/")
+
+    assert run.status == 126 and "rx=PATH" in run.err, run
+
+
+def test_a_path_that_is_missing_ends_the_start(inside):
+    run = inside("true", "--landlock", "rx=/,rw=/no/such")
+
+    assert run == (125, "") and run.err.startswith("minictr: allow /no/such by Landlock: No such file"), run
+
+
+def test_the_state_shows_what_was_asked_for_and_exec_obeys(minictr, busybox_root):
+    words = ["--landlock", "rx=/", "--landlock-bind", "80", "-d", "--name", "asked", "--rootfs", busybox_root]
+    minictr("run", *(words + ["--tmpfs", "/tmp", "--", "sleep", "60"])).ok
+    shown = json.loads(minictr("state", "asked").ok.out)
+    denied = minictr("exec", "asked", "sh", "-c", "echo x >/tmp/x")
+    minictr("delete", "--force", "asked").ok
+
+    assert json.loads(shown["annotations"]["org.minictr.landlock"]) == ["rx=/", "bind=80"]
+    assert denied.status == 1 and "Permission denied" in denied.err
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EOPNOTSUPP"])
+def test_what_is_asked_for_and_cannot_be_had_is_a_record(minictr, busybox_root, error):
+    words = ["--landlock", "rx=/bin", "--rootfs", busybox_root, "--", "cat", "/etc/passwd"]
+    refused = ["landlock_create_ruleset=" + error]
+    told = ladders.tell(minictr, "run", *words, refuse=refused)
+    strict = minictr("run", "--strict", *words, refuse=refused)
+
+    assert told.result.status == 0 and "root" in told.result.out
+    assert told.short() == [("landlock-asked", "Landlock", "rx=/bin", "nothing", ladders.number(error))]
+    assert (strict.status, strict.out) == (123, "") and "Landlock: rx=/bin is required" in strict.err
+
+
+def test_the_program_gets_no_descriptor_of_ours(inside):
+    run = inside("ls -l /proc/self/fd", "--landlock", "rx=/", "--init")
+
+    assert "landlock" not in run.out and len(run.lines) == 5, run  # 0 to 2, and that of ls
