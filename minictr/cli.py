@@ -4,6 +4,7 @@ Side: host
 """
 
 import os
+import sys
 
 from . import __version__
 from .errors import EXIT_ERROR, ContainerError, Interrupted, from_os
@@ -15,6 +16,7 @@ USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
   start     run the program of a created container
   exec      run a further program in a container that runs
   explain   what run would do, step by step, without doing it
+  report    what the isolation of run with these options is worth, tried out
   spec      print a default OCI configuration
   doctor    what this host allows, why not, and how to change it
   list      the containers of this user
@@ -164,6 +166,10 @@ def _run(options: Globals, report, argv: "list[str]") -> int:
         print(native.help_text("run"))
         return 0
     spec = _called(options, native.parse(argv, "run"))
+    if spec.told:
+        from . import twin  # only with --report
+
+        twin.show(spec, _state_root(options), report, sys.stderr)
     from . import lifecycle
 
     container = lifecycle.Container(spec, _state_root(options), report)
@@ -194,6 +200,18 @@ def _explain(options: Globals, report, argv: "list[str]") -> int:
         return 0
     spec = native.parse(argv, "explain").replace(systemd=options.systemd_cgroup)
     return explain.show(spec, _state_root(options))
+
+
+def _report(options: Globals, report, argv: "list[str]") -> int:
+    from . import options as native
+
+    if _wants_help(argv):
+        print(native.help_text("report"))
+        return 0
+    spec = _called(options, native.parse(argv, "report"))
+    from . import twin
+
+    return 0 if twin.show(spec, _state_root(options), report, sys.stdout) else 1
 
 
 def _spec(options: Globals, report, argv: "list[str]") -> int:
@@ -289,6 +307,7 @@ VERBS = {
     "run": _run,
     "create": _create,
     "explain": _explain,
+    "report": _report,
     "spec": _spec,
     "doctor": _doctor,
     "version": _version,

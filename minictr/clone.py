@@ -194,7 +194,7 @@ class Birth:
                 os.close(descriptor)
 
     def _degrade(self, record: Degradation) -> None:
-        if self.plan.spec.strict or self.plan.spec.degrade == "refuse":
+        if self.plan.spec.refuses(record):
             raise record.as_error()
         self.seen(record)
 

@@ -53,7 +53,7 @@ class Init:
     plan: a plan.Plan; channel: a sync.Channel to the runtime; handed: a Handed
     lost: {kind: errno} of namespaces that could not be made
     filter: the filter of system calls that is still to be installed, or None
-    prefix: where the root lies, if it could not be made the root
+    way: how the root was changed; prefix: where it lies, if it could not be made the root
     rulesets: of landlock.Ruleset, in force once the program is found
     standin, hook_guard: descriptors of stand-ins, for the program and for its hooks, -1 without one
     attributes: where the label of a security module is asked for, -1 without one
@@ -67,13 +67,13 @@ class Init:
         self.placed = None  # type: list[str] | None
         self.proc = handed.proc
         self.stage = None  # type: rootfs.Stage  # type: ignore[assignment]
-        self.prefix = ""
+        self.way = self.prefix = ""
         self.rulesets = []  # type: list
         self.standin = self.hook_guard = self.attributes = -1
 
     def degrade(self, record: Degradation) -> None:
         """Tell the runtime of a step down, or refuse it."""
-        if record.level != "notice" and (self.plan.spec.strict or self.plan.spec.degrade == "refuse"):
+        if self.plan.spec.refuses(record):
             raise record.as_error()
         self.channel.say_degradation(record)
 
@@ -336,9 +336,9 @@ def _run_hooks(me: Init, name: str, status: str) -> None:
 
 
 def enter_root(me: Init) -> None:
-    way = me.stage.enter()
+    me.way = me.stage.enter()
     plan = me.plan
-    if way == "chdir":
+    if me.way == "chdir":
         me.prefix = plan.root.path
         if me.stage.confinement is not None:
             me.rulesets.append(me.stage.confinement)
@@ -594,6 +594,16 @@ def _find_program(me: Init, environment: "dict[str, str]") -> "tuple":
     return program.find(plan.args[0], environment), list(plan.args), environment
 
 
+def confine(me: Init) -> None:
+    """What may only be in force when all else is done."""
+    reaper_first = me.plan.labels and me.plan.spec.init
+    if me.plan.labels and not reaper_first:
+        _take_label(me)
+    if not reaper_first:
+        _restrict(me)
+    _install_filter(me)
+
+
 def execute(me: Init) -> None:
     """Become the program; what stops that is the runtime's to tell."""
     plan = me.plan
@@ -604,11 +614,7 @@ def execute(me: Init) -> None:
     if me.standin >= 0:
         os.set_inheritable(me.channel.outgoing, True)
         arguments, candidates = candidates[:1] + arguments, [me.standin]
-    if plan.labels and not plan.spec.init:
-        _take_label(me)
-    if not (plan.labels and plan.spec.init):
-        _restrict(me)
-    _install_filter(me)
+    confine(me)
     if plan.spec.init:
         reaper.keep(me)
         if plan.labels:

@@ -87,6 +87,15 @@ def _text(value: "str | None") -> "bytes | None":
     return os.fsencode(value) if value else None
 
 
+_any = _bind("syscall", *((c_long,) * 7), kind=_Syscall)
+
+
+def syscall(number: int, *arguments: "int | bytearray") -> int:
+    """Any system call. At most six arguments: numbers, and buffers that are passed by their address."""
+    words = [_address(word) if isinstance(word, bytearray) else word for word in arguments]
+    return _any(number, *(words + [0] * (6 - len(words))))
+
+
 def _number(name: str) -> int:
     """The number of a system call that is older than 424, or -1, which the kernel answers ENOSYS."""
     return abi.SYSCALLS.get(abi.machine(), {}).get(name, -1)

@@ -11,7 +11,7 @@ import os
 
 from . import abi, cgroup, clone, foreground, host, living, paths, preparation, process, state
 from .errors import ContainerError, Degradation, step
-from .init import Handed
+from .init import STAGES, Handed
 from .record import MYPY
 from .spec import Spec, cgroup_of
 
@@ -55,6 +55,7 @@ class Container:
         self.held = None  # type: tuple[set[int], dict] | None
         self.opened = []  # type: list[int]
         self.watch = None  # type: memory_watch.Watch | None
+        self.stages = STAGES
 
     def run(self) -> int:
         """Make it, run the program, and wait unless detached. The exit status to leave with."""
@@ -128,6 +129,10 @@ class Container:
         self.root = state.open_root(self.root_path)
         self.opened.append(self.root)
         self.plan = preparation.prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
+        if self.spec.require:
+            from . import isolation  # loaded with the option
+
+            isolation.check(self.plan)
         with foreground.undisturbed():
             self.entry = self._new_entry()
             self.undo.push("run the poststop hooks", self._late_hooks)
@@ -143,7 +148,7 @@ class Container:
         start = self.entry.make_pipes() if status == "created" else ()
         handed = Handed(cgroup=joins, streams=_streams(self.spec), start=start)
         mover = self._move if self.group.mover() else None
-        birth = clone.Birth(self.plan, proc, handed, into, self.report.seen, mover=mover)
+        birth = clone.Birth(self.plan, proc, handed, into, self.report.seen, self.stages, mover=mover)
         self.opened += [birth.channel.incoming]
         self.undo.push("end the container", lambda: self._end(birth))
         birth.start()
@@ -250,8 +255,7 @@ class Container:
     def _certain(self, record: Degradation) -> None:
         """A step down that is known before anything is done."""
         preparation.explain(record)
-        refused = self.spec.strict or self.spec.degrade == "refuse"
-        if refused and record.level != "notice":
+        if self.spec.refuses(record):
             raise record.as_error()
         self.report.seen(record)
 

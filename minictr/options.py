@@ -16,6 +16,10 @@ from .volumes import MAX_FDS, absolute, bad, integer
 BIND_HELP = """ro, rw, exec, noexec, suid, nosuid, dev, nodev, bind, rec, idmap, private, rprivate,
     shared, slave and kin (rec, rprivate, nosuid, nodev)"""
 
+REQUIRE_HELP = """what must be there, or the exit status is 123: the levels sandbox, container, rootless; the
+    layers user, pid, mount, network, ipc, uts, cgroup, time, files, root, proc, capabilities, no-new-privs,
+    seccomp, apparmor, selinux, landlock, keyring, devices, masked-paths, interpreter, resources"""
+
 # Names, value, help. No value is a flag; one that ends in "..." may be given several times. The
 # first long name is the key that the rest of the code knows. A row of one is a heading.
 OPTIONS = (
@@ -107,15 +111,17 @@ OPTIONS = (
     ("--console-socket", "SOCKET", "OCI form: where the terminal is sent"),
     ("--pidfd-socket", "SOCKET", "OCI form: where a pidfd of its first process is sent"),
     ("--strict", "", "no step down from the strongest form of isolation: exit status 123"),
+    ("--require", "LAYER,...|LEVEL...", REQUIRE_HELP),
+    ("--report", "", "tell first, on stderr, what the isolation is worth (--report=json: as JSON)"),
     ("--allow-degraded", "", "OCI form: steps down with a warning (the native form has them)"),
-    ("--json", "", "explain: print JSON"),
+    ("--json", "", "explain, report: print JSON"),
     ("--help", "", "print this"),
 )  # fmt: skip
 
 # What runc has, and so the OCI form: there the configuration says everything else
 OCI_OPTIONS = (
     "bundle", "pid-file", "detach", "no-pivot", "no-new-keyring", "preserve-fds", "keep",
-    "console-socket", "pidfd-socket", "strict", "allow-degraded", "json", "help",
+    "console-socket", "pidfd-socket", "strict", "require", "report", "allow-degraded", "json", "help",
 )  # fmt: skip
 OCI_ONLY = ("bundle", "console-socket", "pidfd-socket")
 
@@ -174,14 +180,24 @@ def parse(argv: "list[str]", verb: str = "run") -> Spec:
     given, words, command = _scan(argv, verb)
     if "help" in given:
         raise HelpAsked(help_text(verb))
-    if "json" in given and verb != "explain":
-        raise ContainerError(verb, "--json is an option of explain")
-    if command is not None:
-        return _native_form(given, command, verb)
+    if "json" in given and verb not in JSON_VERBS:
+        raise ContainerError(verb, "--json is an option of %s" % " and ".join(JSON_VERBS))
     foreign = [name for name in given if name not in OCI_OPTIONS]
-    if len(words) == 1 and not foreign:
-        return _oci_form(given, words[0], verb)
-    raise _neither_form(given, words, foreign, verb)
+    if command is not None:
+        spec = _native_form(given, command, verb)
+    elif len(words) == 1 and not foreign:
+        spec = _oci_form(given, words[0], verb)
+    else:
+        raise _neither_form(given, words, foreign, verb)
+    return _required(spec, given) if "require" in given or "report" in given else spec
+
+
+def _required(spec: Spec, given: "dict") -> Spec:
+    """SPEC with what concerns the proof of isolation, in both forms alike."""
+    from . import isolation  # only with these
+
+    layers = isolation.parse(",".join(given.get("require", ()))) if "require" in given else ()
+    return spec.replace(require=layers, told=given.get("report", ""))
 
 
 def _neither_form(given: "dict", words: "list[str]", foreign: "list[str]", verb: str) -> ContainerError:
@@ -210,7 +226,7 @@ def help_text(verb: str = "run") -> str:
         names, value, text = row
         left = "  " + (names if names.startswith("-") and names[1] != "-" else "    " + names)
         left += " " + value if value else ""
-        if "--json" in names and verb != "explain":
+        if "--json" in names and verb not in JSON_VERBS:
             continue
         lines += _columns(left, text)
     return "\n".join(lines)
@@ -230,6 +246,7 @@ def _columns(left: str, text: str, margin: int = 34, width: int = 100) -> "list[
 # --- argv ---------------------------------------------------------------------------------------
 
 FLAG, TEXT, LIST = 0, 1, 2
+JSON_VERBS = ("explain", "report")
 
 
 def _index() -> "dict[str, tuple[str, int]]":
@@ -278,6 +295,9 @@ def _take(given: "dict", name: str, value: "str | None", rest, verb: str) -> Non
         raise _unknown(name, verb)
     key, kind = _INDEX[name]
     if kind == FLAG:
+        if name == "--report":
+            value, given[key] = None, _report_style(value)
+            return
         if value is not None and value not in ("true", "false", "1", "0"):
             raise bad(name, value, "is true or false, or nothing")
         given[key] = True
@@ -292,6 +312,12 @@ def _take(given: "dict", name: str, value: "str | None", rest, verb: str) -> Non
         given.setdefault(key, []).append(value)
     else:
         given[key] = value
+
+
+def _report_style(value: "str | None") -> str:
+    if value not in (None, "table", "json"):
+        raise bad("--report", value or "", "is table or json")
+    return value or "table"
 
 
 def _unknown(name: str, verb: str) -> ContainerError:

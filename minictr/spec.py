@@ -36,6 +36,8 @@ class Spec(Record):
     assumed: those of linux.resources that nobody asked for: that they cannot be had is only noted
     memory_watch: without a cgroup, who stands behind the container looks at its memory, and kills it
     systemd: its cgroup is a unit of systemd's
+    require: layers, as `isolation` names them, that must be there
+    told: "", "table" or "json": tell first, by a twin, what the isolation is worth
     json: print what `explain` says as JSON
     landlock: what Landlock is asked to allow, words as in `landlock_asked`
     """
@@ -68,6 +70,8 @@ class Spec(Record):
     assumed: "tuple[str, ...]" = ()
     memory_watch: bool = False
     systemd: bool = False
+    require: "tuple[str, ...]" = ()
+    told: str = ""
     json: bool = False
     landlock: "tuple[str, ...]" = ()
 
@@ -81,6 +85,16 @@ class Spec(Record):
             "bundle": self.bundle,
             "annotations": self.config.get("annotations") or {},
         }
+
+    def refuses(self, record) -> bool:
+        """Whether RECORD, a step down, ends the start."""
+        if record.level != "notice" and (self.strict or self.degrade == "refuse"):
+            return True
+        if not self.require:
+            return False
+        from . import isolation  # loaded by who has read the options
+
+        return isolation.concerns(record, self.require)
 
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

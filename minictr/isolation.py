@@ -1,0 +1,163 @@
+"""Layers of isolation: what they are called, what each level of them takes, and whether a start that
+requires some may go on.
+
+    sandbox    the host's files out of reach (Landlock, or a root of its own), seccomp, no_new_privs
+    container  every namespace, pivot_root or a moved mount, a fresh /proc, capabilities, seccomp
+    rootless   a container in a user namespace whose root is not the host's
+
+Side: both
+"""
+
+from .errors import EXIT_REQUIRED, ContainerError, Degradation
+from .record import MYPY
+
+if MYPY:
+    from .plan import Plan
+
+NAMESPACES = ("user", "pid", "mount", "network", "ipc", "uts", "cgroup", "time")
+LAYERS = NAMESPACES + (
+    "files", "root", "proc", "capabilities", "no-new-privs", "seccomp", "apparmor", "selinux", "landlock",
+    "keyring", "devices", "masked-paths", "interpreter", "resources",
+)  # fmt: skip
+_CONTAINER = (
+    "pid", "mount", "network", "ipc", "uts", "cgroup", "root", "proc", "capabilities", "seccomp",
+)  # fmt: skip
+LEVELS = {
+    "sandbox": ("files", "no-new-privs", "seccomp"),
+    "container": _CONTAINER,
+    "rootless": ("user",) + _CONTAINER,
+}
+
+# The layers that a record tells of, by the start of its code. A moved mount and a /proc of processes
+# alone are as good as the first way, so nothing is told by root-move and proc-subset.
+_TOLD = (
+    ("root-move", ()),
+    ("root-chroot", ("root",)),
+    ("root-chdir", ("root", "files")),
+    ("mount-namespace", ("mount", "root", "files", "proc", "masked-paths", "devices")),
+    ("mounts", ("mount", "root", "files", "proc", "masked-paths", "devices")),
+    ("proc-subset", ()),
+    ("proc", ("proc",)),
+    ("user", ("user",)),
+    ("hostname", ("uts",)),
+    ("domainname", ("uts",)),
+    ("cgroup-namespace", ("cgroup",)),
+    ("cgroup-mount", ()),
+    ("cgroup", ("resources",)),
+    ("device", ("devices",)),
+    ("standin", ("interpreter",)),
+    ("overlay", ()),
+)  # fmt: skip
+
+
+def parse(text: str) -> "tuple[str, ...]":
+    """The layers that a word of --require names: LAYER[,...] or a level. Raises ContainerError."""
+    found = []  # type: list[str]
+    for word in text.split(","):
+        if word in LEVELS:
+            found += LEVELS[word]
+        elif word in LAYERS:
+            found.append(word)
+        else:
+            hint = "one of %s; or a level: %s" % (", ".join(LAYERS), ", ".join(sorted(LEVELS)))
+            raise ContainerError("--require %s" % text, "%s is no layer" % (word or '""'), hint=hint)
+    return tuple(sorted(set(found), key=LAYERS.index))
+
+
+def concerns(record: Degradation, required: "tuple[str, ...]") -> bool:
+    """Whether RECORD, a step down, is one of a layer that is REQUIRED."""
+    for start, layers in _TOLD:
+        if record.code.startswith(start):
+            return bool(set(layers) & set(required))
+    return record.layer.replace(" namespace", "").replace("_", "-").lower() in required
+
+
+def check(plan: "Plan") -> None:
+    """Raise ContainerError, with exit status 123, where a layer is required that PLAN does not even ask
+    for: what could be had and is refused, a record tells later."""
+    for layer in plan.spec.require:
+        why, fix = _unasked(layer, plan)
+        if why:
+            raise ContainerError("%s is required" % layer, why, 0, fix, EXIT_REQUIRED)
+
+
+def _unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
+    """Why LAYER will not be there, and what would change that; two empty strings if it is asked for."""
+    if layer in NAMESPACES:
+        return _unasked_namespace(layer, plan)
+    credentials, spec = plan.credentials, plan.spec
+    if layer == "files":
+        if "mount" in plan.namespaces or spec.landlock:
+            return "", ""
+        return "the container has neither a mount namespace nor Landlock", "leave the host's namespaces out"
+    if layer == "root":
+        if plan.root.ways[:1] in (("pivot_root",), ("move",)) and "mount" in plan.namespaces:
+            return "", ""
+        return "the root is changed by %s" % ", ".join(plan.root.ways), "leave --no-pivot out"
+    if layer == "proc":
+        kinds = [mount.kind for mount in plan.mounts if mount.target == "/proc"]
+        fresh = kinds[-1:] == ["proc"] and "pid" in plan.namespaces
+        return ("", "") if fresh else ("there is no /proc of its own", "leave --pid host out")
+    if layer == "capabilities":
+        return _unasked_capabilities(plan)
+    if layer == "no-new-privs" and not credentials.no_new_privs:
+        return "no_new_privs is not asked for", "leave --security-opt no-new-privileges=false out"
+    if layer == "seccomp" and plan.seccomp is None:
+        return "there is no filter of system calls", "leave --security-opt seccomp=unconfined out"
+    if layer in ("apparmor", "selinux"):
+        names = {"apparmor": "apparmorProfile", "selinux": "selinuxLabel"}
+        if not (spec.config.get("process") or {}).get(names[layer]):
+            option = "apparmor=PROFILE" if layer == "apparmor" else "label=type:TYPE"
+            return "no %s is asked for" % (
+                "profile" if layer == "apparmor" else "label"
+            ), "--security-opt " + option
+    if layer == "landlock" and not spec.landlock:
+        return "no Landlock rules are asked for", "--landlock"
+    if layer == "keyring" and spec.no_new_keyring:
+        return "the session keyring is the caller's", "leave --no-new-keyring out"
+    if layer == "masked-paths" and not plan.masked_paths:
+        return "no path is masked", "leave unmask=ALL out"
+    if layer == "resources" and not plan.cgroup_path:
+        return "the container has no cgroup", "leave --cgroups disabled out"
+    return "", ""
+
+
+def _unasked_namespace(layer: str, plan: "Plan") -> "tuple[str, str]":
+    if layer in plan.namespaces:
+        if layer == "user" and plan.maps is not None and _root_is_hosts(plan.maps.uids):
+            return "root inside is the host's root", "map it to another id: --uidmap"
+        return "", ""
+    if any(kind == layer for kind, _ in plan.joins):
+        return "the namespace is another's, which is joined", "leave the path out"
+    option = {"network": "--net", "cgroup": "--cgroupns", "mount": "the mount namespace"}.get(
+        layer, "--" + layer
+    )
+    option = "--userns" if layer == "user" else option
+    return "the %s namespace is the host's" % layer, "%s private" % option
+
+
+def _root_is_hosts(table: "tuple[tuple[int, int, int], ...]") -> bool:
+    return any(inside <= 0 < inside + size and outside - inside == 0 for inside, outside, size in table)
+
+
+def _unasked_capabilities(plan: "Plan") -> "tuple[str, str]":
+    extra = names_beyond_default(plan.credentials.capabilities)
+    if extra is None:
+        return "the program keeps the capabilities that it is born with", "name those it is to have"
+    if extra:
+        return "it is granted %s" % ", ".join(extra), "leave --cap-add and --privileged out"
+    return "", ""
+
+
+def names_beyond_default(sets: "dict[str, int] | None") -> "list[str] | None":
+    """The capabilities in SETS, bit masks, beyond the default fourteen; None where all are kept."""
+    from . import abi
+    from .spec import DEFAULT_CAPABILITIES
+
+    if sets is None:
+        return None
+    mask = 0
+    for value in sets.values():
+        mask |= value
+    names = [name for bit, name in enumerate(abi.CAPABILITIES) if mask >> bit & 1]
+    return [name for name in names if name not in DEFAULT_CAPABILITIES]

@@ -1,0 +1,201 @@
+"""`report`: a twin tries what must not work. Each attempt is refused by the default container, and is
+known to be able to succeed: where the layer that refuses it is off, it does."""
+
+import json
+import os
+
+import jsonschema
+import pytest
+import support
+from support import needs
+
+from minictr import attempts, isolation, spec, twin
+
+pytestmark = needs("root", "userns", "busybox", "seccomp")
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NAMES = [name for _, name, _ in attempts.ATTEMPTS]
+OPEN = ("--userns", "host", "--security-opt", "seccomp=unconfined")
+RAW = "open a raw socket"  # by CAP_NET_RAW, which docker and podman grant, on a network of its own
+
+
+@pytest.fixture(scope="module")
+def default(busybox_root):
+    """The attempts in the default container of root, by name."""
+    runner = support.Runner()
+    found = runner("report", "--json", "--rootfs", busybox_root, "--", "true")
+    assert not runner.finish()
+    return outcomes(found.ok)
+
+
+def outcomes(run):
+    return {attempt["name"]: attempt for attempt in json.loads(run.out)["attempts"]}
+
+
+def device():
+    """A node of the block device that the twin is after."""
+    numbers = twin._block_device()
+    nodes = [entry for entry in os.scandir("/dev") if numbers and not entry.is_symlink()]
+    found = [n.path for n in nodes if n.stat(follow_symlinks=False).st_rdev == os.makedev(*numbers)]
+    return found[0] if found else ""
+
+
+# What makes an attempt possible
+WEAK = {
+    "see a process of the host": ("--pid", "host"),
+    "signal a process of the host": ("--pid", "host", "--userns", "host"),
+    "trace a process of the host": ("--pid", "host", "--cap-add", "SYS_PTRACE") + OPEN,
+    "open a file of the host by its path": ("-v", "/tmp:/tmp"),
+    "open it by ..": ("-v", "/tmp:/tmp"),
+    "open it by /proc/PID/root and cwd": ("--pid", "host", "--cap-add", "ALL") + OPEN,
+    "open it from a leaked descriptor": ("--preserve-fds", "1"),
+    "open by a file handle": ("--cap-add", "DAC_READ_SEARCH") + OPEN,
+    "connect to an abstract socket of the host": ("--net", "host"),
+    "connect to the host's loopback": ("--net", "host"),
+    "become a user of the host": ("--userns", "host"),
+    "mount a file system": ("--cap-add", "SYS_ADMIN"),
+    "call pivot_root": ("--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined"),
+    "reboot": ("--cap-add", "SYS_BOOT", "--security-opt", "seccomp=unconfined"),
+    "load a kernel module": ("--cap-add", "SYS_MODULE") + OPEN,
+    "set the clock": ("--cap-add", "SYS_TIME") + OPEN,
+    "read the kernel's log": ("--cap-add", "SYSLOG") + OPEN,
+    "make a block device": ("--userns", "host"),
+    "write to the kernel's settings in /proc": ("--userns", "host", "--security-opt", "unmask=ALL"),
+    "write to /sys": ("--userns", "host", "-v", "/sys:/sys"),
+    "write to the cgroup": ("--userns", "host", "-v", "/sys/fs/cgroup:/sys/fs/cgroup"),
+    "push input into a terminal": ("--security-opt", "seccomp=unconfined"),
+    "make a user namespace": ("--security-opt", "seccomp=unconfined"),
+    "use the kernel's keyrings": ("--security-opt", "seccomp=unconfined"),
+    "load a BPF map": ("--cap-add", "ALL") + OPEN,
+    "open performance events": ("--cap-add", "ALL") + OPEN,
+    RAW: (),
+}
+OTHERWISE = {"leave the root by chroot", "open a block device"}  # tests of their own, below
+
+
+def test_every_attempt_is_known_to_be_able_to_succeed():
+    assert set(WEAK) | OTHERWISE == set(NAMES)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != RAW])
+def test_the_default_container_refuses(default, name):
+    if name == "write to the cgroup" and default[name]["outcome"] == "absent":
+        return  # the native form shows none
+    assert default[name]["outcome"] == "refused", default[name]
+
+
+@pytest.mark.parametrize("name", sorted(WEAK))
+def test_with_its_layer_off_it_is_possible_to(minictr, busybox_root, name):
+    if name == "push input into a terminal" and not legacy_tiocsti():
+        pytest.skip("this kernel refuses TIOCSTI by itself (dev.tty.legacy_tiocsti)")
+    if name == "load a kernel module" and not os.path.exists("/proc/modules"):
+        pytest.skip("this kernel has no modules (CONFIG_MODULES)")
+    words = ("report", "--json") + WEAK[name] + ("--rootfs", busybox_root, "--", "true")
+    run = with_root_at_three(minictr, *words) if "--preserve-fds" in words else minictr(*words)
+    assert outcomes(run)[name]["outcome"] == "possible", run
+
+
+def with_root_at_three(minictr, *words):
+    """What a careless engine leaves open, and passes on."""
+    script = 'exec "$0" -m minictr --root "$@" 3</'
+    environment = {"PYTHONPATH": support.checkout()}
+    return minictr.command("sh", "-c", script, support.python(), minictr.state(None), *words, env=environment)
+
+
+def legacy_tiocsti():
+    try:
+        with open("/proc/sys/dev/tty/legacy_tiocsti") as file:
+            return file.read().strip() == "1"
+    except FileNotFoundError:  # before 6.2 it could not be switched off
+        return True
+
+
+def test_with_the_device_granted_it_is_possible_to_open_it(minictr, busybox_root):
+    node = device()
+    if not node:
+        pytest.skip("the host has no node of a block device")
+    options = ("--userns", "host", "--device", node, "--rootfs", busybox_root, "--", "true")
+    run = minictr("report", "--json", *options)
+    assert outcomes(run)["open a block device"]["outcome"] == "possible", run
+
+
+def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
+    """With what is left of the ladder where pivot_root and the moving of mounts are refused."""
+    words = ("--userns", "host", "--cap-add", "ALL", "--security-opt", "seccomp=unconfined")
+    refused = ["pivot_root=EPERM", "mount&MS_MOVE=EPERM", "move_mount=EPERM"]
+    options = words + ("--rootfs", busybox_root, "--", "true")
+    run = minictr("report", "--json", *options, refuse=refused)
+    found = json.loads(run.out)
+    assert outcomes(run)["leave the root by chroot"]["outcome"] == "possible", run
+    assert (run.status, found["level"]) == (1, "none")
+    root = [row for row in found["layers"] if row["layer"] == "root"][0]
+    assert (root["asked"], root["got"].split(";")[0], root["ok"]) == ("pivot_root", "chroot", False)
+
+
+# --- the verdict --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, level",
+    [
+        ((), "rootless"),
+        (("--userns", "host"), "container"),
+        (("--net", "host"), "sandbox"),
+        (("--pid", "host"), "sandbox"),
+        (("--cap-add", "SYS_ADMIN"), "sandbox"),
+        (("--security-opt", "seccomp=unconfined"), "none"),
+        (("-v", "/tmp:/tmp"), "none"),
+    ],
+)
+def test_the_level_is_what_was_proven(minictr, busybox_root, options, level):
+    run = minictr("report", "--json", *options, "--rootfs", busybox_root, "--", "true")
+    assert json.loads(run.out)["level"] == level, run
+
+
+def test_a_users_container_is_as_strong_as_roots(minictr, strong_caller, busybox_root):
+    words = ("report", "--json", "--rootfs", busybox_root, "--", "true")
+    run = minictr(*words, **strong_caller.options)
+    assert json.loads(run.out)["level"] == "rootless", run
+
+
+@pytest.mark.parametrize("options", [(), OPEN, ("--read-only",), ("--cap-drop", "ALL")])
+def test_the_report_has_the_form_of_its_schema(minictr, busybox_root, options):
+    with open(os.path.join(HERE, "../report-schema.json")) as file:
+        schema = json.load(file)
+    run = minictr("report", "--json", *options, "--rootfs", busybox_root, "--", "true")
+    found = json.loads(run.out)
+    jsonschema.validate(found, schema)
+    assert [attempt["name"] for attempt in found["attempts"]] == NAMES
+    assert {row["layer"] for row in found["layers"]} >= set(isolation.LEVELS["rootless"])
+
+
+def test_the_table_says_that_it_was_a_twin_and_what_it_proves(minictr, busybox_root):
+    run = minictr("report", "--rootfs", busybox_root, "--", "true").ok
+    assert run.lines[0].startswith("A twin of the container was started")
+    assert run.lines[-1] == "level: rootless"
+    row = [line for line in run.lines if line.startswith("pid ")][0]
+    assert row.split("  ")[-1].strip() == "namespace read from outside, 3 attempts refused"
+
+
+def test_a_report_before_the_run_goes_to_stderr(minictr, busybox_root):
+    run = minictr("run", "--report", "--rootfs", busybox_root, "--", "echo", "ran")
+    assert (run.status, run.out) == (0, "ran\n")
+    assert run.err.splitlines()[-1] == "level: rootless"
+    run = minictr("run", "--report=json", "--rootfs", busybox_root, "--", "echo", "ran")
+    assert json.loads(run.err)["level"] == "rootless"
+
+
+def test_the_twin_runs_neither_the_program_nor_the_hooks(minictr, busybox_root, tmp_path):
+    trace = tmp_path / "trace"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo hook >> %s" % trace]}
+    config = spec.default_config(["touch", "/trace"], busybox_root)
+    config["hooks"] = {name: [hook] for name in ("createRuntime", "createContainer", "poststart", "poststop")}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = minictr("report", "--json", "--bundle", str(tmp_path), "told")
+    assert json.loads(run.out)["twin"] is True, run
+    assert not trace.exists()
+
+
+def test_a_style_that_there_is_not_is_an_error(minictr, busybox_root):
+    run = minictr("run", "--report=xml", "--rootfs", busybox_root, "--", "true")
+    assert run == (125, "", "minictr: --report xml: is table or json\n")

@@ -1,0 +1,116 @@
+"""`--require`: what cannot be had refuses the start with exit status 123, naming the layer, why, and what
+would change it. Nothing has run then, and nothing is left."""
+
+import json
+
+import pytest
+from support import needs
+
+from minictr import isolation, spec
+
+pytestmark = needs("root", "userns", "busybox", "seccomp")
+
+UNCONFINED = ("--security-opt", "seccomp=unconfined")
+
+
+def start(minictr, busybox_root, require, *options, **keywords):
+    words = ("--require", require) + options + ("--rootfs", busybox_root, "--", "echo", "ran")
+    return minictr("run", *words, **keywords)
+
+
+@pytest.mark.parametrize("level", ["sandbox", "container", "rootless", "container,keyring,interpreter"])
+def test_what_the_default_container_has_may_be_required(minictr, strong_caller, busybox_root, level):
+    run = start(minictr, busybox_root, level, **strong_caller.options)
+    assert (run.status, run.out) == (0, "ran\n"), run
+
+
+# what is required, options, the layer that the error names, words of its reason, words of its fix
+CONTRADICTIONS = (
+    ("rootless", ("--userns", "host"), "user", "the user namespace is the host's", "--userns private"),
+    ("container", ("--pid", "host"), "pid", "the pid namespace is the host's", "--pid private"),
+    ("container", ("--net", "host"), "network", "the network namespace is the host's", "--net private"),
+    ("ipc", ("--ipc", "host"), "ipc", "the ipc namespace is the host's", "--ipc private"),
+    ("uts", ("--uts", "host"), "uts", "the uts namespace is the host's", "--uts private"),
+    ("cgroup", ("--cgroupns", "host"), "cgroup", "the cgroup namespace is the host's", "--cgroupns private"),
+    ("time", (), "time", "the time namespace is the host's", "--time private"),
+    ("sandbox", UNCONFINED, "seccomp", "there is no filter of system calls", "seccomp=unconfined"),
+    ("sandbox", ("--security-opt", "no-new-privileges=false"), "no-new-privs", "not asked for", "leave"),
+    ("container", ("--cap-add", "SYS_ADMIN"), "capabilities", "it is granted CAP_SYS_ADMIN", "leave"),
+    ("masked-paths", ("--security-opt", "unmask=ALL"), "masked-paths", "no path is masked", "unmask"),
+    ("keyring", ("--no-new-keyring",), "keyring", "the caller's", "leave --no-new-keyring out"),
+    ("resources", ("--cgroups", "disabled"), "resources", "has no cgroup", "leave --cgroups disabled out"),
+    ("apparmor", (), "apparmor", "no profile is asked for", "--security-opt apparmor="),
+    ("selinux", (), "selinux", "no label is asked for", "--security-opt label="),
+    ("landlock", (), "landlock", "no Landlock rules are asked for", "--landlock"),
+)
+
+
+@pytest.mark.parametrize("require, options, layer, why, fix", CONTRADICTIONS)
+def test_what_is_not_even_asked_for_is_named(minictr, busybox_root, require, options, layer, why, fix):
+    run = start(minictr, busybox_root, require, *options)
+    assert (run.status, run.out) == (123, ""), run
+    assert run.err.startswith("minictr: %s is required: " % layer)
+    assert why in run.err and fix in run.err.partition("; hint: ")[2]
+    assert run.err.count("\n") == 1
+
+
+# what is required, the system calls that the kernel refuses, the layer that the error names
+REFUSALS = (
+    ("container", ["pivot_root=EPERM", "mount&MS_MOVE=EPERM", "move_mount=EPERM"], "root"),
+    ("root", ["mount=EPERM"], "mounts"),
+    ("uts", ["sethostname=EPERM"], "host name"),
+    ("rootless", ["clone3=ENOSYS", "clone&CLONE_NEWUSER=EPERM"], "user namespace"),
+    ("container", ["clone3=ENOSYS", "clone&CLONE_NEWNET=EPERM"], "network namespace"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("require, refuse, layer", REFUSALS)
+def test_what_the_kernel_refuses_ends_the_start(minictr, busybox_root, require, refuse, layer):
+    run = start(minictr, busybox_root, require, refuse=refuse)
+    assert (run.status, run.out) == (123, ""), run
+    assert run.err.splitlines()[-1].startswith("minictr: %s: " % layer), run
+    assert " is required: " in run.err.splitlines()[-1]
+
+    run = start(minictr, busybox_root, "keyring", refuse=refuse)  # without it, a step down and a warning
+    assert (run.status, run.out) == (0, "ran\n"), run
+    assert run.err.startswith("minictr: warning: "), run
+
+
+def test_a_moved_mount_is_as_good_as_pivot_root(minictr, busybox_root):
+    run = start(minictr, busybox_root, "container", refuse=["pivot_root=EPERM"])
+    assert (run.status, run.out) == (0, "ran\n"), run
+    assert "wanted pivot_root, got move" in run.err
+
+
+def test_a_user_alone_has_a_rootless_container(minictr, unranged, busybox_root):
+    run = start(minictr, busybox_root, "rootless", user=unranged)
+    assert (run.status, run.out) == (0, "ran\n"), run
+
+
+def test_a_root_that_is_the_hosts_is_no_rootless_container(minictr, busybox_copy):
+    options = ("--uidmap", "0:0:65536", "--gidmap", "0:0:65536")
+    run = start(minictr, busybox_copy(), "rootless", *options)
+    assert run.status == 123, run
+    assert run.err.startswith("minictr: user is required: root inside is the host's root")
+
+
+def test_a_bundle_may_be_required_to_be_confined(minictr, busybox_root, tmp_path):
+    config = spec.default_config(["echo", "ran"], busybox_root)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = minictr("run", "--require", "sandbox", "--bundle", str(tmp_path), "bundled")
+    assert run.status == 123
+    assert run.err.startswith("minictr: seccomp is required: there is no filter of system calls")
+    assert minictr("run", "--require", "root,proc", "--bundle", str(tmp_path), "bundled").ok.out == "ran\n"
+
+
+@pytest.mark.parametrize("word", ["everything", "sandbox,", "pid, ipc"])
+def test_a_layer_that_there_is_not_is_an_error(minictr, busybox_root, word):
+    run = start(minictr, busybox_root, word)
+    assert (run.status, run.out) == (125, ""), run
+    assert run.err.startswith("minictr: --require %s: " % word)
+    assert "or a level: container, rootless, sandbox" in run.err
+
+
+def test_every_level_is_made_of_layers():
+    for layers in isolation.LEVELS.values():
+        assert set(layers) <= set(isolation.LAYERS)
