@@ -41,10 +41,10 @@ SOURCES = minictr tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test test-pythons lint format bench dist install uninstall clean packages
+.PHONY: help test test-resources test-pythons lint format bench dist install uninstall clean packages
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 # $(call venv,FOLDER,REQUIREMENTS): the virtual environment, made anew where Python or needs changed
 define venv
@@ -93,6 +93,14 @@ packages:
 test: packages ## run all tests in a virtual environment of their own (PYTHON=, ARGS=)
 	$(call venv,$(VENV),$(TEST_REQUIREMENTS))
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+# Limits, cgroups and their verbs on the kernel at hand: to be called on a host of each cgroup version
+RESOURCE_TESTS = tests/unit/test_resources.py tests/unit/test_cgroup.py tests/namespaces/test_cgroup_kernel.py \
+	tests/namespaces/test_run_limits.py tests/oci/test_control.py
+
+test-resources: packages ## run the tests of limits and cgroups alone (PYTHON=, ARGS=)
+	$(call venv,$(VENV),$(TEST_REQUIREMENTS))
+	@$(VENV)/bin/python -m pytest $(RESOURCE_TESTS) $(ARGS)
 
 test-pythons: ## run all tests on each of several Pythons that pyenv or PATH has (PYTHONS=)
 	@failed=; \

@@ -167,10 +167,11 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
 
 def _delegate() -> str:
     """cgroup-v2.rst, "Delegation"; who called us is most likely the shell that is to be moved."""
-    uid = os.geteuid()
-    return as_root(
-        "cd /sys/fs/cgroup && mkdir minictr-%d && echo '+cpu +io +memory +pids' > cgroup.subtree_control"
-        " && chown -R %d minictr-%d && echo %d > minictr-%d/cgroup.procs" % (uid, uid, uid, os.getppid(), uid)
+    place, all_ = "minictr-%d" % os.geteuid(), "echo '+cpu +io +memory +pids' > "
+    return as_root(  # the shell in a cgroup below, as those with processes hand down no controllers
+        "cd /sys/fs/cgroup && mkdir -p %s/shell && %scgroup.subtree_control && %s%s/cgroup.subtree_control"
+        " && chown %d %s %s/cgroup.procs %s/cgroup.subtree_control && echo %d > %s/shell/cgroup.procs"
+        % (place, all_, all_, place, os.geteuid(), place, place, place, os.getppid(), place)
     )
 
 

@@ -14,24 +14,23 @@ from minictr import cgroup, cgroup_v2
 
 V2 = cgroup.layout().kind == "v2"
 EMULATED = "MINICTR_TEST_EMULATED" in os.environ  # a machine by emulation alone is twenty times slower
-pytestmark = [needs("root", "userns", "busybox", "cgroup"), needs("cgroup2-controllers" if V2 else "cgroup1")]
+pytestmark = [needs("root", "userns", "cgroup"), needs("cgroup2-controllers" if V2 else "cgroup1")]
 
 EAT = "exec dd if=/dev/zero of=/dev/shm/eaten bs=1M count=%d 2>/dev/null"
 BURN = "while :; do :; done"
 
 
 @pytest.fixture
-def run(minictr, busybox_root):
-    """run(script, options...) in a container; run.start and run.detached do not wait for its end."""
+def run(minictr):
+    """run(script, options...) in a container, with the host's own root, which is there on every host and
+    needs no files with other ids; run.start and run.detached do not wait for its end."""
 
     class Run:
-        words = ("--read-only", "--rootfs", busybox_root)
-
         def __call__(self, script, *options, **how):
             return self.start(script, *options, **how).wait()
 
         def start(self, script, *options, **how):
-            return minictr.start("run", *(options + self.words + ("--", "sh", "-c", script)), **how)
+            return minictr.start("run", *(options + ("--", "sh", "-c", script)), **how)
 
         def detached(self, name, script, *options):
             made.append(name)
@@ -124,21 +123,29 @@ def test_a_limit_below_what_is_in_use_is_one_clear_line_and_kills_nobody(run):
     assert run.state("full")["status"] == "running"
 
 
-def test_events_tell_at_once_that_memory_ran_out(run, minictr):
-    run.detached("eater", "sleep 1; (" + EAT % 100 + "); sleep 1000", "-m", "64m", "--shm-size", "1g")
-    watch = minictr.start("events", "--interval", "1h", "eater")
-    watch.expect('{"type":"oom","id":"eater"}\n', timeout=60)
-    assert run.verb("delete", "--force", "eater").ok
-    assert watch.wait().ok.out.count('"oom"') == 1
+def watched(run, minictr, script, *options):
+    """A container that begins SCRIPT once its events are being watched; the watch."""
+    wait = "while [ ! -e /dev/shm/go ]; do sleep 0.05; done; "
+    run.detached("it", wait + script, "-m", "64m", "--shm-size", "1g", *options)
+    watch = minictr.start("events", "--interval", "500ms", "it")
+    watch.expect('"stats"')
+    assert run.verb("exec", "it", "touch", "/dev/shm/go").ok
+    return watch
+
+
+def test_events_tell_that_memory_ran_out(run, minictr):
+    watch = watched(run, minictr, "(" + EAT % 100 + "); sleep 1000")
+    watch.expect('{"type":"oom","id":"it"}\n', timeout=60)
+    assert run.verb("delete", "--force", "it").ok
+    assert watch.wait().ok.out.count('"oom",') == 1
 
 
 @pytest.mark.skipif(V2, reason="cgroup v2 always kills")
-def test_one_whose_processes_wait_for_memory_rings_too(run, minictr):
-    run.detached("waiting", "sleep 1; " + EAT % 100, "-m", "64m", "--shm-size", "1g", "--oom-kill-disable")
-    watch = minictr.start("events", "--interval", "1h", "waiting")
-    watch.expect('{"type":"oom","id":"waiting"}\n', timeout=60)
-    assert run.state("waiting")["status"] == "running"
-    assert run.verb("delete", "--force", "waiting").ok
+def test_one_whose_processes_wait_for_memory_is_told_of_too(run, minictr):
+    watch = watched(run, minictr, EAT % 100, "--oom-kill-disable")
+    watch.expect('{"type":"oom","id":"it"}\n', timeout=60)
+    assert run.state("it")["status"] == "running"
+    assert run.verb("delete", "--force", "it").ok
     assert watch.wait().status == 0
 
 
@@ -235,7 +242,7 @@ def test_what_goes_to_and_from_a_disk_is_throttled(run, disk, option, rate, word
     script = COPY % ("dd " + words.replace("DISK", disk))
     free = run(script, "--userns", "host", "--device", disk)
     if free.status == 1:
-        pytest.skip("this busybox has no dd with iflag=direct")
+        pytest.skip("this dd has no iflag=direct, or the file system below none")
     throttled = run(script, "--userns", "host", "--device", disk, option, disk + ":" + rate)
     if "blkio.throttle" in throttled.err or "set io.max" in throttled.err:
         pytest.skip("the kernel lacks CONFIG_BLK_DEV_THROTTLING: " + throttled.err)
@@ -340,12 +347,12 @@ def test_a_controller_that_the_host_lacks_is_a_step_down_with_its_reason(run):
 
 
 @pytest.fixture
-def alone(minictr, busybox_root, ranged):
+def alone(minictr, ranged):
     """As `run`, by a user to whom no cgroup was handed; the lines on stderr come apart."""
     support.require("rootless", "newuidmap")
 
     def run(script, *options):
-        words = ("run",) + options + ("--read-only", "--rootfs", busybox_root, "--", "sh", "-c", script)
+        words = ("run",) + options + ("--", "sh", "-c", script)
         found = minictr(*words, user=ranged)
         return found, found.err.splitlines()
 
@@ -403,7 +410,7 @@ def test_without_a_cgroup_a_limit_is_an_error_where_steps_down_are_refused(alone
 
 
 @pytest.fixture
-def handed(minictr, busybox_root, ranged):
+def handed(minictr, ranged):
     """As `run`, by a user in a cgroup that was handed to them."""
     support.require("rootless", "newuidmap", "setpriv")
     layout = cgroup.layout()
@@ -430,7 +437,7 @@ def handed(minictr, busybox_root, ranged):
         env = {"PYTHONPATH": support.checkout(), "HOME": ranged.home, "USER": ranged.name}
         return minictr.command("sh", "-c", join + drop + '"$@"', "sh", *command, env=env)
 
-    run.words = ("--read-only", "--rootfs", busybox_root, "--", "sh", "-c")
+    run.words = ("--", "sh", "-c")
     run.tops = tops
     yield run
     for top in tops:
@@ -452,7 +459,7 @@ def test_in_a_cgroup_that_was_handed_to_them_a_user_has_limits_that_bite(handed)
 
 
 def test_in_a_cgroup_that_was_handed_to_them_a_users_container_lives_on_and_is_managed(handed):
-    assert handed("run", "-d", "--name", "mine", "-m", "64m", *handed.words, "sleep 1000").ok
+    assert handed("run", "-d", "--name", "mine", "-m", "64m", *handed.words, "exec sleep 1000").ok
     (row,) = json.loads(handed("stats", "--format", "json").ok.out)
     assert (row["id"], row["mem_limit"], row["pids"]) == ("mine", 64 << 20, 1)
     assert handed("update", "--memory", "32m", "--memory-swap", "32m", "mine").ok

@@ -505,7 +505,7 @@ def test_a_cgroup_that_is_not_ours(host, monkeypatch):
         == "start with: systemd-run --user --scope -p Delegate=yes minictr ..."
     )
     monkeypatch.setattr(causes.os.path, "isdir", lambda path: False)
-    assert "chown -R 1000 minictr-1000" in causes.why("cgroup-files", EACCES).fix
+    assert "chown 1000 minictr-1000" in causes.why("cgroup-files", EACCES).fix
     host.around = "docker"
     assert "writable-cgroups=true" in causes.why("cgroup-files", EROFS).fix
 
