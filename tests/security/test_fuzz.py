@@ -1,0 +1,286 @@
+"""Anything at all as input: one line of error, or a container that is as confined as was asked for.
+
+tests/unit has the same for each parser by itself: options, config, users, seccomp.
+"""
+
+import copy
+import os
+import re
+
+import bundles
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import needs
+
+from minictr import abi, config, host, options, plan, spec, volumes
+from minictr.errors import ContainerError
+
+FEW = settings(max_examples=40, suppress_health_check=list(HealthCheck))
+SOME = settings(max_examples=300, suppress_health_check=list(HealthCheck))
+
+
+def one_line(error):
+    assert str(error).isprintable(), str(error)
+
+
+# --- config.json to a plan, nothing done -----------------------------------------------------------
+
+EXTRA = {
+    "mounts": [
+        {"destination": "/v", "type": "bind", "source": "/etc", "options": ["rbind", "ro", "nosuid"]},
+        {
+            "destination": "/m",
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["nodev", "size=1m", "mode=700"],
+        },
+    ],
+    "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}],
+    "maps": [{"containerID": 0, "hostID": 1000000000, "size": 65536}],
+}
+
+
+def document(user=False):
+    """A configuration with something of everything."""
+    made = copy.deepcopy(spec.default_config(["true"], "rootfs"))
+    made["mounts"] += copy.deepcopy(EXTRA["mounts"])
+    made["process"]["rlimits"] = copy.deepcopy(EXTRA["rlimits"])
+    made["process"]["user"] = {"uid": 1, "gid": 2, "additionalGids": [3], "umask": 0o22}
+    made["linux"]["sysctl"] = {"net.ipv4.ip_forward": "0", "kernel.msgmax": "8192"}
+    made["linux"]["devices"] = [
+        {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438}
+    ]
+    made["linux"]["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
+    if user:
+        made["linux"]["namespaces"].append({"type": "user"})
+        made["linux"].update(
+            uidMappings=copy.deepcopy(EXTRA["maps"]), gidMappings=copy.deepcopy(EXTRA["maps"])
+        )
+    return made
+
+
+def places(node, path=()):
+    """The way to every property and item of a document."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield path + (key,)
+        yield from places(value, path + (key,))
+
+
+VALUES = st.sampled_from(
+    [
+        None, True, False, 0, 1, -1, 2**31, 2**32 - 1, 2**32, 2**64, 1.5, "", "/", "x", "/x", "..",
+        "/..", "\n", "ro",
+        "\u20ac", "\ud800", "a=b", "/proc", "/proc/self", "/dev/null", "/sys", "bind", "rw",
+        "proc", "tmpfs", "cgroup",
+        "user", "network", "path", "CAP_SYS_ADMIN", "net.ipv4.x", "/proc/sys/kernel", "0", [], {},
+        [""], ["x"], [None],
+        [[]], [{}], {"type": "user"}, ["ro", "rw"], ["rbind", "idmap"], {"path": "/proc/1/ns/net",
+        "type": "network"},
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def changed(draw, base):
+    made = copy.deepcopy(base)
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(sorted(places(made), key=repr)))
+        parent = made
+        for key in path[:-1]:
+            parent = parent[key]
+        what = draw(st.sampled_from(["value", "value", "remove", "double"]))
+        if what == "remove":
+            del parent[path[-1]]
+        elif what == "double" and isinstance(parent, list):
+            parent.append(copy.deepcopy(parent[path[-1]]))
+        else:
+            parent[path[-1]] = draw(VALUES)
+    return made
+
+
+@SOME
+@given(st.one_of(changed(document()), changed(document(user=True))))
+def test_any_configuration_is_a_plan_of_what_it_says_or_one_line(made):
+    try:
+        config.check(made)
+        wanted = plan.make(
+            spec.Spec(config=made, identifier="x", bundle="/b"), host.probe(ranges=False), "/stage"
+        )
+    except ContainerError as error:
+        one_line(error)
+        return
+    linux, process = made.get("linux") or {}, made["process"]
+    assert list(wanted.masked_paths) == list(linux.get("maskedPaths") or ())
+    assert list(wanted.readonly_paths) == list(linux.get("readonlyPaths") or ())
+    assert wanted.root.readonly == bool(made["root"].get("readonly"))
+    assert wanted.credentials.no_new_privs == bool(process.get("noNewPrivileges"))
+    asked = [entry["type"] for entry in linux.get("namespaces") or ()]
+    assert sorted(wanted.namespaces + tuple(kind for kind, _ in wanted.joins)) == sorted(asked)
+    caps = process.get("capabilities") or {}
+    for name, mask in wanted.credentials.capabilities.items():
+        names = {word for number, word in enumerate(abi.CAPABILITIES) if mask >> number & 1}
+        assert names <= set(caps.get(name) or ())
+    assert len(wanted.mounts) == len(made.get("mounts") or ())
+    assert (wanted.guard == "userns") <= ("user" in wanted.namespaces)
+
+
+# --- the native options ------------------------------------------------------------------------------
+
+WORDS = st.text(max_size=12) | st.sampled_from(
+    [
+        "/etc:/a", "/etc:/a:ro", "/etc:/proc", "/etc:/a/../proc/self", "/etc://dev", "/etc:/",
+        "/a", "0", "-1", "host",
+        "none", "ns:/x", "/proc/1/ns/net", "A=b", "ALL", "a,b", "1:2:3", "0:0:1", "4294967295",
+        "/etc:/a:ro,rw",
+        "type=bind,source=/etc,target=/a", "type=tmpfs,target=/proc", "nofile=1:2",
+        "seccomp=unconfined", "size=1k",
+        "net.ipv4.ip_forward=1", "kernel.core_pattern=x", "SYS_ADMIN", "root", "keep-id", "/\n",
+        "1000:1000", "..",
+    ]
+)  # fmt: skip
+LONG = sorted(name for name in options._INDEX if name.startswith("--"))
+
+
+@SOME
+@given(st.lists(st.tuples(st.sampled_from(LONG), WORDS), max_size=4))
+def test_any_options_are_a_plan_or_one_line(pairs):
+    words = [word for name, value in pairs for word in (["%s=%s" % (name, value)] if value else [name])]
+    words = [word for word in words if "\0" not in word]
+    try:
+        wished = options.parse(words + ["--", "true"])
+        wanted = plan.make(wished, host.probe(ranges=True), "/stage")
+    except options.HelpAsked:
+        return
+    except ContainerError as error:
+        one_line(error)
+        return
+    given_names = {word.partition("=")[0] for word in words}
+    if not given_names & {"--security-opt", "--privileged"}:
+        assert wanted.credentials.no_new_privs
+        assert set(spec.MASKED_PATHS) <= set(wanted.masked_paths)
+    if not given_names & {"--userns", "--uidmap", "--gidmap"}:
+        assert wanted.new_user
+    for mount in wanted.mounts:
+        assert mount.kind == "proc" or not (os.path.normpath(mount.target) + "/").startswith("/proc/")
+    if "--cap-add" not in given_names and "--privileged" not in given_names:
+        assert not wanted.credentials.capabilities["bounding"] >> abi.CAP_SYS_ADMIN & 1
+
+
+TARGETS = st.lists(st.sampled_from(["/", "proc", "dev", "..", ".", "a", "//", ":", "\n", "sys"]), max_size=6)
+VOLUME_WORDS = (
+    "ro rw nosuid suid nodev dev noexec exec rbind bind private rslave rro idmap z U O x".split() + [""]
+)
+
+
+@SOME
+@given(TARGETS.map("".join), st.lists(st.sampled_from(VOLUME_WORDS), max_size=3))
+def test_any_volume_is_a_mount_in_its_place_or_one_line(target, words):
+    text = "/etc:" + target + (":" + ",".join(words) if words else "")
+    try:
+        made = volumes.volume(text)
+    except ContainerError as error:
+        one_line(error)
+        return
+    place = made["destination"]
+    assert place == os.path.normpath(place) and place.startswith("/") and not place.startswith("//")
+    assert place not in ("/", "/dev", "/proc") and not place.startswith("/proc/")
+    assert ("ro" in words) == ("ro" in made["options"])
+    assert ("suid" in words) == ("suid" in made["options"]) != ("nosuid" in made["options"])
+    assert ("dev" in words) == ("dev" in made["options"]) != ("nodev" in made["options"])
+
+
+# --- real containers ------------------------------------------------------------------------------------
+
+real = needs("root", "userns", "busybox")
+LOOK = """\
+echo "== status"; cat /proc/self/status
+echo "== mounts"; cat /proc/self/mountinfo
+echo "== namespaces"; for n in /proc/self/ns/*; do readlink $n; done
+"""
+
+
+@pytest.fixture
+def bundle(busybox_copy):
+    made = bundles.Bundle(busybox_copy())
+    for name in ("v", "m", "x"):  # in a root of the host's nothing can be made by whom it does not know
+        os.mkdir(made.root + "/" + name)
+    return made
+
+
+@real
+def test_any_configuration_that_runs_is_as_confined_as_it_says(bundle, minictr):
+    """Sixty of them, each a container or one line."""
+    runtime, cgroup, ran = bundles.Runtime("minictr", minictr), bundle.linux["cgroupsPath"], []
+    ours = {os.readlink("/proc/self/ns/" + name) for name in os.listdir("/proc/self/ns")}
+
+    @settings(FEW, max_examples=60)
+    @given(changed(document(user=True)))
+    def attempt(made):
+        linux = made.get("linux")
+        if isinstance(linux, dict):
+            linux["cgroupsPath"] = cgroup
+        if made.get("root") != {"path": "rootfs", "readonly": True} and isinstance(made.get("root"), dict):
+            made["root"]["path"] = "rootfs"  # the host's own would be written to
+        if isinstance(made.get("process"), dict) and made["process"].get("args") == ["true"]:
+            made["process"]["args"] = ["sh", "-c", LOOK]
+        bundle.config = made
+        found = runtime.run(bundle, timeout=30)
+        if found.status in (123, 125, 126, 127):
+            assert re.match(r"minictr: [^\n]+\n$", found.err) and not found.out, found
+            return
+        assert "Traceback" not in found.err and "minictr:" not in found.err, found
+        if not found.out.startswith("== status"):
+            return
+        ran.append(made)
+        parts = dict(part.split("\n", 1) for part in found.out.split("== ")[1:])
+        status = dict(line.split(":", 1) for line in parts["status"].splitlines())
+        process = made["process"]
+        assert int(status["NoNewPrivs"]) == int(bool(process.get("noNewPrivileges")))
+        bounding = (process.get("capabilities") or {}).get("bounding") or ()
+        assert not int(status["CapBnd"], 16) & ~sum(
+            1 << abi.CAPABILITIES.index(name) for name in set(bounding) if name in abi.CAPABILITIES
+        )
+        asked = {entry["type"] for entry in linux["namespaces"]}
+        new = {line.partition(":")[0] for line in parts["namespaces"].splitlines() if line not in ours}
+        names = {kind: abi.NAMESPACES[kind][0] for kind in asked}
+        assert set(names.values()) <= new | {"net"}, (names, new)
+        mounts = [bundles.Mount(line) for line in parts["mounts"].splitlines()]
+        for entry in made.get("mounts") or ():
+            for mount in [mount for mount in mounts if mount.point == entry["destination"]][-1:]:
+                for word in ("ro", "nosuid", "nodev", "noexec"):
+                    opposite = {"ro": "rw"}.get(word, word[2:])
+                    if word in (entry.get("options") or ()) and opposite not in entry["options"]:
+                        assert word in mount.options, (entry, mount)
+
+    try:
+        attempt()
+    finally:
+        bundle.config = document()
+    assert len(ran) > 3
+
+
+@real
+def test_any_user_is_who_it_says_or_one_line(minictr, busybox_root):
+    known = {"root": 0, "daemon": 1, "app": 1000, "nobody": 65534, "": 0}
+    texts = st.text(max_size=6) | st.sampled_from(
+        ["0", "00", "1000", "65535", "65536", "4294967294", "4294967295", "4294967296", "-1", "+1",
+         "1e3", "0x0", " 0",
+         "0 ", "app", "root\n", "nobody", "app:app", "1000:29", "\u0661", "app:", ":app", "1.0",
+         "18446744073709551616"]
+    )  # fmt: skip
+
+    @FEW
+    @given(texts.filter(lambda text: "\0" not in text))
+    def attempt(text):
+        found = minictr("run", "--user=" + text, "--read-only", "--rootfs", busybox_root, "--", "id", "-u")
+        if found.status:
+            assert found.status in (123, 125) and re.match(r"minictr: [^\n]+\n$", found.err), found
+            assert found.out == ""
+            return
+        name = text.partition(":")[0]
+        expected = known.get(name, int(name) if re.match("[0-9]+$", name) else None)
+        assert found.ok.out == "%s\n" % expected, found
+
+    attempt()
