@@ -22,7 +22,8 @@ def capabilities(given: "dict", config: "dict", fields: "dict") -> None:
     both = [name for name in added if name in dropped]
     if both:
         raise bad("--cap-add", both[0], "is dropped by --cap-drop too")
-    base = list(abi.CAPABILITIES) if "ALL" in added else list(DEFAULT_CAPABILITIES)
+    every = "ALL" in added or "privileged" in given
+    base = list(abi.CAPABILITIES) if every else list(DEFAULT_CAPABILITIES)
     granted = set() if "ALL" in dropped else set(base) - set(dropped)
     granted |= set(added) - {"ALL"}
     names = [name for name in abi.CAPABILITIES if name in granted]
@@ -62,8 +63,13 @@ def security(given: "dict", config: "dict", fields: "dict") -> None:
                 "--security-opt", text, "is not supported", "supported are " + ", ".join(SECURITY_OPTIONS)
             )
         asked.setdefault(name, []).append((text, value))
-    for name, default in _DEFAULTS.items():
-        asked.setdefault(name, [("%s=%s" % (name, default), default)])
+    if "privileged" in given:
+        from . import privileged  # only for it
+
+        privileged.loosen(config)
+    else:
+        for name, default in _DEFAULTS.items():
+            asked.setdefault(name, [("%s=%s" % (name, default), default)])
     for name, put in SECURITY_OPTIONS.items():
         for text, value in asked.get(name, ()):
             put(text, value, config, fields)

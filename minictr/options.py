@@ -77,6 +77,7 @@ OPTIONS = (
     ("Privileges",),
     ("--cap-add", "NAME,...", "grant a capability, or ALL"),
     ("--cap-drop", "NAME,...", "take one away, or ALL"),
+    ("--privileged", "", "all capabilities and devices, no filter, nothing masked or read-only"),
     ("--security-opt", "OPTION...", """no-new-privileges=false; seccomp=builtin|unconfined|FILE;
     mask=PATH:PATH; unmask=PATH:PATH|ALL; apparmor=PROFILE|unconfined; label=type:TYPE and kin, disable"""),
     ("--landlock", "MODE=PATH,...", "Landlock: no other files than these; MODE of r, w and x"),
@@ -129,11 +130,6 @@ OCI_ONLY = ("bundle", "console-socket", "pidfd-socket")
 REFUSED = (
     ("--kernel-memory", "Linux 5.16 has it no more: --memory counts that of the kernel too", ""),
     ("--device-cgroup-rule", "not supported", "--device makes a device usable"),
-    (
-        "--privileged",
-        "not supported yet",
-        "name what is needed: --cap-add, --device, --security-opt unmask=ALL",
-    ),
     ("--entrypoint", "the words after -- are the whole command", ""),
     (
         "--add-host --dns --dns-opt --dns-option --dns-search --no-hosts --no-hostname --hosts-file",

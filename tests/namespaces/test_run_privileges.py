@@ -1,6 +1,7 @@
 """`run`: capabilities, what --security-opt lifts, and the user namespace that is asked for."""
 
 import os
+import stat
 
 import pytest
 import refusal
@@ -297,6 +298,69 @@ def test_where_no_filter_can_be_had_strict_refuses(inside):
 
     assert (run.status, run.out) == (123, "")
     assert run.err.startswith("minictr: seccomp: a filter of system calls is required: ")
+
+
+# --- --privileged -------------------------------------------------------------------------------
+
+
+def host_devices():
+    """What `find` sees below /dev, but for terminals and other file systems."""
+    found = set()
+    for place, directories, names in os.walk("/dev"):
+        directories[:] = [name for name in directories if not os.path.ismount(os.path.join(place, name))]
+        for path in [os.path.join(place, name) for name in names]:
+            if stat.S_IFMT(os.lstat(path).st_mode) in (stat.S_IFCHR, stat.S_IFBLK):
+                found.add(path)
+    return {path for path in found if not path.startswith(("/dev/tty", "/dev/ptmx", "/dev/console"))}
+
+
+@pytest.mark.parametrize("source", [(), ("--userns", "host")], ids=["-", "--userns host"])
+def test_a_privileged_container_is_confined_by_its_namespaces_alone(inside, source):
+    if source and inside.caller.name != "root":
+        pytest.skip("is for root")
+    run = inside("cat /proc/self/status /proc/self/mountinfo", "--privileged", *source)
+    words = dict(line.split(":\t") for line in run.ok.lines if ":\t" in line)
+
+    assert (words["NoNewPrivs"], words.get("Seccomp", "0")) == ("0", "0")
+    assert int(words["CapBnd"], 16) & every_capability() == every_capability()
+    assert words["CapEff"] == words["CapPrm"] == words["CapBnd"]
+    mounts = {line.split()[4]: line.split()[5].split(",") for line in run.lines if " - " in line}
+    assert not [place for place in mounts if place.startswith(("/proc/", "/sys/"))]
+    assert "rw" in mounts["/sys"] and "rw" in mounts["/proc"]
+
+
+def test_a_privileged_container_has_the_devices_of_the_host(inside):
+    run = inside("find /dev -type c -o -type b", "--privileged")
+    found = {path for path in run.ok.lines if not path.startswith(("/dev/pts/", "/dev/tty"))}
+
+    assert found >= host_devices() and not any(path.startswith("/dev/tty1") for path in run.lines)
+
+
+@needs("seccomp")
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        (("--security-opt", "seccomp=builtin"), {"Seccomp": "2"}),
+        (("--security-opt", "no-new-privileges"), {"NoNewPrivs": "1"}),
+        (("--cap-drop", "ALL"), {"CapBnd": "0000000000000000", "CapEff": "0000000000000000"}),
+        (("-u", "4321"), {"CapEff": "0000000000000000", "CapAmb": "0000000000000000"}),
+    ],
+    ids=" ".join,
+)
+def test_what_is_asked_for_beside_it_holds(inside, options, changed):
+    plain, other = (
+        status_of(inside(STATUS, "--privileged")),
+        status_of(inside(STATUS, "--privileged", *options)),
+    )
+
+    assert {name: other[name] for name in changed} == changed
+    assert {name for name in changed if plain[name] != other[name]} | {"CapAmb"} >= set(changed)
+
+
+def test_what_is_masked_by_name_stays_masked_all_the_same(inside):
+    run = inside("cat /proc/uptime", "--privileged", "--security-opt", "mask=/proc/uptime")
+
+    assert run.ok.out == ""
 
 
 # --- user namespaces ----------------------------------------------------------------------------

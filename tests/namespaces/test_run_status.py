@@ -145,7 +145,6 @@ WRONG = [
     (["-w", "relative", "--rootfs", "ROOT", "--", "true"], "is not an absolute path"),
     (["-w", "/etc/passwd", "--rootfs", "ROOT", "--", "true"], "Not a directory"),
     (["--hostname", "x" * 65, "--rootfs", "ROOT", "--", "true"], "1 to 64 bytes"),
-    (["--privileged", "--", "true"], "not supported yet"),
     (["--memory", "1g", "--", "true"], "refused rather than ignored"),
     (["--bundle", "/no/where", "id"], "No such file or directory"),
     (["image"], "no config.json"),

@@ -174,7 +174,6 @@ def test_the_last_of_an_option_that_holds_one_value_counts():
         (["--hostname="], "--hostname: has no value"),
         (["-v", ""], "-v: has no value"),
         (["--kernel-memory", "1g"], "--kernel-memory: Linux 5.16 has it no more"),
-        (["--privileged"], "--privileged: not supported yet; hint: name what is needed"),
         (["--entrypoint", "x"], "--entrypoint: the words after -- are the whole command"),
         (["--add-host=a:1"], "--add-host: the container's files are left as they are"),
         (["-p", "80:80"], "-p: networks are not set up"),
