@@ -64,6 +64,7 @@ def check_process(process: object) -> None:
     _PROCESS(process, "process")
     if not process.get("args"):  # type: ignore[attr-defined]
         raise Invalid("process.args", "is empty or missing")
+    _check_rare(process, {})  # type: ignore[arg-type]
 
 
 def check_resources(resources: object) -> None:
@@ -341,10 +342,30 @@ def _contradictions(config: "dict", linux: "dict") -> None:
         for name in ("major", "minor"):
             if device["type"] != "p" and device.get(name) is None:
                 raise Invalid("linux.devices[%d].%s" % (index, name), "is missing")
+    _check_rare(config.get("process") or {}, linux)
     for index, limit in enumerate((config.get("process") or {}).get("rlimits") or ()):
         if limit["soft"] > limit["hard"]:
             raise Invalid("process.rlimits[%d]" % index, "has a soft limit above its hard limit")
     _check_mounts(config.get("mounts") or ())
+
+
+def _check_rare(process: "dict", linux: "dict") -> None:
+    found = None
+    asked = [process.get(name) for name in ("scheduler", "execCPUAffinity")] + [linux.get("memoryPolicy")]
+    if any(asked):
+        from . import scheduling  # only for those who have some
+
+        found = scheduling.wrong(process, linux)
+    if linux.get("netDevices") and not found:
+        from . import netdevices
+
+        found = netdevices.wrong(linux["netDevices"])
+    if linux.get("intelRdt") and not found:
+        from . import resctrl
+
+        found = resctrl.wrong(linux["intelRdt"])
+    if found:
+        raise Invalid(*found)
 
 
 def sysctl_refusal(key: str, kinds: "list[str]") -> str:

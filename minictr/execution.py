@@ -113,14 +113,20 @@ def run(root_path: str, report, wish: Wish) -> int:
     proc, mover = paths.open_proc(), group.mover()
     handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root, proc=proc, bare=bare)
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
+    affinity = _affinity(made)
     try:
         birth.container = content["pid"]
+        if affinity:
+            affinity.begin()
         birth.start()
         process.send_filter(birth)
         done = birth.until("ready")
         if wish.console_socket and birth.console >= 0:
             process.send_console(wish.console_socket, birth.console)
         process.set_limits(birth.pid, made, done)
+        process.set_extras(birth.pid, made)
+        if affinity:
+            affinity.end(birth.pid)
         if wish.pidfd_socket:
             process.send_pidfd(wish.pidfd_socket, birth.pid, b"setns")
         if wish.pid_file:
@@ -135,6 +141,9 @@ def run(root_path: str, report, wish: Wish) -> int:
             foreground.send(birth.pid, _signal.SIGKILL)
             os.waitpid(birth.pid, 0)
         raise
+    finally:
+        if affinity:
+            affinity.give_back()
     if wish.detach:
         return 0
     return process.attend(birth)
@@ -251,6 +260,14 @@ def _plan(spec: Spec, target: Target, bare: "tuple[str, ...]") -> plan.Plan:
         credentials=credentials,
         records=(),
     )
+
+
+def _affinity(made: plan.Plan):
+    if "execCPUAffinity" not in made.extras:
+        return None
+    from . import scheduling  # only for those who ask for it
+
+    return scheduling.Affinity(made.extras["execCPUAffinity"])
 
 
 def _with_labels(wish: Wish, made: plan.Plan, report) -> plan.Plan:

@@ -8,7 +8,7 @@ Side: host
 
 import json
 
-from . import __version__, abi, hooks, libc, mounts, seccomp
+from . import __version__, abi, hooks, libc, mounts, scheduling, seccomp
 from .errors import ContainerError, printable
 
 HELP = """usage: minictr features
@@ -40,9 +40,13 @@ def structure() -> "dict[str, object]":
             "seccomp": _seccomp(),
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
-            "intelRdt": {"enabled": False},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+            "memoryPolicy": {
+                "modes": list(scheduling.MEMORY_MODES),
+                "flags": list(scheduling.MEMORY_FLAGS),
+            },
             "mountExtensions": {"idmap": {"enabled": True}},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
         },
         "annotations": {
             "org.minictr.version": __version__,

@@ -391,6 +391,10 @@ def change_user(me: Init) -> None:
         credentials = credentials.replace(groups=None)
     if _powerless(me):
         credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
+    if "memoryPolicy" in plan.extras:
+        from . import scheduling  # loaded before the fork
+
+        scheduling.set_memory_policy(plan.extras["memoryPolicy"])
     if plan.labels:
         _prove_label(me)
     _join_keyring(me)

@@ -83,6 +83,9 @@ def _bind_syscall(number: int, *argtypes: type, kind: type = _Syscall):
     return call
 
 
+bind_syscall = _bind_syscall  # for the modules of rare calls
+
+
 def _text(value: "str | None") -> "bytes | None":
     return os.fsencode(value) if value else None
 
@@ -545,3 +548,6 @@ class _Bytes(_ctypes.Array):
 def _address(buffer: bytearray) -> int:
     """Where BUFFER's bytes lie. The caller holds BUFFER, and does not resize it, during the call."""
     return _ctypes.addressof(_Bytes.from_buffer(buffer))
+
+
+address = _address

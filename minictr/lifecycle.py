@@ -16,7 +16,7 @@ from .record import MYPY
 from .spec import Spec, cgroup_of
 
 if MYPY:
-    from . import memory_watch  # noqa: F401
+    from . import memory_watch, netdevices  # noqa: F401
 
 
 class Undo:
@@ -54,6 +54,8 @@ class Container:
         self.group = cgroup.none("not made yet")
         self.held = None  # type: tuple[set[int], dict] | None
         self.opened = []  # type: list[int]
+        self.devices = None  # type: netdevices.Moved | None
+        self.resctrl = []  # type: list[str]
         self.watch = None  # type: memory_watch.Watch | None
         self.stages = STAGES
 
@@ -74,6 +76,7 @@ class Container:
         try:
             self.bear("created")
             self._write_pid_file()
+            self._keep_devices()
             self.entry.set_foreground(False)
             self.undo.keep()
             self.entry.close()
@@ -110,6 +113,7 @@ class Container:
             birth.running()
             if self.plan.labels:
                 process.confirm_labels(self.plan, birth, self.report.seen)
+            self._keep_devices()
         except ContainerError:
             if self.spec.pid_file:
                 os.unlink(self.spec.pid_file)
@@ -156,6 +160,7 @@ class Container:
         for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
             os.close(descriptor)
         self.pid = birth.pid
+        self._place_extras(birth)
         process.send_filter(birth)
         self._early_hooks(birth)
         told = self._while_it_is_made(status)
@@ -168,6 +173,7 @@ class Container:
         if self.spec.pidfd_socket:
             process.send_pidfd(self.spec.pidfd_socket, birth.pid, b"standard")
         process.set_limits(birth.pid, self.plan, done)
+        process.set_extras(birth.pid, self.plan)
         return birth
 
     def _new_entry(self) -> state.Entry:
@@ -179,6 +185,35 @@ class Container:
                 raise
         living.sweep(self.root_path, self.root, self.report)
         return state.create(self.root_path, self.root, self.spec.identifier)
+
+    def _place_extras(self, birth: clone.Birth) -> None:
+        """The network devices that it gets, and its share of the processor's caches."""
+        if "netDevices" in self.plan.extras:
+            from . import netdevices  # only for those who ask for them
+
+            self.devices = netdevices.Moved(birth.proc, birth.pid)
+            self.undo.push("give the network devices back", self._return_devices)
+            for name, value in self.plan.extras["netDevices"].items():
+                self.devices.take(name, (value or {}).get("name") or name)
+        if "intelRdt" in self.plan.extras:
+            from . import resctrl  # only for those who ask for it
+
+            group = resctrl.Group(self.plan.extras["intelRdt"], self.spec.identifier, resctrl.mount_point())
+            self.resctrl = group.made
+            self.undo.push("remove the class of service", lambda: resctrl.remove(group.made))
+            group.make()
+            group.join(birth.pid)
+
+    def _return_devices(self) -> None:
+        """Where the start has failed. A container that has run takes its network along, and the devices."""
+        if self.devices is not None:
+            self.devices.give_back()
+            self.devices.close()
+
+    def _keep_devices(self) -> None:
+        if self.devices is not None:
+            self.devices.close()
+            self.devices = None
 
     def _while_it_is_made(self, status: str) -> int:
         """Our own work, done while init does its: 0.7 ms less until the program runs. How many steps
@@ -402,6 +437,7 @@ class Container:
             "cgroups": self.group.directories(),
             "cgroup_parents": self.group.parents,
             "systemd": self.group.noted(),
+            "resctrl": self.resctrl,
             "degradations": [record.as_dict() for record in self.report.records],
         }
 

@@ -192,6 +192,10 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     except ContainerError:
         if content.get("status") in ("created", "running", "stopped"):
             raise
+    if content.get("resctrl"):
+        from . import resctrl  # only for those who had some
+
+        resctrl.remove(content["resctrl"])
     known = None
     if entry.has_config():
         try:

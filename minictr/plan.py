@@ -67,6 +67,7 @@ class Plan(Record):
     guard: what keeps the container from the interpreter that starts it: "userns" (it belongs to a
         user whom the namespace does not know), or "standin" (it is replaced before the program can look)
     labels: what AppArmor and SELinux are asked for; mount_label: the SELinux label of the mounts
+    extras: what few ask for, by the name of the property in config.json
     degrade: "warn" or "refuse"; strict: as in Spec
     records: the steps down that are certain already
     """
@@ -108,6 +109,7 @@ class Plan(Record):
     hooks: "dict[str, tuple[Hook, ...]]"
     labels: "tuple[Label, ...]"
     mount_label: str
+    extras: "dict[str, dict]"
     records: "tuple[Degradation, ...]"
 
     @property
@@ -141,7 +143,6 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
     if table is not None:
         _check_mapped(table, credentials)
-    _unsupported(linux, process, config, records)
     show_ids = table is not None and table.way == "direct" and host.initial and spec.source != "host"
     idmap = show_ids and spec.userns == "auto"
     mknod = host.initial and not user_known and host.holds(abi.CAP_MKNOD)
@@ -183,6 +184,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         hooks=_hooks(config),
         labels=_labels(process),
         mount_label=linux.get("mountLabel") or "",
+        extras=_extras(process, linux),
         records=tuple(records),
     )
 
@@ -365,37 +367,22 @@ def _hooks(config: "dict") -> "dict[str, tuple[Hook, ...]]":
     return hooks.parse(config["hooks"])
 
 
+_RARE = ("scheduler", "ioPriority", "execCPUAffinity", "memoryPolicy", "netDevices", "intelRdt")
+
+
+def _extras(process: "dict", linux: "dict") -> "dict[str, dict]":
+    asked = {name: process.get(name) or linux.get(name) for name in _RARE}
+    if linux.get("intelRdt") is not None:  # {} asks for a class of its own, too
+        asked["intelRdt"] = dict(linux["intelRdt"], set=True)
+    return {name: value for name, value in asked.items() if value}
+
+
 def _labels(process: "dict") -> "tuple[Label, ...]":
     if not (process.get("apparmorProfile") or process.get("selinuxLabel")):
         return ()
     from . import lsm  # only for those who have some
 
     return lsm.wanted(process)
-
-
-def _unsupported(linux: "dict", process: "dict", config: "dict", records: "list") -> None:
-    """What is asked for and not enforced here: said by name, never ignored."""
-    asked = [
-        ("rdt", "Intel RDT", linux.get("intelRdt"), "cache and memory bandwidth are not limited"),
-    ]
-    for code, layer, value, lost in asked:
-        if value:
-            wanted = value if isinstance(value, str) else "the one configured"
-            records.append(Degradation(code, layer, wanted, "none", lost, 0, "not supported by this version"))
-    for where, name in ((linux, "netDevices"), (linux, "memoryPolicy"), (process, "scheduler"),
-                        (process, "ioPriority"), (process, "execCPUAffinity")):  # fmt: skip
-        if where.get(name):
-            records.append(
-                Degradation(
-                    "property-" + name.lower(),
-                    name,
-                    "what config.json says",
-                    "nothing",
-                    "the property has no effect",
-                    0,
-                    "not supported by this version",
-                )  # fmt: skip
-            )
 
 
 def _unit(spec: Spec, linux: "dict", stage: str) -> str:

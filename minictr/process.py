@@ -35,6 +35,14 @@ def set_limits(pid: int, made: plan.Plan, done: "list[str]") -> None:
             libc.prlimit(pid, resource, soft, hard)
 
 
+def set_extras(pid: int, made: plan.Plan) -> None:
+    """What few containers ask for, from outside as well."""
+    if "scheduler" in made.extras or "ioPriority" in made.extras:
+        from . import scheduling  # only for those who do
+
+        scheduling.apply(pid, made.extras)
+
+
 def confirm_labels(made: plan.Plan, birth: clone.Birth, degrade) -> None:
     """See from outside that the program runs under its label. Raises ContainerError. degrade: takes a
     Degradation"""

@@ -913,20 +913,7 @@ def test_too_many_processes_are_refused(runtime, bundle):
     assert "can't fork" in found.err
 
 
-# --- what is not enforced is refused by name ------------------------------------------------------
-
-UNSUPPORTED = {
-    "linux.intelRdt": ({"closID": "x"}, "Intel RDT: the one configured is required"),
-    "linux.netDevices": ({"eth0": {"name": "x"}}, "netDevices: what config.json says is required"),
-    "linux.memoryPolicy": (
-        {"mode": "MPOL_DEFAULT"}, "memoryPolicy: what config.json says is required",
-    ),
-    "process.scheduler": ({"policy": "SCHED_OTHER"}, "scheduler: what config.json says is required"),
-    "process.ioPriority": (
-        {"class": "IOPRIO_CLASS_BE", "priority": 4}, "ioPriority: what config.json says is required",
-    ),
-    "process.execCPUAffinity": ({"initial": "0"}, "execCPUAffinity: what config.json says is required"),
-}  # fmt: skip
+# --- steps down ------------------------------------------------------------------------------------
 
 
 def put(config, path, value):
@@ -936,34 +923,9 @@ def put(config, path, value):
     config[names[-1]] = value
 
 
-@pytest.mark.parametrize("path", sorted(UNSUPPORTED))
-def test_what_is_not_enforced_is_refused_by_name(own, bundle, path):
-    value, words = UNSUPPORTED[path]
-    made = bundle()
-    put(made.config, path, value)
-    made.process["args"] = ["echo", "ran"]
-    assert own.run(made) == (123, "", "minictr: %s: not supported by this version\n" % words)
-
-
-@pytest.mark.parametrize("path", sorted(UNSUPPORTED))
-def test_what_is_not_enforced_is_a_warning_if_that_is_allowed(own, bundle, path):
-    value, words = UNSUPPORTED[path]
-    made = bundle()
-    put(made.config, path, value)
-    made.process["args"] = ["echo", "ran"]
-    found = own.run(made, "--allow-degraded")
-    assert (found.status, found.out) == (0, "ran\n")
-    layer, _, wanted = words.partition(": ")
-    assert found.err.startswith(
-        "minictr: warning: %s: wanted %s, got " % (layer, wanted[: -len(" is required")])
-    )
-    assert found.err.endswith("\n") and found.err.count("\n") == 1
-
-
 def test_strict_refuses_even_where_degraded_is_allowed(own, bundle):
     made = bundle()
-    made.linux["netDevices"] = {"eth0": {}}
-    assert own.run(made, "--allow-degraded", "--strict").status == 123
+    assert own.run(made, "--allow-degraded", "--strict", refuse=["pivot_root"]).status == 123
 
 
 def test_an_empty_property_asks_for_nothing(own, bundle):
@@ -993,16 +955,15 @@ def test_a_step_down_is_a_warning_if_that_is_allowed(own, bundle):
 
 def test_steps_down_stand_in_the_state(own, bundle):
     made = bundle()
-    made.linux["netDevices"] = {"eth0": {}}
     made.config["annotations"] = {"a": "b"}
     made.process["args"] = ["sh", "-c", "echo up; read line"]
-    live = own.start(made, "--allow-degraded")
+    live = own.start(made, "--allow-degraded", refuse=["pivot_root"])
     live.expect("up\n")
     state = json.loads(own.runner("state", made.identifier).ok.out)
     assert state["status"] == "running" and state["bundle"] == made.path
     assert state["annotations"]["a"] == "b"
     records = json.loads(state["annotations"]["org.minictr.degradations"])
-    assert [record["code"] for record in records] == ["property-netdevices"]
+    assert [record["code"] for record in records] == ["root-move"]
     live.close_input()
     live.wait()
 

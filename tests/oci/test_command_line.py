@@ -10,7 +10,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import __version__, cli, features, hooks, mounts, seccomp
+from minictr import __version__, cli, features, hooks, mounts, scheduling, seccomp
 
 # --- help -----------------------------------------------------------------------------------------
 
@@ -163,7 +163,9 @@ def test_features_are_what_the_specification_wants_of_them(told):
             found += inner
         return found
 
-    assert closed(made, told) == []
+    # features-linux.md and specs-go/features of 1.3 have these; the schema does not yet
+    later = ["linux.intelRdt.schemata", "linux.intelRdt.monitoring", "linux.memoryPolicy"]
+    assert [name for name in closed(made, told) if name not in later] == []
 
 
 def test_features_takes_no_argument(minictr):
@@ -206,23 +208,12 @@ def test_flags_are_supported_that_this_kernel_knows(minictr):
     assert found["linux"]["seccomp"]["supportedFlags"] == []
 
 
-# What features calls false, and the property that asks for it
-ABSENT = {
-    "intelRdt": ("linux", "intelRdt", {"closID": "x"}),
-    "netDevices": ("linux", "netDevices", {"lo": {}}),
-}
-
-
-@needs("root", "busybox", "cgroup")
-@pytest.mark.parametrize("name", sorted(ABSENT))
-def test_what_features_does_not_name_is_refused(own, bundle, told, name):
-    where, key, value = ABSENT[name]
-    if told["linux"][name]["enabled"]:
-        pytest.fail("%s has come: test it" % name)
-    made = bundle()
-    made.config[where][key] = value
-    made.process["args"] = ["true"]
-    assert own.run(made).status == 123
+def test_what_few_ask_for_is_named_as_it_is_done(told):
+    linux = told["linux"]
+    for name in ("apparmor", "selinux", "intelRdt", "netDevices"):
+        assert linux[name]["enabled"] is True, name
+    assert linux["memoryPolicy"]["modes"] == list(scheduling.MEMORY_MODES)
+    assert linux["memoryPolicy"]["flags"] == list(scheduling.MEMORY_FLAGS)
 
 
 @needs("root", "busybox", "cgroup", "seccomp")

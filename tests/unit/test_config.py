@@ -29,7 +29,7 @@ def full():
         rlimits=[{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}],
         apparmorProfile="p", selinuxLabel="l", oomScoreAdj=5,
         scheduler={
-            "policy": "SCHED_OTHER", "nice": 1, "priority": 0, "flags": ["SCHED_FLAG_RECLAIM"],
+            "policy": "SCHED_DEADLINE", "nice": 1, "priority": 0, "flags": ["SCHED_FLAG_RECLAIM"],
             "runtime": 1, "deadline": 2, "period": 3,
         },
         ioPriority={"class": "IOPRIO_CLASS_BE", "priority": 4},
@@ -195,7 +195,9 @@ INVALID = [
     ("process.scheduler.policy", None, "is missing"),
     ("process.ioPriority.class", "IOPRIO_CLASS_NONE", "is not one of "),
     ("process.ioPriority.priority", 8, "is not between 0 and 7"),
+    ("process.scheduler.flags", ["SCHED_FLAG_ALL"], "has an unknown flag"),
     ("process.execCPUAffinity.initial", "all", "is not a list of CPUs"),
+    ("process.execCPUAffinity.final", "3-1", "has a range that is none"),
     ("mounts", {}, ARRAY),
     ("mounts[0]", None, OBJECT),
     ("mounts[0].destination", None, "is missing"),
@@ -238,6 +240,10 @@ INVALID = [
     ("linux.personality.domain", "SOLARIS", "is not one of LINUX, LINUX32"),
     ("linux.netDevices.eth0.name", 23, STRING),
     ("linux.memoryPolicy.mode", "MPOL_ANY", "is not one of "),
+    ("linux.memoryPolicy.flags", ["MPOL_F_ANY"], "has an unknown flag"),
+    ("linux.memoryPolicy.nodes", "", "is missing, which MPOL_BIND needs"),
+    ("linux.intelRdt.memBwSchema", "L3:0=1", "does not start with MB:"),
+    ("linux.intelRdt.closID", "a/b", "is not the name of a directory"),
     ("linux.seccomp.defaultAction", None, "is missing"),
     ("linux.seccomp.defaultAction", "ALLOW", "is not one of "),
     ("linux.seccomp.syscalls[0].names", "read", ARRAY),
@@ -392,6 +398,17 @@ STRICTER = {
     "minor is missing": "the text of the specification asks for it",
     "domain is missing": "the text of the specification asks for it",
     "belongs to no namespace": "it would change the host",
+    "is not between -20 and 19": "sched(7): a nice value has no more",
+    "is not between 1 and 99": "sched(7): a priority of real time has no more",
+    "is for SCHED_": "sched_setattr(2) refuses it, or it means nothing",
+    "is not a list such as": 'cpuset(7), "List format"',
+    "has a range that is none": 'cpuset(7), "List format"',
+    "mode is missing": "the text of the specification asks for it",
+    "nodes is missing": "set_mempolicy(2) refuses it",
+    "has nodes ": "set_mempolicy(2) refuses it",
+    "is not the name of a directory": "it must not lead elsewhere",
+    "more than one line": "the text of the specification asks for it",
+    "is not the name of a network device": "dev_valid_name() in net/core/dev.c",
     "is not the name of a sysctl": "it would be another",
     "linux.resources.unified.": "a value of the kernel's is text",
 }
@@ -401,7 +418,6 @@ LAXER = (
     "rootfsPropagation: the recursive words and the empty one, as engines write them",
     "devices[].fileMode: with the type of the file in it, as podman writes it",
     "what seccomp.py checks: the flags and architectures, and that there are names",
-    "what is refused as a whole: the flags of scheduler and memoryPolicy, the text of memBwSchema",
     "solaris, windows, vm, zos, freebsd: not of this system",
 )
 
@@ -449,11 +465,6 @@ def judge():
     linux["seccomp"]["properties"]["flags"]["items"] = {"type": "string"}
     linux["seccomp"]["properties"]["architectures"]["items"] = {"type": "string"}
     del linux["seccomp"]["properties"]["syscalls"]["items"]["properties"]["names"]["minItems"]
-    linux["memoryPolicy"]["properties"]["flags"]["items"] = {"type": "string"}
-    del linux["intelRdt"]["properties"]["memBwSchema"]["pattern"]
-    made["properties"]["process"]["properties"]["scheduler"]["properties"]["flags"]["items"] = {
-        "type": "string"
-    }
     validator = jsonschema.Draft4Validator(made)  # in which 1.0 is no integer, as in Go
 
     def complaints(document):
