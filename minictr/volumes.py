@@ -228,7 +228,7 @@ def arrange(
     for option, text, entry in wanted:
         where = entry["destination"]
         if where in places:
-            raise bad(option, text, "there is a mount on %s already: %s" % (where, places[where]))
+            raise bad(option, text, "there is a mount on %s already: %s" % (printable(where), places[where]))
         places[where] = "%s %s" % (option, printable(text))
     own = [entry for entry in private if entry["destination"] not in places]
     if closed:

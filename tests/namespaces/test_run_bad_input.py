@@ -102,6 +102,7 @@ def _fill(path, size):
     ids=["FIFO", "directory", "link to itself", "link out of the root", "1 GB", "/dev/zero"],
 )
 def test_a_passwd_that_is_none(minictr, busybox_copy, make, why):
+    """CVE-2024-9676. For exec, which reads that of a container that runs, it is in tests/security."""
     root = busybox_copy()
     os.unlink(root + "/etc/passwd")
     make(root + "/etc/passwd")

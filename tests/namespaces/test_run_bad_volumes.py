@@ -14,6 +14,7 @@ pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
 def test_a_volume_whose_target_is_a_link_out_of_the_root_lands_inside(
     minictr, busybox_copy, canary, tmp_path, start, options
 ):
+    """CVE-2017-1002101, CVE-2019-18837; with somebody who swaps the link meanwhile in tests/security."""
     root = busybox_copy()
     os.symlink(start + canary.path, root + "/outside")
     (tmp_path / "name").write_text("x\n")
@@ -56,6 +57,7 @@ def test_a_volume_whose_target_is_a_link_to_the_root_is_refused(minictr, busybox
     "target", ["/proc", "/proc/", "/proc/sys", "//proc", "/./proc", "/etc/../proc", "/proc/1/x"]
 )
 def test_a_mount_over_proc_is_refused(minictr, busybox_root, tmp_path, option, target):
+    """CVE-2019-16884: what is written below a false /proc goes nowhere."""
     words = {
         "-v": "%s:%s" % (tmp_path, target), "--tmpfs": target,
         "--mount": "type=bind,source=%s,target=%s" % (tmp_path, target),

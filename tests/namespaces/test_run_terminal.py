@@ -58,7 +58,8 @@ def test_without_it_there_is_none(start):
 
 
 def test_nothing_can_be_pushed_into_the_callers_terminal(minictr, tmp_path):
-    """By the ioctl that does it, TIOCSTI: a shell above us would execute it (CVE-2017-5226)."""
+    """By the ioctl that does it, TIOCSTI: a shell above us would execute it (CVE-2017-5226). More of it, with
+    the filter and without, is in tests/security/test_powers.py."""
     program = tmp_path / "push.py"
     program.write_text(
         "import fcntl, termios\n"

@@ -281,6 +281,7 @@ def test_a_program_is_executed_under_the_default_profile():
 @pytest.mark.parametrize("request_", [abi.TIOCSTI, abi.TIOCLINUX])
 @pytest.mark.parametrize("high", [0, 1, 0xFFFFFFFF])
 def test_nothing_is_typed_into_a_terminal(request_, high):
+    """The kernel looks at the low half of a request alone (CVE-2019-10063, CVE-2023-1523)."""
     leader, follower = pty.openpty()
 
     def body():

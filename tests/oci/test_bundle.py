@@ -622,6 +622,8 @@ def test_the_user_and_its_groups_are_those_of_the_configuration(runtime, bundle)
 
 
 def test_no_group_of_the_callers_is_kept(runtime, bundle):
+    """CVE-2022-36109, CVE-2023-25173."""
+
     def join():
         os.setgroups([4, 24, 27])
 
@@ -749,6 +751,7 @@ def test_the_program_leads_a_session_of_its_own(runtime, bundle):
 
 
 def test_no_descriptor_reaches_the_program(runtime, bundle):
+    """CVE-2024-21626."""
     read, write = os.pipe()
     os.set_inheritable(read, True)
     os.set_inheritable(write, True)

@@ -145,6 +145,7 @@ def test_tracing_is_for_kernels_on_which_it_cannot_lead_past_a_filter():
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_clone_makes_threads_and_processes_but_no_namespaces(machine):
+    """And clone3, whose flags are out of a filter's sight, is not there (CVE-2021-41133)."""
     made, index = program(machine), 1 if machine == "s390x" else 0
     thread, process = 0x3D0F00, 17
     for flags in (
@@ -167,6 +168,7 @@ def test_clone_makes_threads_and_processes_but_no_namespaces(machine):
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_nothing_types_into_the_terminal(machine):
+    """CVE-2017-5226, CVE-2019-10063, CVE-2023-1523."""
     made = program(machine)
     for request in (abi.TIOCSTI, abi.TIOCLINUX):
         for high in (0, 1, 0x80000000, 0xFFFFFFFF):

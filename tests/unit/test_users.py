@@ -103,6 +103,7 @@ def test_a_user_is_found_by_name_and_by_number(user, uid, gid, groups, home):
     ],
 )
 def test_what_is_no_user_is_an_error_and_never_root(user, why):
+    """CVE-2016-3697, CVE-2024-40635."""
     with pytest.raises(ContainerError) as caught:
         resolve(user)
     assert why in str(caught.value)
