@@ -1,3 +1,47 @@
-"""minictr: a Linux container runtime in one folder of Python, standard library only."""
+"""minictr: a Linux container runtime in one folder of Python, standard library only.
+
+As a library: `run` and `Container`, in the manner of subprocess; see `minictr.library`.
+"""
 
 __version__ = "0.1.0"
+
+# The command line, which this package belongs to first, is not to pay for the library
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .attended import DEVNULL, PIPE, STDOUT, CompletedProcess, IsolationError
+    from .errors import ContainerError, Degradation
+    from .failures import CalledProcessError, TimeoutExpired
+    from .library import Container, run
+
+__all__ = [
+    "DEVNULL", "PIPE", "STDOUT", "CalledProcessError", "CompletedProcess", "Container", "ContainerError",
+    "Degradation", "IsolationError", "TimeoutExpired", "run",
+]  # fmt: skip
+_PLACES = {"failures": ("CalledProcessError", "TimeoutExpired"), "errors": ("Degradation",)}
+
+
+def __getattr__(name: str) -> object:
+    """What is asked for first is imported then (PEP 562; before Python 3.7 see below)."""
+    if name not in __all__:
+        raise AttributeError("module 'minictr' has no attribute %r" % name)
+    import importlib
+
+    place = [module for module, names in _PLACES.items() if name in names] or ["library"]
+    value = getattr(importlib.import_module("minictr." + place[0]), name)
+    globals()[name] = value
+    return value
+
+
+def _before_3_7() -> None:
+    import sys
+
+    if sys.version_info < (3, 7):
+
+        class Module(type(sys)):  # type: ignore[misc]
+            def __getattr__(self, name: str) -> object:
+                return self.__dict__["__getattr__"](name)
+
+        sys.modules[__name__].__class__ = Module
+
+
+_before_3_7()

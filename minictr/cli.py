@@ -78,7 +78,7 @@ def main(argv: "list[str]") -> int:
     except ContainerError as error:
         if options.debug:
             raise
-        report.error(_explained(error))
+        report.error(explained(error))
         return error.status
     except OSError as error:  # one that no step has named
         if options.debug:
@@ -106,7 +106,7 @@ def _quiet(options: Globals, verb: str) -> bool:
     return verb in ("ps", "state", "list") or bool(options.log) and verb != "run"
 
 
-def _explained(error: ContainerError) -> ContainerError:
+def explained(error: ContainerError) -> ContainerError:
     """ERROR with what the host has to say of its cause, where nobody has asked yet."""
     if error.cause and not error.hint:
         from . import causes  # only where something was refused

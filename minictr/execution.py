@@ -90,8 +90,8 @@ class Target:
         return [(int(line.split()[0]), int(line.split()[2])) for line in lines]
 
 
-def run(root_path: str, report, wish: Wish) -> int:
-    """Run the program; its exit status, 0 at once with WISH.detach."""
+def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
+    """Run the program; its exit status, 0 at once with WISH.detach. attend: who stands behind it"""
     content, config = _look(root_path, wish.identifier)
     group = living.group_of(content)
     if group.frozen() and not wish.ignore_paused:
@@ -146,7 +146,7 @@ def run(root_path: str, report, wish: Wish) -> int:
             affinity.give_back()
     if wish.detach:
         return 0
-    return process.attend(birth)
+    return attend(birth)
 
 
 def _join_files(group, wanted: "tuple[str, ...]") -> "tuple[int, ...]":

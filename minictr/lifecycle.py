@@ -44,10 +44,14 @@ class Undo:
 
 
 class Container:
-    """One container in the making. report: a report.Report"""
+    """One container in the making. report: a report.Report; attend: who stands behind its program
 
-    def __init__(self, spec: Spec, root_path: str, report) -> None:
-        self.spec, self.root_path, self.report = spec, root_path, report
+    ending: once that has ended, its status; and as of oom.found where memory ran out
+    """
+
+    def __init__(self, spec: Spec, root_path: str, report, attend=process.attend) -> None:
+        self.spec, self.root_path, self.report, self.attend = spec, root_path, report, attend
+        self.ending = {}  # type: dict[str, object]
         self.undo = Undo()
         self.pid = 0
         self.created = state.now()
@@ -248,15 +252,15 @@ class Container:
             self.entry.close()
             return 0
         if self.watch is None:
-            status = process.attend(birth, self.spec.timeout, self._time_over)
+            status = self.attend(birth, self.spec.timeout, self.time_over)
         else:
-            self.watch.until(self.spec.timeout, self._time_over)
-            status = process.attend(birth, self.watch.look(birth.pid), self.watch.look)
+            self.watch.until(self.spec.timeout, self.time_over)
+            status = self.attend(birth, self.watch.look(birth.pid), self.watch.look)
         birth.pid = self.pid = 0
-        ending = self._ending(status)
+        self.ending = self._ending(status)
         if self.spec.keep:
             self.entry.set_foreground(False)
-            self.entry.save(dict(self._content("stopped"), exit=ending))
+            self.entry.save(dict(self._content("stopped"), exit=self.ending))
             self.undo.keep()
             self.group.remove()
         return status
@@ -279,7 +283,8 @@ class Container:
             self.report.warn(ContainerError("", oom.line(ending)))
         return ending
 
-    def _time_over(self, pid: int) -> float:
+    def time_over(self, pid: int) -> float:
+        """Kill it, frozen or not."""
         foreground.send(pid, _signal.SIGKILL)
         if self.group.frozen():
             self.group.thaw()

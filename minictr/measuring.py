@@ -47,6 +47,14 @@ def events(root_path: str, report, argv: "list[str]") -> int:
     return 0
 
 
+def used(root_path: str, identifier: str) -> "dict":
+    """What container IDENTIFIER uses now, as `events --stats` has it. Raises ContainerError."""
+    doing = "watch container %s" % identifier
+    entry, content = control.alive(root_path, identifier, doing)
+    entry.close()
+    return control.group_of(content, doing).stats()
+
+
 def _watch(content: "dict", group, interval: float) -> None:
     """Until the container ends. Kills are counted after it was seen alive: none is missed."""
     told, due = group.oom_kills(), time.monotonic() + interval

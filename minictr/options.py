@@ -168,9 +168,10 @@ class HelpAsked(Exception):
     """--help was among the options; the text is the message."""
 
 
-def parse(argv: "list[str]", verb: str = "run") -> Spec:
+def parse(argv: "list[str]", verb: str = "run", document: "dict | None" = None) -> Spec:
     """The Spec for the words after the verb.
 
+    document: a configuration to be checked and taken instead of the bundle's config.json
     Raises ContainerError for what cannot be understood or is not supported, HelpAsked for --help.
     """
     given, words, command = _scan(argv, verb)
@@ -182,7 +183,7 @@ def parse(argv: "list[str]", verb: str = "run") -> Spec:
     if command is not None:
         spec = _native_form(given, command, verb)
     elif len(words) == 1 and not foreign:
-        spec = _oci_form(given, words[0], verb)
+        spec = _oci_form(given, words[0], verb, document)
     else:
         raise _neither_form(given, words, foreign, verb)
     return _required(spec, given) if "require" in given or "report" in given else spec
@@ -346,17 +347,22 @@ def _native_form(given: "dict", command: "list[str]", verb: str) -> Spec:
     return native.configure(given, command, identifier)
 
 
-def _oci_form(given: "dict", word: str, verb: str) -> Spec:
+def _oci_form(given: "dict", word: str, verb: str, document: "dict | None" = None) -> Spec:
     identifier = _identifier(verb, word)
     bundle = os.path.normpath(absolute(given.get("bundle", ".")))
-    if "bundle" not in given and not os.path.exists(os.path.join(bundle, "config.json")):
+    named = "bundle" in given or document is not None
+    if not named and not os.path.exists(os.path.join(bundle, "config.json")):
         hint = "to run the command %s put -- before it; a bundle is named by --bundle DIR" % word
         raise ContainerError(verb, "no config.json in the current directory", hint=hint)
     count = integer("--preserve-fds", given.get("preserve-fds", "0"), 0, MAX_FDS)
     from . import config  # the native form reads no document
 
+    if document is None:
+        document = config.load(bundle)
+    else:
+        config.check(document)
     return Spec(
-        config=config.load(bundle),
+        config=document,
         identifier=identifier,
         bundle=bundle,
         source="bundle",

@@ -281,3 +281,33 @@ def test_a_runtime_that_is_killed_at_any_time(breaker, name):
         is_over(made)
     assert made.minictr("list", "-q", user=made.account) == (0, "", "")
     assert made.rest() == []
+
+
+RACE = """\
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from minictr import living, state
+from minictr.report import Report
+
+root = state.open_root(sys.argv[2])
+end = time.monotonic() + 1.5
+pid = os.fork()
+if pid == 0:
+    while time.monotonic() < end:
+        living.sweep(sys.argv[2], root, Report())
+    os._exit(0)
+count = 0
+while time.monotonic() < end:
+    count += 1
+    entry = state.create(sys.argv[2], root, "race-%d" % count)
+    entry.save({"status": "creating"})
+    entry.remove()
+    entry.close()
+os.waitpid(pid, 0)
+print(count > 20, os.listdir(sys.argv[2]))
+"""
+
+
+def test_a_container_in_its_first_moment_is_not_taken_for_an_orphan(minictr):
+    command = (support.sys.executable, "-c", RACE, support.CHECKOUT, minictr.state())
+    assert minictr.command(*command).ok.out == "True []\n"

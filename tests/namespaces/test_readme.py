@@ -83,3 +83,18 @@ def command_line_of_children(pid):
 @needs("busybox")
 def test_the_first_command_of_the_readme_runs_without_any_download(minictr):
     assert minictr("run", "--", "sh", "-c", "echo inside") == (0, "inside\n")
+
+
+@needs("root", "busybox")
+def test_the_program_in_python_runs_as_it_stands(minictr, busybox_root, tmp_path):
+    (tmp_path / "message").write_text("of the host")
+    text = block("<!-- a test runs this program -->")
+    for place, real in (("/srv/debian", busybox_root), ("/srv/data", str(tmp_path))):
+        assert place in text
+        text = text.replace(place, real)
+    text = text.replace("rootfs=", "root=%r, rootfs=" % minictr.state())
+    found = minictr.command(support.sys.executable, "-c", text, env={"PYTHONPATH": support.CHECKOUT})
+    lines = found.ok.lines
+    assert lines[:2] == ["box", "of the host 0 None False"]
+    assert lines[2] == "b'7\\n'" and lines[3].startswith("worker ") and lines[3].endswith(" running")
+    assert lines[4] == "9"

@@ -1,0 +1,294 @@
+"""A program that a worker stands behind, as the library's caller has it: streams, end, result.
+
+Side: host
+"""
+
+import io
+import os
+import select
+import time
+
+from . import service
+from .conversation import Conversation  # noqa: F401
+from .errors import EXIT_REQUIRED, ContainerError, Degradation
+
+PIPE, STDOUT, DEVNULL = -1, -2, -3  # the numbers that subprocess has
+PATIENCE = 30  # seconds that the end of a killed container may take
+
+
+class IsolationError(ContainerError):
+    """Isolation that was required (strict=True, or a bundle without allow_degraded=True) cannot be had."""
+
+
+class CompletedProcess:
+    """How a program ended.
+
+    args: its words, None for a bundle's; id: of the container
+    returncode: the exit status, or -N where signal N ended it; signal: that N, else None
+    oom_killed: the kernel killed a process of the container for want of memory
+    stdout, stderr: what was captured, else None
+    degradations: an errors.Degradation for each protection that was not to be had as it was wanted
+    warnings: sentences, which the command would have said on its stderr
+    """
+
+    def __init__(self, args: "list[str] | None", identifier: str, wait_status: int) -> None:
+        self.args, self.id = args, identifier
+        self.signal = os.WTERMSIG(wait_status) if os.WIFSIGNALED(wait_status) else None
+        self.returncode = -self.signal if self.signal else os.WEXITSTATUS(wait_status)
+        self.oom_killed = False
+        self.stdout = self.stderr = None  # type: bytes | str | None
+        self.degradations = []  # type: list[Degradation]
+        self.warnings = []  # type: list[str]
+
+    def check_returncode(self) -> None:
+        """Raise CalledProcessError if the program failed."""
+        if self.returncode:
+            from .failures import CalledProcessError  # subprocess: 8 ms, where it is not loaded anyway
+
+            raise CalledProcessError(self)
+
+    def __repr__(self) -> str:
+        shown = ["args=%r" % (self.args,), "returncode=%d" % self.returncode]
+        for name in ("oom_killed", "stdout", "stderr", "warnings"):
+            if getattr(self, name):
+                shown.append("%s=%r" % (name, getattr(self, name)))
+        return "CompletedProcess(%s)" % ", ".join(shown)
+
+
+class Codec:
+    """Between text and bytes, as subprocess does it; bytes stay bytes unless TEXT or one of the others."""
+
+    def __init__(self, text: bool, encoding: "str | None", errors: "str | None") -> None:
+        self.text = bool(text or encoding or errors)
+        self.encoding, self.errors = encoding, errors
+
+    def decode(self, data: bytes) -> "bytes | str":
+        return self.file(io.BytesIO(data)).read() if self.text else data
+
+    def encode(self, data: "bytes | str | None") -> bytes:
+        if isinstance(data, str):
+            file = io.BytesIO()
+            words = self.file(file)
+            words.write(data)
+            words.flush()
+            return file.getvalue()
+        return bytes(data or b"")
+
+    def file(self, binary):
+        if not self.text:
+            return binary
+        return io.TextIOWrapper(binary, encoding=self.encoding, errors=self.errors)
+
+
+class Attended:
+    """A program from its start to its end. stdin, stdout, stderr: as subprocess.Popen takes them
+
+    ends: our ends of pipes, by stream; output: what was read of them; running: (id, pid) once it is so
+    """
+
+    def __init__(self, kind: str, wish: "dict", args: "list[str] | None", streams: tuple) -> None:
+        self.kind, self.wish, self.args, self.streams = kind, wish, args, streams
+        self.ends = {}  # type: dict[int, int]
+        self.output = {1: [], 2: []}  # type: dict[int, list[bytes]]
+        self.talk = None  # type: Conversation | None
+        self.running = None  # type: tuple[str, int] | None
+        self.result = None  # type: CompletedProcess | None
+        self.error = None  # type: ContainerError | None
+
+    def start(self) -> None:
+        """Ask for it; whether it comes about is for `pump` to find out."""
+        given, opened = _open_streams(self.streams, self.ends)
+        try:
+            self.talk = service.open(given)
+            if not self.talk.say(self.kind, self.wish):
+                raise ContainerError("start the program", "the library's helper was killed")
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+    def pump(self, until, deadline: "float | None" = None, data: bytes = b"", streams: bool = True) -> bool:
+        """Take in what comes, until UNTIL(). False if that does not hold at the time DEADLINE.
+
+        data: for standard input, which is closed after it; streams: whether output is read
+        """
+        waiting, talk = select.poll(), self.talk
+        assert talk is not None
+        numbers = {}  # type: dict[int, int]
+        if streams:
+            self._feed(data, waiting, numbers)
+            for number in self.output:
+                if number in self.ends:
+                    numbers[self.ends[number]] = number
+                    waiting.register(self.ends[number], select.POLLIN)
+        if not talk.over:
+            waiting.register(talk.sock, select.POLLIN)
+        while True:
+            self._listen()
+            if until():
+                return True
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            for descriptor, _ in waiting.poll(None if left is None else left * 1000 + 1):
+                number = numbers.get(descriptor, -1)
+                if number == 0:
+                    data = self._write(data)
+                elif number > 0:
+                    self._read(number)
+                else:
+                    talk.fill()
+                    if talk.over:
+                        waiting.unregister(talk.sock)
+                if number >= 0 and number not in self.ends:
+                    waiting.unregister(descriptor)
+
+    def _feed(self, data: bytes, waiting, numbers: "dict[int, int]") -> None:
+        if 0 not in self.ends:
+            return
+        if not data:
+            self._close(0)
+            return
+        os.set_blocking(self.ends[0], False)
+        numbers[self.ends[0]] = 0
+        waiting.register(self.ends[0], select.POLLOUT)
+
+    def _write(self, data: bytes) -> bytes:
+        try:
+            data = data[os.write(self.ends[0], data) :]
+        except BlockingIOError:
+            return data
+        except BrokenPipeError:  # the program does not read on, which is its business
+            data = b""
+        if not data:
+            self._close(0)
+        return data
+
+    def _read(self, number: int) -> None:
+        piece = os.read(self.ends[number], 1 << 16)
+        if piece:
+            self.output[number].append(piece)
+        else:
+            self._close(number)
+
+    def _listen(self) -> None:
+        """What the worker has said."""
+        assert self.talk is not None
+        while not self.ended:
+            said = self.talk.heard()
+            if said is None:
+                if self.talk.over:
+                    self.error = ContainerError("run the program", "the library's helper was killed")
+                return
+            if said[0] == "running":
+                self.running = said[1:3]
+                self.records = said[3]
+            elif said[0] == "done":
+                identifier = self.running[0] if self.running else ""
+                self.result = CompletedProcess(self.args, identifier, said[1])
+                self.result.oom_killed = said[2]
+                self.result.degradations = [Degradation(**record) for record in said[3]]
+                self.result.warnings = list(said[4])
+            else:
+                self.error = error_from(said)
+
+    @property
+    def ended(self) -> bool:
+        return self.result is not None or self.error is not None
+
+    def all_over(self) -> bool:
+        """It has ended, and all it printed was read; of one that failed to start nothing is awaited."""
+        return self.error is not None or (self.result is not None and not set(self.ends) & {1, 2})
+
+    def end(self) -> None:
+        """Kill it, and wait until it is cleaned up."""
+        if self.talk is None:
+            return
+        if not self.ended:
+            self.talk.say("end")
+            self.pump(self.all_over, time.monotonic() + PATIENCE)
+        self.close()
+
+    def taken(self, codec: Codec) -> "tuple[bytes | str | None, bytes | str | None]":
+        """What was read of both streams, None for one that was not captured."""
+        out, err = (
+            codec.decode(b"".join(self.output[number])) if stream == PIPE else None
+            for number, stream in ((1, self.streams[1]), (2, self.streams[2]))
+        )
+        return out, err
+
+    def close(self) -> None:
+        for number in list(self.ends):
+            self._close(number)
+        if self.talk is not None:
+            self.talk.close()
+            self.talk.over = True
+
+    def _close(self, number: int) -> None:
+        os.close(self.ends.pop(number))
+
+
+def error_from(said: "tuple") -> ContainerError:
+    """The error of a message: its words, the steps down and the warnings until then."""
+    words = said[1]
+    error = (IsolationError if words[4] == EXIT_REQUIRED else ContainerError)(*words)
+    error.degradations = [Degradation(**record) for record in said[2]]  # type: ignore[attr-defined]
+    error.warnings = list(said[3])  # type: ignore[attr-defined]
+    return error
+
+
+def _open_streams(streams: tuple, ends: "dict[int, int]") -> "tuple[tuple[int, int, int], list[int]]":
+    """The descriptors for the program, and those of them that are ours to close. ENDS gets ours of pipes."""
+    given, opened = {}, []  # type: dict[int, int], list[int]
+
+    def keep(descriptor: int) -> int:
+        opened.append(descriptor)
+        return descriptor
+
+    try:
+        for number, stream in enumerate(streams):  # first what is there, or a pipe could take its number
+            if stream is None:
+                given[number] = (
+                    number if _is_open(number) else keep(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+                )
+            elif stream == DEVNULL:
+                given[number] = keep(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+            elif stream not in (PIPE, STDOUT):
+                given[number] = stream if isinstance(stream, int) else stream.fileno()
+        for number, stream in enumerate(streams):
+            if stream == PIPE:
+                reader, writer = _pipe()
+                given[number] = keep(writer if number else reader)
+                ends[number] = reader if number else writer
+        if streams[2] == STDOUT:
+            given[2] = given[1]
+        return (given[0], given[1], given[2]), opened
+    except BaseException:
+        for descriptor in opened + list(ends.values()):
+            os.close(descriptor)
+        ends.clear()
+        raise
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _pipe() -> "tuple[int, int]":
+    """A pipe whose numbers are no standard stream's, even where the caller has closed those."""
+    import fcntl
+
+    found = []
+    for descriptor in os.pipe():
+        if descriptor < 3:
+            moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+            os.close(descriptor)
+            descriptor = moved
+        found.append(descriptor)
+    return found[0], found[1]

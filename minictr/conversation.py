@@ -1,0 +1,102 @@
+"""How the library and its helper talk: messages over a socket, each a tuple of plain values.
+
+    caller (library)                        helper (worker)
+      | a socket of their own, descriptors --> |  through the door
+      | what is wanted ----------------------> |
+      | <----------------------------- taken   |  from now on something may have been done
+      | <--------------------------- running   |
+      | end (or end of file: kill it) -------> |
+      | <----------------------- done, error   |
+
+A message is marshalled (version 2, which every Python reads) behind its length, four bytes.
+
+Side: host
+"""
+
+import marshal
+import os
+
+_NOSIGNAL = 0x4000  # MSG_NOSIGNAL: a caller may have SIGPIPE as the kernel has it
+
+
+class Conversation:
+    """One end. sock: a connected stream socket"""
+
+    def __init__(self, sock) -> None:
+        self.sock, self.pending, self.over = sock, b"", False
+
+    def say(self, *fields: object) -> bool:
+        """Send a message. False if nobody listens any more."""
+        data = marshal.dumps(fields, 2)  # type: ignore[arg-type]
+        try:
+            self.sock.sendall(len(data).to_bytes(4, "little") + data, _NOSIGNAL)
+        except OSError:  # EPIPE, ECONNRESET
+            return False
+        return True
+
+    def hear(self) -> "tuple | None":
+        """The next message, waited for; None at the end of file."""
+        while True:
+            said = self.heard()
+            if said is not None or self.over:
+                return said
+            self.fill()
+
+    def heard(self) -> "tuple | None":
+        """The next message of what has arrived, None if there is none yet."""
+        size = int.from_bytes(self.pending[:4], "little") + 4
+        if len(self.pending) < max(size, 5):
+            return None
+        data, self.pending = self.pending[4:size], self.pending[size:]
+        return marshal.loads(data)
+
+    def fill(self) -> None:
+        """Take in what arrives; waits unless the socket says that something is there."""
+        try:
+            data = self.sock.recv(1 << 16)
+        except OSError as error:
+            if error.errno not in (104,):  # ECONNRESET: it ended with words of ours unread
+                raise
+            data = b""
+        self.pending += data
+        self.over = not data
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+def standing(process: "int | str") -> str:
+    """Who a process is and where: ids, capabilities, filters, limits, namespaces, root and cgroup.
+
+    Two processes with the same text may do the same. What cannot be seen of one is told by its errno.
+    """
+    place = "/proc/%s/" % process
+    lines = [line for line in _text(place + "status").split("\n") if line.startswith(_LINES)]
+    lines += [_text(place + name) for name in ("limits", "cgroup", "oom_score_adj")]
+    lines += [_identity(place + name) for name in _PLACES]
+    return "\n".join(lines)
+
+
+_PLACES = ("root",) + tuple(["ns/" + name for name in "cgroup ipc mnt net pid time user uts".split()])
+_LINES = ("Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp", "Cpus_allowed:", "Mems_allowed:")
+
+
+def _text(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        return "errno %s" % error.errno
+    try:
+        return os.read(descriptor, 1 << 16).decode("ascii", "replace")
+    except OSError as error:  # it has just ended
+        return "errno %s" % error.errno
+    finally:
+        os.close(descriptor)
+
+
+def _identity(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        return "errno %s" % error.errno
+    return "%d:%d" % (found.st_dev, found.st_ino)

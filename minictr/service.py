@@ -1,0 +1,140 @@
+"""The caller's side of the library's helper: start it, hand it a request.
+
+Nothing of the caller is changed: the helper is started by posix_spawn (vfork, so that a large heap
+costs nothing), is nobody's child, and ends when the caller does or has asked nothing for a minute.
+
+Side: host
+"""
+
+import _socket
+import _thread
+import os
+import sys
+
+from .conversation import Conversation
+from .errors import ContainerError
+
+_PASSCRED = 16  # SO_PASSCRED, include/uapi/asm-generic/socket.h
+_SEQPACKET, _CLOEXEC = 5, os.O_CLOEXEC  # include/linux/net.h
+_FIRST = 10  # descriptors of ours are above this, where no shell and no spawned program looks for one
+_HELPER = """\
+import sys
+sys.path.append(sys.argv[1])
+from minictr import worker
+worker.main(int(sys.argv[2]))
+"""
+
+
+class Service:
+    """The door to this process's helper. A process that was forked from ours has another one."""
+
+    def __init__(self) -> None:
+        self.lock = _thread.allocate_lock()
+        self.door = None  # type: _socket.socket | None
+
+    def open(self, streams: "tuple[int, int, int]") -> Conversation:
+        """A conversation with a worker that has the descriptors STREAMS as its standard streams, and
+        our directory. Raises ContainerError if none can be had."""
+        for _ in range(3):  # a helper may have ended for want of work, or be that of who we were before
+            with self.lock:
+                if self.door is None:
+                    self.door = _start()
+                door = self.door
+            talk = _ask(door, streams)
+            said = talk.hear() if talk is not None else None
+            if talk is not None:
+                if said is not None and said[0] == "taken":
+                    return talk
+                talk.close()
+            with self.lock:
+                if self.door is door:
+                    self.door = None
+        raise ContainerError(
+            "start the library's helper", "it ended without a word",
+            hint="does this run? %s -IS -c pass" % (sys.executable or "python3"),
+        )  # fmt: skip
+
+
+_services = {}  # type: dict[int, Service]
+
+
+def open(streams: "tuple[int, int, int]") -> Conversation:  # noqa: A001
+    """A conversation with a worker of this process's helper, which is started if there is none."""
+    pid = os.getpid()
+    if pid not in _services:
+        for service in list(_services.values()):  # of the process that forked us: its door is not ours
+            if service.door is not None:
+                service.door.close()
+        _services.clear()
+    return _services.setdefault(pid, Service()).open(streams)
+
+
+def _ask(door, streams: "tuple[int, int, int]") -> "Conversation | None":
+    """None where the helper is gone."""
+    ours, theirs = _pair(_socket.SOCK_STREAM)
+    here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    try:
+        passed = b"".join([fd.to_bytes(4, sys.byteorder) for fd in (theirs.fileno(), here) + streams])
+        door.sendmsg([b"r"], [(_socket.SOL_SOCKET, 1, passed)], 0x4000)  # SCM_RIGHTS, MSG_NOSIGNAL
+    except OSError as error:
+        ours.close()
+        if error.errno not in (9, 32, 104, 107):  # EBADF, EPIPE, ECONNRESET, ENOTCONN: it is gone
+            raise
+        return None
+    finally:
+        theirs.close()
+        os.close(here)
+    return Conversation(ours)
+
+
+def _pair(kind: int) -> "tuple[_socket.socket, _socket.socket]":
+    """A connected pair whose numbers are no standard stream's, even where the caller has closed those."""
+    import fcntl  # on the first call alone
+
+    pair = []
+    for sock in _socket.socketpair(_socket.AF_UNIX, kind, 0):
+        if sock.fileno() < 3:
+            number = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, _FIRST)
+            sock.close()
+            sock = _socket.socket(_socket.AF_UNIX, kind, 0, number)
+        pair.append(sock)
+    return pair[0], pair[1]
+
+
+def _start() -> "_socket.socket":
+    """Start the helper; our end of its door comes back."""
+    ours, theirs = _pair(_SEQPACKET)
+    theirs.setsockopt(_socket.SOL_SOCKET, _PASSCRED, 1)
+    place = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    program = sys.executable or "/usr/bin/python3"
+    options = "-ISB" if sys.flags.dont_write_bytecode else "-IS"
+    try:
+        _spawn(program, [program, options, "-c", _HELPER, place], theirs.fileno())
+    except OSError as error:
+        ours.close()
+        raise ContainerError("start the library's helper %s" % program, "", error.errno or 0) from error
+    finally:
+        theirs.close()
+    return ours
+
+
+def _spawn(program: str, words: "list[str]", door: int) -> None:
+    """Run a program that ends at once and leaves the helper behind."""
+    if hasattr(os, "posix_spawn"):
+        number = 3 if door > 3 else 4
+        actions = [(os.POSIX_SPAWN_OPEN, stream, "/dev/null", os.O_RDWR, 0) for stream in range(3)]  # type: list[tuple]
+        actions.append((os.POSIX_SPAWN_DUP2, door, number))
+        pid = os.posix_spawn(program, words + [str(number)], os.environ, file_actions=actions)
+    else:  # before 3.8
+        import subprocess
+
+        null = subprocess.DEVNULL
+        started = subprocess.Popen(
+            words + [str(door)], stdin=null, stdout=null, stderr=null, pass_fds=(door,)
+        )
+        started.wait()
+        return
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # SIGCHLD is ignored, or the caller's handler has waited for it

@@ -1,0 +1,304 @@
+"""The library's helper: a small process beside the caller's that makes its containers.
+
+    caller's process      helper              worker
+      |-- posix_spawn ----->|                   |
+      |                     |-- fork ---------->| waits at the door
+      |-- a request, with descriptors --------->|
+      |                     |<--- taken --------|
+      |                     |-- fork (the next) | makes the container, stands behind it, tells
+
+What the caller has (threads, a large heap, handlers, a directory, an environment) is neither forked
+nor changed. The worker that takes a request was forked before it came, with everything imported.
+
+The door is open to the caller alone, and only as long as it is who it was when the helper was started:
+the kernel tells who asks, and a caller that has given up rights since is sent away.
+
+Side: host
+"""
+
+import _signal
+import _socket
+import fcntl
+import gc
+import importlib
+import os
+import select
+import struct
+
+from . import (
+    control,
+    document,
+    execution,
+    foreground,
+    libc,
+    lifecycle,
+    measuring,
+    options,
+    state,
+    verbs,
+    wishes,
+)  # fmt: skip
+from .conversation import Conversation, standing
+from .errors import ContainerError, Degradation, Interrupted, from_os
+from .report import Report
+
+IDLE = 60  # seconds without a request, after which the helper ends
+_PASSED = 5  # descriptors that come with a request: the conversation, the directory, three streams
+# What most containers need, imported before a request comes
+_EARLY = ("causes", "cgroup_v1", "cgroup_v2", "cgroup_none", "config", "grants", "native", "users", "cli")
+_SOCK_SEQPACKET, _SCM_RIGHTS, _SCM_CREDENTIALS = 5, 1, 2  # include/linux/net.h, socket.h
+
+
+def main(number: int) -> None:
+    """Never returns. number: the descriptor of the door, a socket that keeps messages apart"""
+    caller = standing(os.getppid())
+    os.chdir("/")
+    libc.close_range(3, number - 1)
+    libc.close_range(number + 1, 0x7FFFFFFF)
+    for signal in range(1, _signal.NSIG):
+        libc.default_signal(signal)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+    if os.fork():  # nobody's child: the caller has nothing to wait for
+        os._exit(0)
+    os.setsid()
+    libc.prctl_name("minictr-helper")
+    door = _socket.socket(_socket.AF_UNIX, _SOCK_SEQPACKET, 0, number)
+    for name in _EARLY:
+        importlib.import_module("minictr." + name)
+    gc.disable()
+    _serve(door, caller)
+
+
+def _serve(door, caller: str) -> None:
+    """Have a worker wait at the door, and the next one as soon as it has something to do."""
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # they leave no zombies
+    while True:
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            os.close(reader)
+            try:
+                _work(door, writer, caller)
+            finally:
+                os._exit(1)
+        os.close(writer)
+        word = os.read(reader, 1)
+        os.close(reader)
+        if not word:  # the caller is gone, or has nothing more to ask
+            os._exit(0)
+
+
+def _work(door, writer: int, caller: str) -> None:
+    waiting = select.poll()
+    waiting.register(door, select.POLLIN)
+    if not waiting.poll(IDLE * 1000):
+        return
+    data, extra, _, _ = door.recvmsg(16, 256, 0x40000000)  # MSG_CMSG_CLOEXEC
+    if not data:
+        return
+    os.write(writer, b"t")
+    os.close(writer)
+    door.close()
+    passed, pid = [], 0
+    for _, kind, packed in extra:
+        if kind == _SCM_RIGHTS:
+            passed = [item[0] for item in struct.iter_unpack("=i", packed[: len(packed) // 4 * 4])]
+        elif kind == _SCM_CREDENTIALS:
+            pid = struct.unpack("=iII", packed)[0]
+    if len(passed) != _PASSED:
+        return
+    talk = Conversation(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, passed[0]))
+    if standing(pid or "none") != caller:
+        talk.say("stale")
+        return
+    _signal.signal(_signal.SIGTERM, _interrupt)
+    os.fchdir(passed[1])
+    for target, descriptor in enumerate(passed[2:]):
+        os.dup2(descriptor, target)
+    for descriptor in passed[1:]:
+        os.close(descriptor)
+    _set_umask(pid)
+    talk.say("taken")
+    Worker(talk).main()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    foreground.pass_signals()  # once is enough
+    raise Interrupted(number)
+
+
+def _listen(descriptor: int, on: bool) -> None:
+    """Until the program runs, a word of the caller's, or its end, is a SIGTERM: it ends the making."""
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, _signal.SIGTERM if on else 0)
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_ASYNC
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | (os.O_ASYNC if on else 0))
+    if on and select.select([descriptor], [], [], 0)[0]:  # it came before
+        raise Interrupted(_signal.SIGTERM)
+
+
+def _set_umask(pid: int) -> None:
+    with open("/proc/%d/status" % pid) as file:
+        for line in file:
+            if line.startswith("Umask:"):  # since 4.7
+                os.umask(int(line.split()[1], 8))
+
+
+class Collected(Report):
+    """What there is to say, kept for the caller: nothing is printed. warnings: sentences"""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.warnings = []  # type: list[str]
+
+    def seen(self, record: Degradation) -> None:
+        super().seen(record)
+        if record.level == "warning":
+            self.warnings.append(str(record))
+
+    def error(self, error: ContainerError) -> None:
+        self.warnings.append(str(error))
+
+    warn = error
+
+
+class Worker:
+    """Does what one request asks. talk: the conversation with the caller"""
+
+    def __init__(self, talk: Conversation) -> None:
+        self.talk, self.report = talk, Collected()
+        self.identifier = ""
+        self.status, self.out_of_memory = 0, False
+
+    def main(self) -> None:
+        try:
+            said = self.talk.hear()
+            if said is None:
+                return
+            kind, wish = said
+            if kind != "verb":
+                _listen(self.talk.sock.fileno(), True)
+                if self.talk.pending:  # a word that came together with the request
+                    raise Interrupted(_signal.SIGTERM)
+            os.environ.clear()
+            os.environ.update(wish["environ"])
+            {"run": self._run, "exec": self._execute, "verb": self._verb}[kind](wish)
+        except ContainerError as error:
+            self._fail(error)
+        except Interrupted:
+            self._fail(ContainerError("make the container", "the caller has ended it"))
+        except OSError as error:
+            self._fail(from_os("make the container", error))
+        except BaseException as error:  # a bug of ours: it must be heard
+            self._fail(ContainerError("make the container", repr(error), hint="please report this"))
+        os._exit(0)
+
+    def _fail(self, error: ContainerError) -> None:
+        from .cli import explained
+
+        error = explained(error)
+        words = (error.doing, error.why, error.number, error.hint, error.status)
+        self.talk.say("error", words, self._records(), self.report.warnings)
+
+    def _records(self) -> "list[dict]":
+        return [record.as_dict() for record in self.report.records]
+
+    # --- a container ----------------------------------------------------------------------
+
+    def _run(self, wish: "dict") -> None:
+        given = wish["config"]
+        if given is not None:  # tuples become lists, and what is no JSON is told
+            given = document.loads(document.dumps(given))
+        spec = options.parse(wish["argv"], "run", given)
+        _refuse_terminal(spec.config)
+        self.identifier = spec.identifier
+        root = wish["root"] or state.default_root()
+        container = lifecycle.Container(spec, root, self.report, self._attend)
+        self.end = container.time_over  # type: ignore[method-assign]
+        container.run()
+        if spec.detach:
+            self.talk.say("running", self.identifier, container.pid, self._records())
+        self.out_of_memory = bool(container.ending.get("oom"))
+        self._done()
+
+    def _execute(self, wish: "dict") -> None:
+        asked = wishes.parse(wish["argv"])
+        if asked.tty:
+            raise ContainerError("exec", "tty: the library has no terminal to give")
+        self.identifier = asked.identifier
+        execution.run(wish["root"] or state.default_root(), self.report, asked, self._attend)
+        self._done()
+
+    def _done(self) -> None:
+        self.talk.say("done", self.status, self.out_of_memory, self._records(), self.report.warnings)
+
+    def end(self, pid: int) -> object:
+        """Kill the program PID; of a container, all of it."""
+        foreground.send(pid, _signal.SIGKILL)
+        return 0
+
+    def _attend(self, birth, timeout: float = 0, look=None) -> int:
+        """Stand behind the program until it ends, as process.attend does; a word of the caller's, or its
+        end, kills it."""
+        _listen(self.talk.sock.fileno(), False)
+        null = os.open("/dev/null", os.O_RDWR)
+        for number in (0, 1, 2):  # the ends of the caller's pipes are the program's alone
+            os.dup2(null, number)
+        os.close(null)
+        self.talk.say("running", self.identifier, birth.pid, self._records())
+        self.status = self._wait(birth.pid, timeout, look)
+        return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else 128 + os.WTERMSIG(self.status)
+
+    def _wait(self, pid: int, due: float, look) -> int:
+        """The status of PID as wait(2) has it.
+
+        due: in how many seconds LOOK is called with PID, 0 for never; it says when it is due again
+        """
+        reader, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(reader, False)
+        _signal.signal(_signal.SIGCHLD, lambda *_: None)
+        _signal.set_wakeup_fd(wake)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCHLD})
+        waiting = select.poll()
+        waiting.register(reader, select.POLLIN)
+        waiting.register(self.talk.sock, select.POLLIN)
+        while True:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                break
+            ready = waiting.poll(due * 1000 if due else None)
+            for descriptor, _ in ready:
+                if descriptor == reader:
+                    os.read(reader, 4096)
+                else:
+                    self.talk.hear()
+                    waiting.unregister(self.talk.sock)
+                    self.end(pid)
+            if not ready and due:
+                due = look(pid)
+        _signal.set_wakeup_fd(-1)
+        os.close(reader)
+        os.close(wake)
+        return status
+
+    # --- verbs ------------------------------------------------------------------------------
+
+    def _verb(self, wish: "dict") -> None:
+        name, argv = wish["name"], wish["argv"]
+        root = wish["root"] or state.default_root()
+        value = None  # type: object
+        if name == "stats":
+            value = measuring.used(root, argv[0])
+        elif name == "state":
+            entry = verbs.find(root, argv[0])
+            value = None if entry is None else verbs.state_of(dict(entry.load(), id=argv[0]))
+        else:
+            call = verbs.CALLS.get(name) or control.CALLS[name]
+            call(root, self.report, argv)
+        self.talk.say("done", value, False, self._records(), self.report.warnings)
+
+
+def _refuse_terminal(given: "dict") -> None:
+    if (given.get("process") or {}).get("terminal"):
+        raise ContainerError("run", "the library has no terminal to give", hint="minictr run -t does")

@@ -1,0 +1,589 @@
+"""`import minictr`: what programs in Python get, and what of them must stay as it was."""
+
+import os
+import stat
+import textwrap
+
+import pytest
+import support
+from support import needs
+
+pytestmark = needs("root", "busybox")
+
+HEAD = """\
+import os, signal, sys, threading, time
+sys.path.insert(0, sys.argv[1])
+import minictr
+STATE, ROOT = sys.argv[2:4]
+WHERE = {"root": STATE, "rootfs": ROOT}
+
+def run(*words, **options):
+    return minictr.run(words, **dict(WHERE, **options))
+
+def sh(script, **options):
+    return run("sh", "-c", script, **options)
+
+def look():
+    # whatever a library could leave behind in the process that called it
+    mask = os.umask(0)
+    os.umask(mask)
+    with open("/proc/self/status") as file:
+        names = ("SigBlk", "SigIgn", "SigCgt", "Threads", "Uid", "Gid", "CapEff", "NoNewPrivs", "Seccomp")
+        lines = [line for line in file if line.split(":")[0] in names]
+    handlers = [signal.getsignal(number) for number in range(1, signal.NSIG) if number not in (32, 33)]
+    reaper = ctypes_subreaper()
+    return handlers, lines, os.getcwd(), dict(os.environ), mask, reaper, sorted(os.listdir("/proc/self/fd"))
+
+def ctypes_subreaper():
+    import ctypes
+    value = ctypes.c_int(0)
+    ctypes.CDLL(None).prctl(37, ctypes.byref(value), 0, 0, 0)  # PR_GET_CHILD_SUBREAPER
+    return value.value
+
+def no_child():
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return True
+    return False
+
+"""
+
+
+@pytest.fixture
+def library(minictr, busybox_root, tmp_path):
+    """Runs a script that uses the library, as somebody: library(text, caller) is its Result.
+
+    reachable: by a Python that everybody can run"""
+
+    def call(text, caller=None, *words, reachable=False, **options):
+        script = tmp_path / "script.py"
+        script.write_text(HEAD + textwrap.dedent(text))
+        script.chmod(stat.S_IMODE(0o644))
+        account = caller.account if caller else None
+        if caller:
+            options = dict(caller.options, **options)
+        python = support.python() if account or reachable else support.sys.executable
+        package = support.checkout() if account or reachable else support.CHECKOUT
+        state = minictr.state(account)
+        command = (python, str(script), package, state, busybox_root) + words
+        return minictr.command(*command, **options)
+
+    return call
+
+
+# --- run ------------------------------------------------------------------------------------------
+
+
+def test_what_the_program_says_and_how_it_ends_comes_back(library, strong_caller):
+    text = """
+        done = sh("cat; id -u; echo oops >&2; exit 3", input="given\\n", capture_output=True, text=True)
+        print(repr((done.returncode, done.stdout, done.stderr, done.signal, done.oom_killed, done.warnings)))
+        mixed = sh("exec 2>&1; echo mixed >&2", stdout=minictr.PIPE)
+        print(sh("kill -9 $$", init=True).returncode, mixed.stdout)
+        done = run("sh", "-c", "echo 1; echo 2 >&2", stdout=minictr.PIPE, stderr=minictr.STDOUT)
+        print(sorted(done.stdout.split()), done.stderr)
+    """
+    found = library(text, strong_caller).ok
+    assert found.lines == [
+        "(3, 'given\\n0\\n', 'oops\\n', None, False, [])",
+        "137 b'mixed\\n'",
+        "[b'1', b'2'] None",
+    ]
+
+
+def test_a_signal_that_ends_it_is_told_as_subprocess_does(library):
+    text = """
+        box = minictr.Container(["sleep", "100"], **WHERE)
+        with box:
+            box.kill(signal.SIGKILL)
+            done = box.wait()
+        print(done.returncode, done.signal)
+    """
+    assert library(text).ok.fields == ["-9", "9"]
+
+
+def test_streams_that_are_not_named_are_the_callers(library):
+    found = library("sh('cat; echo out; echo err >&2')", stdin="in\n")
+    assert found == (0, "in\nout\n", "err\n")
+
+
+def test_much_output_on_both_streams_and_much_input_is_no_deadlock(library):
+    text = """
+        data = b"x" * 3000000
+        done = sh("cat & yes | head -c 2000000 >&2; wait", input=data, capture_output=True)
+        print(done.returncode, len(done.stdout), len(done.stderr))
+        print(len(sh("cat", input=data, capture_output=True).stdout), run("true", input=data).returncode)
+    """
+    # in busybox a background job of a shell without job control reads /dev/null
+    assert library(text).ok.fields == ["0", "0", "2000000", "3000000", "0"]
+
+
+def test_the_exceptions_are_those_of_subprocess_and_ours(library):
+    text = """
+        import subprocess
+        try:
+            sh("echo out; exit 4", check=True, capture_output=True)
+        except subprocess.CalledProcessError as error:
+            print(isinstance(error, minictr.ContainerError), error.returncode, error.stdout, error)
+            print(error.completed.returncode)
+        try:
+            sh("echo early; sleep 100", timeout=1.5, capture_output=True)
+        except subprocess.TimeoutExpired as error:
+            print(isinstance(error, minictr.TimeoutExpired), error.output, error)
+        sh("exit 0", check=True, timeout=30)
+        for words, options in ((["no-such"], {}), (["/etc"], {}), (["true"], {"volumes": ["/no/such:/x"]})):
+            try:
+                run(*words, **options)
+            except minictr.ContainerError as error:
+                print(error.status, error)
+    """
+    lines = library(text).ok.lines
+    shown = "Command '['sh', '-c', 'echo out; exit 4']' returned non-zero exit status 4."
+    assert lines[:2] == ["True 4 b'out\\n' " + shown, "4"]
+    assert lines[2].startswith(
+        "True b'early\\n' Command '['sh', '-c', 'echo early; sleep 100']' timed out after 1.5"
+    )
+    assert lines[3] == '127 exec: "no-such": executable file not found in $PATH'
+    assert lines[4].startswith("126 ") and lines[5].startswith("125 --volume /no/such:/x: ")
+
+
+def test_a_timeout_kills_every_process_of_the_container(library, strong_caller, tmp_path):
+    text = """
+        started = time.monotonic()
+        try:
+            sh("trap '' TERM; (sleep 54321; echo late) & (setsid sleep 54321) & sleep 54321", timeout=1)
+        except minictr.TimeoutExpired:
+            pass
+        print(time.monotonic() - started < 20)
+        found = []
+        for name in os.listdir("/proc"):
+            try:
+                with open("/proc/%s/cmdline" % name, "rb") as file:
+                    found += [name] if b"sleep\\x0054321" in file.read() else []
+            except OSError:
+                pass
+        print(found, os.listdir(STATE))
+    """
+    assert library(text, strong_caller).ok.lines == ["True", "[] []"]
+
+
+@needs("cgroup")
+def test_a_kill_for_want_of_memory_is_told(library):
+    text = """
+        done = sh("x=$(yes | head -c 100000000); true", memory="16m", stderr=minictr.DEVNULL)
+        print(done.oom_killed, sh("true", memory="16m").oom_killed)
+        print(done.warnings)
+    """
+    lines = library(text).ok.lines
+    assert lines[0] == "True False"
+    assert "memory ran out: the kernel killed " in lines[1]
+
+
+@needs("seccomp")
+def test_a_step_down_is_in_the_result_and_not_on_stderr(library):
+    text = """
+        done = run("true")
+        told = [(record.code, record.got) for record in done.degradations]
+        print(done.returncode, told, len(done.warnings))
+        with minictr.Container(["sleep", "9"], **WHERE) as box:
+            print([record.code for record in box.degradations])
+        try:
+            run("true", strict=True)
+        except minictr.IsolationError as error:
+            print(error.status)
+    """
+    found = library(text, refuse=["pivot_root=EPERM"]).ok
+    assert found.lines[0].startswith("0 [('root-move', ") and found.lines[0].endswith(" 1"), found
+    assert found.lines[1:] == ["['root-move']", "123"]
+
+
+def test_options_are_those_of_the_command_line(library, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_text("of the host\n")
+    text = """
+        os.chdir(sys.argv[4])
+        done = sh("hostname; cat /d/file; id -u; pwd; echo $A$B; grep CapBnd /proc/self/status; umask",
+            hostname="box", volumes=["./data:/d:ro"], user=7, workdir="/tmp", env={"A": "1", "B": "2"},
+            cap_drop=["ALL"], umask="0077", tmpfs=["/tmp"], capture_output=True, text=True)
+        print(done.stdout, end="")
+        print(sh("cat /d/file", volumes={"./data": "/d:ro"}, capture_output=True, text=True).stdout, end="")
+        for options in ({"hostnam": "x"}, {"read_only": "maybe"}, {"volumes": True}, {"hostname": ""}):
+            try:
+                run("true", **options)
+            except minictr.ContainerError as error:
+                print(error.status, error)
+        wrong = (("true", {}), (None, {}), (["true"], {"config": {}}), (["true"], {"tty": True}))
+        for words, options in wrong:
+            try:
+                minictr.run(words, root=STATE, **options)
+            except (TypeError, ValueError) as error:
+                print(type(error).__name__)
+    """
+    lines = library(text, None, str(tmp_path)).ok.lines
+    assert lines[:7] == ["box", "of the host", "7", "/tmp", "12", "CapBnd:\t0000000000000000", "0077"]
+    assert lines[7] == "of the host"
+    assert lines[8] == "125 run: unknown option --hostnam; hint: did you mean --hostname?"
+    assert lines[9].startswith("125 --read-only") and lines[10].startswith("125 --volume true")
+    assert lines[11].startswith("125 --hostname: has no value")
+    assert lines[12:] == ["TypeError", "ValueError", "ValueError", "ValueError"]
+
+
+def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, minictr, tmp_path):
+    text = """
+        import json
+        from minictr import spec
+        config = spec.default_config(["sh", "-c", "echo $0 in a bundle; exit 6"], ROOT)
+        with open(sys.argv[4] + "/config.json", "w") as file:
+            json.dump(config, file)
+        config["process"]["args"] = ("sh", "-c", "echo given; exit 7")  # a tuple will do
+        for wanted in ({"bundle": sys.argv[4]}, {"config": config}):
+            done = minictr.run(root=STATE, allow_degraded=True, capture_output=True, **wanted)
+            print(done.returncode, done.stdout, done.args)
+        config["process"]["cwd"] = "relative"
+        try:
+            minictr.run(root=STATE, config=config)
+        except minictr.ContainerError as error:
+            print(error)
+    """
+    lines = library(text, None, str(tmp_path)).ok.lines
+    assert lines[:2] == ["6 b'sh in a bundle\\n' None", "7 b'given\\n' None"]
+    assert "process.cwd" in lines[2]
+
+
+# --- Container ------------------------------------------------------------------------------------
+
+
+@needs("cgroup")
+def test_a_container_from_its_start_to_its_removal(library):
+    text = """
+        box = minictr.Container(["sh", "-c", "echo up; while read x; do echo got $x; done; exit 5"],
+            stdin=minictr.PIPE, stdout=minictr.PIPE, text=True, name="box", hostname="box", **WHERE)
+        print(box.status)
+        with box:
+            print(box.id, box.pid > 1, box.stdout.readline(), end="")
+            box.stdin.write("this\\n")
+            box.stdin.flush()
+            print(box.stdout.readline(), box.status, box.state()["id"], end="\\n")
+            done = box.exec(["sh", "-c", "hostname; id -u; echo $E; pwd; cat"], input="in", user="3",
+                env=["E=e"], workdir="/bin", capture_output=True, text=True)
+            print(done.returncode, done.stdout.split())
+            try:
+                box.exec(["sh", "-c", "exit 9"], check=True)
+            except minictr.CalledProcessError as error:
+                print(error.returncode)
+            try:
+                box.exec(["sleep", "1000"], timeout=0.5)
+            except minictr.TimeoutExpired:
+                print("killed", box.status)
+            box.pause()
+            print(box.status)
+            box.resume()
+            box.update(pids_limit=77)
+            print(box.stats()["pids"]["limit"])
+            try:
+                box.wait(timeout=0.1)
+            except minictr.TimeoutExpired:
+                print(box.status)
+            box.stdin.close()
+            print(box.wait().returncode, box.status, box.state())
+            try:
+                box.kill()
+            except minictr.ContainerError as error:
+                print(error)
+        box.remove()
+        print(os.listdir(STATE))
+    """
+    lines = library(text).ok.lines
+    assert lines == [
+        "new", "box True up", "got this", " running box", "0 ['box', '3', 'e', '/bin', 'in']", "9",
+        "killed running", "paused", "77", "running", "5 stopped {}", "container does not exist: box", "[]",
+    ]  # fmt: skip
+
+
+def test_a_container_lives_on_after_the_thread_that_started_it(library):
+    text = """
+        box = minictr.Container(["sleep", "1000"], **WHERE)
+        thread = threading.Thread(target=box.start)
+        thread.start()
+        thread.join()
+        time.sleep(0.3)
+        print(box.status)
+        box.remove()
+        print(box.status, os.listdir(STATE))
+    """
+    assert library(text).ok.lines == ["running", "stopped []"]
+
+
+def test_a_container_that_is_frozen_can_be_removed(library):
+    support.require("cgroup")
+    text = """
+        with minictr.Container(["sleep", "1000"], **WHERE) as box:
+            box.pause()
+        print(os.listdir(STATE))
+    """
+    assert library(text).ok.out == "[]\n"
+
+
+def test_a_detached_container_lives_on_without_its_maker(library, minictr):
+    text = """
+        box = minictr.Container(["sleep", "1000"], detach=True, name="on", **WHERE).start()
+        print(box.status)
+        try:
+            box.wait()
+        except minictr.ContainerError as error:
+            print(error)
+    """
+    assert library(text).ok.lines == [
+        "running",
+        "wait for container on: it is detached: its end is told to nobody",
+    ]
+    assert minictr("state", "--quiet", "on").status == 0
+    assert minictr("delete", "--force", "on").ok
+
+
+def test_what_fails_at_the_start_of_a_container_is_an_exception(library):
+    text = """
+        before = look()
+        for words in (["no-such"], ["/etc"]):
+            box = minictr.Container(words, stdout=minictr.PIPE, **WHERE)
+            try:
+                box.start()
+            except minictr.ContainerError as error:
+                print(error.status, box.status)
+            box.remove()
+        after = look()
+        print(len(after[-1]) - len(before[-1]), os.listdir(STATE))
+    """
+    assert library(text).ok.lines == ["127 new", "126 new", "1 []"]  # the door to the helper stays open
+
+
+# --- the caller -----------------------------------------------------------------------------------
+
+UNCHANGED = """
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGHUP})
+    os.umask(0o027)
+    run("true")  # the door to the helper stays open
+    before = look()
+
+    def interrupt():
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def fail(call, kind):
+        try:
+            call()
+        except kind:
+            return
+        raise AssertionError(kind)
+
+    assert sh("exit 3", capture_output=True).returncode == 3
+    fail(lambda: run("no-such"), minictr.ContainerError)
+    fail(lambda: run("true", volumes=["/no:/no"]), minictr.ContainerError)
+    fail(lambda: run("sleep", "100", timeout=0.3, capture_output=True), minictr.TimeoutExpired)
+    started = time.monotonic()
+    fail(lambda: run("true", timeout=0), minictr.TimeoutExpired)
+    assert time.monotonic() - started < 10
+    fail(lambda: run("sleep", "100", timeout=0.001), minictr.TimeoutExpired)  # in the making
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(0.7)
+        os.kill(os.getppid(), signal.SIGINT)
+        os._exit(0)
+    fail(lambda: run("sleep", "100", capture_output=True), KeyboardInterrupt)
+    os.waitpid(pid, 0)
+    with minictr.Container(["sleep", "100"], stdout=minictr.PIPE, **WHERE) as box:
+        box.exec(["true"])
+    del box
+    after = look()
+    for one, other in zip(before, after):
+        assert one == other, (one, other)
+    assert no_child() and os.listdir(STATE) == []
+    print("well")
+"""
+
+
+def test_nothing_of_the_caller_is_changed_whatever_happens(library, strong_caller):
+    found = library(UNCHANGED, strong_caller)
+    assert found == (0, "well\n", ""), found
+
+
+@pytest.mark.parametrize("handler", ["signal.SIG_IGN", "reap"])
+def test_it_does_not_matter_what_the_caller_does_about_children(library, handler):
+    text = """
+        def reap(*_):
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                pass
+        signal.signal(signal.SIGCHLD, %s)
+        print([sh("exit %%d" %% number).returncode for number in range(5)])
+        with minictr.Container(["sh", "-c", "exit 9"], **WHERE) as box:
+            print(box.wait().returncode, no_child())
+    """
+    assert library(text % handler).ok.lines == ["[0, 1, 2, 3, 4]", "9 True"]
+
+
+@pytest.mark.parametrize("closed", [(0,), (1, 2), (0, 1, 2)], ids=repr)
+def test_a_caller_without_standard_streams_is_served(library, tmp_path, closed):
+    text = """
+        done = sh("cat; echo out; echo err >&2", capture_output=True)
+        lost = sh("cat; echo out; echo err >&2; exit 3")
+        with open(sys.argv[4], "w") as file:
+            print(done.returncode, done.stdout, done.stderr, lost.returncode, file=file)
+    """
+    out = tmp_path / "out"
+    assert library(text, None, str(out), close=closed, stdin="").status == 0
+    assert out.read_text() == "0 b'out\\n' b'err\\n' 3\n"
+
+
+def test_threads_make_containers_at_once(library, strong_caller):
+    text = """
+        sys.setswitchinterval(1e-5)
+        results, ends, ticks = {}, threading.Event(), [0]
+
+        def busy():
+            while not ends.is_set():
+                ticks[0] += 1
+
+        def make(number):
+            for turn in range(3):
+                done = sh("echo %d; exit %d" % (number, number), capture_output=True, text=True)
+                results[number, turn] = (done.returncode, done.stdout)
+
+        other = threading.Thread(target=busy)
+        other.start()
+        threads = [threading.Thread(target=make, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ends.set()
+        other.join()
+        wanted = {(number, turn): (number, "%d\\n" % number) for number in range(6) for turn in range(3)}
+        print(results == wanted, no_child(), os.listdir(STATE))
+    """
+    assert library(text, strong_caller).ok.out == "True True []\n"
+
+
+def test_a_caller_with_a_large_heap_and_threads_is_not_forked(library):
+    text = """
+        heap = bytearray(300 << 20)
+        for place in range(0, len(heap), 4096):
+            heap[place] = 1
+        if hasattr(os, "register_at_fork"):  # since 3.7
+            os.register_at_fork(before=lambda: print("forked"))
+        threading.Thread(target=time.sleep, args=(2,), daemon=True).start()
+        done = sh("grep VmSize /proc/1/status", capture_output=True, text=True)
+        run("true")
+        print(done.returncode)
+    """
+    assert library(text).ok.out == "0\n"
+
+
+def test_a_process_that_was_forked_has_a_helper_of_its_own(library):
+    text = """
+        run("true")
+        pid = os.fork()
+        if pid == 0:
+            os._exit(sh("exit 8").returncode)
+        print(os.WEXITSTATUS(os.waitpid(pid, 0)[1]), sh("exit 7").returncode)
+    """
+    assert library(text).ok.fields == ["8", "7"]
+
+
+def test_a_helper_that_was_killed_is_started_again(library):
+    text = """
+        import glob
+        from minictr import service
+        def helpers():
+            found = []
+            for path in glob.glob("/proc/[0-9]*/comm"):
+                try:
+                    with open(path) as file, open(path[:-4] + "environ", "rb") as variables:
+                        ours = b"ONLY=%d" % os.getpid() in variables.read()
+                        if ours and file.read() == "minictr-helper\\n":
+                            found.append(int(path.split("/")[2]))
+                except OSError:
+                    pass
+            return found
+        os.environ["ONLY"] = str(os.getpid())
+        print(sh("exit 5").returncode, len(helpers()) >= 1)
+        for pid in helpers():
+            os.kill(pid, 9)
+        print(sh("exit 6").returncode)
+    """
+    assert library(text).ok.lines == ["5 True", "6"]
+
+
+def test_the_container_ends_with_a_caller_that_is_killed(library, minictr):
+    text = """
+        box = minictr.Container(["sleep", "1000"], **WHERE).start()
+        print(box.pid)
+        sys.stdout.flush()
+        os.kill(os.getpid(), 9)
+    """
+    found = library(text)
+    assert found.status == -9
+    support.wait_until(lambda: support.gone(int(found.out)), what="the container ends")
+    support.wait_until(lambda: minictr("list", "--quiet").out == "", what="nothing is left of it")
+
+
+@needs("rootless")
+def test_a_caller_that_has_given_up_its_rights_has_no_use_of_its_old_helper(library, minictr, unranged):
+    """Else who takes over a process that was root would have root again."""
+    text = """
+        print(run("cat", "/proc/self/uid_map", capture_output=True).stdout.split()[1] != b"0")
+        uid = int(sys.argv[4])
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        from minictr import service
+        door = list(service._services.values())[0].door
+        os.environ["XDG_RUNTIME_DIR"] = "/no"
+        done = minictr.run(["cat", "/proc/self/uid_map"], rootfs=ROOT, capture_output=True, root=sys.argv[5])
+        print(done.stdout.split(), list(service._services.values())[0].door is not door)
+    """
+    found = library(text, None, str(unranged.uid), minictr.state(unranged), reachable=True)
+    assert (found.status, found.err) == (0, ""), found
+    assert found.lines == ["True", "[b'0', b'%d', b'1'] True" % unranged.uid]
+
+
+def test_changes_of_limits_and_variables_of_the_caller_count_at_once(library):
+    text = """
+        import resource
+        run("true")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (99, 99))
+        os.environ["GIVEN"] = "now"
+        print(sh("ulimit -n; echo $GIVEN", env=["GIVEN"], capture_output=True).stdout.split())
+    """
+    assert library(text).ok.out == "[b'99', b'now']\n"
+
+
+# --- imports --------------------------------------------------------------------------------------
+
+
+def test_the_import_is_cheap_and_the_command_line_pays_nothing(minictr):
+    text = "import sys; sys.path.append(%r); before = set(sys.modules); import minictr;"
+    text += "print(sorted(set(sys.modules) - before)); minictr.run; print('subprocess' in sys.modules);"
+    text += "print([name for name in minictr.__all__ if not hasattr(minictr, name)]); minictr.nonsense"
+    found = minictr.command(support.sys.executable, "-IS", "-c", text % support.CHECKOUT)
+    assert found.lines == ["['minictr']", "False", "[]"], found
+    assert "has no attribute 'nonsense'" in found.err
+    words = ("-X", "importtime", "-m", "minictr", "--version")
+    if support.sys.version_info >= (3, 7):
+        found = minictr.command(support.sys.executable, *words, env={"PYTHONPATH": support.CHECKOUT})
+        assert "minictr.cli" in found.err and "minictr.library" not in found.err
+
+
+def test_the_module_is_of_use_from_one_file(minictr, busybox_root, tmp_path):
+    import shutil
+
+    archive = shutil.make_archive(str(tmp_path / "one"), "zip", support.CHECKOUT, "minictr")
+    text = "import sys; sys.path.insert(0, sys.argv[1]); import minictr;"
+    text += "print(minictr.run(['true'], rootfs=sys.argv[2], root=sys.argv[3]).returncode, minictr.__file__)"
+    found = minictr.command(support.sys.executable, "-c", text, archive, busybox_root, minictr.state())
+    assert found.ok.fields == ["0", os.path.join(archive, "minictr", "__init__.py")]
