@@ -25,7 +25,7 @@ import json  # noqa: E402
 
 import roots  # noqa: E402
 
-from minictr import abi, libc, spec  # noqa: E402
+from minictr import abi, libc, seccomp_file, spec  # noqa: E402
 
 UNSHARE_ALL = [
     "--user",
@@ -46,6 +46,18 @@ BWRAP_ALL = [
     "--unshare-uts",
     "--unshare-cgroup",
 ]
+
+
+def engines_profile() -> "dict | None":
+    """linux.seccomp as Docker writes it, of a configuration beside the checkout; else by podman's file."""
+    kept = os.path.join(os.path.dirname(CHECKOUT), "shared", "fixtures", "oci", "docker.json")
+    if os.path.exists(kept) and abi.machine() == "x86_64":
+        with open(kept) as file:
+            return json.load(file)["linux"]["seccomp"]
+    installed = "/usr/share/containers/seccomp.json"  # golang-github-containers-common
+    if os.path.exists(installed):
+        return seccomp_file.load(installed, installed, set(spec.DEFAULT_CAPABILITIES))
+    return None
 
 
 class Contestant:
@@ -74,14 +86,18 @@ class Bench:
         ]
         subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
 
-    def bundle(self, program: "list[str]") -> str:
-        """The bundle that starts PROGRAM."""
-        path = os.path.join(self.place, "bundle-" + "-".join(os.path.basename(word) for word in program))
+    def bundle(self, program: "list[str]", profile: "dict | None" = None) -> str:
+        """The bundle that starts PROGRAM, under a seccomp PROFILE."""
+        name = "bundle-" if profile is None else "filtered-"
+        path = os.path.join(self.place, name + "-".join(os.path.basename(word) for word in program))
         if not os.path.exists(path):
             os.mkdir(path)
+            # runc and crun of Debian 12 do not know 1.1 or later yet
+            config = dict(spec.default_config(program, self.root), ociVersion="1.0.2")
+            if profile is not None:
+                config["linux"] = dict(config["linux"], seccomp=profile)
             with open(os.path.join(path, "config.json"), "w") as file:
-                # runc and crun of Debian 12 do not know 1.1 or later yet
-                json.dump(dict(spec.default_config(program, self.root), ociVersion="1.0.2"), file)
+                json.dump(config, file)
         return path
 
     def contestants(self) -> "list[tuple[str, list[Contestant]]]":
@@ -95,6 +111,13 @@ class Bench:
 
         def native(*options):
             return lambda name, program: ours + list(options) + ["--rootfs", self.root, "--"] + program
+
+        def filtered(*words):
+            return lambda name, program: (
+                list(words) + ["run", "--bundle", self.bundle(program, profile), name]
+            )
+
+        profile = engines_profile()
 
         def bundled(name, program):
             return ours + ["--bundle", self.bundle(program), name]
@@ -113,6 +136,12 @@ class Bench:
                 Contestant("minictr run --bundle", bundled),
                 Contestant("minictr run --userns host --rootfs", native("--userns", "host")),
                 Contestant("minictr run --rootfs", native()),
+                Contestant("the same, unfiltered", native("--security-opt", "seccomp=unconfined")),
+            ]),
+            ("with the seccomp profile of an engine" if profile else "", [
+                Contestant("runc run, filtered", filtered("runc", "--root", state + "runc")),
+                Contestant("crun run, filtered", filtered("crun", "--root", state + "crun")),
+                Contestant("minictr run --bundle, filtered", filtered(*ours[:-1])),
             ]),
             ("without cgroups", [
                 Contestant("bwrap", bwrap),
@@ -321,6 +350,9 @@ def main() -> None:
         hide_cgroup2_of_a_hybrid_host()
         groups = []
         for title, contestants in bench.contestants():
+            if not title:
+                print("left out: the seccomp profile of an engine: there is none here")
+                continue
             able = []
             for contestant in contestants:
                 why = bench.fails(contestant)
