@@ -7,6 +7,7 @@ import os
 
 from . import document, preparation
 from . import plan as plan_module
+from .errors import printable
 from .record import Record
 from .spec import Spec
 
@@ -32,6 +33,9 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     lines = ["remember the container %s in %s" % (plan.identifier, root.stage)]
     what = "have systemd start the unit" if plan.spec.systemd else "make the cgroup"
     lines.append("%s %s" % (what, plan.cgroup_path) if plan.cgroup_path else "make no cgroup")
+    if plan.cgroup_path and plan.cgroup_free:
+        lines.append("  where that is not allowed: in the sub-tree that was handed to us")
+    lines += ["limit %s" % words for words in _limits(plan.resources)] if plan.cgroup_path else []
     lines += ["join the %s namespace %s" % join for join in plan.joins]
     lines.append("clone into new namespaces: %s" % (", ".join(plan.namespaces) or "none"))
     if plan.maps is not None:
@@ -105,6 +109,22 @@ def _names(mask: int) -> str:
 def _how(plan: plan_module.Plan) -> str:
     below = " below a reaping process 1" if plan.spec.init else ""
     return below + (" by a stand-in" if plan.guard == "standin" else "")
+
+
+def _limits(resources: "dict") -> "list[str]":
+    """ "memory: limit 67108864, swap 134217728" for each group of linux.resources."""
+    found = []
+    for name, wanted in resources.items():
+        if isinstance(wanted, dict):
+            words = ["%s %s" % (key, _plain(value)) for key, value in wanted.items()]
+            found.append("%s: %s" % (name, ", ".join(words)))
+        elif wanted:
+            found.append("%s: %s" % (name, _plain(wanted)))
+    return found
+
+
+def _plain(value: object) -> str:
+    return printable(value) if not isinstance(value, (list, dict)) else document.dumps(value)
 
 
 def as_json(value: object) -> object:

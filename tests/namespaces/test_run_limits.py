@@ -409,32 +409,36 @@ def test_without_a_cgroup_a_limit_is_an_error_where_steps_down_are_refused(alone
         assert "is required" in lines[0]
 
 
-@pytest.fixture
-def handed(minictr, ranged):
-    """As `run`, by a user in a cgroup that was handed to them."""
+@pytest.fixture(params=["below it", "in it"] if V2 else ["in it"])
+def handed(request, minictr, ranged):
+    """handed(words...) of minictr's by a user in a cgroup that was handed to them. "in it" on v2: alone in
+    that cgroup itself, which then can hand down controllers only when they have moved out of the way."""
     support.require("rootless", "newuidmap", "setpriv")
     layout = cgroup.layout()
     points = [mount for mount, _ in layout.hierarchies] or [layout.unified]
     tops = [point + "/minictr-test-handed-%d" % os.getpid() for point in points]
+    below = request.param == "below it"
     for top in tops:
-        os.makedirs(top + "/shell")
-        if V2:
+        os.makedirs(top + "/shell" if below else top)
+        if below:
             with open(top + "/cgroup.controllers") as file:
                 names = file.read().split()
             with open(top + "/cgroup.subtree_control", "w") as file:
                 file.write(" ".join(["+" + name for name in names]))
         for name in ("cpuset.cpus", "cpuset.mems") if not V2 else ():
             if os.path.exists(top + "/" + name):
-                for place in (top, top + "/shell"):
-                    shutil.copyfile(os.path.dirname(place) + "/" + name, place + "/" + name)
+                shutil.copyfile(os.path.dirname(top) + "/" + name, top + "/" + name)
         subprocess.run(["chown", "-R", str(ranged.uid), top], check=True)
-    places = [top + ("/shell/cgroup.procs" if V2 else "/tasks") for top in tops]
+    places = [top + ("/shell/cgroup.procs" if below else "/cgroup.procs" if V2 else "/tasks") for top in tops]
     join = "for f in %s; do echo $$ > $f || exit 99; done; " % " ".join(places)
     drop = "exec setpriv --reuid=%d --regid=%d --clear-groups " % (ranged.uid, ranged.gid)
 
     def run(*words):
         command = [support.python(), "-m", "minictr", "--root", minictr.state(ranged)] + list(words)
         env = {"PYTHONPATH": support.checkout(), "HOME": ranged.home, "USER": ranged.name}
+        for top in tops if V2 and not below else ():  # as it was found: a shell would be in it again
+            with open(top + "/cgroup.subtree_control", "r+") as file:
+                file.write(" ".join(["-" + name for name in file.read().split()]))
         return minictr.command("sh", "-c", join + drop + '"$@"', "sh", *command, env=env)
 
     run.words = ("--", "sh", "-c")
@@ -465,4 +469,5 @@ def test_in_a_cgroup_that_was_handed_to_them_a_users_container_lives_on_and_is_m
     assert handed("update", "--memory", "32m", "--memory-swap", "32m", "mine").ok
     assert handed("pause", "mine").ok and handed("resume", "mine").ok
     assert handed("delete", "--force", "mine").ok
-    assert [name for top in handed.tops for name in os.listdir(top) if name.startswith("minictr-")] == []
+    made = [name for top in handed.tops for name in os.listdir(top) if name.startswith("minictr-")]
+    assert made in ([], ["minictr-runtime"])
