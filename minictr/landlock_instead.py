@@ -132,6 +132,8 @@ def _still_lost(version: int) -> str:
     lost += "can be seen, modes and times of the user's own changed, named sockets connected to"
     if version < 3:
         lost += ", those that the user may write truncated"
+    if version < 2:
+        lost += "; and no file can be moved to another directory"
     return lost
 
 
