@@ -159,7 +159,14 @@ class Birth:
                 self._fork([kind for kind in self.plan.namespaces if kind not in self.lost])
 
     def _fork(self, kinds) -> None:
-        pid = libc.clone(namespaces.clone_flags(kinds), self.into)
+        try:
+            pid = libc.clone(namespaces.clone_flags(kinds), self.into)
+        except OSError as error:  # without clone3(2) nobody is born in a cgroup: it joins by itself then
+            if self.into is None or error.errno not in (abi.ENOSYS, abi.E2BIG, abi.EPERM):
+                raise
+            entry = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.into)
+            self.handed, self.into = self.handed.replace(cgroup=(entry,)), None
+            pid = libc.clone(namespaces.clone_flags(kinds))
         if pid == 0:
             self.channel.close()
             init.main(self.plan, self.peer, self.handed, self.lost, stages=self.stages)
