@@ -164,7 +164,12 @@ class Unit:
 
     def update(self, resources: "dict") -> "list[Degradation]":
         """The files first: what the kernel refuses, it gives a reason for. And last, exactly, what systemd
-        has rounded."""
+        has rounded. Before the start it is noted for it."""
+        if not self.old:
+            self.resources = dict(self.resources, **resources)
+            records, settings = _group(self.layout, []).convert(resources)
+            self.settings += settings
+            return records
         settings = self.group.convert(resources)[1]
         records = self.group.update(resources)
         manager, v1 = self.ask(), bool(self.layout.hierarchies)
