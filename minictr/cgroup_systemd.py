@@ -47,6 +47,10 @@ class Unit:
     def __getattr__(self, name: str):
         return getattr(self.group, name)
 
+    @property
+    def kind(self) -> str:
+        return (self.group if self.started or self.old else self.above).kind
+
     def noted(self) -> "dict[str, object]":
         """What state.json keeps of it."""
         return {"unit": self.name, "user": self.user}

@@ -305,6 +305,25 @@ def cgroups(patient: Patient):
     yield Finding(check="cgroups", ok=True, detail=detail)
 
 
+def service_manager(patient: Patient):
+    """Only --systemd-cgroup needs it."""
+    from . import systemd
+
+    if not os.path.isdir("/run/systemd/system"):  # sd_booted(3)
+        yield Finding(
+            check="systemd", ok=None, detail="not process 1: without --systemd-cgroup nothing needs it"
+        )
+        return
+    try:
+        manager = systemd.Manager(systemd.is_user())
+    except ContainerError as error:
+        yield Finding(check="systemd", ok=False, why=error.why, fix=error.hint)
+        return
+    detail = "version %d, by %s" % (manager.version, printable(manager.bus.address))
+    manager.close()
+    yield Finding(check="systemd", ok=True, detail=detail)
+
+
 def _group_place(mount: str, path: str, patient: Patient) -> str:
     """Where a container's cgroup would be made: at the top by root, else below our own."""
     if patient.host.privileged and patient.host.initial:
@@ -360,5 +379,5 @@ def tools(patient: Patient):
 
 CHECKS = (
     system, proc_itself, user_namespace, id_maps, namespaces, idmapped_mounts, confinement, cgroups,
-    state_directory, tools,
+    service_manager, state_directory, tools,
 )  # fmt: skip

@@ -353,10 +353,7 @@ class Container:
             self._note_group()
         try:
             with foreground.undisturbed():
-                records = self.group.create()
-                if self.group.parents and not noted:
-                    self.entry.save(self._content("creating"))
-                return records
+                return self.group.create()
         except ContainerError as error:
             if error.number not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to make
                 raise

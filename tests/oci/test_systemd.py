@@ -394,3 +394,8 @@ def test_a_process_that_is_born_in_the_unit_is_not_moved_later(scope):
     support.wait_until(lambda: len(json.loads(one.verb("ps", "--format=json").ok.out)) == 3)
     time.sleep(0.1)
     assert show(one.unit, "TasksCurrent")["TasksCurrent"] == "3"
+
+
+def test_the_doctor_has_asked_it(minictr):
+    found = {check["check"]: check for check in json.loads(minictr("doctor", "--json").out)["checks"]}
+    assert found["systemd"]["ok"] and found["systemd"]["detail"].startswith("version ")

@@ -1,5 +1,6 @@
 """--systemd-cgroup on a host without systemd, or without a way to it."""
 
+import json
 import os
 
 import pytest
@@ -78,3 +79,9 @@ def test_a_peer_that_is_no_bus_is_told(own, bundle, tmp_path):
         peer.close()
     assert done.status == 123
     assert "does not let user 0 in" in done.err and len(done.err.splitlines()) == 1
+
+
+def test_the_doctor_does_not_miss_it(minictr):
+    found = {check["check"]: check for check in json.loads(minictr("doctor", "--json").out)["checks"]}
+    assert found["systemd"]["ok"] is None
+    assert found["systemd"]["detail"] == "not process 1: without --systemd-cgroup nothing needs it"
