@@ -10,7 +10,7 @@ Side: host
 import os
 
 from . import lsm, paths
-from .errors import EXIT_REQUIRED, ContainerError
+from .errors import EXIT_REQUIRED, ContainerError, printable
 from .volumes import bad
 
 _KEYS = ("user", "role", "type", "level")
@@ -29,7 +29,7 @@ def put(text: str, value: str, config: "dict") -> None:
         raise bad("--security-opt", text, "is not supported", "known are " + known)
     why, fix = lsm.why_not(lsm.SELINUX)
     if why:
-        raise ContainerError("--security-opt " + text, why, 0, fix, EXIT_REQUIRED)
+        raise ContainerError("--security-opt " + printable(text), why, 0, fix, EXIT_REQUIRED)
     if "selinuxLabel" not in process:
         process["selinuxLabel"], linux["mountLabel"] = _defaults()
     if key != "filetype" and process["selinuxLabel"]:

@@ -76,10 +76,10 @@ class Moved:
 
     def take(self, name: str, new: str) -> None:
         """Move the device NAME, which is then called NEW."""
-        doing = "move the network device %s into the container" % name
+        doing = "move the network device %s into the container" % printable(name)
         hints = {
             abi.EPERM: "it takes CAP_NET_ADMIN over the network that the device is in",
-            abi.EEXIST: "the container has a device %s" % new,
+            abi.EEXIST: "the container has a device %s" % printable(new),
             abi.EINVAL: "the kernel moves no device of this kind",
         }
         with step(doing, hints):
@@ -88,7 +88,7 @@ class Moved:
                 raise ContainerError(doing, "there is no such device")
             before = self.there.indexes()
             if "%" not in new and self.there.find(new) is not None:
-                raise ContainerError(doing, "the container has a device %s" % new)
+                raise ContainerError(doing, "the container has a device %s" % printable(new))
             self.here.move(device.index, self.target, new)
             index = (self.there.indexes() - before).pop()
             self.devices.append((name, device, index))
@@ -98,7 +98,7 @@ class Moved:
         """The start has failed: as if nothing had happened, but for routes."""
         while self.devices:
             name, device, index = self.devices.pop()
-            with step("give the network device %s back" % name):
+            with step("give the network device %s back" % printable(name)):
                 before = self.here.indexes()
                 self.there.move(index, self.own, name)
                 again = (self.here.indexes() - before).pop()

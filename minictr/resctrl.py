@@ -52,7 +52,7 @@ class Group:
     def make(self) -> None:
         """Raises ContainerError; what was made by then is in `made`."""
         asked, lines = self.asked, self._lines()
-        doing = "make the class of service %s" % self.path
+        doing = "make the class of service %s" % printable(self.path)
         there = os.path.isdir(self.path)
         if asked.get("closID") and not lines and not there:
             raise ContainerError(doing, "there is none, and linux.intelRdt has nothing to make it with")
@@ -65,7 +65,7 @@ class Group:
             if not asked.get("closID"):
                 self.made.append(self.path)
         for line in lines:
-            with step("write %s to %s/schemata" % (printable(line), self.path)):
+            with step("write %s to %s/schemata" % (printable(line), printable(self.path))):
                 _write(self.path + "/schemata", line + "\n")
         if asked.get("enableMonitoring"):
             with step("make the monitoring group %s" % self.monitored):
@@ -86,11 +86,11 @@ class Group:
                 for domain, share in shares.items():
                     if have.get(resource, {}).get(domain) != share:
                         why = "it exists, and has other shares than %s" % printable(line)
-                        raise ContainerError("use the class of service %s" % self.path, why)
+                        raise ContainerError("use the class of service %s" % printable(self.path), why)
 
     def join(self, pid: int) -> None:
         """Put process PID, and all that it will start, in."""
-        with step("put the container into %s" % self.path):
+        with step("put the container into %s" % printable(self.path)):
             _write(self.path + "/tasks", str(pid))
             if self.asked.get("enableMonitoring"):
                 _write(self.monitored + "/tasks", str(pid))
