@@ -3,6 +3,8 @@
 import functools
 import json
 import os
+import shutil
+import signal
 
 import pytest
 import support
@@ -17,7 +19,8 @@ def judged(test):
     @functools.wraps(test)
     def both(engine, **fixtures):
         if os.environ.get("NOJUDGE"):
-            return test(engine, **fixtures)
+            test(engine, **fixtures)
+            return
         try:
             test(engine, **fixtures)
         except AssertionError:
@@ -79,8 +82,8 @@ class Podman(Engine):
         # a runroot of more than 50 characters is refused
         self.place = account.place("p") if account else support.SESSION.place("p", 0o700)
         self.runner = support.Runner()
-        self._write("containers.conf", CONTAINERS_CONF % (json.dumps(LIMITS), launcher))
-        self._write("storage.conf", STORAGE_CONF % ("overlay", self.place, self.place))
+        _write(self.place, "containers.conf", CONTAINERS_CONF % (json.dumps(LIMITS), launcher))
+        _write(self.place, "storage.conf", STORAGE_CONF % ("overlay", self.place, self.place))
         for name in ("tmp", "xdg"):
             os.mkdir(os.path.join(self.place, name), 0o700)
             if account:
@@ -130,7 +133,132 @@ class Podman(Engine):
     def inspect(self, name: str) -> dict:
         return json.loads(self("inspect", name).ok.out)[0]
 
-    def _write(self, name: str, text: str) -> None:
-        with open(os.path.join(self.place, name), "w") as file:
-            file.write(text)
-        os.chmod(file.name, 0o644)
+
+CONTAINERD_CONF = """
+version = 2
+root = "%s/root"
+state = "%s/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "%s/socket"
+"""
+
+
+class Containerd(Engine):
+    """containerd(WORDS): run ctr with them. The daemon runs until `end`."""
+
+    def __init__(self, yard, launcher: str, root: str) -> None:
+        super().__init__()
+        self.yard, self.root = yard, root
+        self.binaries = {"minictr": launcher, "runc": shutil.which("runc", path=support.PATH) or ""}
+        self.place = support.SESSION.place("c", 0o700)
+        config = _write(self.place, "config.toml", CONTAINERD_CONF % ((self.place,) * 3))
+        self.daemon = yard.start("containerd", "--config", config, timeout=600)
+        support.wait_until(lambda: self("version").status == 0, 20, "containerd is not up")
+
+    def __call__(self, *words: str, **options: object) -> support.Result:
+        return self.start(*words, **options).wait()
+
+    def start(self, *words: str, **options: object) -> support.Live:
+        return self.yard.start("ctr", "--address", self.place + "/socket", *words, **options)
+
+    def run(self, *words: str, options: "tuple[str, ...]" = (), **how: object) -> support.Result:
+        """Run the container WORDS[0] with the program that follows."""
+        return self("run", "--rm", *(self.options() + tuple(options) + (self.root,) + words), **how)
+
+    def box(self, *words: str, options: "tuple[str, ...]" = ()) -> support.Result:
+        return self("run", "--detach", *(self.options() + tuple(options) + (self.root,) + words)).ok
+
+    def options(self) -> "tuple[str, ...]":
+        return ("--runc-binary", self.binaries[self.runtime], "--env", "PATH=/bin", "--rootfs")
+
+    def clear(self) -> None:
+        for name in self("container", "ls", "--quiet").lines:
+            self("task", "delete", "--force", name)
+            self("container", "delete", name)
+
+    def end(self) -> None:
+        _end(self.daemon)
+
+
+class Docker(Engine):
+    """docker(WORDS): run docker's client. The daemon, and the containerd that it starts, run until `end`.
+
+    The runtime is the daemon's default one, as a service's cannot be chosen.
+    """
+
+    def __init__(self, yard, launcher: str, archive: str) -> None:
+        super().__init__()
+        self.yard, self.launcher = yard, launcher
+        self.place = support.SESSION.place("d", 0o700)
+        self.daemon = yard.start("dockerd", "--config-file", self._configure(), timeout=600)
+        support.wait_until(lambda: self("version").status == 0, 30, "dockerd is not up")
+        assert self("import", archive, "busybox").status == 0
+
+    def __call__(self, *words: str, **options: object) -> support.Result:
+        return self.start(*words, **options).wait()
+
+    def start(self, *words: str, **options: object) -> support.Live:
+        client = ("/usr/bin/docker", "--host", "unix://%s/socket" % self.place)
+        env = {"DOCKER_CONFIG": self.place + "/client"}
+        return self.yard.start(*(client + words), env=env, **options)
+
+    def run(self, *words: str, **options: object) -> support.Result:
+        return self("run", "--rm", "--network", "none", *words, **options)
+
+    def box(self, *words: str) -> str:
+        return self("run", "-d", "--network", "none", *words).ok.out.strip()
+
+    def inspect(self, name: str) -> dict:
+        return json.loads(self("inspect", name).ok.out)[0]
+
+    def clear(self) -> None:
+        names = self("ps", "--all", "--quiet").lines
+        if names:
+            self("rm", "--force", *names)
+
+    def below(self, runtime: str) -> Engine:
+        super().below(runtime)
+        self._choose()
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        super().__exit__(*what)
+        self._choose()
+
+    def _choose(self) -> None:
+        self._configure()
+        self.daemon.signal(signal.SIGHUP)
+        wanted = (0, self.runtime + "\n", "")
+        support.wait_until(lambda: self("info", "--format", "{{.DefaultRuntime}}") == wanted)
+
+    def _configure(self) -> str:
+        place = self.place
+        text = {
+            "data-root": place + "/data",
+            "exec-root": place + "/exec",
+            "pidfile": place + "/pid",
+            "hosts": ["unix://%s/socket" % place],
+            "exec-opts": ["native.cgroupdriver=cgroupfs"],
+            "runtimes": {"minictr": {"path": self.launcher}},
+            "default-runtime": self.runtime,
+            "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 1024}},
+        }
+        return _write(place, "daemon.json", json.dumps(text))
+
+    def end(self) -> None:
+        _end(self.daemon)
+
+
+def _write(place: str, name: str, text: str) -> str:
+    path = os.path.join(place, name)
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, 0o644)
+    return path
+
+
+def _end(daemon: support.Live) -> None:
+    """Ask it to end, by its process id."""
+    daemon.signal(signal.SIGTERM)
+    daemon.wait(30)

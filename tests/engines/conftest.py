@@ -22,13 +22,20 @@ def launcher():
 
 
 @pytest.fixture(scope="session")
-def archive():
-    """The busybox root as a tar archive, the form in which every engine takes an image."""
+def image_root():
+    """A busybox root, to be changed by nobody."""
     support.require("busybox")
-    root, place = support.SESSION.place("image"), support.SESSION.place("archive")
+    root = support.SESSION.place("image")
     roots.make_busybox(root)
-    subprocess.run(["tar", "-C", root, "-cf", place + "/busybox.tar", "."], check=True)
-    return place + "/busybox.tar"
+    return root
+
+
+@pytest.fixture(scope="session")
+def archive(image_root):
+    """It as a tar archive, the form in which podman and docker take an image."""
+    place = support.SESSION.place("archive") + "/busybox.tar"
+    subprocess.run(["tar", "-C", image_root, "-cf", place, "."], check=True)
+    return place
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +43,24 @@ def yard():
     made = yards.Yard()
     yield made
     made.end()
-    left = [path for path in made.directories if os.path.exists(path)]
-    assert not left
+    assert not [path for path in made.directories if os.path.exists(path)]
 
 
 @pytest.fixture(scope="module")
 def podmans(yard, launcher, archive):
     return daemons.Podman(yard, launcher, archive)
+
+
+@pytest.fixture(scope="module")
+def containerd(yard, launcher, image_root):
+    made = daemons.Containerd(yard, launcher, image_root)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def docker(yard, launcher, archive):
+    support.require("iptables")
+    made = daemons.Docker(yard, launcher, archive)
+    yield made
+    made.end()
