@@ -165,8 +165,8 @@ class Container:
             os.close(descriptor)
         self.pid = birth.pid
         self._place_extras(birth)
-        process.send_filter(birth)
         self._early_hooks(birth)
+        process.send_filter(birth)  # after "enter", which is the next word that init waits for
         told = self._while_it_is_made(status)
         done = birth.until("ready")
         if told != len(self.report.records):

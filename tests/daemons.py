@@ -153,7 +153,7 @@ class Containerd(Engine):
         self.binaries = {"minictr": launcher, "runc": shutil.which("runc", path=support.PATH) or ""}
         self.place = support.SESSION.place("c", 0o700)
         config = _write(self.place, "config.toml", CONTAINERD_CONF % ((self.place,) * 3))
-        self.daemon = yard.start("containerd", "--config", config, timeout=600)
+        self.daemon = _daemon(yard, self.place, "containerd", "--config", config)
         support.wait_until(lambda: self("version").status == 0, 20, "containerd is not up")
 
     def __call__(self, *words: str, **options: object) -> support.Result:
@@ -191,7 +191,7 @@ class Docker(Engine):
         super().__init__()
         self.yard, self.launcher = yard, launcher
         self.place = support.SESSION.place("d", 0o700)
-        self.daemon = yard.start("dockerd", "--config-file", self._configure(), timeout=600)
+        self.daemon = _daemon(yard, self.place, "dockerd", "--config-file", self._configure())
         support.wait_until(lambda: self("version").status == 0, 30, "dockerd is not up")
         assert self("import", archive, "busybox").status == 0
 
@@ -256,6 +256,12 @@ def _write(place: str, name: str, text: str) -> str:
         file.write(text)
     os.chmod(path, 0o644)
     return path
+
+
+def _daemon(yard, place: str, *command: str) -> support.Live:
+    """Its words go to a file: nobody reads a pipe, and it would wait for that."""
+    script = 'exec "$@" >%s/log 2>&1' % place
+    return yard.start("sh", "-c", script, "sh", *command, timeout=600)
 
 
 def _end(daemon: support.Live) -> None:

@@ -353,6 +353,26 @@ def test_a_limit_takes_a_cgroup(own, made):
     assert "--cgroups disabled" in found.err
 
 
+# --- hooks --------------------------------------------------------------------------------------------
+
+
+HOOK = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); sleep 0.1; readlink /proc/$pid/ns/net >%s"
+
+
+@pytest.mark.parametrize("free", [False, True], ids=["no_new_privs", "free"])
+def test_a_hook_finds_the_namespaces_of_a_container_with_a_filter(runtime, bundle, tmp_path, free):
+    """Docker's network is made so."""
+    one, place = bundle(), str(tmp_path / "net")
+    rule = {"names": ["mount"], "action": "SCMP_ACT_ERRNO"}
+    one.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    one.process["noNewPrivileges"] = not free
+    one.config["hooks"] = {"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", HOOK % place]}]}
+    found = runtime.sh(one, "readlink /proc/self/ns/net; grep Seccomp: /proc/self/status").ok
+    with open(place) as file:
+        assert file.read() == found.lines[0] + "\n"
+    assert found.lines[1].split() == ["Seccomp:", "2"]
+
+
 # --- callers without an environment ---------------------------------------------------------------------
 
 
