@@ -125,7 +125,7 @@ NAMESPACES = {
 # include/uapi/linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PTRACE_SEIZE = 0x4206  # include/uapi/linux/ptrace.h
-PR_SET_DUMPABLE = 4
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 PR_SET_KEEPCAPS = 8
 PR_SET_NAME = 15
 PR_GET_SECCOMP = 21

@@ -67,8 +67,10 @@ class Birth:
             self._start()
 
     def _start(self) -> None:
-        if self.plan.joins or "time" in self.plan.namespaces or self.mover:
-            self._start_by_middle()
+        if self.plan.joins and not self.plan.namespaces and not self.mover:
+            self._start_joining()
+        elif self.plan.joins or "time" in self.plan.namespaces or self.mover:
+            self._start_by_middle(namespaces.open_all(self.plan.joins))
         else:
             self._start_directly()
             self.peer.close()
@@ -240,13 +242,40 @@ class Birth:
             raise
         return tree
 
+    # --- into a container that runs -------------------------------------------------------
+
+    def _start_joining(self) -> None:
+        """A PID namespace that we join is our children's: with the right to do so, the process is born in it
+        and joins the rest itself, which costs 1 ms less than a process between."""
+        spaces = namespaces.open_all(self.plan.joins)
+        pid_spaces = [descriptor for kind, descriptor in spaces if kind == "pid"]
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        dumpable = libc.prctl(abi.PR_GET_DUMPABLE)
+        try:
+            for descriptor in pid_spaces:
+                libc.setns(descriptor, abi.CLONE_NEWPID)
+        except PermissionError:  # a user's: only in the container's user namespace is there the right
+            os.close(own)
+            return self._start_by_middle(spaces)
+        try:
+            libc.prctl(abi.PR_SET_DUMPABLE, 0)  # what is born there can be seen from the first moment on
+            rest = [space for space in spaces if space[0] != "pid"]
+            join = (lambda me: namespaces.join(rest),)
+            self.stages = self.stages[:2] + join + self.stages[2:]
+            self._fork(())
+        finally:
+            libc.setns(own, abi.CLONE_NEWPID)
+            if dumpable == 1:  # 2 cannot be set, and is as good as 0
+                libc.prctl(abi.PR_SET_DUMPABLE, dumpable)
+            for descriptor in [own] + [descriptor for _, descriptor in spaces]:
+                os.close(descriptor)
+        self.peer.close()
+        self._place(self.pid)
+        return None
+
     # --- by a middle process --------------------------------------------------------------
 
-    def _start_by_middle(self) -> None:
-        spaces = []
-        for kind, path in self.plan.joins:
-            with step("open the %s namespace %s" % (kind, path)):
-                spaces.append((kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+    def _start_by_middle(self, spaces: "list[tuple[str, int]]") -> None:
         between = os.fork()
         if between == 0:
             self.channel.close()

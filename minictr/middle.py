@@ -32,7 +32,7 @@ class Middle:
             for descriptor in self.birth.handed.cgroup:
                 with step("join the cgroup", hints=hints):
                     os.write(descriptor, b"0")
-            self._join()
+            namespaces.join(self.spaces)
             if "time" in self.new:
                 self._make_time()
             self._bear()
@@ -45,33 +45,6 @@ class Middle:
                 ContainerError("join the namespaces", repr(error), 0, "please report this")
             )
         os._exit(1)
-
-    def _join(self) -> None:
-        """The user namespace last where we are strong outside it, first where only it makes us
-        strong: so what is refused before it is tried again after it."""
-        order = [space for space in self.spaces if space[0] not in ("user", "mount")]
-        users = [space for space in self.spaces if space[0] == "user"]
-        order += [space for space in self.spaces if space[0] == "mount"]
-        later = [space for space in order if not self._enter(space, bool(users))]
-        for space in users + later:
-            self._enter(space, False)
-
-    def _enter(self, space: "tuple[str, int]", may_wait: bool) -> bool:
-        kind, descriptor = space
-        try:
-            libc.setns(descriptor, abi.NAMESPACES[kind][1])
-        except OSError as error:
-            if may_wait and error.errno == abi.EPERM:
-                return False
-            why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
-            cause = "" if why else "setns"
-            hint = ""
-            if error.errno == abi.EPERM and not any(joined == "user" for joined, _ in self.spaces):
-                hint = "join the user namespace it belongs to as well: --userns PATH"
-            raise ContainerError(
-                "join the %s namespace" % kind, why, error.errno or 0, hint, cause=cause
-            ) from error
-        return True
 
     def _make_time(self) -> None:
         if "user" in self.new:

@@ -6,7 +6,7 @@ Side: both
 import os
 
 from . import abi, libc
-from .errors import ContainerError
+from .errors import ContainerError, step
 
 # what clone(2) says where a namespace is not allowed, not known, or one too many
 REFUSED = (abi.EPERM, abi.EINVAL, abi.ENOSYS, abi.ENOSPC, abi.EUSERS, abi.EACCES)
@@ -36,6 +36,47 @@ def find_lost(kinds) -> "dict[str, int]":
         if number and number not in REFUSED:
             raise ContainerError("make the %s namespace" % kind, "", number)
     return {kind: number for kind, number in lost.items() if number}
+
+
+def open_all(joins: "tuple[tuple[str, str], ...]") -> "list[tuple[str, int]]":
+    """A descriptor for each (kind, path) of JOINS."""
+    spaces = []
+    for kind, path in joins:
+        with step("open the %s namespace %s" % (kind, path)):
+            spaces.append((kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+    return spaces
+
+
+def join(spaces: "list[tuple[str, int]]") -> None:
+    """Enter each of SPACES, (kind, descriptor).
+
+    The user namespace last where we are strong outside it, first where only it makes us strong: so
+    what is refused before it is tried again after it.
+    """
+    order = [space for space in spaces if space[0] not in ("user", "mount")]
+    users = [space for space in spaces if space[0] == "user"]
+    order += [space for space in spaces if space[0] == "mount"]
+    later = [space for space in order if not _enter(space, bool(users), spaces)]
+    for space in users + later:
+        _enter(space, False, spaces)
+
+
+def _enter(space: "tuple[str, int]", may_wait: bool, spaces: "list[tuple[str, int]]") -> bool:
+    kind, descriptor = space
+    try:
+        libc.setns(descriptor, abi.NAMESPACES[kind][1])
+    except OSError as error:
+        if may_wait and error.errno == abi.EPERM:
+            return False
+        why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
+        cause = "" if why else "setns"
+        hint = ""
+        if error.errno == abi.EPERM and not any(joined == "user" for joined, _ in spaces):
+            hint = "join the user namespace it belongs to as well: --userns PATH"
+        raise ContainerError(
+            "join the %s namespace" % kind, why, error.errno or 0, hint, cause=cause
+        ) from error
+    return True
 
 
 def load_for(lost) -> None:
