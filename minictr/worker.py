@@ -45,7 +45,10 @@ from .report import Report
 IDLE = 60  # seconds without a request, after which the helper ends
 _PASSED = 5  # descriptors that come with a request: the conversation, the directory, three streams
 # What most containers need, imported before a request comes
-_EARLY = ("causes", "cgroup_v1", "cgroup_v2", "cgroup_none", "config", "grants", "native", "users", "cli")
+_EARLY = (
+    "causes", "cgroup_none", "cgroup_v1", "cgroup_v2", "cli", "config", "grants", "native", "resources",
+    "seccomp", "seccomp_default", "seccomp_ready", "subids", "users",
+)  # fmt: skip
 _SOCK_SEQPACKET, _SCM_RIGHTS, _SCM_CREDENTIALS = 5, 1, 2  # include/linux/net.h, socket.h
 
 
@@ -66,6 +69,7 @@ def main(number: int) -> None:
     door = _socket.socket(_socket.AF_UNIX, _SOCK_SEQPACKET, 0, number)
     for name in _EARLY:
         importlib.import_module("minictr." + name)
+    document.loads(document.dumps({}))  # which takes in its half in C
     gc.disable()
     _serve(door, caller)
 

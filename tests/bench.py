@@ -1,6 +1,6 @@
 """Measure start-up and memory beside runc, crun, bwrap and unshare, where they are installed.
 
-    python3 tests/bench.py [--runs N] [--gaps MS,MS...] [--no-memory]
+    python3 tests/bench.py [--runs N] [--gaps MS,MS...] [--no-memory] [--only WORD]
 
 Run as root. The launcher is installed into a temporary place with the Python that runs this file.
 Every contestant starts the same /bin/true from the same busybox root in the same new namespaces.
@@ -25,6 +25,7 @@ import json  # noqa: E402
 
 import roots  # noqa: E402
 
+import minictr  # noqa: E402
 from minictr import abi, libc, seccomp_file, spec  # noqa: E402
 
 UNSHARE_ALL = [
@@ -66,6 +67,17 @@ class Contestant:
     def __init__(self, name: str, command) -> None:
         self.name, self.command = name, command
         self.times = {}  # type: dict[float, list[float]]  # gap in seconds to milliseconds
+
+
+class Called(Contestant):
+    """One that this process calls, as a program in Python would: call is a function of the program.
+
+    The first call starts what serves the others, and is not counted.
+    """
+
+    def __init__(self, name: str, call) -> None:
+        super().__init__(name, None)
+        self.call = call
 
 
 class Bench:
@@ -129,6 +141,10 @@ class Bench:
         def unshare(name, program):
             return ["unshare"] + UNSHARE_ALL + ["--mount-proc", "--root=" + self.root] + program
 
+        def library(**options):
+            where = dict(options, root=state + "library", rootfs=self.root)
+            return lambda program: minictr.run(program, stdin=minictr.DEVNULL, **where)
+
         return [
             ("with cgroups", [
                 Contestant("runc run", oci("runc")),
@@ -149,6 +165,13 @@ class Bench:
                 Contestant("crun --cgroup-manager disabled run", oci("crun", "--cgroup-manager", "disabled")),
                 Contestant("minictr run --cgroups disabled --rootfs", native("--cgroups", "disabled")),
             ]),
+            ("from a live process, start to exit", [
+                Contestant("crun run, with cgroup", oci("crun")),
+                Contestant("bwrap, no cgroup", bwrap),
+                Called("import minictr; minictr.run()", library()),
+                Called("the same, cgroups=disabled", library(cgroups="disabled")),
+                Called("the same, userns=host", library(userns="host")),
+            ]),
         ]  # fmt: skip
 
     def name(self) -> str:
@@ -157,6 +180,9 @@ class Bench:
 
     def fails(self, contestant: Contestant) -> str:
         """Why CONTESTANT cannot take part, or "". A first run also fills the disk cache."""
+        if isinstance(contestant, Called):
+            done = contestant.call(["/bin/true"])
+            return "; ".join(done.warnings) or ("status %d" % done.returncode if done.returncode else "")
         command = contestant.command(self.name(), ["/bin/true"])
         if not shutil.which(command[0]):
             return "not installed"
@@ -171,6 +197,12 @@ class Bench:
         )
 
     def measure(self, contestant: Contestant, gap: float) -> None:
+        if isinstance(contestant, Called):
+            time.sleep(gap)
+            start = time.perf_counter()
+            contestant.call(["/bin/true"])
+            contestant.times.setdefault(gap, []).append((time.perf_counter() - start) * 1000)
+            return
         command = contestant.command(self.name(), ["/bin/true"])
         program = shutil.which(command[0])
         time.sleep(gap)
@@ -312,7 +344,8 @@ def print_times(bench: Bench, groups, gaps: "list[float]", runs: int) -> None:
             for gap in gaps:
                 found, first = median(contestant.times[gap]), median(contestants[0].times[gap])
                 row += "%12.1f %5.2f" % (found, found / first)
-            print("%s%12.1f" % (row, bench.peak(contestant)))
+            peak = "%12.1f" % bench.peak(contestant) if contestant.command else "%12s" % "-"
+            print(row + peak)
 
 
 def print_memory(bench: Bench, groups) -> None:
@@ -320,13 +353,15 @@ def print_memory(bench: Bench, groups) -> None:
     print("%-42s%12s%10s%10s%10s" % ("", "processes", "RSS", "PSS", "private"))
     for _, contestants in groups:
         for contestant in contestants:
+            if not contestant.command:
+                continue
             found = bench.resident(contestant)
             values = "%12d%10d%10d%10d" % found if found else "%12s" % "did not run"
             print("  %-40s%s" % (contestant.name, values))
 
 
 def main() -> None:
-    runs, gaps, with_memory = 30, [0.0, 0.05], True
+    runs, gaps, with_memory, only = 30, [0.0, 0.05], True, ""
     words = sys.argv[1:]
     while words:
         word = words.pop(0)
@@ -336,6 +371,8 @@ def main() -> None:
             gaps = [float(gap) / 1000 for gap in words.pop(0).split(",")]
         elif word == "--no-memory":
             with_memory = False
+        elif word == "--only" and words:
+            only = words.pop(0)
         else:
             sys.exit(__doc__)
     if os.geteuid():
@@ -352,6 +389,8 @@ def main() -> None:
         for title, contestants in bench.contestants():
             if not title:
                 print("left out: the seccomp profile of an engine: there is none here")
+                continue
+            if only not in title:
                 continue
             able = []
             for contestant in contestants:
