@@ -6,8 +6,8 @@ Side: host
 import os
 
 from . import abi, cgroup_files
-from .cgroup_files import GONE, HERE, PATIENCE, Part
-from .errors import ContainerError, Degradation, printable
+from .cgroup_files import GONE, PATIENCE, Part
+from .errors import ContainerError, Degradation
 
 DENIED = (abi.EACCES, abi.EPERM, abi.EROFS)
 
@@ -33,17 +33,6 @@ class Setting:
 CONTROLLERS = {
     "memory": ("memory", "memory"), "cpu": ("cpu", "cpu"), "pids": ("pids", "pids"),
     "blockIO": ("blkio", "io"),
-}  # fmt: skip
-
-_PERIOD = "a period has 1000 to 1000000 microseconds"
-_QUOTA = "a quota has at least 1000 microseconds, and no more of a period than the cgroup above has"
-_BURST = "a burst is no more than the quota"
-_RANGES = {
-    "cpu.cfs_period_us": _PERIOD, "cpu.cfs_quota_us": _QUOTA, "cpu.max": _QUOTA + "; " + _PERIOD,
-    "cpu.cfs_burst_us": _BURST, "cpu.max.burst": _BURST,
-    "cpu.rt_runtime_us": "the cgroup above must have as much realtime to give",
-    "blkio.weight": "10 to 1000", "io.weight": "1 to 10000", "io.bfq.weight": "1 to 1000",
-    "memory.swappiness": "0 to 100",
 }  # fmt: skip
 
 
@@ -381,28 +370,9 @@ class Group:
         return ignored(setting.names[0], setting.value, setting.lost) if setting.lost else None
 
     def _refused(self, setting: Setting, error: OSError) -> ContainerError:
-        number = error.errno or 0
-        doing = "set %s to %s" % (printable(setting.names[0]), printable(setting.value))
-        why, hint = self._missing(setting) if number == abi.ENOENT else ("", self._hint(setting, number))
-        return ContainerError(doing, why, number, hint, cause="" if hint else cause(number))
+        from . import cgroup_refusal  # only where something was refused
 
-    def _hint(self, setting: Setting, number: int) -> str:
-        """What is wrong with the value, or with our rights."""
-        name = setting.names[0]
-        if number in (abi.EINVAL, abi.ERANGE) and name in _RANGES:
-            return _RANGES[name]
-        if name.startswith("cpuset."):
-            have = self._above(setting.controller, name) or self._above(
-                setting.controller, name + ".effective"
-            )
-            return "the cgroup above has %s" % have if have else ""
-        if name == "memory.limit_in_bytes" and number == abi.EBUSY:
-            use = self._read("memory", "memory.usage_in_bytes").strip()
-            return "%s bytes are in use, and cannot be given back" % use
-        if name == "memory.limit_in_bytes" and number == abi.EINVAL:
-            most = self._read("memory", "memory.memsw.limit_in_bytes").strip()
-            return "memory and swap together are limited to %s: change that limit too" % most
-        return "there is no such block device, or it is a partition" if number == abi.ENODEV else ""
+        return cgroup_refusal.explain(self, setting, error)
 
     def _read(self, controller: str, name: str) -> str:
         """The text of a file, "" where it does not exist."""
@@ -411,18 +381,5 @@ class Group:
             return cgroup_files.read(directory, name) if directory >= 0 else ""
         except OSError as error:
             if error.errno in GONE or error.errno == abi.EOPNOTSUPP:
-                return ""
-            raise
-
-    def _above(self, controller: str, name: str) -> str:
-        """The content of a file of the cgroup above ours, "" if that has none."""
-        try:
-            descriptor = os.open("..", HERE, dir_fd=self._directory(controller))
-            try:
-                return cgroup_files.read(descriptor, name).strip()
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            if error.errno in GONE or error.errno == abi.EACCES:
                 return ""
             raise
