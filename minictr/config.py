@@ -8,6 +8,7 @@ Side: host
 """
 
 import os
+import sys
 
 from . import abi, document
 from .errors import ContainerError, printable
@@ -42,7 +43,7 @@ def read(descriptor: int, doing: str) -> str:
         while left > 0:
             piece = os.read(descriptor, min(left, 1 << 20))
             if not piece:
-                return b"".join(pieces).decode("utf-8")
+                return _decoded(b"".join(pieces))
             pieces.append(piece)
             left -= len(piece)
     except OSError as error:
@@ -50,6 +51,12 @@ def read(descriptor: int, doing: str) -> str:
     except UnicodeDecodeError:
         raise ContainerError(doing, "not UTF-8") from None
     raise ContainerError(doing, "longer than %d MiB" % (MAX_CONFIG >> 20))
+
+
+def _decoded(content: bytes) -> str:
+    """UTF-8; where this Python takes names for ASCII (3.6 in the locale C), as it has other bytes there."""
+    text = content.decode("utf-8")
+    return os.fsdecode(content) if sys.getfilesystemencoding() == "ascii" else text
 
 
 def check(config: object) -> None:
@@ -87,6 +94,10 @@ def text(value: object, where: str) -> None:
         raise Invalid(where, "is not a string")
     if "\0" in value:
         raise Invalid(where, "has a NUL in it")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise Invalid(where, "has a character that cannot be written, or half of one") from None
 
 
 def boolean(value: object, where: str) -> None:

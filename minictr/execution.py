@@ -228,7 +228,7 @@ def _process(wish: Wish, own: "dict", target: Target) -> "dict":
         from . import users  # only with --user
 
         ids = own.get("user") or {}
-        user = wish.user or "%d:%d" % (ids.get("uid", 0), ids.get("gid", 0))
+        user = wish.user or "%d:%d" % (ids.get("uid") or 0, ids.get("gid") or 0)
         found = users.lookup(target.root, user, wish.groups)
         process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": list(found.groups)}
     if wish.caps:

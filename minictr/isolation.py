@@ -8,7 +8,7 @@ requires some may go on.
 Side: both
 """
 
-from .errors import EXIT_REQUIRED, ContainerError, Degradation
+from .errors import EXIT_REQUIRED, ContainerError, Degradation, printable
 from .record import MYPY
 
 if MYPY:
@@ -60,7 +60,8 @@ def parse(text: str) -> "tuple[str, ...]":
             found.append(word)
         else:
             hint = "one of %s; or a level: %s" % (", ".join(LAYERS), ", ".join(sorted(LEVELS)))
-            raise ContainerError("--require %s" % text, "%s is no layer" % (word or '""'), hint=hint)
+            word = printable(word) or '""'
+            raise ContainerError("--require %s" % printable(text), "%s is no layer" % word, hint=hint)
     return tuple(sorted(set(found), key=LAYERS.index))
 
 

@@ -254,7 +254,7 @@ def _root_maps(host: Host) -> maps.Maps:
 
 
 def _rootless_maps(spec: Spec, host: Host, user: "dict") -> maps.Maps:
-    uid, gid = user.get("uid", 0), user.get("gid", 0)
+    uid, gid = user.get("uid") or 0, user.get("gid") or 0
     if spec.userns == "keep-id":
         uid, gid = host.uid, host.gid
     alone = maps.Maps(way="self", uids=((uid, host.uid, 1),), gids=((gid, host.gid, 1),), deny_setgroups=True)
@@ -323,12 +323,12 @@ def _credentials(
         unknown += [word for word in missing if word not in unknown]
     records += [_unknown_capability(word) for word in unknown]
     return Credentials(
-        uid=user.get("uid", 0),
-        gid=user.get("gid", 0),
+        uid=user.get("uid") or 0,  # null is as good as absent
+        gid=user.get("gid") or 0,
         groups=groups,
         capabilities=sets,
         no_new_privs=bool(process.get("noNewPrivileges")),
-        umask=user.get("umask", 0o022),  # as runc and crun have it
+        umask=0o022 if user.get("umask") is None else user["umask"],  # as runc and crun have it
     )
 
 
@@ -356,7 +356,9 @@ def _console_size(process: "dict") -> "tuple[int, int] | None":
 def _time_offsets(offsets: "dict") -> str:
     """What /proc/PID/timens_offsets takes: clock, seconds, nanoseconds (time_namespaces(7))."""
     line = "%s %d %d\n"
-    return "".join([line % (clock, o.get("secs", 0), o.get("nanosecs", 0)) for clock, o in offsets.items()])
+    return "".join(
+        [line % (clock, o.get("secs") or 0, o.get("nanosecs") or 0) for clock, o in offsets.items()]
+    )
 
 
 def _hooks(config: "dict") -> "dict[str, tuple[Hook, ...]]":
@@ -479,8 +481,8 @@ def _devices(linux: "dict") -> "tuple[Device, ...]":
             Device(
                 path=entry["path"],
                 kind=entry["type"],
-                major=entry.get("major", 0),
-                minor=entry.get("minor", 0),
+                major=entry.get("major") or 0,
+                minor=entry.get("minor") or 0,
                 mode=entry["fileMode"] & 0o7777 if entry.get("fileMode") is not None else 0o666,
                 uid=entry.get("uid") or 0,
                 gid=entry.get("gid") or 0,

@@ -83,7 +83,7 @@ def with_home(spec: Spec) -> Spec:
 
     root = _open_root(spec)
     try:
-        home = users.home(root, (process.get("user") or {}).get("uid", 0))
+        home = users.home(root, (process.get("user") or {}).get("uid") or 0)
     finally:
         os.close(root)
     process = dict(process, env=list(words) + ["HOME=" + home])

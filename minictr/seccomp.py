@@ -282,7 +282,7 @@ def _alternatives(entry: "dict[str, object]", where: str) -> "tuple[tuple, ...] 
         comparison, opposite = _known(arg.get("op"), OPERATORS, place + "op")
         argument = _integer(arg.get("index"), 5, place + "index")
         value = _integer(arg.get("value"), _LARGEST, place + "value")
-        second = _integer(arg.get("valueTwo", 0), _LARGEST, place + "valueTwo")
+        second = _integer(arg.get("valueTwo") or 0, _LARGEST, place + "valueTwo")
         masked = arg["op"] == "SCMP_CMP_MASKED_EQ"
         value, mask = (second, value) if masked else (value, _LARGEST)
         conditions.append((argument, comparison, opposite, value, mask))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minictr import config, spec
+from minictr import config, host, plan, spec
 from minictr.errors import ContainerError
 
 MINIMAL = {"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["sh"]}}
@@ -356,6 +356,24 @@ def test_no_value_anywhere_is_a_bug_of_ours(value):
             refusal(document)
 
 
+def test_half_of_a_character_is_refused():
+    document = full()
+    document["hostname"] = "\ud800"
+    assert refusal(document) == "hostname has a character that cannot be written, or half of one"
+
+
+def test_null_is_as_good_as_absent_for_ids():
+    document = full()
+    document["process"]["user"] = {"uid": None, "gid": None, "umask": None}
+    document["linux"]["timeOffsets"] = {"monotonic": {"secs": None}}
+    config.check(document)
+    seen = plan.make(
+        spec.Spec(config=document, identifier="x", bundle="/"), host.probe(ranges=False), "/stage"
+    )
+    assert (seen.credentials.uid, seen.credentials.gid, seen.credentials.umask) == (0, 0, 0o022)
+    assert seen.time_offsets == "monotonic 0 0\n"
+
+
 def test_a_file_is_read_and_checked(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(full()))
@@ -375,6 +393,7 @@ STRICTER = {
     "is not an absolute path": "the text of the specification asks for it",
     "is not NAME=VALUE": "environ(7)",
     "has a NUL in it": "no name or word of the kernel's can have one",
+    "has a character that cannot be written": "half of a surrogate pair: no UTF-8 has it",
     "is empty": "there is no such place",
     "has an empty option": "it means nothing",
     "is not between 0 and 4294967294": "one more is no id to the kernel",
