@@ -399,3 +399,31 @@ def test_a_process_that_is_born_in_the_unit_is_not_moved_later(scope):
 def test_the_doctor_has_asked_it(minictr):
     found = {check["check"]: check for check in json.loads(minictr("doctor", "--json").out)["checks"]}
     assert found["systemd"]["ok"] and found["systemd"]["detail"].startswith("version ")
+
+
+@pytest.fixture
+def outsider(ranged):
+    """A user with a manager of their own, who stands outside of what that has been handed."""
+    service = "user@%d.service" % ranged.uid
+    others = show("user.slice", "ActiveState")["ActiveState"] == "active"
+    subprocess.run(["systemctl", "start", service], check=True)
+    yield ranged
+    subprocess.run(["systemctl", "stop", service, "user-%d.slice" % ranged.uid], check=True)
+    if not others:  # a slice stays when its last unit has gone
+        subprocess.run(["systemctl", "stop", "user.slice"], check=True)
+
+
+@on_v2
+@pytest.mark.skipif(USER, reason="the test is started by root, and becomes a user")
+def test_a_user_gets_into_the_scope_from_where_they_could_not_go(minictr, outsider):
+    """From a cgroup of root's the kernel lets no process of theirs into another: systemd moves it."""
+    name = "minictr-test-outside-%d" % os.getpid()
+    words = ["--detach", "--name", name, "--cgroupns", "host", "--memory", "50m", "--", "sleep", "1000"]
+    minictr("--systemd-cgroup", "run", *words, user=outsider, timeout=120).ok
+    try:
+        seen = minictr("exec", name, "cat", "/proc/self/cgroup", user=outsider).ok.out
+        assert "/user@%d.service/user.slice/minictr-%s" % (outsider.uid, name) in seen
+        with open("/sys/fs/cgroup" + seen.strip()[3:] + "/memory.max") as file:
+            assert file.read().strip() == str(50 * MIB)
+    finally:
+        minictr("delete", "--force", name, user=outsider, timeout=120).ok
