@@ -8,6 +8,7 @@
     new root, directory, keyring, groups, capabilities, user
     <- filter (the runtime has compiled it meanwhile)
     -> ready
+    <- kept, -> kept (`create` alone: it may end now)
     close everything
     <- go
     seccomp, execve
@@ -543,10 +544,12 @@ def wait_go(me: Init) -> None:
             _restrict(me)
             _install_filter(me)  # while the runtime is there to pass the listener on
     if me.handed.start:
-        libc.prctl(abi.PR_SET_PDEATHSIG, 0)  # `create` ends, and who starts us comes later
         program.check(me.plan.args[0], _find_program(me, program.environment(me.plan.env))[0])
     me.channel.say("ready", " ".join(_set_limits(me)))
-    if me.handed.start:
+    if me.handed.start:  # `create` ends, and who starts us comes later
+        me.channel.expect("kept")  # we are noted down: who finds us without a runtime can end us
+        libc.prctl(abi.PR_SET_PDEATHSIG, 0)
+        me.channel.say("kept")
         me.channel.close()
         me.channel = Channel(me.handed.start[0], me.handed.start[1])
     _close_rest(me)  # the runtime's lock on its state directory is among it

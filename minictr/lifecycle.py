@@ -172,12 +172,16 @@ class Container:
         if told != len(self.report.records):
             self.entry.write(self._content(status))
         self.entry.publish()
+        if status == "created":
+            birth.tell("kept")
         if self.spec.console_socket and birth.console >= 0:
             process.send_console(self.spec.console_socket, birth.console)
         if self.spec.pidfd_socket:
             process.send_pidfd(self.spec.pidfd_socket, birth.pid, b"standard")
         process.set_limits(birth.pid, self.plan, done)
         process.set_extras(birth.pid, self.plan)
+        if status == "created":
+            birth.until("kept")  # it does not end with us any more
         return birth
 
     def _new_entry(self) -> state.Entry:

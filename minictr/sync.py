@@ -6,6 +6,8 @@
       | filter (if it has one) --------------> |
       | <------------------------- console fd  |
       | <------------------------------ ready  |
+      | kept (by create: noted down) --------> |
+      | <------------------------------- kept  |
       | go ----------------------------------> |
       | <-- end of file: the program runs      |
 
