@@ -16,7 +16,7 @@ import fcntl
 import os
 import stat
 
-from . import abi, init, libc
+from . import abi, last, libc
 from .record import Record
 
 SECONDS = 5  # for one attempt
@@ -50,7 +50,7 @@ class Bait(Record):
 def probe(me, bait: Bait) -> None:
     """The last stage of the twin, in the place of execve: try everything, tell of each, and wait to be
     looked at from outside."""
-    init.confine(me)
+    last.confine(me)
     me.channel.say("root", me.way)
     for layer, name, attempt in ATTEMPTS:
         outcome, number, said = _apart(attempt, bait)

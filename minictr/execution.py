@@ -10,7 +10,7 @@ Side: host
 import _signal  # `signal` imports enum: 3 ms
 import os
 
-from . import abi, clone, foreground, host, init, living, paths, plan, preparation, process, state
+from . import abi, clone, foreground, host, init, last, living, paths, plan, preparation, process, state
 from .errors import ContainerError, step
 from .record import Record
 from .spec import Spec
@@ -108,7 +108,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     if made.labels:
         made = _with_labels(wish, made, report)
     if made.guard == "standin" and made.credentials.may_trace and target.is_reaper():
-        raise ContainerError("exec in container %s" % wish.identifier, *init.REAPER_EXPOSED)
+        raise ContainerError("exec in container %s" % wish.identifier, *last.REAPER_EXPOSED)
     foreground.hold_signals()
     proc, mover = paths.open_proc(), group.mover()
     handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root, proc=proc, bare=bare)

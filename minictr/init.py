@@ -22,10 +22,9 @@ Side: container
 import _signal  # `signal` imports enum: 3 ms
 import os
 
-from . import abi, console, devices, libc, maps, paths, privileges, program, reaper, rootfs, standin
+from . import abi, console, devices, last, libc, maps, paths, privileges, rootfs
 from .errors import ContainerError, Degradation, from_os, step
 from .record import Record
-from .sync import Channel
 
 
 class Handed(Record):
@@ -110,18 +109,12 @@ def _last_words(channel, error: ContainerError) -> None:
 
 def begin(me: Init) -> None:
     libc.prctl_name("minictr-init")
-    _tie_to_runtime(me)
+    privileges.tie_to_runtime()
     for number, descriptor in enumerate(me.handed.streams):
         os.dup2(descriptor, number)
     os.setsid()  # no terminal of the caller's: TIOCSTI has nothing to push into
     _reset_signals()
     os.umask(0)
-
-
-def _tie_to_runtime(me: Init) -> None:
-    """Until it is told to go, and in the foreground for good, the container ends with the runtime.
-    If that is dead already, the next word on the channel fails."""
-    libc.prctl(abi.PR_SET_PDEATHSIG, _signal.SIGKILL)
 
 
 def _reset_signals() -> None:
@@ -182,10 +175,10 @@ def wait_placed(me: Init) -> None:
         me.stage.attach()
     if placed:
         privileges.become_root(*_setup_ids(me))
-        _tie_to_runtime(me)  # the change of ids forgot it
+        privileges.tie_to_runtime()  # the change of ids forgot it
     elif any(kind == "user" for kind, _ in me.plan.joins):
         privileges.become_root(0, 0)
-        _tie_to_runtime(me)
+        privileges.tie_to_runtime()
     _say_lost(me)
     libc.prctl(abi.PR_SET_DUMPABLE, 0)
 
@@ -325,15 +318,7 @@ def run_hooks(me: Init) -> None:
     if "prestart" in me.plan.hooks or "createRuntime" in me.plan.hooks:
         me.channel.say("built")
         me.channel.expect("enter")
-    _run_hooks(me, "createContainer", "creating")
-
-
-def _run_hooks(me: Init, name: str, status: str) -> None:
-    if name in me.plan.hooks:
-        from . import hooks  # loaded by `plan`, before the fork
-
-        guard = me.hook_guard if name == "startContainer" else -1
-        hooks.run(me.plan.hooks[name], me.plan.spec.state(status, os.getpid()), guard)
+    last.run_hooks(me, "createContainer", "creating")
 
 
 def enter_root(me: Init) -> None:
@@ -367,7 +352,7 @@ def enter_container(me: Init) -> None:
     if any(kind == "user" for kind, _ in plan.joins):
         privileges.become_root(plan.setup_uid, plan.setup_gid)
         libc.prctl(abi.PR_SET_DUMPABLE, 0)
-        _tie_to_runtime(me)
+        privileges.tie_to_runtime()
     bare = "root" in me.handed.bare
     if bare:
         from . import landlock_instead  # loaded by `execution`, before the fork
@@ -385,265 +370,8 @@ def enter_container(me: Init) -> None:
     _change_directory(plan.cwd, root if bare else -1)
 
 
-def change_user(me: Init) -> None:
-    plan = me.plan
-    credentials = plan.credentials
-    if me.maps is not None and me.maps.deny_setgroups:
-        credentials = credentials.replace(groups=None)
-    if _powerless(me):
-        credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
-    if "memoryPolicy" in plan.extras:
-        from . import scheduling  # loaded before the fork
-
-        scheduling.set_memory_policy(plan.extras["memoryPolicy"])
-    if plan.labels:
-        _prove_label(me)
-    _join_keyring(me)
-    if plan.guard == "standin":
-        _make_standin(me)
-    if plan.spec.landlock:
-        from . import landlock_asked  # loaded by `clone`, before the fork
-
-        landlock_asked.prepare(me)
-    if not credentials.no_new_privs:  # then the kernel asks for CAP_SYS_ADMIN, so while that is held
-        _take_filter(me)
-        if me.rulesets:
-            from . import landlock  # which has made them
-
-            credentials = landlock.enforce_early(me, credentials)
-        _install_filter(me)
-    privileges.apply(credentials, plan.last_cap)
-    libc.prctl(abi.PR_SET_DUMPABLE, 0)  # the change of ids has set it to fs.suid_dumpable, which may be 1
-    _tie_to_runtime(me)
-    if plan.personality is not None:
-        with step("set the personality"):
-            libc.personality(plan.personality)
-
-
-def _powerless(me: Init) -> bool:
-    """Without a user namespace, a user without privileges cannot become another: it stays who it is."""
-    own = "user" in me.namespaces or any(kind == "user" for kind, _ in me.plan.joins)
-    if own or os.geteuid() == 0 or libc.capget()[0] >> abi.CAP_SETUID & 1:
-        return False
-    if "user" not in me.lost:  # else that has been said
-        lost = "root and every other user of the container: the program runs as the caller"
-        why = "the container has no user namespace of its own"
-        wanted = "user %d" % me.plan.credentials.uid
-        me.degrade(Degradation("user", "user", wanted, "the caller", lost, 0, why, "leave --userns host out"))
-    return True
-
-
-def _join_keyring(me: Init) -> None:
-    """A session keyring of its own: the caller's keys are not the container's."""
-    if me.plan.spec.no_new_keyring:
-        return
-    try:
-        libc.join_session_keyring("_ses." + me.plan.identifier)
-    except OSError as error:
-        if (
-            error.errno in rootfs.REFUSED
-        ):  # no keys in the kernel, or a filter: the program gets at none either
-            return
-        if error.errno != abi.EDQUOT:
-            raise
-        me.degrade(
-            Degradation(
-                "keyring",
-                "keyring",
-                "a session keyring of its own",
-                "the caller's",
-                "keys of the caller's session can be used",
-                error.errno,
-                "the user has as many keys as may be",
-                "raise kernel.keys.maxkeys and maxbytes",
-            )  # fmt: skip
-        )
-
-
-def _prove_label(me: Init) -> None:
-    """That the program will get the label it is to run under, before anything else depends on it."""
-    from . import lsm  # loaded by `plan`, before the fork
-
-    me.attributes = lsm.open_attributes(me.proc, me.plan.labels[0])
-    lsm.prove(me.proc, me.plan.labels[0])
-    lsm.label_keys(me.proc, me.attributes, me.plan.labels[0])
-
-
-def _take_label(me: Init) -> None:
-    """For what is executed next: for the program, so the stand-in does it where there is one."""
-    from . import lsm
-
-    if me.plan.spec.init:  # we are not the process any more that has opened it
-        mine = lsm.open_attributes(me.proc, me.plan.labels[0])
-        os.dup2(mine, me.attributes)
-        os.close(mine)
-    if me.standin >= 0:
-        os.set_inheritable(me.attributes, True)
-    else:
-        lsm.take(me.proc, me.attributes, me.plan.labels[0])
-
-
-REAPER_EXPOSED = (
-    "it is the host's Python, which CAP_SYS_PTRACE would lay open", 0,
-    "leave the capability, --init or --userns host out",
-)  # fmt: skip
-
-
-def _make_standin(me: Init) -> None:
-    """Before a filter may refuse it; of the channel that will be ours when it runs."""
-    if me.plan.spec.init and me.plan.credentials.may_trace:
-        raise ContainerError("keep a reaping process 1", *REAPER_EXPOSED)
-    if standin.supported():
-        channel = me.handed.start[1] if me.handed.start else me.channel.outgoing
-        label = me.plan.labels[0].written if me.plan.labels else b""
-        with step("make the stand-in"):
-            me.standin = standin.make(channel, me.attributes, label)
-            if "startContainer" in me.plan.hooks:
-                from . import hooks  # loaded by `plan`, before the fork
-
-                me.hook_guard = standin.make(hooks.CHANNEL)
-        return
-    why = "no stand-in for this architecture"
-    fix = "leave --userns host out" if me.plan.spec.source != "bundle" else "give it a user namespace"
-    lost = "the host's Python: a program of the container could overwrite it"
-    me.degrade(Degradation("standin", "interpreter", "a stand-in for it", "none", lost, 0, why, fix))
-
-
-def _take_filter(me: Init) -> None:
-    """The runtime compiles it while we set up."""
-    if me.plan.seccomp is not None:
-        flags, listener, program = me.channel.expect("filter")
-        me.filter = privileges.Filter(
-            program=bytes.fromhex(program), flags=int(flags), listener=listener == "True"
-        )
-
-
-def _restrict(me: Init) -> None:
-    if me.rulesets:
-        from . import landlock  # which has made them
-
-        landlock.enforce(me)
-
-
-def _install_filter(me: Init) -> None:
-    if me.filter is not None:
-        with step("install the seccomp filter"):
-            if me.filter.listener:
-                from . import notify  # loaded by `clone`, before the fork
-
-                notify.install(me.filter, me.channel)
-            else:
-                me.filter.install()
-    me.filter = None
-
-
-def wait_go(me: Init) -> None:
-    if me.plan.credentials.no_new_privs:
-        _take_filter(me)
-        if me.filter is not None and me.filter.listener:
-            _restrict(me)
-            _install_filter(me)  # while the runtime is there to pass the listener on
-    if me.handed.start:
-        program.check(me.plan.args[0], _find_program(me, program.environment(me.plan.env))[0])
-    me.channel.say("ready", " ".join(_set_limits(me)))
-    if me.handed.start:  # `create` ends, and who starts us comes later
-        me.channel.expect("kept")  # we are noted down: who finds us without a runtime can end us
-        libc.prctl(abi.PR_SET_PDEATHSIG, 0)
-        me.channel.say("kept")
-        me.channel.close()
-        me.channel = Channel(me.handed.start[0], me.handed.start[1])
-    _close_rest(me)  # the runtime's lock on its state directory is among it
-    me.channel.expect("go")
-    if me.plan.spec.detach:
-        libc.prctl(abi.PR_SET_PDEATHSIG, 0)
-    _run_hooks(me, "startContainer", "created")
-
-
-def _set_limits(me: Init) -> "list[str]":
-    """Those that can be set from here; the runtime sets the others. It in turn may not be allowed to touch
-    the limits of a process with another user id: only CAP_SYS_RESOURCE lets it."""
-    done = []
-    for resource, soft, hard in me.plan.rlimits:
-        try:
-            libc.prlimit(0, resource, soft, hard)
-            done.append(str(resource))
-        except PermissionError:
-            pass
-        except OSError as error:
-            raise from_os("set %s" % abi.RLIMITS[resource], error) from error
-    return done
-
-
-def _close_rest(me: Init) -> None:
-    """Nothing of ours and of the caller's reaches the program (CVE-2024-21626)."""
-    first = 3 + me.plan.spec.preserve_fds
-    kept = {me.channel.incoming, me.channel.outgoing, me.standin, me.hook_guard, me.attributes}
-    kept.update([ruleset.descriptor for ruleset in me.rulesets])
-    if me.plan.labels:
-        kept.add(me.proc)
-    for keep in sorted(kept):
-        if keep < 0:
-            continue
-        if keep < first:  # those that are passed on were open before ours, and have lower numbers
-            raise ContainerError("pass descriptors on", "only %d are open" % (keep - 3))
-        libc.close_range(first, keep - 1)
-        first = keep + 1
-    libc.close_range(first, 0x7FFFFFFF)
-
-
-def _find_program(me: Init, environment: "dict[str, str]") -> "tuple":
-    """The files by which the program may be executed, its arguments, and its environment."""
-    plan = me.plan
-    if me.prefix.strip("/"):
-        from . import loader  # loaded with what stands in for a root
-
-        return loader.command(me.prefix, plan.cwd, list(plan.args), environment)
-    return program.find(plan.args[0], environment), list(plan.args), environment
-
-
-def confine(me: Init) -> None:
-    """What may only be in force when all else is done."""
-    reaper_first = me.plan.labels and me.plan.spec.init
-    if me.plan.labels and not reaper_first:
-        _take_label(me)
-    if not reaper_first:
-        _restrict(me)
-    _install_filter(me)
-
-
-def execute(me: Init) -> None:
-    """Become the program; what stops that is the runtime's to tell."""
-    plan = me.plan
-    environment = program.environment(plan.env)
-    if plan.spec.listen_fds:
-        environment.update(LISTEN_FDS=str(plan.spec.listen_fds), LISTEN_PID=str(os.getpid()))
-    candidates, arguments, environment = _find_program(me, environment)
-    if me.standin >= 0:
-        os.set_inheritable(me.channel.outgoing, True)
-        arguments, candidates = candidates[:1] + arguments, [me.standin]
-    confine(me)
-    if plan.spec.init:
-        reaper.keep(me)
-        if plan.labels:
-            _take_label(me)  # through /proc, which Landlock may close
-            _restrict(me)
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
-    failure = None  # type: OSError | None
-    for path in candidates:
-        try:
-            os.execve(path, arguments, environment)
-        except OSError as error:
-            if failure is None or error.errno == abi.EACCES:
-                failure = error
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-    refusal = program.exec_error(plan.args[0], failure.errno or 0 if failure else 0)
-    if refusal.number == abi.EACCES and any("=/" in word for word in plan.spec.landlock):
-        refusal.hint = "--landlock must allow it, its loader and its libraries: rx=PATH"
-    raise refusal
-
-
 STAGES = (
     begin, join_cgroup, open_host, wait_placed, name_host, raise_lo, build_root, run_hooks,
-    enter_root, change_user, wait_go, execute,
+    enter_root, last.change_user, last.wait_go, last.execute,
 )  # fmt: skip
-EXEC_STAGES = (begin, join_cgroup, enter_container, change_user, wait_go, execute)
+EXEC_STAGES = (begin, join_cgroup, enter_container, last.change_user, last.wait_go, last.execute)
