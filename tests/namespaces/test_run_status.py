@@ -145,7 +145,7 @@ WRONG = [
     (["-w", "relative", "--rootfs", "ROOT", "--", "true"], "is not an absolute path"),
     (["-w", "/etc/passwd", "--rootfs", "ROOT", "--", "true"], "Not a directory"),
     (["--hostname", "x" * 65, "--rootfs", "ROOT", "--", "true"], "1 to 64 bytes"),
-    (["--memory", "1g", "--", "true"], "refused rather than ignored"),
+    (["--memory", "much", "--", "true"], "is not a size such as 64m"),
     (["--bundle", "/no/where", "id"], "No such file or directory"),
     (["image"], "no config.json"),
     (["image", "sh"], "names of images are not supported"),

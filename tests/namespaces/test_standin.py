@@ -248,7 +248,7 @@ def test_a_program_never_meets_the_interpreter_while_others_are_started(minictr,
     "kind, status, words",
     [
         ("missing", 127, "stat /entry: no such file or directory"),
-        ("a directory", 126, "is a directory"),
+        ("a directory", 126, "is a directory: permission denied"),
         ("not executable", 126, "permission denied"),
         ("garbage", 126, "exec format error"),
         (
