@@ -129,12 +129,18 @@ def _reset_signals() -> None:
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)  # until execve: the runtime may be gone
 
 
-def join_cgroup(me: Init) -> None:
+def join(descriptors: "tuple[int, ...]") -> None:
     """By ourselves: a process that another one moves stalls 7 to 20 ms (cgroup_migrate waits for
-    a grace period)."""
-    for descriptor in me.handed.cgroup:
-        with step("join the cgroup"):
+    a grace period). DESCRIPTORS are of the files that take a process, open for writing."""
+    hints = {abi.ENOSPC: "a cpuset needs its cpuset.cpus and cpuset.mems written before"}
+    for descriptor in descriptors:
+        with step("join the cgroup", hints=hints):
             os.write(descriptor, b"0")
+
+
+def join_cgroup(me: Init) -> None:
+    join(me.handed.cgroup)
+    for descriptor in me.handed.cgroup:
         os.close(descriptor)
     if "cgroup" in me.namespaces:
         _unshare_cgroup(me)

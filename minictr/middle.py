@@ -26,12 +26,9 @@ class Middle:
         try:
             libc.prctl_name("minictr-middle")
             libc.prctl(abi.PR_SET_PDEATHSIG, 9)
-            hints = {abi.ENOSPC: "a cpuset needs its cpuset.cpus and cpuset.mems written before"}
             if self.birth.mover:
                 self.channel.expect("moved")
-            for descriptor in self.birth.handed.cgroup:
-                with step("join the cgroup", hints=hints):
-                    os.write(descriptor, b"0")
+            init.join(self.birth.handed.cgroup)
             namespaces.join(self.spaces)
             if "time" in self.new:
                 self._make_time()
