@@ -11,15 +11,13 @@ import _socket
 import os
 import time
 
-from . import abi, attempts, document, libc, lifecycle, paths, syscalls, verdict
-from .attempts import Bait
+from . import abi, attempts, document, libc, lifecycle, paths, verdict
+from .bait import Bait
 from .errors import ContainerError
 from .init import STAGES
 from .record import Record
 from .spec import Spec
 from .verdict import Attempt, Outside
-
-syscalls.table(abi.machine())  # inside nothing can be read any more
 
 
 def show(spec: Spec, root_path: str, report, stream) -> bool:

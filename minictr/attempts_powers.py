@@ -1,0 +1,203 @@
+"""Attempts at what only the host's root may do, and at doors of the kernel that a container does without
+(see `attempts`).
+
+Side: container
+"""
+
+import fcntl
+import os
+import stat
+
+from . import abi, libc
+from .bait import Absent, Bait, call_number
+
+ALONE = 65534  # an id that no container is likely to have as its own: nobody's
+
+# --- what only the host's root may do -----------------------------------------------------------
+
+
+def mount(bait: Bait) -> str:
+    place = next((name for name in ("/tmp", "/mnt", "/dev", "/etc", "/") if os.path.isdir(name)), "/")
+    libc.mount("none", place, "tmpfs", abi.MS_NOSUID | abi.MS_NODEV, "size=4k")
+    libc.umount2(place, abi.MNT_DETACH)
+    return "a tmpfs, on " + place
+
+
+def pivot_root(bait: Bait) -> str:
+    """EBUSY, as the root is no new one, comes after the rights were looked at; so does EINVAL."""
+    return _unless((abi.EBUSY, abi.EINVAL), libc.pivot_root, "/", "/")
+
+
+def reboot(bait: Bait) -> str:
+    """reboot(2) with a command that does not exist."""
+    arguments = (0xFEE1DEAD, 672274793, 0x0BADC0DE, 0)
+    return _unless((abi.EINVAL,), libc.syscall, call_number("reboot"), *arguments)
+
+
+def load_module(bait: Bait) -> str:
+    """finit_module(2) of no file."""
+    return _unless((abi.EBADF,), libc.syscall, call_number("finit_module"), -1, bytearray(1), 0)
+
+
+def set_clock(bait: Bait) -> str:
+    """settimeofday(2) of nothing: the rights are looked at all the same."""
+    libc.syscall(call_number("settimeofday"), 0, 0)
+    return "allowed"
+
+
+def kernel_log(bait: Bait) -> str:
+    """syslog(2): SYSLOG_ACTION_SIZE_UNREAD, which needs what SYSLOG_ACTION_READ needs."""
+    libc.syscall(call_number("syslog"), 9, 0, 0)
+    return "allowed"
+
+
+def _unless(numbers: "tuple[int, ...]", function, *arguments: object) -> str:
+    """The errnos NUMBERS come where it is allowed."""
+    try:
+        function(*arguments)
+    except OSError as error:
+        if error.errno not in numbers:
+            raise
+    return "allowed"
+
+
+# --- devices, /proc, /sys, cgroups --------------------------------------------------------------
+
+
+def make_device(bait: Bait) -> str:
+    if not bait.device:
+        raise Absent("the host has no block device")
+    name = _somewhere("minictr-attempt")
+    os.mknod(name, stat.S_IFBLK | 0o600, os.makedev(*bait.device[:2]))
+    os.unlink(name)
+    return "made in " + os.path.dirname(name)
+
+
+def open_device(bait: Bait) -> str:
+    """By a node that is made, or is there."""
+    if not bait.device:
+        raise Absent("the host has no block device")
+    wanted = os.makedev(*bait.device[:2])
+    name, made = _somewhere("minictr-attempt"), False
+    try:
+        os.mknod(name, stat.S_IFBLK | 0o600, wanted)
+        made = True
+    except OSError as error:
+        nodes = [entry for entry in os.scandir("/dev") if not entry.is_symlink()]
+        name = next((n.path for n in nodes if n.stat(follow_symlinks=False).st_rdev == wanted), "")
+        if not name:
+            raise error
+    try:
+        os.close(os.open(name, os.O_RDONLY | os.O_NONBLOCK))
+    finally:
+        if made:
+            os.unlink(name)
+    return "opened"
+
+
+def _somewhere(name: str) -> str:
+    """A path where a file may be made."""
+    for place in ("/dev", "/tmp", "/run", "/var/tmp", "/dev/shm", "/"):
+        try:
+            os.close(os.open(place + "/" + name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError:
+            continue
+        os.unlink(place + "/" + name)
+        return place + "/" + name
+    raise OSError(abi.EROFS, "")
+
+
+def write_proc(bait: Bait) -> str:
+    """Settings of the kernel that are the host's, whatever the namespace."""
+    return _open_one(
+        ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/panic", "/proc/sys/vm/drop_caches",
+         "/proc/sysrq-trigger", "/proc/sys/fs/file-max", "/proc/irq/default_smp_affinity"))  # fmt: skip
+
+
+def write_sys(bait: Bait) -> str:
+    return _open_one(
+        ("/sys/kernel/uevent_helper", "/sys/power/state", "/sys/kernel/mm/transparent_hugepage/enabled",
+         "/sys/module/kernel/parameters/panic", "/sys/kernel/profiling", "/sys/kernel/fscaps"))  # fmt: skip
+
+
+def write_cgroup(bait: Bait) -> str:
+    """In the container's own view of the cgroups: limits lifted, or a release_agent (CVE-2022-0492)."""
+    names = ("cgroup.procs", "release_agent", "memory.limit_in_bytes", "memory.max", "pids.max")
+    places = ["/sys/fs/cgroup"]
+    try:
+        places += ["/sys/fs/cgroup/" + name for name in os.listdir("/sys/fs/cgroup")]
+    except OSError:
+        pass
+    return _open_one(tuple([place + "/" + name for place in places for name in names]))
+
+
+def _open_one(paths: "tuple[str, ...]") -> str:
+    """Open one of PATHS for writing; nothing is written. Absent where none of them is there."""
+    refusal = None  # type: OSError | None
+    for path in paths:
+        try:
+            os.close(os.open(path, os.O_WRONLY))
+            return path
+        except OSError as error:
+            if error.errno not in (abi.ENOENT, abi.ENOTDIR):
+                refusal = error
+    if refusal is None:
+        raise Absent("none of its files is to be seen")
+    raise refusal
+
+
+# --- who one is, and the kernel's wider doors ---------------------------------------------------
+
+
+def become_host_user(bait: Bait) -> str:
+    """An id that is the host's: any, where the ids are the host's; else one that is not mapped."""
+    with open("/proc/self/uid_map") as file:
+        rows = [tuple([int(word) for word in line.split()]) for line in file]
+    if rows == [(0, 0, 4294967295)]:
+        os.setresuid(ALONE, ALONE, ALONE)
+        return "user %d of the host" % ALONE
+    beyond = max([inside + size for inside, _, size in rows])
+    os.setresuid(beyond, beyond, beyond)
+    return "user %d" % beyond
+
+
+def push_input(bait: Bait) -> str:
+    """TIOCSTI, with a bit above the 32 that the kernel looks at (CVE-2019-10063), into a terminal."""
+    os.setsid()
+    try:
+        master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
+        fcntl.ioctl(master, abi.TIOCSPTLCK, b"\0\0\0\0")
+        number = int.from_bytes(fcntl.ioctl(master, abi.TIOCGPTN, b"\0\0\0\0"), "little")
+        slave = os.open("/dev/pts/%d" % number, os.O_RDWR)
+    except OSError:
+        raise Absent("no terminal can be had") from None
+    letter = bytearray(b"#")
+    libc.syscall(call_number("ioctl"), slave, abi.TIOCSTI | 1 << 32, letter)
+    return "a letter was pushed"
+
+
+def user_namespace(bait: Bait) -> str:
+    libc.unshare(abi.CLONE_NEWUSER)
+    return "made"
+
+
+def keyring(bait: Bait) -> str:
+    """keyctl(2): KEYCTL_GET_KEYRING_ID of the session's."""
+    libc.syscall(call_number("keyctl"), 0, -3, 0, 0, 0)
+    return "the kernel's key store answers"
+
+
+def bpf(bait: Bait) -> str:
+    """BPF_MAP_CREATE of an array of one number."""
+    attributes = bytearray(72)
+    attributes[0:16] = b"".join([number.to_bytes(4, "little") for number in (2, 4, 4, 1)])
+    os.close(libc.syscall(call_number("bpf"), 0, attributes, len(attributes)))
+    return "a map was made"
+
+
+def performance_events(bait: Bait) -> str:
+    """perf_event_open(2): PERF_COUNT_SW_CPU_CLOCK of all that runs on CPU 0."""
+    attributes = bytearray(112)
+    attributes[0:8] = (1).to_bytes(4, "little") + (112).to_bytes(4, "little")
+    os.close(libc.syscall(call_number("perf_event_open"), attributes, -1, 0, -1, 0))
+    return "the host's processes can be watched"
