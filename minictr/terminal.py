@@ -9,7 +9,7 @@ import select
 import termios
 import time
 
-from . import console, foreground
+from . import abi, console, foreground
 
 
 class Relay:
@@ -137,11 +137,19 @@ class Relay:
         mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
         mode[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(0, termios.TCSANOW, mode)
+        _set(termios.TCSANOW, mode)
 
     def _cooked(self) -> None:
         if self.saved is not None:
-            try:
-                termios.tcsetattr(0, termios.TCSADRAIN, self.saved)
-            except termios.error:
-                pass  # EIO: it was hung up
+            _set(termios.TCSADRAIN, self.saved)
+
+
+def _set(when: int, mode: list) -> None:
+    """tcsetattr(3) of standard input. In the background it stops us (SIGTTOU), and once we are in the
+    foreground it is to be said again."""
+    while True:
+        try:
+            return termios.tcsetattr(0, when, mode)
+        except termios.error as error:
+            if error.args[0] != abi.EINTR:
+                return None  # EIO: it was hung up, or nobody is left who could bring us to the foreground

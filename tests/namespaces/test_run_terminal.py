@@ -8,6 +8,7 @@ import subprocess
 import termios
 
 import pytest
+import support
 from support import needs, wait_until
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
@@ -235,6 +236,25 @@ def test_a_shell_inside_has_job_control(start):
     live.send("exit 6\n")
 
     assert live.wait().status == 6
+
+
+def test_a_runtime_in_the_background_waits_for_the_foreground(start, minictr, busybox_root):
+    """To change the terminal's mode stops it, as it does every program there; fg goes on with it."""
+    caller = start.caller
+    inner = "echo ready; read line; echo got $line"
+    script = (
+        'set -m; "$0" -m minictr --root "$@" & while ! grep -q "T (stopped)" /proc/$!/status; do :; done; '
+    )
+    words = ("run", "-t", "--read-only", "--rootfs", busybox_root, "--", "sh", "-c", inner)
+    live = minictr.start_command(
+        "sh", "-c", script + "echo stopped; fg", support.python(), minictr.state(caller.account), *words,
+        env={"PYTHONPATH": support.checkout()}, tty=True, **caller.options
+    )  # fmt: skip
+    live.expect("stopped")
+    live.expect("ready")
+    live.send("hello\n")
+
+    assert "got hello" in text(live.wait()) and "Traceback" not in text(live.wait())
 
 
 def test_a_runtime_that_was_stopped_goes_on_with_a_raw_terminal(start):
