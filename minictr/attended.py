@@ -99,9 +99,7 @@ class Attended:
         """Ask for it; whether it comes about is for `pump` to find out."""
         given, opened = _open_streams(self.streams, self.ends)
         try:
-            self.talk = service.open(given)
-            if not self.talk.say(self.kind, self.wish):
-                raise ContainerError("start the program", "the library's helper was killed")
+            self.talk = service.open(given, self.kind, self.wish)
         except BaseException:
             self.close()
             raise

@@ -2,7 +2,7 @@
 
     caller (library)                        helper (worker)
       | a socket of their own, descriptors --> |  through the door
-      | what is wanted ----------------------> |
+      | what is wanted ----------------------> |  looked at once it is known who asks
       | <----------------------------- taken   |  from now on something may have been done
       | <--------------------------- running   |
       | end (or end of file: kill it) -------> |
@@ -65,13 +65,18 @@ class Conversation:
         self.sock.close()
 
 
-def standing(process: "int | str") -> str:
+def status_of(process: "int | str") -> str:
+    return _text("/proc/%s/status" % process)
+
+
+def standing(process: "int | str", status: str) -> str:
     """Who a process is and where: ids, capabilities, filters, limits, namespaces, root and cgroup.
 
+    status: what `status_of` says of it
     Two processes with the same text may do the same. What cannot be seen of one is told by its errno.
     """
     place = "/proc/%s/" % process
-    lines = [line for line in _text(place + "status").split("\n") if line.startswith(_LINES)]
+    lines = [line for line in status.split("\n") if line.startswith(_LINES)]
     lines += [_text(place + name) for name in ("limits", "cgroup", "oom_score_adj")]
     lines += [_identity(place + name) for name in _PLACES]
     return "\n".join(lines)

@@ -276,14 +276,13 @@ class Container:
         return self._program
 
     def _verb(self, name: str, argv: "list[str]") -> object:
+        wish = {"name": name, "argv": argv, "root": self._wish["root"], "environ": dict(os.environ)}
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
-            talk = open_service((null, null, null))
+            talk = open_service((null, null, null), "verb", wish)
         finally:
             os.close(null)
         try:
-            wish = {"name": name, "argv": argv, "root": self._wish["root"], "environ": dict(os.environ)}
-            talk.say("verb", wish)
             said = talk.hear()
         finally:
             talk.close()

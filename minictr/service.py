@@ -32,15 +32,15 @@ class Service:
         self.lock = _thread.allocate_lock()
         self.door = None  # type: _socket.socket | None
 
-    def open(self, streams: "tuple[int, int, int]") -> Conversation:
-        """A conversation with a worker that has the descriptors STREAMS as its standard streams, and
-        our directory. Raises ContainerError if none can be had."""
+    def open(self, streams: "tuple[int, int, int]", *request: object) -> Conversation:
+        """A conversation with a worker that has taken REQUEST, the descriptors STREAMS as its standard
+        streams, and our directory. Raises ContainerError if none can be had."""
         for _ in range(3):  # a helper may have ended for want of work, or be that of who we were before
             with self.lock:
                 if self.door is None:
                     self.door = _start()
                 door = self.door
-            talk = _ask(door, streams)
+            talk = _ask(door, streams, request)
             said = talk.hear() if talk is not None else None
             if talk is not None:
                 if said is not None and said[0] == "taken":
@@ -58,7 +58,7 @@ class Service:
 _services = {}  # type: dict[int, Service]
 
 
-def open(streams: "tuple[int, int, int]") -> Conversation:  # noqa: A001
+def open(streams: "tuple[int, int, int]", *request: object) -> Conversation:  # noqa: A001
     """A conversation with a worker of this process's helper, which is started if there is none."""
     pid = os.getpid()
     if pid not in _services:
@@ -66,11 +66,12 @@ def open(streams: "tuple[int, int, int]") -> Conversation:  # noqa: A001
             if service.door is not None:
                 service.door.close()
         _services.clear()
-    return _services.setdefault(pid, Service()).open(streams)
+    return _services.setdefault(pid, Service()).open(streams, *request)
 
 
-def _ask(door, streams: "tuple[int, int, int]") -> "Conversation | None":
-    """None where the helper is gone."""
+def _ask(door, streams: "tuple[int, int, int]", request: "tuple") -> "Conversation | None":
+    """None where the helper is gone. The request goes along, unasked: a worker that has to wait for it costs
+    0.2 ms."""
     ours, theirs = _pair(_socket.SOCK_STREAM)
     here = os.open(".", os.O_PATH | os.O_CLOEXEC)
     try:
@@ -84,7 +85,9 @@ def _ask(door, streams: "tuple[int, int, int]") -> "Conversation | None":
     finally:
         theirs.close()
         os.close(here)
-    return Conversation(ours)
+    talk = Conversation(ours)
+    talk.say(*request)  # who does not listen does not answer either
+    return talk
 
 
 def _pair(kind: int) -> "tuple[_socket.socket, _socket.socket]":

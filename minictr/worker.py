@@ -4,11 +4,16 @@
       |-- posix_spawn ----->|                   |
       |                     |-- fork ---------->| waits at the door
       |-- a request, with descriptors --------->|
-      |                     |<--- taken --------|
-      |                     |-- fork (the next) | makes the container, stands behind it, tells
+      | <------------- taken, running, done ----| makes the container, stands behind it
+      |                     |                   | waits at the door again
+      |-- a second request at the same time --->|
+      |                     |-- fork, if nobody takes it
 
 What the caller has (threads, a large heap, handlers, a directory, an environment) is neither forked
 nor changed. The worker that takes a request was forked before it came, with everything imported.
+
+Only a container that went well, and left no mark on the worker, is followed by another one in it.
+A worker that stands behind one for long, or does anything else, has itself replaced, and ends with it.
 
 The door is open to the caller alone, and only as long as it is who it was when the helper was started:
 the kernel tells who asks, and a caller that has given up rights since is sent away.
@@ -38,11 +43,13 @@ from . import (
     verbs,
     wishes,
 )  # fmt: skip
-from .conversation import Conversation, standing
+from .conversation import Conversation, standing, status_of
 from .errors import ContainerError, Degradation, Interrupted, from_os
 from .report import Report
 
-IDLE = 60  # seconds without a request, after which the helper ends
+IDLE = 60  # seconds without a request, after which a worker ends, and the helper with the last one
+HASTE = 0.005  # seconds in which one who waits at the door has taken a request
+STAYING = 1000  # milliseconds that a program runs before its worker is replaced at the door
 _PASSED = 5  # descriptors that come with a request: the conversation, the directory, three streams
 # What most containers need, imported before a request comes
 _EARLY = (
@@ -54,7 +61,7 @@ _SOCK_SEQPACKET, _SCM_RIGHTS, _SCM_CREDENTIALS = 5, 1, 2  # include/linux/net.h,
 
 def main(number: int) -> None:
     """Never returns. number: the descriptor of the door, a socket that keeps messages apart"""
-    caller = standing(os.getppid())
+    caller = standing(os.getppid(), status_of(os.getppid()))
     os.chdir("/")
     libc.close_range(3, number - 1)
     libc.close_range(number + 1, 0x7FFFFFFF)
@@ -75,55 +82,125 @@ def main(number: int) -> None:
 
 
 def _serve(door, caller: str) -> None:
-    """Have a worker wait at the door, and the next one as soon as it has something to do."""
+    """Have somebody at the door at all times. One worker does for who asks one thing after the other: it
+    comes back, which is 3 ms less than a new one, whose memory is shared and whose code has never run."""
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # they leave no zombies
-    while True:
-        reader, writer = os.pipe()
-        if os.fork() == 0:
-            os.close(reader)
-            try:
-                _work(door, writer, caller)
-            finally:
-                os._exit(1)
-        os.close(writer)
-        word = os.read(reader, 1)
-        os.close(reader)
-        if not word:  # the caller is gone, or has nothing more to ask
-            os._exit(0)
-
-
-def _work(door, writer: int, caller: str) -> None:
     waiting = select.poll()
     waiting.register(door, select.POLLIN)
-    if not waiting.poll(IDLE * 1000):
-        return
-    data, extra, _, _ = door.recvmsg(16, 256, 0x40000000)  # MSG_CMSG_CLOEXEC
-    if not data:
-        return
-    os.write(writer, b"t")
-    os.close(writer)
-    door.close()
+    workers, short = set(), True  # type: set[int], bool
+    while workers or short:
+        if short:
+            reader, writer = os.pipe()
+            if os.fork() == 0:
+                for descriptor in workers | {reader}:
+                    os.close(descriptor)
+                try:
+                    _work(Seat(door, writer), caller)
+                finally:
+                    os._exit(1)
+            os.close(writer)
+            workers.add(reader)
+            waiting.register(reader, select.POLLIN)
+            short = False
+        for descriptor, event in waiting.poll():
+            if descriptor != door.fileno():
+                if os.read(descriptor, 1):
+                    short = True
+                    continue
+                waiting.unregister(descriptor)  # it has ended, or was killed
+                os.close(descriptor)
+                workers.remove(descriptor)
+            elif event & select.POLLHUP:  # the caller is gone
+                os._exit(0)
+            else:  # all may be busy, or one is on its way
+                select.select([], [], [], HASTE)
+                short = short or bool(select.select([door], [], [], 0)[0])
+    os._exit(0)
+
+
+class Seat:
+    """A worker's place at the door, None once it has left. writer: a pipe to the helper"""
+
+    def __init__(self, door, writer: int) -> None:
+        self.door, self.writer = door, writer
+
+    def leave(self) -> None:
+        """Have another one sit here, and end with what is being done."""
+        if self.door is None:
+            return
+        self.door.close()
+        self.door = None
+        try:
+            os.write(self.writer, b"n")
+        except BrokenPipeError:
+            pass  # the helper was killed: the caller finds nobody, and starts another
+
+    def wait(self) -> "tuple[bytes, list]":
+        """A request and what came with it; b"" where there will be none, or there was none for long."""
+        waiting = select.poll()
+        waiting.register(self.door, select.POLLIN)
+        while waiting.poll(IDLE * 1000):
+            try:
+                return self.door.recvmsg(16, 256, 0x40000000 | 0x40)[:2]  # MSG_CMSG_CLOEXEC, MSG_DONTWAIT
+            except BlockingIOError:
+                continue  # another one was quicker
+        return b"", []
+
+
+def _work(seat: Seat, caller: str) -> None:
+    """Do what is asked, until something of it sticks to us."""
+    before = _marks()
+    while seat.door is not None:
+        talk = _take(seat, caller)
+        if talk is None:
+            return
+        well = False
+        try:
+            Worker(talk, seat).main()
+            talk.close()
+            well = _marks() == before
+        finally:  # a word to end may come late
+            if not well:
+                seat.leave()
+
+
+def _marks() -> "tuple[list[str], set[int], bool]":
+    """What a container could leave behind in us: descriptors, blocked signals, children."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+        childless = False
+    except ChildProcessError:
+        childless = True
+    return sorted(os.listdir("/proc/self/fd")), _signal.pthread_sigmask(_signal.SIG_BLOCK, ()), childless
+
+
+def _take(seat: Seat, caller: str) -> "Conversation | None":
+    """Take a request. None where there is no more to be done."""
+    data, extra = seat.wait()
     passed, pid = [], 0
     for _, kind, packed in extra:
         if kind == _SCM_RIGHTS:
             passed = [item[0] for item in struct.iter_unpack("=i", packed[: len(packed) // 4 * 4])]
         elif kind == _SCM_CREDENTIALS:
             pid = struct.unpack("=iII", packed)[0]
-    if len(passed) != _PASSED:
-        return
+    if not data or len(passed) != _PASSED:
+        return None
     talk = Conversation(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, passed[0]))
-    if standing(pid or "none") != caller:
+    status = status_of(pid or "none")
+    if standing(pid or "none", status) != caller:
         talk.say("stale")
-        return
+        return None
     _signal.signal(_signal.SIGTERM, _interrupt)
     os.fchdir(passed[1])
     for target, descriptor in enumerate(passed[2:]):
         os.dup2(descriptor, target)
     for descriptor in passed[1:]:
         os.close(descriptor)
-    _set_umask(pid)
+    for line in status.split("\n"):
+        if line.startswith("Umask:"):  # since 4.7
+            os.umask(int(line.split()[1], 8))
     talk.say("taken")
-    Worker(talk).main()
+    return talk
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -139,13 +216,6 @@ def _listen(descriptor: int, on: bool) -> None:
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | (os.O_ASYNC if on else 0))
     if on and select.select([descriptor], [], [], 0)[0]:  # it came before
         raise Interrupted(_signal.SIGTERM)
-
-
-def _set_umask(pid: int) -> None:
-    with open("/proc/%d/status" % pid) as file:
-        for line in file:
-            if line.startswith("Umask:"):  # since 4.7
-                os.umask(int(line.split()[1], 8))
 
 
 class Collected(Report):
@@ -167,10 +237,11 @@ class Collected(Report):
 
 
 class Worker:
-    """Does what one request asks. talk: the conversation with the caller"""
+    """Does what one request asks. talk: the conversation with the caller; seat: left by who will not come
+    back: only a container that went well leaves nothing behind in its worker"""
 
-    def __init__(self, talk: Conversation) -> None:
-        self.talk, self.report = talk, Collected()
+    def __init__(self, talk: Conversation, seat: Seat) -> None:
+        self.talk, self.seat, self.report = talk, seat, Collected()
         self.identifier = ""
         self.status, self.out_of_memory = 0, False
 
@@ -180,6 +251,8 @@ class Worker:
             if said is None:
                 return
             kind, wish = said
+            if kind != "run":
+                self.seat.leave()
             if kind != "verb":
                 _listen(self.talk.sock.fileno(), True)
                 if self.talk.pending:  # a word that came together with the request
@@ -195,7 +268,6 @@ class Worker:
             self._fail(from_os("make the container", error))
         except BaseException as error:  # a bug of ours: it must be heard
             self._fail(ContainerError("make the container", repr(error), hint="please report this"))
-        os._exit(0)
 
     def _fail(self, error: ContainerError) -> None:
         from .cli import explained
@@ -203,6 +275,7 @@ class Worker:
         error = explained(error)
         words = (error.doing, error.why, error.number, error.hint, error.status)
         self.talk.say("error", words, self._records(), self.report.warnings)
+        self.seat.leave()
 
     def _records(self) -> "list[dict]":
         return [record.as_dict() for record in self.report.records]
@@ -234,6 +307,7 @@ class Worker:
         self._done()
 
     def _done(self) -> None:
+        os.chdir("/")  # the caller may want to unmount its own
         self.talk.say("done", self.status, self.out_of_memory, self._records(), self.report.warnings)
 
     def end(self, pid: int) -> object:
@@ -267,6 +341,8 @@ class Worker:
         waiting = select.poll()
         waiting.register(reader, select.POLLIN)
         waiting.register(self.talk.sock, select.POLLIN)
+        if not waiting.poll(STAYING):
+            self.seat.leave()
         while True:
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:

@@ -11,9 +11,10 @@ from support import needs
 pytestmark = needs("root", "busybox")
 
 HEAD = """\
-import os, signal, sys, threading, time
+import glob, os, signal, sys, threading, time
 sys.path.insert(0, sys.argv[1])
 import minictr
+os.environ["ONLY"] = str(os.getpid())
 STATE, ROOT = sys.argv[2:4]
 WHERE = {"root": STATE, "rootfs": ROOT}
 
@@ -33,6 +34,19 @@ def look():
     handlers = [signal.getsignal(number) for number in range(1, signal.NSIG) if number not in (32, 33)]
     reaper = ctypes_subreaper()
     return handlers, lines, os.getcwd(), dict(os.environ), mask, reaper, sorted(os.listdir("/proc/self/fd"))
+
+def helpers():
+    # this process's helper and its workers
+    found = []
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(path) as file, open(path[:-4] + "environ", "rb") as variables:
+                ours = b"ONLY=%d\\0" % os.getpid() in variables.read()
+                if ours and file.read() == "minictr-helper\\n":
+                    found.append(int(path.split("/")[2]))
+        except OSError:
+            pass
+    return sorted(found)
 
 def ctypes_subreaper():
     import ctypes
@@ -495,40 +509,100 @@ def test_a_process_that_was_forked_has_a_helper_of_its_own(library):
     assert library(text).ok.fields == ["8", "7"]
 
 
+def test_who_asks_one_thing_after_the_other_is_served_by_one_worker(library):
+    text = """
+        os.chdir("/tmp")
+        run("true")
+        time.sleep(0.5)
+        before = helpers()
+        opened = [len(os.listdir("/proc/%d/fd" % pid)) for pid in before]
+        for number in range(5):
+            assert sh("exit %d" % number).returncode == number
+            time.sleep(0.1)  # the answer comes first, its place at the door after that
+        print(len(before) > 1, helpers() == before)
+        print(opened == [len(os.listdir("/proc/%d/fd" % pid)) for pid in before])
+        print({os.readlink("/proc/%d/cwd" % pid) for pid in before})
+    """
+    assert library(text).ok.lines == ["True True", "True", "{'/'}"]
+
+
+def test_nothing_of_a_container_sticks_to_the_worker_that_makes_the_next(library, tmp_path):
+    text = """
+        def see(**options):
+            script = "umask; echo $E; pwd; id -u; cat; ls /d; ulimit -n; cat /proc/self/oom_score_adj"
+            return sh(script, capture_output=True, text=True, env=["E"], **options).stdout.split()
+
+        plain, worker = see(input="in"), helpers()
+        os.chdir(sys.argv[4])
+        os.environ["E"] = "set"
+        odd = see(input="other", volumes=[".:/d"], user=7, workdir="/d", umask="0002", memory="64m",
+            ulimits=["nofile=77:77"], oom_score_adj=7, cap_drop=["ALL"], userns="host")
+        os.chdir("/")
+        del os.environ["E"]
+        print(*odd)
+        print(see(input="in") == plain, helpers() == worker)
+        print(sh("exit 4", keep=True, name="kept").returncode, see(input="in") == plain)
+        import fcntl
+        fcntl.flock(os.open(STATE + "/kept", os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_text("")
+    lines = library(text, None, str(tmp_path / "data")).ok.lines
+    assert lines == ["0002 set /d 7 otherfile 77 7", "True True", "4 True"]
+
+
+def test_others_are_served_while_a_worker_stands_behind_a_container(library):
+    text = """
+        from minictr import spec
+        slow = spec.default_config(["true"], ROOT)
+        slow["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "4"]}]}
+        where = {"root": STATE, "config": slow, "allow_degraded": True}
+        ended = []
+        thread = threading.Thread(target=lambda: ended.append(minictr.run(**where)))
+        run("true")
+        thread.start()
+        time.sleep(1)
+        print(sh("exit 8").returncode, ended)
+        thread.join()
+        with minictr.Container(["sleep", "1000"], **WHERE):
+            started = time.monotonic()
+            print([sh("exit %d" % number).returncode for number in range(3)])
+            with minictr.Container(["sleep", "1000"], **WHERE):
+                time.sleep(1.3)  # who stands behind one for long is replaced
+                print(sh("exit 3").returncode, time.monotonic() - started < 20)
+    """
+    assert library(text).ok.lines == ["8 []", "[0, 1, 2]", "3 True"]
+
+
 def test_a_helper_that_was_killed_is_started_again(library):
     text = """
-        import glob
-        from minictr import service
-        def helpers():
-            found = []
-            for path in glob.glob("/proc/[0-9]*/comm"):
-                try:
-                    with open(path) as file, open(path[:-4] + "environ", "rb") as variables:
-                        ours = b"ONLY=%d" % os.getpid() in variables.read()
-                        if ours and file.read() == "minictr-helper\\n":
-                            found.append(int(path.split("/")[2]))
-                except OSError:
-                    pass
-            return found
-        os.environ["ONLY"] = str(os.getpid())
         print(sh("exit 5").returncode, len(helpers()) >= 1)
-        for pid in helpers():
-            os.kill(pid, 9)
-        print(sh("exit 6").returncode)
+        for turn in range(4):
+            found = helpers()
+            for pid in (found, found[:1], found[-1:], found)[turn]:  # all, the helper, a worker
+                os.kill(pid, 9)
+            print(sh("exit 6").returncode, run("true").returncode)
+        with minictr.Container(["sleep", "100"], **WHERE):
+            os.kill(helpers()[0], 9)
+            time.sleep(1.2)
+            print(sh("exit 7").returncode)
     """
-    assert library(text).ok.lines == ["5 True", "6"]
+    assert library(text).ok.lines == ["5 True"] + ["6 0"] * 4 + ["7"]
 
 
 def test_the_container_ends_with_a_caller_that_is_killed(library, minictr):
     text = """
+        run("true")
         box = minictr.Container(["sleep", "1000"], **WHERE).start()
-        print(box.pid)
+        run("true")
+        print(box.pid, *helpers())
         sys.stdout.flush()
         os.kill(os.getpid(), 9)
     """
     found = library(text)
-    assert found.status == -9
-    support.wait_until(lambda: support.gone(int(found.out)), what="the container ends")
+    assert found.status == -9 and len(found.fields) >= 4
+    for pid in found.fields:
+        support.wait_until(lambda pid=pid: support.gone(int(pid)), what="the container and the helper end")
     support.wait_until(lambda: minictr("list", "--quiet").out == "", what="nothing is left of it")
 
 
