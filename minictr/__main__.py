@@ -4,8 +4,9 @@ Side: host
 """
 
 import gc
-import os
 import sys
+
+from . import unix as os
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ Only what differs by architecture is a table; numbers from 424 on are the same e
 Side: both
 """
 
-import os
 import sys
+
+from . import unix as os
 
 # include/uapi/asm-generic/errno-base.h, errno.h: imported by name so that nothing imports `errno`
 EPERM, ENOENT, ESRCH, EINTR, EIO, ENXIO, E2BIG, ENOEXEC, EBADF = 1, 2, 3, 4, 5, 6, 7, 8, 9

@@ -15,9 +15,8 @@ as the kernel waits for every CPU to pass (cgroup_threadgroup_rwsem). Two ways i
 Side: host
 """
 
-import os
-
 from . import abi, libc
+from . import unix as os
 from .cgroup_files import HERE, Part
 from .errors import ContainerError, printable
 from .record import Record

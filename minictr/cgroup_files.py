@@ -6,10 +6,10 @@ and no link is followed.
 Side: host
 """
 
-import os
 import time
 
 from . import abi
+from . import unix as os
 from .errors import ContainerError, printable
 
 PATIENCE = 2.0  # seconds that a cgroup may take to become empty, or frozen

@@ -3,9 +3,8 @@
 Side: host
 """
 
-import os
-
 from . import abi, cgroup_files
+from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
 from .errors import ContainerError, Degradation
 

@@ -3,9 +3,8 @@
 Side: host
 """
 
-import os
-
 from . import abi, cgroup_files, libc
+from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
 from .cgroup_group import DENIED, Group, Setting, cause, idle, ignored, limit, without_devices
 from .errors import ContainerError, Degradation

@@ -3,10 +3,10 @@
 Side: host
 """
 
-import os
 import sys
 
 from . import __version__
+from . import unix as os
 from .errors import EXIT_ERROR, ContainerError, Interrupted, from_os
 
 USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
@@ -185,8 +185,8 @@ def _called(options: Globals, spec):
     spec = spec.replace(systemd=options.systemd_cgroup)
     if options.cgroup_manager == "disabled":
         spec = spec.replace(cgroups="disabled")
-    count = os.environ.get("LISTEN_FDS", "")
-    if not count.isdigit() or os.environ.get("LISTEN_PID") != str(os.getpid()):
+    count = os.getenv("LISTEN_FDS", "")
+    if not count.isdigit() or os.getenv("LISTEN_PID") != str(os.getpid()):
         return spec
     return spec.replace(listen_fds=int(count), preserve_fds=int(count) + spec.preserve_fds)
 

@@ -13,9 +13,8 @@ process to the cgroup, systemd say. It gives its child to the runtime (CLONE_PAR
 Side: both
 """
 
-import os
-
 from . import abi, console, init, libc, maps, middle, mounts, namespaces, paths, program
+from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .rootfs import REFUSED, ids_record
 from .sync import Channel, degradation_from, error_from

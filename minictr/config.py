@@ -7,10 +7,10 @@ its JSON schema.
 Side: host
 """
 
-import os
 import sys
 
 from . import abi, document
+from . import unix as os
 from .errors import ContainerError, printable
 
 MAX_CONFIG = 32 << 20  # bytes; engines write some 30 kB

@@ -7,10 +7,10 @@ Side: both
 """
 
 import fcntl
-import os
 import struct
 
 from . import abi, libc, mounts, paths
+from . import unix as os
 from .errors import ContainerError, step
 
 

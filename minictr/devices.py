@@ -4,11 +4,11 @@ Side: container
 """
 
 import fcntl
-import os
 import stat
 import struct
 
 from . import abi, libc, mounts, paths
+from . import unix as os
 from .errors import ContainerError, Degradation, step
 
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}

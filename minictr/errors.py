@@ -3,7 +3,7 @@
 Side: both
 """
 
-import os
+from . import unix as os
 
 EXIT_ERROR = 125  # ours: nothing was run
 EXIT_REQUIRED = 123  # isolation that was required cannot be had

@@ -8,9 +8,9 @@ Side: host
 """
 
 import _signal  # `signal` imports enum: 3 ms
-import os
 
 from . import abi, clone, foreground, host, init, last, living, paths, plan, preparation, process, state
+from . import unix as os
 from .errors import ContainerError, step
 from .record import Record
 from .spec import Spec

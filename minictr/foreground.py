@@ -5,9 +5,9 @@ Side: host
 
 import _signal  # `signal` imports enum: 3 ms
 import _thread
-import os
 import time
 
+from . import unix as os
 from .errors import Interrupted
 
 # What is not passed on: these concern the runtime alone, or cannot be caught

@@ -5,9 +5,8 @@ What is not enforced yet is refused by name: an option that is ignored is worse 
 Side: host
 """
 
-import os
-
 from . import abi, host
+from . import unix as os
 from .spec import DEFAULT_CAPABILITIES
 from .volumes import bad, number
 

@@ -3,7 +3,7 @@
 Side: host
 """
 
-import os
+from . import unix as os
 
 
 class Helper:

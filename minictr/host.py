@@ -6,9 +6,8 @@ is found by doing it (and beforehand by `doctor`).
 Side: host
 """
 
-import os
-
 from . import abi, libc, paths
+from . import unix as os
 from .record import Record
 
 FULL_MAP = ((0, 0, 4294967295),)

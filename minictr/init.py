@@ -20,9 +20,9 @@ Side: container
 """
 
 import _signal  # `signal` imports enum: 3 ms
-import os
 
 from . import abi, console, devices, last, libc, maps, paths, privileges, rootfs
+from . import unix as os
 from .errors import ContainerError, Degradation, from_os, step
 from .record import Record
 

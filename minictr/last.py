@@ -14,9 +14,9 @@ Side: container
 """
 
 import _signal  # `signal` imports enum: 3 ms
-import os
 
 from . import abi, libc, privileges, program, reaper, rootfs, standin
+from . import unix as os
 from .errors import ContainerError, Degradation, from_os, step
 from .sync import Channel
 

@@ -8,10 +8,10 @@ Side: both
 
 import _ctypes
 import _thread
-import os
 import struct
 
 from . import abi
+from . import unix as os
 
 
 class _Library:

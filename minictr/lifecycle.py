@@ -7,9 +7,9 @@ Side: host
 """
 
 import _signal  # `signal` imports enum: 3 ms
-import os
 
 from . import abi, cgroup, clone, foreground, host, living, paths, preparation, process, state
+from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .init import STAGES, Handed
 from .record import MYPY

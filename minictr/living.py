@@ -7,9 +7,9 @@ Side: host
 """
 
 import _signal  # `signal` imports enum: 3 ms
-import os
 
 from . import cgroup, libc, paths, state
+from . import unix as os
 from .errors import ContainerError, from_os
 from .spec import Spec, cgroup_of
 

@@ -8,9 +8,8 @@ without that, dropping a group could gain access: CVE-2014-8989).
 Side: host
 """
 
-import os
-
 from . import helper, paths
+from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .record import Record
 

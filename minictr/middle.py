@@ -7,9 +7,8 @@ moved, where a process cannot join its cgroup by itself: its child is born there
 Side: both
 """
 
-import os
-
 from . import abi, init, libc, namespaces, paths
+from . import unix as os
 from .errors import ContainerError, from_os, step
 
 

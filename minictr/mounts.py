@@ -8,9 +8,8 @@ there mount(2) is used, on /proc/self/fd/N, which is as much a descriptor.
 Side: container
 """
 
-import os
-
 from . import abi, libc, paths
+from . import unix as os
 from .errors import ContainerError
 from .record import Record
 

@@ -3,9 +3,8 @@
 Side: both
 """
 
-import os
-
 from . import abi, libc
+from . import unix as os
 from .errors import ContainerError, step
 
 # what clone(2) says where a namespace is not allowed, not known, or one too many

@@ -7,9 +7,8 @@ at what an earlier one has put down.
 Side: host
 """
 
-import os
-
 from . import abi, foreground, grants, volumes
+from . import unix as os
 from .spec import DEFAULT_PATH, Spec, default_config
 from .volumes import MAX_FDS, absolute, bad, integer, number
 
@@ -217,7 +216,7 @@ def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
         config["linux"].setdefault("resources", {})["devices"] = rules
     private, closed = [], False  # type: list[dict], bool
     if fields["source"] == "host":
-        private = volumes.host_mounts(os.environ.get("HOME", ""), given.get("net") == "host")
+        private = volumes.host_mounts(os.getenv("HOME", ""), given.get("net") == "host")
         closed = not fields["overlay"]
     config["mounts"] = volumes.arrange(defaults, wanted, private, closed)
 
@@ -281,7 +280,7 @@ def _environment(given: "dict", config: "dict", fields: "dict") -> None:
     name, _, path = DEFAULT_PATH.partition("=")
     values = {name: path}
     if "tty" in given:
-        values["TERM"] = os.environ.get("TERM") or "xterm"
+        values["TERM"] = os.getenv("TERM") or "xterm"
     if config.get("hostname"):
         values["HOSTNAME"] = config["hostname"]
     elif given.get("uts") == "host":
@@ -303,9 +302,9 @@ def _set_variable(option: str, text: str, line: str, values: "dict[str, str]") -
     if equals:
         values[name] = value
     elif name.endswith("*"):
-        values.update(item for item in os.environ.items() if item[0].startswith(name[:-1]))
-    elif name in os.environ:
-        values[name] = os.environ[name]
+        values.update(item for item in os.environment().items() if item[0].startswith(name[:-1]))
+    elif name in os.environment():
+        values[name] = os.environment()[name]
 
 
 def _env_file(path: str) -> "list[str]":

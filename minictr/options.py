@@ -7,8 +7,7 @@ to import, more than a container takes to start.
 Side: host
 """
 
-import os
-
+from . import unix as os
 from .errors import ContainerError, printable
 from .spec import CONTAINER_ID, Spec
 from .volumes import MAX_FDS, absolute, bad, integer

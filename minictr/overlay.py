@@ -8,10 +8,10 @@ overlay of its own on a root in memory, and the ones with mounts below stay read
 Side: container
 """
 
-import os
 import stat
 
 from . import abi, mounts, paths
+from . import unix as os
 from .errors import ContainerError, Degradation, step
 
 _REFUSED = mounts.REFUSED + (abi.EINVAL, abi.ENODEV)

@@ -11,10 +11,10 @@ the descriptors of the directories it came through, so ".." never asks the kerne
 Side: both
 """
 
-import os
 import stat
 
 from . import abi, libc
+from . import unix as os
 from .errors import ContainerError, step
 
 MAX_LINKS = 40  # as many as the kernel follows

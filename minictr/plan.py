@@ -6,9 +6,8 @@ returns can be printed (`explain`). Past it, only the kernel can refuse.
 Side: host
 """
 
-import os
-
 from . import abi, maps, mounts, privileges
+from . import unix as os
 from .errors import ContainerError, Degradation
 from .host import RANGE, Host
 from .privileges import Credentials

@@ -5,9 +5,8 @@ Nothing is changed: `explain` stops here.
 Side: host
 """
 
-import os
-
 from . import host, plan
+from . import unix as os
 from .errors import Degradation, step
 from .spec import Spec
 

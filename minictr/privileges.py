@@ -3,10 +3,10 @@
 Side: container
 """
 
-import os
 from _signal import SIGKILL  # `signal` imports enum: 3 ms
 
 from . import abi, libc, paths
+from . import unix as os
 from .errors import ContainerError, step
 from .record import Record
 

@@ -3,10 +3,10 @@
 Side: host
 """
 
-import os
 import sys
 
 from . import abi, clone, foreground, libc, maps, plan
+from . import unix as os
 from .errors import ContainerError, Degradation, step
 
 

@@ -3,9 +3,8 @@
 Side: both
 """
 
-import os
-
 from . import abi, standin
+from . import unix as os
 from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError
 from .sync import Channel, error_from
 

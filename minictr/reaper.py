@@ -4,9 +4,9 @@ Side: container
 """
 
 import _signal  # `signal` imports enum: 3 ms
-import os
 
 from . import abi, libc
+from . import unix as os
 
 
 def keep(me) -> None:

@@ -3,10 +3,10 @@
 Side: host
 """
 
-import os
 import sys
 import time
 
+from . import unix as os
 from .errors import ContainerError, Degradation, printable
 
 

@@ -5,9 +5,9 @@ Named and written as podman and docker have them; an option becomes the property
 Side: host
 """
 
-import os
 import stat
 
+from . import unix as os
 from .volumes import absolute, bad, integer, number
 
 MAX_PIDS = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h

@@ -11,10 +11,10 @@ sources and targets never share a name; only then is the root changed. Changing 
 Side: container
 """
 
-import os
 import stat
 
 from . import abi, libc, mounts, overlay, paths
+from . import unix as os
 from .errors import ContainerError, Degradation, step
 
 REFUSED = mounts.REFUSED

@@ -16,10 +16,10 @@ Side: container
 """
 
 import fcntl
-import os
 import struct
 
 from . import abi, libc
+from . import unix as os
 
 # fmt: off
 SOURCES = {

@@ -12,11 +12,11 @@ Side: host
 """
 
 import fcntl
-import os
 import stat
 import time
 
 from . import abi, document, paths
+from . import unix as os
 from .errors import ContainerError, step
 from .spec import CONTAINER_ID
 from .sync import Channel
@@ -31,7 +31,7 @@ def default_root() -> str:
     uid = os.geteuid()
     if uid == 0 and os.access("/run", os.W_OK):
         return "/run/minictr"
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or "/run/user/%d" % uid
+    runtime = os.getenv("XDG_RUNTIME_DIR") or "/run/user/%d" % uid
     if os.path.isdir(runtime) and os.access(runtime, os.W_OK) and os.stat(runtime).st_uid == uid:
         return runtime + "/minictr"
     for place in ("/tmp", "/dev/shm", "/var/tmp"):

@@ -7,9 +7,8 @@ readers of one file must not differ about whose ids those are (CVE-2018-7169 and
 Side: host
 """
 
-import os
-
 from . import paths
+from . import unix as os
 
 FIRST, LIMIT = 100000, 1 << 31  # login.defs(5) SUB_UID_MIN; above the limit some programs see minus signs
 HELPER_DIRECTORIES = ("/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin", "/run/wrappers/bin")
@@ -72,7 +71,7 @@ def helper(name: str) -> str:
 
     The fixed directories come before PATH: the caller's PATH may begin with anything.
     """
-    others = [place for place in os.environ.get("PATH", "").split(":") if place.startswith("/")]
+    others = [place for place in os.getenv("PATH", "").split(":") if place.startswith("/")]
     for place in HELPER_DIRECTORIES + tuple(others):
         path = place + "/" + name
         if os.path.isfile(path) and os.access(path, os.X_OK):

@@ -16,9 +16,9 @@ A message is a word and fields between tabs. Descriptors travel with the line th
 Side: both
 """
 
-import os
 import sys
 
+from . import unix as os
 from .errors import ContainerError, Degradation
 
 

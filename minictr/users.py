@@ -11,12 +11,13 @@ into uid 0 by a name of digits, by an id that overflows and by a line that is ma
 Side: host
 """
 
-import os
-from _collections_abc import Iterator  # of what `os` has loaded anyway
-
 from . import abi, paths
+from . import unix as os
 from .errors import ContainerError, printable, step
-from .record import Record
+from .record import MYPY, Record
+
+if MYPY:
+    from collections.abc import Iterator
 
 MAX_ID = 2**32 - 2  # 2**32 - 1 is (uid_t) -1, "no id" to the kernel
 LIMIT = 4 << 20  # bytes of either file: some 50,000 users

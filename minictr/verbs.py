@@ -7,10 +7,10 @@ Side: host
 """
 
 import _signal
-import os
 import time
 
 from . import cgroup, document, foreground, living, state
+from . import unix as os
 from .errors import EXIT_ERROR, ContainerError, printable
 
 HELP = {

@@ -5,9 +5,9 @@ The syntax is podman's and docker's; where the two differ, the stricter of their
 Side: host
 """
 
-import os
 import stat
 
+from . import unix as os
 from .errors import ContainerError, printable, step
 
 MAX_FDS = 1 << 20  # how many descriptors may be passed on; fs.nr_open of most hosts

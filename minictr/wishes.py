@@ -3,8 +3,7 @@
 Side: host
 """
 
-import os
-
+from . import unix as os
 from .errors import ContainerError, printable
 from .execution import Wish
 

@@ -5,7 +5,17 @@ import os
 
 import pytest
 
-from minictr import abi, cgroup, cgroup_files, cgroup_group, cgroup_none, cgroup_stats, cgroup_v1, cgroup_v2
+from minictr import (
+    abi,
+    cgroup,
+    cgroup_files,
+    cgroup_group,
+    cgroup_none,
+    cgroup_stats,
+    cgroup_v1,
+    cgroup_v2,
+    unix,
+)
 from minictr.errors import ContainerError
 
 V1 = {  # what a new cgroup has in it, by the name of its hierarchy
@@ -34,8 +44,9 @@ class Kernel:
         self.top, self.refusals, self.written = str(top), {}, []
         self.mkdir, self.rmdir, self.write = os.mkdir, os.rmdir, cgroup_files.write
         self.kinds = {}
-        monkeypatch.setattr(os, "mkdir", self._mkdir)
-        monkeypatch.setattr(os, "rmdir", self._rmdir)
+        for module in (unix, os):  # ours, and this test's own
+            monkeypatch.setattr(module, "mkdir", self._mkdir)
+            monkeypatch.setattr(module, "rmdir", self._rmdir)
         monkeypatch.setattr(cgroup_files, "write", self._write)
         monkeypatch.setattr(
             cgroup, "_mounted", lambda place: [n for n in os.listdir(place) if n in self.kinds]

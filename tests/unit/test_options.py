@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minictr
-from minictr import abi, options, volumes
+from minictr import abi, options, unix, volumes
 from minictr.errors import ContainerError
 from minictr.spec import DEFAULT_CAPABILITIES, MASKED_PATHS, READONLY_PATHS
 
@@ -746,13 +746,13 @@ def test_who_decides_about_the_user_namespace(argv, userns):
 
 
 def test_keep_id_is_the_caller_inside_and_for_the_unprivileged(monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(os, "getegid", lambda: 1001)
+    monkeypatch.setattr(unix, "geteuid", lambda: 1000)
+    monkeypatch.setattr(unix, "getegid", lambda: 1001)
     spec = parse("--userns=keep-id")
     assert spec.userns == "keep-id"
     assert spec.config["process"]["user"] == {"uid": 1000, "gid": 1001, "umask": 0o22}
     assert spec.config["process"]["capabilities"]["effective"] == []
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(unix, "geteuid", lambda: 0)
     assert refusal("--userns=keep-id", "--", "x") == "--userns keep-id: is for callers who are not root"
 
 

@@ -9,7 +9,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import abi, standin, sync
+from minictr import abi, standin, sync, unix
 
 HERE = abi.machine()
 ASSEMBLERS = {
@@ -196,7 +196,7 @@ def test_the_machine_is_the_one_that_was_started_on(monkeypatch):
     def refused():
         raise PermissionError(errno.EPERM, "")
 
-    monkeypatch.setattr(os, "uname", refused)
+    monkeypatch.setattr(unix, "uname", refused)
     channel, theirs = os.pipe()
     assert standin.supported()
     for number in (standin.make(theirs), channel, theirs):
