@@ -31,7 +31,7 @@ def populate(stage, plan) -> None:
         raise ContainerError("fill /dev", "no file system of our own is mounted there")
     for device in plan.devices:
         with step("make the device %s" % device.path):
-            _make(stage, plan, device)
+            _make(stage, plan, device, directory)
     for name, target in _LINKS:
         try:
             os.symlink(target, name, dir_fd=directory)
@@ -41,9 +41,10 @@ def populate(stage, plan) -> None:
     os.close(directory)
 
 
-def _make(stage, plan, device) -> None:
+def _make(stage, plan, device, dev: int) -> None:
+    """dev: a descriptor of /dev, where most of them are to be"""
     parent, name = os.path.split(paths.plain(device.path))
-    directory = paths.make_in(stage.root, parent)
+    directory = dev if parent == "/dev" else paths.make_in(stage.root, parent)
     try:
         if plan.device_ways[0] == "mknod" or device.kind == "p":
             try:
@@ -56,7 +57,8 @@ def _make(stage, plan, device) -> None:
                     raise
         _bind(stage, directory, name, device)
     finally:
-        os.close(directory)
+        if directory != dev:
+            os.close(directory)
 
 
 def _mknod(directory: int, name: str, device) -> None:

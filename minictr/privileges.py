@@ -109,8 +109,13 @@ def apply(credentials: Credentials, last_cap: int) -> None:
 def _drop_bounding(keep: int, last_cap: int) -> None:
     with step("drop capabilities from the bounding set", hints={abi.EPERM: "it takes CAP_SETPCAP"}):
         for number in range(last_cap + 1):
-            if not keep >> number & 1 and libc.prctl(abi.PR_CAPBSET_READ, number):
+            if keep >> number & 1:
+                continue
+            try:
                 libc.prctl(abi.PR_CAPBSET_DROP, number)
+            except PermissionError:  # which is said of one that is not there, too
+                if libc.prctl(abi.PR_CAPBSET_READ, number):
+                    raise
 
 
 def _set_capabilities(sets: "dict[str, int]") -> None:
