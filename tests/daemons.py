@@ -133,6 +133,16 @@ class Podman(Engine):
     def inspect(self, name: str) -> dict:
         return json.loads(self("inspect", name).ok.out)[0]
 
+    def end(self) -> None:
+        """Of a user: the process that keeps their user namespace, and the locks, whose place is not theirs."""
+        for folder, _, names in os.walk(self.place):
+            if "pause.pid" in names:
+                with open(folder + "/pause.pid") as file:
+                    os.kill(int(file.read()), signal.SIGKILL)
+        locks = "/dev/shm/libpod_rootless_lock_%d" % self.account.uid
+        if os.path.exists(locks):
+            os.unlink(locks)
+
 
 CONTAINERD_CONF = """
 version = 2
