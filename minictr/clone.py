@@ -251,7 +251,8 @@ class Birth:
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         dumpable = libc.prctl(abi.PR_GET_DUMPABLE)
         try:
-            for descriptor in pid_spaces:
+            # also the way back takes a right: root of a user namespace in the host's PID namespace has none
+            for descriptor in [own] + pid_spaces:
                 libc.setns(descriptor, abi.CLONE_NEWPID)
         except PermissionError:  # a user's: only in the container's user namespace is there the right
             os.close(own)

@@ -28,6 +28,7 @@ class Host(Record):
     effective: the effective capabilities, a bit mask; last_cap: the kernel's highest capability
     uid_map, gid_map: of this user namespace, (inside, outside, count) each
     groups: the supplementary groups; no_new_privs: set-uid helpers have no power
+    groups_denied: nobody in this user namespace may set them
     subuids, subgids: the ranges that the caller may map, (start, count) each; () where not needed
     free_id: the first of RANGE user and group ids that nobody has
     newuidmap, newgidmap: absolute paths, "" where missing
@@ -41,6 +42,7 @@ class Host(Record):
     uid_map: "tuple[tuple[int, int, int], ...]" = FULL_MAP
     gid_map: "tuple[tuple[int, int, int], ...]" = FULL_MAP
     groups: "tuple[int, ...]" = ()
+    groups_denied: bool = False
     no_new_privs: bool = False
     subuids: "tuple[tuple[int, int], ...]" = ()
     subgids: "tuple[tuple[int, int], ...]" = ()
@@ -78,6 +80,8 @@ def probe(ranges: bool) -> Host:
         "no_new_privs": libc.prctl(abi.PR_GET_NO_NEW_PRIVS) == 1,
         "interpreter": _owner("/proc/self/exe"),
     }  # type: dict[str, object]
+    if facts["uid_map"] != FULL_MAP:
+        facts["groups_denied"] = paths.read_text("/proc/self/setgroups").strip() == "deny"
     if ranges:
         facts.update(_ranges(facts["uid"]))  # type: ignore[arg-type]
     return Host(**facts)

@@ -138,6 +138,8 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         records.append(maps.alone("", 0, "", "subids"))
     user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
     credentials = _credentials(spec, host, process, table, records)
+    if host.groups_denied and not user_known and not credentials.groups:
+        credentials = credentials.replace(groups=None)  # the caller's stay: nobody here can take them away
     setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
     if table is not None:

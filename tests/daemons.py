@@ -18,9 +18,6 @@ def judged(test):
 
     @functools.wraps(test)
     def both(engine, **fixtures):
-        if os.environ.get("NOJUDGE"):
-            test(engine, **fixtures)
-            return
         try:
             test(engine, **fixtures)
         except AssertionError:
@@ -65,12 +62,6 @@ runtime_supports_nocgroup = ["minictr"]
 minictr = ["%s"]
 runc = ["/usr/sbin/runc", "/usr/bin/runc"]
 """
-STORAGE_CONF = """
-[storage]
-driver = "%s"
-runroot = "%s/r"
-graphroot = "%s/graph"
-"""
 
 
 class Podman(Engine):
@@ -79,12 +70,10 @@ class Podman(Engine):
     def __init__(self, yard, launcher: str, archive: str, account=None) -> None:
         super().__init__()
         self.yard, self.account = yard, account
-        # a runroot of more than 50 characters is refused
         self.place = account.place("p") if account else support.SESSION.place("p", 0o700)
         self.runner = support.Runner()
         _write(self.place, "containers.conf", CONTAINERS_CONF % (json.dumps(LIMITS), launcher))
-        _write(self.place, "storage.conf", STORAGE_CONF % ("overlay", self.place, self.place))
-        for name in ("tmp", "xdg"):
+        for name in ("tmp", "xdg", "r", "graph"):
             os.mkdir(os.path.join(self.place, name), 0o700)
             if account:
                 os.chown(os.path.join(self.place, name), account.uid, account.gid)
@@ -100,12 +89,17 @@ class Podman(Engine):
         return self.runner.start_command(*command, user=self.account, env=env, **options)
 
     def words(self) -> "tuple[str, ...]":
-        return ("podman", "--runtime", self.runtime, "--tmpdir", self.place + "/tmp")
+        """podman with its places. One command of its own, which ends a container, knows no environment; and
+        a runroot of more than 50 characters is refused, there without a word."""
+        places = [("--tmpdir", "tmp"), ("--runroot", "r"), ("--root", "graph")]
+        words = ["podman", "--runtime", self.runtime, "--storage-driver", "overlay"]
+        for option, name in places:
+            words += [option, os.path.join(self.place, name)]
+        return tuple(words)
 
     def environment(self) -> "dict[str, str]":
         env = {
             "CONTAINERS_CONF": self.place + "/containers.conf",
-            "CONTAINERS_STORAGE_CONF": self.place + "/storage.conf",
             "TMPDIR": self.place + "/tmp",
         }
         if self.account:
@@ -134,11 +128,13 @@ class Podman(Engine):
         return json.loads(self("inspect", name).ok.out)[0]
 
     def end(self) -> None:
-        """Of a user: the process that keeps their user namespace, and the locks, whose place is not theirs."""
+        """Of a user: the process that keeps their user namespace, with the mounts that are below it, and the
+        locks, whose place is not theirs."""
         for folder, _, names in os.walk(self.place):
             if "pause.pid" in names:
                 with open(folder + "/pause.pid") as file:
                     os.kill(int(file.read()), signal.SIGKILL)
+        self.runner.finish()
         locks = "/dev/shm/libpod_rootless_lock_%d" % self.account.uid
         if os.path.exists(locks):
             os.unlink(locks)

@@ -382,3 +382,30 @@ def test_a_caller_needs_neither_path_nor_home(own, box):
     for verb in (["pause"], ["resume"], ["kill"], ["delete", "--force"]):
         found = own.verb(*(verb + [one.id]), **how)
         assert found == (0, "", ""), verb
+
+
+# --- engines of users ------------------------------------------------------------------------------------
+
+
+AS_ROOT_OF_A_USER = """
+set -e
+"$@" run --detach --bundle %s %s >/dev/null
+"$@" exec %s id -u
+"$@" delete --force %s
+"""
+
+
+@pytest.mark.parametrize("runtime", ["minictr", "runc"], indirect=True)
+def test_root_of_a_user_namespace_manages_a_container_in_it(runtime, bundle, ranged):
+    """As podman of a user does it: the container has the engine's user namespace, and no cgroup."""
+    one = bundle(account=ranged)
+    one.namespaces("-cgroup")
+    one.linux["resources"] = {}
+    one.process["args"] = ["sleep", "1000"]
+    for mount in one.config["mounts"]:
+        mount["options"] = [word for word in mount.get("options") or [] if word != "gid=5"]
+    one.save()
+    how = {"user": ranged}
+    script = AS_ROOT_OF_A_USER % ((one.path,) + (one.identifier,) * 3)
+    words = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"] + runtime._words(how)
+    assert runtime.runner.command(*words, **how).ok.out == "0\n"
