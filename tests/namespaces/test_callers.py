@@ -589,7 +589,7 @@ def test_a_process_that_dies_before_its_ids_are_written_tells_why(minictr, unran
     """By then its files below /proc are the host's root's, and the maps cannot be written."""
     script = textwrap.dedent("""\
         import sys, time
-        from minictr import clone, init, lifecycle, maps, options
+        from minictr import init, lifecycle, maps, options
         from minictr.errors import ContainerError
         from minictr.report import Report
 
@@ -603,10 +603,11 @@ def test_a_process_that_dies_before_its_ids_are_written_tells_why(minictr, unran
             raise ContainerError("begin", "the true reason")
 
         maps.write = dawdle
-        clone.Birth.__init__.__defaults__ = (init.STAGES[:1] + (die,) + init.STAGES[1:],)
         spec = options.parse(["--rootfs", sys.argv[2], "--", "true"], "run")
+        container = lifecycle.Container(spec, sys.argv[1], Report())
+        container.stages = init.STAGES[:1] + (die,) + init.STAGES[1:]
         try:
-            lifecycle.Container(spec, sys.argv[1], Report()).run()
+            container.run()
         except ContainerError as error:
             print(error)
     """)

@@ -86,10 +86,10 @@ def test_the_first_command_of_the_readme_runs_without_any_download(minictr):
 
 
 @needs("root", "busybox")
-def test_the_program_in_python_runs_as_it_stands(minictr, busybox_root, tmp_path):
+def test_the_program_in_python_runs_as_it_stands(minictr, busybox_copy, tmp_path):
     (tmp_path / "message").write_text("of the host")
     text = block("<!-- a test runs this program -->")
-    for place, real in (("/srv/debian", busybox_root), ("/srv/data", str(tmp_path))):
+    for place, real in (("/srv/debian", busybox_copy()), ("/srv/data", str(tmp_path))):
         assert place in text
         text = text.replace(place, real)
     text = text.replace("rootfs=", "root=%r, rootfs=" % minictr.state())

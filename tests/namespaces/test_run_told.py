@@ -135,7 +135,7 @@ def test_run_has_no_json(minictr):
     assert minictr("run", "--json", "--", "true") == (
         125,
         "",
-        "minictr: run: --json is an option of explain\n",
+        "minictr: run: --json is an option of explain and report\n",
     )
 
 
