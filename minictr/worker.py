@@ -122,10 +122,14 @@ def _serve(door, caller: str) -> None:
 
 
 class Seat:
-    """A worker's place at the door, None once it has left. writer: a pipe to the helper"""
+    """A worker's place at the door, None once it has left. writer: a pipe to the helper
+
+    environ: of the request before, which is ours still; None before the first
+    """
 
     def __init__(self, door, writer: int) -> None:
         self.door, self.writer = door, writer
+        self.environ = None  # type: dict[str, str] | None
 
     def leave(self) -> None:
         """Have another one sit here, and end with what is being done."""
@@ -264,8 +268,10 @@ class Worker:
                 _listen(self.talk.sock.fileno(), True)
                 if self.talk.pending:  # a word that came together with the request
                     raise Interrupted(_signal.SIGTERM)
-            os.environ.clear()
-            os.environ.update(wish["environ"])
+            if wish["environ"] != self.seat.environ:  # 0.1 ms
+                os.environ.clear()
+                os.environ.update(wish["environ"])
+                self.seat.environ = wish["environ"]
             {"run": self._run, "exec": self._execute, "verb": self._verb}[kind](wish)
         except ContainerError as error:
             self._fail(error)
