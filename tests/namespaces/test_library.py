@@ -526,7 +526,7 @@ def test_who_asks_one_thing_after_the_other_is_served_by_one_worker(library):
     assert library(text).ok.lines == ["True True", "True", "{'/'}"]
 
 
-def test_nothing_of_a_container_sticks_to_the_worker_that_makes_the_next(library, tmp_path):
+def test_nothing_of_a_container_sticks_to_the_worker_that_makes_the_next(library, minictr, tmp_path):
     text = """
         def see(**options):
             script = "umask; echo $E; pwd; id -u; cat; ls /d; ulimit -n; cat /proc/self/oom_score_adj"
@@ -548,6 +548,7 @@ def test_nothing_of_a_container_sticks_to_the_worker_that_makes_the_next(library
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_text("")
     lines = library(text, None, str(tmp_path / "data")).ok.lines
+    assert minictr("delete", "kept").ok
     assert lines == ["0002 set /d 7 otherfile 77 7", "True True", "4 True"]
 
 
