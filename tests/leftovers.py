@@ -95,6 +95,8 @@ def mounts() -> "set[str]":
     counted = collections.Counter()  # type: collections.Counter[str]
     found = set()
     for row in rows:
+        if row[4].startswith(support.SESSION.prefix) and not row[4].startswith(support.SESSION.directory):
+            continue  # of another run
         kind = row[row.index("-") + 1]
         name = "mount %s (%s of %s)" % (row[4], kind, row[3])
         counted[name] += 1
@@ -164,8 +166,12 @@ class Snapshot:
         self.things = {part: part() for part in parts}
 
     def new(self) -> "list[str]":
-        """What has come since and does not go within SETTLE seconds; and mounts that are missing."""
+        """What has come since and does not go within SETTLE seconds; and mounts that are missing.
+
+        What comes while no process of ours is left to make it is another run's, and so no concern of ours.
+        """
         end = time.monotonic() + SETTLE
+        before = None  # type: list[str] | None
         while True:
             found = []
             for part in self.parts:
@@ -173,6 +179,9 @@ class Snapshot:
             found = [thing for thing in found if not (thing.startswith("cgroup ") and _foreign(thing[7:]))]
             if mounts in self.things:
                 found += sorted("missing: " + thing for thing in self.things[mounts] - mounts())
+            if before is not None and not any(thing.startswith("process ") for thing in before):
+                found = [thing for thing in found if thing in before]
+            before = found
             if not found or time.monotonic() > end:
                 return found
             time.sleep(0.05)
