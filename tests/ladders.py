@@ -24,7 +24,7 @@ class Told:
 
     def __init__(self, result: support.Result, log: str) -> None:
         self.result = result
-        self.lines = result.err.splitlines()
+        self.lines = result.raw_err.decode("utf-8", "surrogateescape").splitlines()
         logged = []
         if os.path.exists(log):
             with open(log) as file:
