@@ -339,7 +339,7 @@ UNMAPPED = "minictr: warning: id-mapped mount: "
 
 
 def _no_idmap() -> bool:
-    """Whether this kernel cannot map the ids of the roots that the suite makes: tmpfs was the last to come."""
+    """Whether the ids of the roots that the suite makes cannot be mapped: tmpfs was the last to come."""
     with open("/proc/self/mountinfo") as file:
         rows = [line.split() for line in file]
     tops = [row for row in rows if (SESSION.directory + "/").startswith(row[4].rstrip("/") + "/")]

@@ -238,7 +238,7 @@ COPY = "t() { cut -d ' ' -f 1 /proc/uptime; }; a=$(t); %s 2>/dev/null || exit 1;
     ],
 )
 def test_what_goes_to_and_from_a_disk_is_throttled(run, disk, option, rate, words):
-    """Two seconds' worth."""
+    """Two seconds' worth, and more on a busy machine."""
     script = COPY % ("dd " + words.replace("DISK", disk))
     free = run(script, "--userns", "host", "--device", disk)
     if free.status == 1:
@@ -247,7 +247,7 @@ def test_what_goes_to_and_from_a_disk_is_throttled(run, disk, option, rate, word
     if "blkio.throttle" in throttled.err or "set io.max" in throttled.err:
         pytest.skip("the kernel lacks CONFIG_BLK_DEV_THROTTLING: " + throttled.err)
     begun, ended = map(float, throttled.ok.fields)
-    assert ended - begun == pytest.approx(2, rel=0.2 if not EMULATED else 0.6)
+    assert ended - begun >= 1.6
 
 
 def test_a_device_is_for_who_was_given_it(run, disk):

