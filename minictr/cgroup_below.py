@@ -1,11 +1,12 @@
-"""exec --cgroup: a program in a cgroup below the container's, which something inside has made.
+"""A program of exec in a cgroup below the container's, which something inside has made: by --cgroup, and
+where the container's own takes none.
 
 Side: host
 """
 
 import os
 
-from . import abi
+from . import abi, cgroup, paths
 from .errors import ContainerError, printable
 
 
@@ -54,6 +55,14 @@ def join_files(group, wanted: "dict[str, str]") -> "tuple[int, ...]":
             os.close(descriptor)
         raise
     return tuple(files)
+
+
+def join_beside(part, pid: int) -> int:
+    """A descriptor for a process to join the cgroup of process PID, which must be below PART; else -1."""
+    path = cgroup.own(paths.read_text("/proc/%d/cgroup" % pid)).get("", "")
+    if not path.startswith(part.path + "/"):
+        return -1
+    return _open(part, path[len(part.path) :], "cgroup.procs")
 
 
 def _open(part, path: str, name: str) -> int:

@@ -153,6 +153,11 @@ class Group:
         """Descriptors, for the caller to close; a process that writes "0" into each has joined."""
         raise NotImplementedError
 
+    def join_else(self, pid: int) -> int:
+        """A descriptor of the same kind for where a further process gets in if the group itself takes none;
+        pid: the container's first process. -1 where that cannot be."""
+        return -1
+
     def clone_into(self) -> "int | None":
         """A descriptor of ours for clone3(2), None where there is no such way in."""
         return None

@@ -158,6 +158,9 @@ class Unit:
     def join_files(self) -> "tuple[int, ...]":
         return () if self.old and self.user else self.group.join_files()
 
+    def join_else(self, pid: int) -> int:
+        return -1 if self.old and self.user else self.group.join_else(pid)
+
     def _attach(self, pid: int) -> "list[Degradation]":
         """A further process. A user's may stand where it may not leave by itself."""
         manager = self.ask()

@@ -134,6 +134,15 @@ class V2(Group):
         """The slow way in: a move into a v2 cgroup waits even if it is of ourselves."""
         return (os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.parts[0].open()),)
 
+    def join_else(self, pid: int) -> int:
+        """A cgroup whose controllers are enabled below it has no processes of its own ("No Internal Process
+        Constraint" in cgroup-v2.rst), as where systemd is process 1: then to where process 1 is, as runc."""
+        if not self._read("", "cgroup.subtree_control").strip():
+            return -1
+        from . import cgroup_below  # where that may be
+
+        return cgroup_below.join_beside(self.parts[0], pid)
+
     def clone_into(self) -> "int | None":
         return self.parts[0].open()
 

@@ -111,7 +111,10 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         raise ContainerError("exec in container %s" % wish.identifier, *last.REAPER_EXPOSED)
     foreground.hold_signals()
     proc, mover = paths.open_proc(), group.mover()
-    handed = init.Handed(cgroup=_join_files(group, wish.cgroup), root=target.root, proc=proc, bare=bare)
+    joins, join_else = _join_files(group, wish.cgroup), -1
+    if joins and not wish.cgroup:
+        join_else = group.join_else(content["pid"])
+    handed = init.Handed(cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=bare)
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
     affinity = _affinity(made)
     try:

@@ -31,6 +31,7 @@ class Handed(Record):
     """What the runtime has opened and made for the container's first process.
 
     cgroup: descriptors to write "0" into, () where it is born in its cgroup
+    cgroup_else: one for where that is refused because there are cgroups below; -1 for none
     streams: descriptors that become the standard streams, () for the runtime's own
     start: two descriptors, where "go" comes from and where the last words go to, of a container
         that is created now and started later; () for one that the runtime starts itself
@@ -40,6 +41,7 @@ class Handed(Record):
     """
 
     cgroup: "tuple[int, ...]" = ()
+    cgroup_else: int = -1
     streams: "tuple[int, ...]" = ()
     start: "tuple[int, ...]" = ()
     root: int = -1
@@ -129,18 +131,23 @@ def _reset_signals() -> None:
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)  # until execve: the runtime may be gone
 
 
-def join(descriptors: "tuple[int, ...]") -> None:
+def join(handed: Handed) -> None:
     """By ourselves: a process that another one moves stalls 7 to 20 ms (cgroup_migrate waits for
-    a grace period). DESCRIPTORS are of the files that take a process, open for writing."""
+    a grace period). The descriptors are of the files that take a process, open for writing."""
     hints = {abi.ENOSPC: "a cpuset needs its cpuset.cpus and cpuset.mems written before"}
-    for descriptor in descriptors:
+    for descriptor in handed.cgroup:
         with step("join the cgroup", hints=hints):
-            os.write(descriptor, b"0")
+            try:
+                os.write(descriptor, b"0")
+            except OSError as error:
+                if error.errno != abi.EBUSY or handed.cgroup_else < 0:
+                    raise
+                os.write(handed.cgroup_else, b"0")
 
 
 def join_cgroup(me: Init) -> None:
-    join(me.handed.cgroup)
-    for descriptor in me.handed.cgroup:
+    join(me.handed)
+    for descriptor in me.handed.cgroup + ((me.handed.cgroup_else,) if me.handed.cgroup_else >= 0 else ()):
         os.close(descriptor)
     if "cgroup" in me.namespaces:
         _unshare_cgroup(me)

@@ -27,7 +27,7 @@ class Middle:
             libc.prctl(abi.PR_SET_PDEATHSIG, 9)
             if self.birth.mover:
                 self.channel.expect("moved")
-            init.join(self.birth.handed.cgroup)
+            init.join(self.birth.handed)
             namespaces.join(self.spaces)
             if "time" in self.new:
                 self._make_time()
@@ -88,7 +88,7 @@ class Middle:
                 left = [kind for kind in kinds if kind not in lost]
                 pid = libc.clone(namespaces.clone_flags(left) | abi.CLONE_PARENT)
         if pid == 0:
-            handed = self.birth.handed.replace(cgroup=())  # it is in ours
+            handed = self.birth.handed.replace(cgroup=(), cgroup_else=-1)  # it is in ours
             init.main(self.plan, self.channel, handed, self.birth.lost, self.placed, self.birth.stages)
         self.channel.say("init", pid)
         os._exit(0)

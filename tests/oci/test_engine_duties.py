@@ -7,7 +7,7 @@ import socket
 
 import pytest
 import support
-from bundles import unlike
+from bundles import V2, unlike
 from support import needs
 
 pytestmark = needs("root", "busybox", "cgroup")
@@ -318,6 +318,46 @@ def test_a_path_alone_is_meant_for_every_controller(own, box):
             file.write(one.value(name))
     found = own.verb("exec", "--cgroup=below", one.id, "cat", "/proc/self/cgroup").ok
     assert len([line for line in found.lines if line.endswith("/below")]) == len(names)
+
+
+@pytest.fixture
+def only_v2():
+    """(its mount point, what makes a command see no other cgroups than those of v2)"""
+    point = [point for kind, point in support.cgroup_mounts() if kind == "cgroup2"][0]
+    with open(point + "/cgroup.subtree_control") as file:
+        before = file.read().split()
+    yield point, {} if V2 else {"cover": {"/sys/fs/cgroup": point}}
+    with open(point + "/cgroup.subtree_control", "r+") as file:
+        for name in file.read().split():
+            if name not in before:  # a runtime leaves them enabled, which is no harm but on hosts of v1
+                file.write("-" + name)
+                file.flush()
+
+
+@needs("cgroup2")
+@pytest.mark.parametrize("runtime", ["minictr", "runc"], indirect=True)
+def test_exec_goes_where_process_1_is_if_the_containers_cgroup_takes_none(runtime, made, only_v2):
+    """As systemd does it inside, and the kernel wants it: processes are at the leaves alone."""
+    point, how = only_v2
+    one = made(runtime)
+    try:
+        assert create(runtime, one, **how) == (0, "", "")
+        pid = json.loads(runtime.verb("state", one.identifier, **how).ok.out)["pid"]
+        with open("/proc/%d/cgroup" % pid) as file:
+            own = point + [line.rstrip("\n")[3:] for line in file if line.startswith("0::")][0]
+        os.mkdir(own + "/leaf")
+        with open(own + "/cgroup.controllers") as file:
+            names = [name for name in file.read().split() if name in ("memory", "hugetlb", "io")]
+        if not names:
+            pytest.skip("cgroup2 has no controllers here")
+        for path, word in (("leaf/cgroup.procs", pid), ("cgroup.subtree_control", "+" + names[0])):
+            with open(os.path.join(own, path), "w") as file:
+                file.write(str(word))
+        runtime.verb("start", one.identifier, **how).ok
+        found = runtime.verb("exec", one.identifier, "sh", "-c", "cat /proc/self/cgroup", **how).ok
+        assert [line for line in found.lines if line.startswith("0::")] == ["0::/leaf"]
+    finally:
+        runtime.verb("delete", "--force", one.identifier, **how)
 
 
 @pytest.mark.parametrize(
