@@ -6,10 +6,10 @@ returns can be printed (`explain`). Past it, only the kernel can refuse.
 Side: host
 """
 
-from . import abi, maps, mounts, privileges
+from . import abi, idmaps, maps, mounts, privileges
 from . import unix as os
 from .errors import ContainerError, Degradation
-from .host import RANGE, Host
+from .host import Host
 from .privileges import Credentials
 from .record import MYPY, Record
 from .spec import Spec, cgroup_of
@@ -133,7 +133,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     process = config.get("process") or {}
     records = []  # type: list[Degradation]
     namespaces, joins = _namespaces(spec, host, linux)
-    table = _maps(spec, host, linux, process) if "user" in namespaces else None
+    table = idmaps.choose(spec, host, linux, process) if "user" in namespaces else None
     if table is not None and table.way == "self" and spec.userns in ("auto", "keep-id"):
         records.append(maps.alone("", 0, "", "subids"))
     user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
@@ -143,7 +143,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
     if table is not None:
-        _check_mapped(table, credentials)
+        idmaps.check(table, credentials)
     show_ids = table is not None and table.way == "direct" and host.initial and spec.source != "host"
     idmap = show_ids and spec.userns == "auto"
     mknod = host.initial and not user_known and host.holds(abi.CAP_MKNOD)
@@ -190,7 +190,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     )
 
 
-# --- namespaces and ids -----------------------------------------------------------------------
+# --- namespaces -------------------------------------------------------------------------------
 
 
 def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...], tuple]":
@@ -210,101 +210,6 @@ def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...]
             hint='add {"type": "mount"} to linux.namespaces',
         )
     return tuple(new), tuple(joins)
-
-
-def _maps(spec: Spec, host: Host, linux: "dict", process: "dict") -> maps.Maps:
-    """The ladder of id maps, as far as it can be seen from here."""
-    uids, gids = _lines(linux, "uidMappings"), _lines(linux, "gidMappings")
-    if uids or gids:
-        if not (uids and gids):
-            raise ContainerError("choose id maps", "uidMappings and gidMappings come together")
-        return _given(host, uids, gids)
-    if spec.userns == "config" and not host.privileged:
-        raise ContainerError("choose id maps", "a user namespace without uidMappings and gidMappings")
-    if host.privileged and spec.userns != "keep-id":
-        return _root_maps(host)
-    return _rootless_maps(spec, host, process.get("user") or {})
-
-
-def _lines(linux: "dict", name: str) -> "tuple[tuple[int, int, int], ...]":
-    return tuple([(line["containerID"], line["hostID"], line["size"]) for line in linux.get(name) or ()])
-
-
-def _given(host: Host, uids: "tuple", gids: "tuple") -> maps.Maps:
-    if host.holds(abi.CAP_SETUID) and host.holds(abi.CAP_SETGID):
-        return maps.Maps(way="direct", uids=uids, gids=gids)
-    if [line[1:] for line in uids] == [(host.uid, 1)] and [line[1:] for line in gids] == [(host.gid, 1)]:
-        return maps.Maps(way="self", uids=uids, gids=gids, deny_setgroups=True)
-    _check_helpers(host)
-    return maps.Maps(way="helpers", uids=uids, gids=gids, newuidmap=host.newuidmap, newgidmap=host.newgidmap)
-
-
-def _root_maps(host: Host) -> maps.Maps:
-    """An unprivileged range: root inside is nobody outside. In a user namespace that is not the
-    host's, the ids we have are all there is."""
-    if not host.initial:
-        own = [
-            tuple([(first, first, count) for first, _, count in table])
-            for table in (host.uid_map, host.gid_map)
-        ]
-        return maps.Maps(way="direct", uids=own[0], gids=own[1])
-    start_uid = host.subuids[0] if host.subuids else (host.free_id, RANGE)
-    start_gid = host.subgids[0] if host.subgids else (host.free_id, RANGE)
-    uids, gids = ((0,) + start_uid,), ((0,) + start_gid,)
-    return maps.Maps(way="direct", uids=uids, gids=gids)
-
-
-def _rootless_maps(spec: Spec, host: Host, user: "dict") -> maps.Maps:
-    uid, gid = user.get("uid") or 0, user.get("gid") or 0
-    if spec.userns == "keep-id":
-        uid, gid = host.uid, host.gid
-    alone = maps.Maps(way="self", uids=((uid, host.uid, 1),), gids=((gid, host.gid, 1),), deny_setgroups=True)
-    if not (host.subuids and host.subgids and host.newuidmap and host.newgidmap) or host.no_new_privs:
-        return alone
-    if spec.userns == "keep-id":
-        uids, gids = _keep(uid, host.uid, host.subuids), _keep(gid, host.gid, host.subgids)
-    else:
-        uids, gids = _keep(0, host.uid, host.subuids), _keep(0, host.gid, host.subgids)
-    return maps.Maps(
-        way="helpers", uids=uids, gids=gids,
-        newuidmap=host.newuidmap, newgidmap=host.newgidmap, otherwise=alone,
-    )  # fmt: skip
-
-
-def _keep(inside: int, outside: int, ranges: "tuple[tuple[int, int], ...]") -> "tuple":
-    """OUTSIDE is seen as INSIDE, and the ranges fill the numbers around it from 0 up."""
-    lines, at = [], 0
-    for start, count in ranges:
-        while count:
-            if at == inside:
-                lines.append((inside, outside, 1))
-                at += 1
-            length = min(count, inside - at) if at < inside else count
-            lines.append((at, start, length))
-            at, start, count = at + length, start + length, count - length
-    if at <= inside:
-        lines.append((inside, outside, 1))
-    return tuple(lines)
-
-
-def _check_mapped(table: maps.Maps, credentials: Credentials) -> None:
-    """The program's own ids must be among those of its user namespace."""
-    for lines, number, kind in (
-        [(table.uids, credentials.uid, "user"), (table.gids, credentials.gid, "group")]
-        + [(table.gids, group, "group") for group in credentials.groups or ()]
-    ):  # fmt: skip
-        if not maps.inside(lines, number):
-            have = sum([count for _, _, count in lines])
-            why = "the container has %d ids, and %d is not among them" % (have, number)
-            hint = "a larger range in /etc/sub%s, or --%smap" % (
-                ("uid", "uid") if kind == "user" else ("gid", "gid")
-            )
-            raise ContainerError("become %s %d" % (kind, number), why, hint=hint)
-
-
-def _check_helpers(host: Host) -> None:
-    if not (host.newuidmap and host.newgidmap):
-        raise ContainerError("choose id maps", "the ids are not the caller's alone", cause="subids")
 
 
 # --- the process ------------------------------------------------------------------------------
@@ -454,7 +359,7 @@ def _mounts(
             raise ContainerError(str(mount), "no type", hint='"bind" is an option or a type')
         own = entry.get("uidMappings")
         if own:
-            pair = (_lines(entry, "uidMappings"), _lines(entry, "gidMappings"))
+            pair = (idmaps.lines(entry, "uidMappings"), idmaps.lines(entry, "gidMappings"))
             mount = mount.replace(mappings=pair, idmap=mount.idmap or "idmap")
         result.append(mount)
     return result

@@ -1,0 +1,105 @@
+"""Which ids a container's user namespace has, as far as that can be decided from what is known of the host.
+
+Side: host
+"""
+
+from . import abi, maps
+from .errors import ContainerError
+from .host import RANGE, Host
+from .privileges import Credentials
+from .spec import Spec
+
+
+def choose(spec: Spec, host: Host, linux: "dict", process: "dict") -> maps.Maps:
+    """The ladder of id maps, as far as it can be seen from here."""
+    uids, gids = lines(linux, "uidMappings"), lines(linux, "gidMappings")
+    if uids or gids:
+        if not (uids and gids):
+            raise ContainerError("choose id maps", "uidMappings and gidMappings come together")
+        return _given(host, uids, gids)
+    if spec.userns == "config" and not host.privileged:
+        raise ContainerError("choose id maps", "a user namespace without uidMappings and gidMappings")
+    if host.privileged and spec.userns != "keep-id":
+        return _root_maps(host)
+    return _rootless_maps(spec, host, process.get("user") or {})
+
+
+def lines(linux: "dict", name: str) -> "tuple[tuple[int, int, int], ...]":
+    return tuple([(line["containerID"], line["hostID"], line["size"]) for line in linux.get(name) or ()])
+
+
+def _given(host: Host, uids: "tuple", gids: "tuple") -> maps.Maps:
+    if host.holds(abi.CAP_SETUID) and host.holds(abi.CAP_SETGID):
+        return maps.Maps(way="direct", uids=uids, gids=gids)
+    if [line[1:] for line in uids] == [(host.uid, 1)] and [line[1:] for line in gids] == [(host.gid, 1)]:
+        return maps.Maps(way="self", uids=uids, gids=gids, deny_setgroups=True)
+    _check_helpers(host)
+    return maps.Maps(way="helpers", uids=uids, gids=gids, newuidmap=host.newuidmap, newgidmap=host.newgidmap)
+
+
+def _root_maps(host: Host) -> maps.Maps:
+    """An unprivileged range: root inside is nobody outside. In a user namespace that is not the
+    host's, the ids we have are all there is."""
+    if not host.initial:
+        own = [
+            tuple([(first, first, count) for first, _, count in table])
+            for table in (host.uid_map, host.gid_map)
+        ]
+        return maps.Maps(way="direct", uids=own[0], gids=own[1])
+    start_uid = host.subuids[0] if host.subuids else (host.free_id, RANGE)
+    start_gid = host.subgids[0] if host.subgids else (host.free_id, RANGE)
+    uids, gids = ((0,) + start_uid,), ((0,) + start_gid,)
+    return maps.Maps(way="direct", uids=uids, gids=gids)
+
+
+def _rootless_maps(spec: Spec, host: Host, user: "dict") -> maps.Maps:
+    uid, gid = user.get("uid") or 0, user.get("gid") or 0
+    if spec.userns == "keep-id":
+        uid, gid = host.uid, host.gid
+    alone = maps.Maps(way="self", uids=((uid, host.uid, 1),), gids=((gid, host.gid, 1),), deny_setgroups=True)
+    if not (host.subuids and host.subgids and host.newuidmap and host.newgidmap) or host.no_new_privs:
+        return alone
+    if spec.userns == "keep-id":
+        uids, gids = _keep(uid, host.uid, host.subuids), _keep(gid, host.gid, host.subgids)
+    else:
+        uids, gids = _keep(0, host.uid, host.subuids), _keep(0, host.gid, host.subgids)
+    return maps.Maps(
+        way="helpers", uids=uids, gids=gids,
+        newuidmap=host.newuidmap, newgidmap=host.newgidmap, otherwise=alone,
+    )  # fmt: skip
+
+
+def _keep(inside: int, outside: int, ranges: "tuple[tuple[int, int], ...]") -> "tuple":
+    """OUTSIDE is seen as INSIDE, and the ranges fill the numbers around it from 0 up."""
+    lines, at = [], 0
+    for start, count in ranges:
+        while count:
+            if at == inside:
+                lines.append((inside, outside, 1))
+                at += 1
+            length = min(count, inside - at) if at < inside else count
+            lines.append((at, start, length))
+            at, start, count = at + length, start + length, count - length
+    if at <= inside:
+        lines.append((inside, outside, 1))
+    return tuple(lines)
+
+
+def check(table: maps.Maps, credentials: Credentials) -> None:
+    """The program's own ids must be among those of its user namespace."""
+    for mapped, number, kind in (
+        [(table.uids, credentials.uid, "user"), (table.gids, credentials.gid, "group")]
+        + [(table.gids, group, "group") for group in credentials.groups or ()]
+    ):  # fmt: skip
+        if not maps.inside(mapped, number):
+            have = sum([count for _, _, count in mapped])
+            why = "the container has %d ids, and %d is not among them" % (have, number)
+            hint = "a larger range in /etc/sub%s, or --%smap" % (
+                ("uid", "uid") if kind == "user" else ("gid", "gid")
+            )
+            raise ContainerError("become %s %d" % (kind, number), why, hint=hint)
+
+
+def _check_helpers(host: Host) -> None:
+    if not (host.newuidmap and host.newgidmap):
+        raise ContainerError("choose id maps", "the ids are not the caller's alone", cause="subids")
