@@ -7,6 +7,7 @@ Side: host
 """
 
 import _signal  # `signal` imports enum: 3 ms
+import time
 
 from . import cgroup, libc, paths, state
 from . import unix as os
@@ -73,6 +74,17 @@ def _signal_first(content: "dict[str, object]", number: int) -> bool:
     finally:
         if pidfd >= 0:
             os.close(pidfd)
+
+
+def wait_ended(contents: "list[dict]", seconds: float) -> bool:
+    """Until every container has ended, at most SECONDS."""
+    deadline, pause = time.monotonic() + seconds, 0.001
+    while any(alive(content) for content in contents):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.1)
+    return True
 
 
 def by_namespace(first: int) -> "list[int]":
@@ -187,6 +199,8 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
         group = cgroup.open(layout, cgroup_of(entry.identifier, entry.path))
     if content.get("status") in ("created", "running", "stopped"):
         group.kill()
+    if not wait_ended([content], 10):  # without a cgroup nothing else would wait for it
+        raise ContainerError("end container %s" % entry.identifier, "it does not end, not even when killed")
     try:
         group.remove()
     except ContainerError:

@@ -7,7 +7,6 @@ Side: host
 """
 
 import _signal
-import time
 
 from . import cgroup, document, foreground, living, state
 from . import unix as os
@@ -286,23 +285,12 @@ def stop(root_path: str, report, argv: "list[str]") -> int:
     contents = [entry.load() for _, entry in entries if entry is not None]
     for content in contents:
         living.kill(content, content.get("stop_signal") or _signal.SIGTERM)  # type: ignore[arg-type]
-    _wait_ended(contents, float(seconds))
+    living.wait_ended(contents, float(seconds))
     for content in contents:
         living.kill(content, _signal.SIGKILL)
-    if not _wait_ended(contents, 10):
+    if not living.wait_ended(contents, 10):
         raise ContainerError("stop the container", "it does not end, not even when killed")
     return 0
-
-
-def _wait_ended(contents: "list[dict]", seconds: float) -> bool:
-    """Until every container has ended, at most SECONDS."""
-    deadline, pause = time.monotonic() + seconds, 0.002
-    while any(living.alive(content) for content in contents):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.1)
-    return True
 
 
 def delete(root_path: str, report, argv: "list[str]") -> int:
