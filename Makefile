@@ -3,6 +3,7 @@
 # PYTHON   the interpreter. For test and lint: python3 where it is not given; for install and bench,
 #          which write it into a launcher: /usr/bin/python3
 # PREFIX, DESTDIR   where install and uninstall work
+# KINDS    the virtual machines of test-vm; VM: further options of tests/vm.py, such as --timeout
 # ARGS     further arguments for pytest or for the benchmark: make test ARGS="-k proc"
 
 PYTHON ?=
@@ -41,7 +42,7 @@ SOURCES = minictr tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test test-resources test-pythons lint format bench dist install uninstall clean packages
+.PHONY: help test test-resources test-vm test-pythons lint format bench dist install uninstall clean packages
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -101,6 +102,16 @@ RESOURCE_TESTS = tests/unit/test_resources.py tests/unit/test_cgroup.py tests/na
 test-resources: packages ## run the tests of limits and cgroups alone (PYTHON=, ARGS=)
 	$(call venv,$(VENV),$(TEST_REQUIREMENTS))
 	@$(VENV)/bin/python -m pytest $(RESOURCE_TESTS) $(ARGS)
+
+# What makes and runs virtual machines; what is in them is in tests/vm.py
+VM_PACKAGES = debian-archive-keyring e2fsprogs mmdebstrap \
+	$(if $(filter aarch64,$(shell uname -m)),qemu-system-arm,qemu-system-x86)
+KINDS ?= v2 apparmor selinux nouserns
+VM ?=
+
+test-vm: ## run tests in virtual machines, each another set-up of Linux (KINDS=, VM=, ARGS=)
+	$(call apt,$(VM_PACKAGES))
+	@$(TEST_PYTHON) tests/vm.py $(VM) $(KINDS) -- $(ARGS)
 
 test-pythons: ## run all tests on each of several Pythons that pyenv or PATH has (PYTHONS=)
 	@failed=; \
