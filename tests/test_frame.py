@@ -131,6 +131,36 @@ def test_every_door_runs_a_container(minictr, busybox_root, installed, pyz, pip_
         assert (found.status, found.out) == (7, "1\n"), found
 
 
+# What loads modules that a plain run does not, with a word of what it says
+RARE = [
+    (["run", "--landlock", "rx=/", "--", "echo", "ran"], "ran"),
+    (["run", "--require", "container", "--memory", "64m", "--", "echo", "ran"], "ran"),
+    (
+        ["run", "--init", "--time-offset", "9", "--security-opt", "no-new-privileges", "--", "echo", "ran"],
+        "ran",
+    ),
+    (["report", "--", "true"], "level: "),
+    (["explain", "--json", "--", "true"], "{"),
+    (["doctor", "--json"], "{"),
+    (["features"], "{"),
+    (["stats"], "CPU %"),
+    (["list"], "PID"),
+]
+
+
+@needs("root", "busybox", "landlock")
+@pytest.mark.parametrize("words, says", RARE, ids=lambda value: " ".join(value[:2]) if value[1:] else "")
+def test_every_door_leads_to_what_is_rarely_used(
+    minictr, busybox_root, installed, pyz, pip_script, words, says
+):
+    if "--" in words:
+        at = words.index("--")
+        words = words[:at] + ["--rootfs", busybox_root] + words[at:]
+    for door in ([installed + "/bin/minictr"], [PYTHON, pyz], [pip_script], [PYTHON, "-m", "minictr"]):
+        found = minictr.command(*(door + ["--root", minictr.state()] + words), env={"PYTHONPATH": CHECKOUT})
+        assert found.status == 0 and says in found.out, found
+
+
 # --- make install -----------------------------------------------------------------------------
 
 
