@@ -29,6 +29,7 @@ def default(busybox_root):
 
 
 def outcomes(run):
+    assert run.out.startswith("{"), run
     return {attempt["name"]: attempt for attempt in json.loads(run.out)["attempts"]}
 
 
