@@ -171,17 +171,26 @@ class Box:
         return "/proc/%d/root%s" % (self.pid, inside)
 
     def cgroup(self, controller):
-        with open("/proc/%d/cgroup" % self.pid) as lines:
-            for line in lines:
-                _, names, path = line.rstrip("\n").split(":", 2)
-                if V2 or controller in names.split(","):
-                    return "/sys/fs/cgroup/" + names + path
-        raise AssertionError("no controller " + controller)
+        return cgroup_of(self.pid, controller)
 
     def value(self, file):
-        """The value of FILE in the cgroup of the controller that it is named after."""
-        with open(os.path.join(self.cgroup(file.split(".")[0]), file)) as text:
-            return text.read().strip()
+        return value(self.pid, file)
+
+
+def cgroup_of(pid, controller):
+    """The directory of a process's cgroup."""
+    with open("/proc/%d/cgroup" % pid) as lines:
+        for line in lines:
+            _, names, path = line.rstrip("\n").split(":", 2)
+            if V2 or controller in names.split(","):
+                return "/sys/fs/cgroup/" + names + path
+    raise AssertionError("no controller " + controller)
+
+
+def value(pid, file):
+    """The value of FILE in a process's cgroup of the controller that the file is named after."""
+    with open(os.path.join(cgroup_of(pid, file.split(".")[0]), file)) as text:
+        return text.read().strip()
 
 
 def unlike(runtime, name, how):
