@@ -4,9 +4,9 @@
 Side: container
 """
 
+import _stat as stat
 import fcntl
 import os
-import stat
 
 from . import abi, libc
 from .bait import Absent, Bait, call_number

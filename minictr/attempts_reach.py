@@ -5,8 +5,8 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 import _socket
+import _stat as stat
 import os
-import stat
 
 from . import abi, libc
 from .bait import Absent, Bait, call_number

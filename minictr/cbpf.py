@@ -6,7 +6,7 @@ jump leads is known when it is written. Inside this module a position counts fro
 Side: host
 """
 
-import struct
+import _struct as struct
 
 from .abi import BPF_AND_K, BPF_JA, BPF_JEQ_K, BPF_JGE_K, BPF_JGT_K, BPF_JSET_K, BPF_LD_W_ABS, BPF_RET_K
 

@@ -6,8 +6,8 @@ the container could exchange (CVE-2025-52565).
 Side: both
 """
 
+import _struct as struct
 import fcntl
-import struct
 
 from . import abi, libc, mounts, paths
 from . import unix as os

@@ -3,9 +3,9 @@
 Side: container
 """
 
+import _stat as stat
+import _struct as struct
 import fcntl
-import stat
-import struct
 
 from . import abi, libc, mounts, paths
 from . import unix as os

@@ -16,8 +16,8 @@ Sources: include/uapi/linux/bpf.h, Documentation/bpf/standardization/instruction
 Side: host
 """
 
+import _struct as struct
 import os
-import struct
 import sys
 
 from . import abi, libc

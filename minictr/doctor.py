@@ -5,9 +5,9 @@ A check is a line of CHECKS; what it tries is in `probes`, why something was ref
 Side: host
 """
 
+import _stat as stat
 import json
 import os
-import stat
 import sys
 
 from . import abi, causes, cgroup, fixes, libc, maps, paths, plan, probes, signs, state, subids

@@ -20,9 +20,9 @@ Source: Documentation/userspace-api/landlock.rst, include/uapi/linux/landlock.h
 Side: both
 """
 
+import _stat as stat
+import _struct as struct
 import os
-import stat
-import struct
 
 from . import abi, libc
 from .errors import Degradation, step

@@ -7,8 +7,8 @@ Side: both
 """
 
 import _ctypes
+import _struct as struct
 import _thread
-import struct
 
 from . import abi
 from . import unix as os

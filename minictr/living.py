@@ -31,15 +31,14 @@ def group_of(content: "dict", layout: "cgroup.Layout | None" = None):
     return cgroup.reopen(layout or cgroup.layout(), directories, parents)
 
 
-def frozen(content: "dict", layout: "cgroup.Layout | None" = None) -> bool:
-    """Whether its processes are stopped by the freezer."""
-    try:
-        group = group_of(content, layout)
-    except ContainerError:  # its file system is not mounted any more
-        return False
-    found = group.frozen()
-    group.close()
-    return found
+def frozen(content: "dict") -> bool:
+    """Whether its processes are stopped by the freezer, of either version. Nearly every verb asks for it,
+    and the classes of cgroups would take 0.4 ms to load."""
+    for directory in content.get("cgroups") or ():
+        state = paths.read_text(directory + "/cgroup.freeze") or paths.read_text(directory + "/freezer.state")
+        if state.strip() in ("1", "FROZEN", "FREEZING"):
+            return True
+    return False
 
 
 def kill(content: "dict[str, object]", number: int) -> bool:

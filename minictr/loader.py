@@ -9,8 +9,8 @@ PATH and HOME lead into the root file system.
 Side: container
 """
 
+import _struct as struct
 import os
-import struct
 
 from . import abi, paths, program
 from .errors import ContainerError

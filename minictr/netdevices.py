@@ -12,8 +12,8 @@ Side: host
 """
 
 import _socket  # 0.2 ms
+import _struct as struct
 import os
-import struct
 
 from . import abi, libc
 from .errors import ContainerError, printable, step

@@ -8,7 +8,7 @@ overlay of its own on a root in memory, and the ones with mounts below stay read
 Side: container
 """
 
-import stat
+import _stat as stat
 
 from . import abi, mounts, paths
 from . import unix as os

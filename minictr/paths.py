@@ -11,7 +11,7 @@ the descriptors of the directories it came through, so ".." never asks the kerne
 Side: both
 """
 
-import stat
+import _stat as stat
 
 from . import abi, libc
 from . import unix as os
@@ -187,7 +187,9 @@ def read_text(path: str, limit: int = 1 << 20) -> str:
             pieces.append(piece)
             limit -= len(piece)
         return b"".join(pieces).decode("utf-8", "surrogateescape")
-    except ProcessLookupError:  # a file of a process that has ended since it was opened
+    except OSError as error:  # a file of a process or a cgroup that has ended since it was opened
+        if error.errno not in (abi.ESRCH, abi.ENODEV):
+            raise
         return ""
     finally:
         os.close(descriptor)

@@ -3,8 +3,8 @@
 Side: host
 """
 
+import _stat as stat
 import os
-import stat
 
 # Those that the container has its own of: terminals, shared memory, queues. The host's virtual consoles
 # are whoever's who sits there.

@@ -7,8 +7,8 @@ It returns what it saw, or raises tester.Refused.
 Side: container
 """
 
+import _struct as struct
 import os
-import struct
 import time
 
 from . import abi, devices, libc, maps, paths

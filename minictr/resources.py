@@ -5,7 +5,7 @@ Named and written as podman and docker have them; an option becomes the property
 Side: host
 """
 
-import stat
+import _stat as stat
 
 from . import unix as os
 from .volumes import absolute, bad, integer, number

@@ -11,7 +11,7 @@ sources and targets never share a name; only then is the root changed. Changing 
 Side: container
 """
 
-import stat
+import _stat as stat
 
 from . import abi, libc, mounts, overlay, paths
 from . import unix as os

@@ -9,8 +9,8 @@ ioprio_set(2), set_mempolicy(2), sched_setaffinity(2)
 Side: both
 """
 
+import _struct as struct
 import os
-import struct
 import sys
 
 from . import abi, libc, syscalls

@@ -12,8 +12,8 @@ A key that is not known is refused: misspelt, it would leave the container weake
 Side: host
 """
 
+import _stat as stat
 import os
-import stat
 
 from . import abi, document, host, seccomp
 from .errors import ContainerError, printable

@@ -15,8 +15,8 @@ it writes "label" in the place of "errno". A test assembles the sources below an
 Side: container
 """
 
+import _struct as struct
 import fcntl
-import struct
 
 from . import abi, libc
 from . import unix as os

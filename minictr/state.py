@@ -11,8 +11,8 @@ whoever meets it clears it away.
 Side: host
 """
 
+import _stat as stat
 import fcntl
-import stat
 import time
 
 from . import abi, document, paths

@@ -8,7 +8,7 @@ Side: host
 
 import _signal
 
-from . import cgroup, document, foreground, living, state
+from . import document, foreground, living, state
 from . import unix as os
 from .errors import EXIT_ERROR, ContainerError, printable
 
@@ -100,8 +100,7 @@ def list_verb(root_path: str, report, argv: "list[str]") -> int:
     wanted = style.get("--format", "table")
     if wanted not in ("table", "json"):
         raise ContainerError("read the options", "--format is table or json, not %s" % printable(wanted))
-    layout = cgroup.layout()
-    rows = [_row(content, layout) for content in contents(root_path, report)]
+    rows = [_row(content) for content in contents(root_path, report)]
     if "--quiet" in quiet:
         for row in rows:
             print(row["id"])
@@ -133,27 +132,27 @@ def contents(root_path: str, report) -> "list[dict]":
     return found
 
 
-def _row(content: "dict", layout: cgroup.Layout) -> "dict":
+def _row(content: "dict") -> "dict":
     runs = living.alive(content)
     return {
         "ociVersion": content.get("ociVersion", ""),
         "id": content["id"],
         "pid": content.get("pid", 0) if runs else 0,
-        "status": status(content, layout),
+        "status": status(content),
         "bundle": content.get("bundle", ""),
         "created": content.get("created", ""),
         "owner": _name(content.get("owner")),
     }
 
 
-def status(content: "dict", layout: "cgroup.Layout | None" = None) -> str:
+def status(content: "dict") -> str:
     """creating, created, running, paused or stopped: what state.json says, checked against the process
     and its cgroup."""
     if content.get("status") == "creating":
         return "creating"
     if not living.alive(content):
         return "stopped"
-    if living.frozen(content, layout):
+    if living.frozen(content):
         return "paused"
     return "created" if content.get("status") == "created" else "running"
 

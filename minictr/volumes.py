@@ -5,7 +5,7 @@ The syntax is podman's and docker's; where the two differ, the stricter of their
 Side: host
 """
 
-import stat
+import _stat as stat
 
 from . import unix as os
 from .errors import ContainerError, printable, step

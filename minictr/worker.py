@@ -23,12 +23,12 @@ Side: host
 
 import _signal
 import _socket
+import _struct as struct
 import fcntl
 import gc
 import importlib
 import os
 import select
-import struct
 
 from . import (
     control,
