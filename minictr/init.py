@@ -166,7 +166,15 @@ def _unshare_cgroup(me: Init) -> None:
 def open_host(me: Init) -> None:
     me.proc = paths.open_proc()
     me.stage = rootfs.Stage(me.plan, me.proc, me.degrade, {})
-    me.stage.open_sources()
+    try:
+        me.stage.open_sources()
+    except ContainerError as error:
+        # a place of the container's own ids, as in podman's store, is open to us once they are mapped
+        waits = me.plan.new_user and "user" not in me.lost and me.placed is None
+        if error.number != abi.EACCES or not waits:
+            raise
+        me.placed = me.channel.expect("placed")
+        me.stage.open_sources()
     if "mount" in me.namespaces or any(kind == "mount" for kind, _ in me.plan.joins):
         me.stage.isolate()
     else:

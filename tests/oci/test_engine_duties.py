@@ -4,6 +4,7 @@ import array
 import json
 import os
 import socket
+import sys
 
 import pytest
 import support
@@ -425,6 +426,34 @@ def test_a_caller_needs_neither_path_nor_home(own, box):
 
 
 # --- engines of users ------------------------------------------------------------------------------------
+
+
+LATE = """
+import sys, time
+from minictr import cli, maps
+write = maps.write
+maps.write = lambda *words: time.sleep(0.2) or write(*words)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_root_in_a_place_of_the_containers_ids_is_found_however_late_they_are_mapped(own, bundle, ranged):
+    """As in podman's store with --userns=keep-id: the way there is open to one whose ids are mapped already."""
+    one = bundle()
+    one.namespaces("user")
+    for name in ("uidMappings", "gidMappings"):
+        one.linux[name] = [{"containerID": 0, "hostID": ranged.start, "size": 65536}]
+    os.mkdir(one.path + "/private")
+    os.rename(one.root, one.path + "/private/rootfs")
+    one.config["root"]["path"] = "private/rootfs"
+    os.chown(one.path + "/private", ranged.start, ranged.start)
+    os.chmod(one.path + "/private", 0o700)
+    one.process["args"] = ["id", "-u"]
+    one.save()
+    words = ["--root", own.runner.state(), "run", "--bundle", one.path, one.identifier]
+    how = {"env": {"PYTHONPATH": support.CHECKOUT}}
+    found = own.runner.command(sys.executable, "-c", LATE, *words, **how)
+    assert found.ok.out == "0\n"
 
 
 AS_ROOT_OF_A_USER = """
