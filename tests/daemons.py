@@ -21,6 +21,7 @@ def judged(test):
         try:
             test(engine, **fixtures)
         except AssertionError:
+            engine.kept = True
             with engine.below("runc"):
                 engine.clear()
                 try:
@@ -33,10 +34,11 @@ def judged(test):
 
 
 class Engine:
-    """What the engines have in common. runtime: the name of the one that is used"""
+    """What the engines have in common. runtime: the name of the one that is used; kept: there may be containers
+    that do not go by themselves"""
 
     def __init__(self) -> None:
-        self.runtime = "minictr"
+        self.runtime, self.kept = "minictr", True
 
     def below(self, runtime: str) -> "Engine":
         self.runtime, self.usual = runtime, self.runtime
@@ -84,6 +86,7 @@ class Podman(Engine):
 
     def start(self, *words: str, **options: object) -> support.Live:
         command, env = self.words() + words, self.environment()
+        self.kept = self.kept or "--rm" not in words
         if self.account is None:
             return self.yard.start(*command, env=env, **options)
         return self.runner.start_command(*command, user=self.account, env=env, **options)
@@ -115,11 +118,11 @@ class Podman(Engine):
         return self("run", "-d", "--network", "none", *words).ok.out.strip()
 
     def clear(self) -> None:
-        """Remove every pod and container."""
-        for kind in ("pod", "container"):
-            names = self(kind, "ls", "--quiet", *(["--all"] if kind == "container" else [])).lines
-            if names:
-                self(kind, "rm", "--force", "--time", "0", *names)
+        """Remove every pod and container: two commands, which take a second together."""
+        if self.kept:
+            for kind in ("pod", "container"):
+                self(kind, "rm", "--all", "--force", "--time", "0").ok
+        self.kept = False
 
     def remove(self, *names: str) -> None:
         self("rm", "--force", "--time", "0", *names)
