@@ -34,8 +34,10 @@ def judged(test):
 
 
 class Engine:
-    """What the engines have in common. runtime: the name of the one that is used; kept: there may be containers
-    that do not go by themselves"""
+    """What the engines have in common.
+
+    runtime: the name of the one that is used; kept: there may be containers that do not go by themselves
+    """
 
     def __init__(self) -> None:
         self.runtime, self.kept = "minictr", True

@@ -438,7 +438,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 def test_a_root_in_a_place_of_the_containers_ids_is_found_however_late_they_are_mapped(own, bundle, ranged):
-    """As in podman's store with --userns=keep-id: the way there is open to one whose ids are mapped already."""
+    """As in the store of podman with --userns=keep-id: the way there is open to one whose ids are mapped."""
     one = bundle()
     one.namespaces("user")
     for name in ("uidMappings", "gidMappings"):
