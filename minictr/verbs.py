@@ -8,9 +8,9 @@ Side: host
 
 import _signal
 
-from . import document, foreground, living, state
+from . import abi, document, foreground, living, state
 from . import unix as os
-from .errors import EXIT_ERROR, ContainerError, printable
+from .errors import EXIT_ERROR, ContainerError, printable, step
 
 HELP = {
     "list": """usage: minictr list [--quiet|-q] [--format table|json]
@@ -61,25 +61,44 @@ Forget a container that has ended; with --force, end it first. An unknown id is 
 }
 
 
+SPEC_HELP = """usage: minictr spec [--rootless] [--bundle|-b DIR]
+
+Print a default config.json; with --bundle, write it into DIR, where there must be none. --rootless: for an
+ordinary user, who is root inside."""
+
+
 def spec(argv: "list[str]") -> int:
-    """Print the default configuration; --rootless: with the caller mapped to root."""
+    """Print the default configuration. --rootless: with the caller mapped to root; --bundle: into a file"""
     if "--help" in argv:
-        print("usage: minictr spec [--rootless]\n\nPrint a default config.json.")
+        print(SPEC_HELP)
         return 0
-    rest = [word for word in argv if word != "--rootless"]
-    if rest:
-        raise ContainerError("read the options", "spec takes --rootless, not %s" % printable(rest[0]))
-    from . import abi, host, seccomp_default
+    flags, values, words = scan(argv, {"--rootless": ""}, {"--bundle": "-b"}, 0, None)
+    if words:
+        raise ContainerError(
+            "read the options", "spec takes --rootless and --bundle, not %s" % printable(words[0])
+        )
+    from . import host, seccomp_default
     from .spec import DEFAULT_CAPABILITIES, default_config
 
     config = default_config(["sh"], "rootfs")
     config["linux"]["seccomp"] = seccomp_default.profile(
         set(DEFAULT_CAPABILITIES), abi.machine(), host.kernel()
     )
-    if "--rootless" in argv:
+    if "--rootless" in flags:
         make_rootless(config)
-    print(document.pretty(config, "\t"))
+    text = document.pretty(config, "\t")
+    if "--bundle" in values:
+        _write_new(values["--bundle"] + "/config.json", text + "\n")
+    else:
+        print(text)
     return 0
+
+
+def _write_new(path: str, text: str) -> None:
+    with step("write %s" % printable(path), hints={abi.EEXIST: "it is left as it is"}):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        os.write(descriptor, text.encode("ascii"))
+        os.close(descriptor)
 
 
 def make_rootless(config) -> None:

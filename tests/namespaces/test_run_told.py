@@ -184,7 +184,7 @@ def test_help_behind_two_dashes_is_the_programs(minictr, busybox_root):
         (("help", "nonsense"), "unknown topic nonsense"),
         (("--log-format", "x", "list"), "text or json"),
         (("--log",), "--log needs a value"),
-        (("spec", "x"), "spec takes --rootless, not x"),
+        (("spec", "x"), "spec takes --rootless and --bundle, not x"),
     ],
 )
 def test_wrong_words_are_one_line(minictr, words, why):

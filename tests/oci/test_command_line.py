@@ -24,6 +24,16 @@ def test_every_verb_has_help(minictr, verb):
     assert minictr("help", verb, state=False) == found_of(found)
 
 
+def test_a_configuration_is_written_into_a_bundle_that_has_none(minictr, tmp_path):
+    assert minictr("spec", "-b", str(tmp_path)) == (0, "", "")
+    path = tmp_path / "config.json"
+    assert path.read_text() == minictr("spec").ok.out
+    path.write_text("mine")
+    why = "write %s: File exists; hint: it is left as it is" % path
+    assert minictr("spec", "--bundle=%s" % tmp_path) == (125, "", "minictr: %s\n" % why)
+    assert path.read_text() == "mine"
+
+
 def found_of(result):
     return result.status, result.out, result.err
 
