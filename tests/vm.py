@@ -117,7 +117,9 @@ mkdir "$new/debs" "$root/initramfs"
     depends=$(apt-cache depends --recurse --important linux-image-cloud-%(arch)s)
     apt-get -qq download $(echo "$depends" | grep -E '^linux-(image|binary|modules)-[0-9]' | sort -u)
 )
-for deb in "$new"/debs/*.deb; do dpkg-deb --extract "$deb" "$root"; done
+for deb in "$new"/debs/*.deb; do  # in those of before trixie /lib is a directory: here it stays a link
+    dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$root" --keep-directory-symlink
+done
 rm -r "$new/debs"
 cat >"$root/initramfs/make" <<'END'
 set -eu
