@@ -131,6 +131,16 @@ class Container:
         status: what it is from then on: "running"; or "created", if that word comes from `start`,
             through the pipes of the state directory
         """
+        self._decide()
+        birth = self._start(status)
+        self._place_extras(birth)
+        self._early_hooks(birth)
+        process.send_filter(birth)  # after "enter", which is the next word that init waits for
+        self._settle(birth, status)
+        return birth
+
+    def _decide(self) -> None:
+        """The plan, the state directory, and what is known to be lost before anything is made."""
         _check_terminal(self.spec)
         process.check_descriptors(self.spec.preserve_fds)
         self.held = foreground.hold_signals()
@@ -147,6 +157,9 @@ class Container:
             self.undo.push("forget the container", self._forget)
         for record in self.plan.records:
             self._certain(record)
+
+    def _start(self, status: str) -> clone.Birth:
+        """The cgroup, and the first process in it."""
         self._make_cgroup()
         proc = paths.open_proc()
         self.opened.append(proc)
@@ -164,9 +177,10 @@ class Container:
         for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
             os.close(descriptor)
         self.pid = birth.pid
-        self._place_extras(birth)
-        self._early_hooks(birth)
-        process.send_filter(birth)  # after "enter", which is the next word that init waits for
+        return birth
+
+    def _settle(self, birth: clone.Birth, status: str) -> None:
+        """What is known of it is written down, until it is ready; and then what is set from outside."""
         told = self._while_it_is_made(status)
         done = birth.until("ready")
         if told != len(self.report.records):
@@ -182,7 +196,6 @@ class Container:
         process.set_extras(birth.pid, self.plan)
         if status == "created":
             birth.until("kept")  # it does not end with us any more
-        return birth
 
     def _new_entry(self) -> state.Entry:
         """The state directory. An id that is taken may be that of a container nobody stands behind."""
