@@ -5,7 +5,7 @@ Side: container
 
 from _signal import SIGKILL  # `signal` imports enum: 3 ms
 
-from . import abi, libc, paths
+from . import abi, libc
 from . import unix as os
 from .errors import ContainerError, step
 from .record import Record
@@ -156,12 +156,6 @@ def _setresgid(gid: int) -> None:
     os.setresgid(gid, gid, gid)
     if os.getresgid() != (gid, gid, gid):
         raise ContainerError("become group %d" % gid, "the kernel reports another group")
-
-
-def write_oom_score(proc: int, value: int) -> None:
-    """oom_score_adj(5) of this process: -1000 to 1000; lowering it needs CAP_SYS_RESOURCE."""
-    with step("set oom_score_adj to %d" % value):
-        paths.write_proc(proc, "self/oom_score_adj", str(value), proof=str(value))
 
 
 def tie_to_runtime() -> None:
