@@ -13,7 +13,7 @@ process to the cgroup, systemd say. It gives its child to the runtime (CLONE_PAR
 Side: both
 """
 
-from . import abi, console, init, libc, maps, middle, mounts, namespaces, paths, program
+from . import abi, forks, init, libc, maps, mounts, namespaces, paths, program
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .rootfs import REFUSED, ids_record
@@ -86,6 +86,8 @@ class Birth:
             elif said[0] == "console":
                 self.console = self.channel.received.pop()
                 if not self.plan.spec.console_socket:
+                    from . import console  # loaded for the child already
+
                     console.copy_size(self.console)  # before a program can ask for it
             elif said[0] == "listener":
                 self.listen(self.channel.received.pop())
@@ -161,13 +163,13 @@ class Birth:
 
     def _fork(self, kinds) -> None:
         try:
-            pid = libc.clone(namespaces.clone_flags(kinds), self.into)
+            pid = forks.clone(namespaces.clone_flags(kinds), self.into, apart=True)
         except OSError as error:  # without clone3(2) nobody is born in a cgroup: it joins by itself then
             if self.into is None or error.errno not in (abi.ENOSYS, abi.E2BIG, abi.EPERM):
                 raise
             entry = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.into)
             self.handed, self.into = self.handed.replace(cgroup=(entry,)), None
-            pid = libc.clone(namespaces.clone_flags(kinds))
+            pid = forks.clone(namespaces.clone_flags(kinds), apart=True)
         if pid == 0:
             self.channel.close()
             init.main(self.plan, self.peer, self.handed, self.lost, stages=self.stages)
@@ -276,6 +278,8 @@ class Birth:
     # --- by a middle process --------------------------------------------------------------
 
     def _start_by_middle(self, spaces: "list[tuple[str, int]]") -> None:
+        from . import middle  # few need one
+
         between = os.fork()
         if between == 0:
             self.channel.close()
@@ -317,7 +321,7 @@ class Birth:
 def _userns_of(proc: int, mappings) -> int:
     """A descriptor of a user namespace with these maps, which nobody lives in."""
     reader, writer = os.pipe()
-    pid = libc.clone(abi.CLONE_NEWUSER)
+    pid = forks.clone(abi.CLONE_NEWUSER)
     if pid == 0:
         os.close(writer)
         os.read(reader, 1)
@@ -344,6 +348,14 @@ def _load_for_child(plan) -> None:
     """Import now what the container's side will need: there, nothing may be imported."""
     if plan.mounts and any(mount.kind.startswith("cgroup") for mount in plan.mounts):
         from . import cgroup_mount  # noqa: F401
+    if plan.root.overlay:
+        from . import overlay  # noqa: F401
+    if plan.terminal:
+        from . import console  # noqa: F401
+    if plan.guard == "standin":
+        from . import standin  # noqa: F401
+    if plan.spec.init:
+        from . import reaper  # noqa: F401
     if plan.listener:
         from . import notify
 

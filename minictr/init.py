@@ -21,7 +21,7 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, console, devices, last, libc, maps, paths, privileges, rootfs
+from . import abi, devices, last, libc, maps, paths, privileges, rootfs
 from . import unix as os
 from .errors import ContainerError, Degradation, from_os, step
 from .record import Record
@@ -329,6 +329,8 @@ def build_root(me: Init) -> None:
         with step("set sysctl %s" % key):
             paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
     if plan.terminal:
+        from . import console  # loaded by `clone`, before the fork
+
         console.attach(stage.root if stage.mountable else -1, me.channel, plan.console_size, stage.mountable)
     stage.cover()
     stage.freeze()
@@ -387,6 +389,8 @@ def enter_container(me: Init) -> None:
             libc.chroot(".")
     _instead_of_namespaces(me, me.handed.bare)
     if plan.terminal:
+        from . import console  # loaded by `clone`, before the fork
+
         console.attach(-1 if bare else root, me.channel, plan.console_size, bind=False)
     _change_directory(plan.cwd, root if bare else -1)
 

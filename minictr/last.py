@@ -15,7 +15,7 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, libc, privileges, program, reaper, rootfs, standin
+from . import abi, libc, privileges, program, rootfs
 from . import unix as os
 from .errors import ContainerError, Degradation, from_os, step
 from .sync import Channel
@@ -137,6 +137,8 @@ def _make_standin(me) -> None:
     """Before a filter may refuse it; of the channel that will be ours when it runs."""
     if me.plan.spec.init and me.plan.credentials.may_trace:
         raise ContainerError("keep a reaping process 1", *REAPER_EXPOSED)
+    from . import standin  # loaded by `clone`, before the fork
+
     if standin.supported():
         channel = me.handed.start[1] if me.handed.start else me.channel.outgoing
         label = me.plan.labels[0].written if me.plan.labels else b""
@@ -267,6 +269,8 @@ def execute(me) -> None:
         arguments, candidates = candidates[:1] + arguments, [me.standin]
     confine(me)
     if plan.spec.init:
+        from . import reaper  # loaded by `clone`, before the fork
+
         reaper.keep(me)
         if plan.labels:
             _take_label(me)  # through /proc, which Landlock may close

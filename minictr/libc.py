@@ -8,7 +8,6 @@ Side: both
 
 import _ctypes
 import _struct as struct
-import _thread
 
 from . import abi
 from . import unix as os
@@ -227,8 +226,9 @@ def memfd_create(name: str, flags: int) -> int:
 _unshare = _bind("unshare", c_int)
 _rt_sigaction = _bind_syscall(_number("rt_sigaction"), c_int, c_char_p, c_void_p, c_ulong)
 _setns = _bind("setns", c_int, c_int)
-_clone = _bind_syscall(_number("clone"), c_ulong, c_ulong, c_ulong, c_ulong, c_ulong, kind=_Interpreter)
-_clone3 = _bind_syscall(abi.CLONE3, c_char_p, c_ulong, kind=_Interpreter)
+clone = _bind_syscall(_number("clone"), c_ulong, c_ulong, c_ulong, c_ulong, c_ulong, kind=_Interpreter)
+clone3 = _bind_syscall(abi.CLONE3, c_char_p, c_ulong, kind=_Interpreter)
+_sched_getcpu = _bind("sched_getcpu", kind=_Interpreter)
 _prctl = _bind("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
 _sethostname = _bind("sethostname", c_char_p, c_ulong)
 _setdomainname = _bind("setdomainname", c_char_p, c_ulong)
@@ -266,85 +266,8 @@ def setns(descriptor: int, kind: int = 0) -> None:
     _setns(descriptor, kind)
 
 
-def clone(flags: int, cgroup: "int | None" = None) -> int:
-    """fork() into new namespaces: 0 in the child, its process id in the parent.
-
-    flags: an or of CLONE_*; cgroup: a descriptor of the v2 cgroup the child starts in (since 5.7)
-    clone3(2) where it is to be had, else clone(2), which lacks CGROUP: OSError ENOSYS then.
-
-    The call keeps the GIL and is framed as os.fork() frames its own, so the child is a sound
-    interpreter. The C library knows nothing of it: the child must not call raise(3) or abort(3),
-    which would read the parent's thread id.
-
-    A caller with other threads forks first: one that waits for the GIL may have asked for it, and the
-    child would wait for a thread that it does not have before it is told so.
-    """
-    # the count outlives a fork, as in the middle process and in init, which ask for these
-    alone = not _thread._count() or flags & (abi.CLONE_PARENT | abi.CLONE_FILES)
-    return _clone_framed(flags, cgroup) if alone else _clone_by_fork(flags, cgroup)
-
-
-def _clone_by_fork(flags: int, cgroup: "int | None") -> int:
-    """The same by a process between, which has one thread and gives its child to ours (CLONE_PARENT)."""
-    reader, writer = os.pipe()
-    between = os.fork()
-    if between == 0:
-        pid = 0
-        try:
-            pid = _clone_framed(flags | abi.CLONE_PARENT, cgroup)
-        except OSError as error:
-            pid = -(error.errno or abi.EPERM)
-        if pid:
-            os.write(writer, struct.pack("=i", pid))
-            os._exit(0)
-        os.close(reader)
-        os.close(writer)
-        return 0
-    os.close(writer)
-    said = os.read(reader, 4)
-    os.close(reader)
-    os.waitpid(between, 0)
-    pid = struct.unpack("=i", said)[0] if said else -abi.EAGAIN
-    if pid < 0:
-        raise OSError(-pid, os.strerror(-pid))
-    return pid
-
-
-def _clone_framed(flags: int, cgroup: "int | None") -> int:
-    _before_fork()
-    try:
-        pid = _clone_any(flags, cgroup)
-    except OSError:
-        _after_fork_parent()
-        raise
-    if pid == 0:
-        _after_fork_child()
-    else:
-        _after_fork_parent()
-    return pid
-
-
-def _clone_any(flags: int, cgroup: "int | None") -> int:
-    """clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
-    set_tid, set_tid_size, cgroup; eleven 64-bit words (include/uapi/linux/sched.h)."""
-    into = 0 if cgroup is None else abi.CLONE_INTO_CGROUP
-    # with CLONE_PARENT the kernel takes the exit signal of the caller, and clone3 refuses another
-    exit_signal = 0 if flags & abi.CLONE_PARENT else abi.SIGCHLD
-    words = [flags | into, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup or 0]
-    try:
-        return _clone3(struct.pack("=11Q", *words), 88)
-    except OSError as error:
-        # E2BIG: 5.3 to 5.6 know a shorter structure. EPERM: some engines' seccomp profiles
-        # refuse clone3 that way; a true EPERM comes again from clone.
-        if error.errno not in (abi.ENOSYS, abi.E2BIG, abi.EPERM) or cgroup is not None:
-            raise
-    arguments = (flags | exit_signal, 0, 0, 0, 0)
-    if abi.machine() == "s390x":  # CONFIG_CLONE_BACKWARDS2: the stack comes first
-        arguments = (0, flags | exit_signal, 0, 0, 0)
-    return _clone(*arguments)
-
-
-def _fork_hook(name: str):
+def fork_hook(name: str):
+    """What the interpreter wants called around a fork: PyOS_BeforeFork, PyOS_AfterFork_Parent or _Child."""
     try:
         function = _Interpreter((name, _Library))  # type: ignore[arg-type]
     except AttributeError:  # 3.6 has PyOS_AfterFork alone
@@ -355,9 +278,12 @@ def _fork_hook(name: str):
     return function
 
 
-_before_fork = _fork_hook("PyOS_BeforeFork")
-_after_fork_parent = _fork_hook("PyOS_AfterFork_Parent")
-_after_fork_child = _fork_hook("PyOS_AfterFork_Child")
+def getcpu() -> int:
+    """The processor that we run on at this moment, -1 where the C library cannot say (sched_getcpu(3))."""
+    try:
+        return _sched_getcpu()
+    except (AttributeError, OSError):
+        return -1
 
 
 def prctl(option: int, second: int = 0, third: int = 0) -> int:
@@ -498,8 +424,11 @@ def landlock_restrict_self(ruleset: int) -> None:
 _capget = _bind("capget", c_void_p, c_void_p)
 _capset = _bind("capset", c_void_p, c_void_p)
 _prlimit = _bind("prlimit", c_int, c_int, c_void_p, c_void_p)
+_CONTROL, _CONTROL_ALIGN = struct.calcsize("@Nii"), struct.calcsize("@N")  # struct cmsghdr, cmsg(3)
 _socketpair = _bind("socketpair", c_int, c_int, c_int, c_void_p)
 _socket = _bind("socket", c_int, c_int, c_int)
+_sendmsg = _bind("sendmsg", c_int, c_void_p, c_int)
+_recvmsg = _bind("recvmsg", c_int, c_void_p, c_int)
 
 
 def capget() -> "tuple[int, int, int]":
@@ -533,6 +462,49 @@ def socketpair() -> "tuple[int, int]":
     pair = bytearray(8)
     _socketpair(abi.AF_UNIX, abi.SOCK_STREAM | abi.SOCK_CLOEXEC, 0, _address(pair))
     return struct.unpack("=ii", pair)
+
+
+def _message(data: bytearray, control: bytearray) -> "tuple[bytearray, bytearray]":
+    """struct msghdr for recvmsg(2) and sendmsg(2), and the struct iovec that it points to."""
+    vector = bytearray(struct.pack("@PN", _address(data), len(data)))
+    header = struct.pack("@PIPNPNi", 0, 0, _address(vector), 1, _address(control), len(control), 0)
+    return bytearray(header), vector
+
+
+def _again(call, *arguments: int) -> int:
+    """What os.read does: a signal has been handled by now, or was none of ours."""
+    while True:
+        try:
+            return call(*arguments)
+        except InterruptedError:
+            continue
+
+
+def send_descriptors(sock: int, data: bytes, descriptors: "tuple[int, ...]") -> None:
+    """sendmsg(2) with SCM_RIGHTS: DATA, a byte at least, and copies of DESCRIPTORS, 253 at most.
+
+    `_socket` has it too, and takes 0.2 ms to load."""
+    numbers = struct.pack("@%di" % len(descriptors), *descriptors)
+    header = struct.pack("@Nii", _CONTROL + len(numbers), abi.SOL_SOCKET, abi.SCM_RIGHTS)
+    control = bytearray(header + numbers + bytes(-len(numbers) % _CONTROL_ALIGN))
+    content = bytearray(data)
+    message, _vector = _message(content, control)
+    _again(_sendmsg, sock, _address(message), abi.MSG_NOSIGNAL)
+
+
+def receive_descriptors(sock: int, size: int) -> "tuple[bytes, list[int]]":
+    """recvmsg(2): at most SIZE bytes, b"" at the end, and descriptors that close on exec, 252 at most."""
+    data, control = bytearray(size), bytearray(1024)
+    message, _vector = _message(data, control)
+    count = _again(_recvmsg, sock, _address(message), abi.MSG_CMSG_CLOEXEC)
+    used = struct.unpack_from("@PIPNPNi", message)[5]
+    descriptors, at = [], 0  # type: list[int], int
+    while at + _CONTROL <= used:
+        length, level, kind = struct.unpack_from("@Nii", control, at)
+        if (level, kind) == (abi.SOL_SOCKET, abi.SCM_RIGHTS):
+            descriptors += struct.unpack_from("@%di" % ((length - _CONTROL) // 4), control, at + _CONTROL)
+        at += length + -length % _CONTROL_ALIGN
+    return bytes(data[:count]), descriptors
 
 
 def inet_socket() -> int:

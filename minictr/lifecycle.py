@@ -8,7 +8,7 @@ Side: host
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, cgroup, clone, foreground, host, living, paths, preparation, process, state
+from . import abi, cgroup, clone, foreground, host, paths, preparation, process, state
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .init import STAGES, Handed
@@ -16,6 +16,8 @@ from .record import MYPY
 from .spec import Spec, cgroup_of
 
 if MYPY:
+    from typing import Any  # noqa: F401
+
     from . import memory_watch, netdevices  # noqa: F401
 
 
@@ -38,6 +40,8 @@ class Undo:
             try:
                 function()  # type: ignore[operator]
             except (OSError, ContainerError) as error:
+                from . import living  # only where something went wrong
+
                 # the rest must be undone all the same
                 self.failed = True
                 report.error(living.cleaning("clean up: %s" % name, error))
@@ -55,7 +59,7 @@ class Container:
         self.undo = Undo()
         self.pid = 0
         self.created = state.now()
-        self.group = cgroup.none("not made yet")
+        self.group = None  # type: Any  # a cgroup_group.Group, once there is one
         self.held = None  # type: tuple[set[int], dict] | None
         self.opened = []  # type: list[int]
         self.devices = None  # type: netdevices.Moved | None
@@ -93,7 +97,7 @@ class Container:
 
     def _blamed(self, error: ContainerError) -> ContainerError:
         """ERROR, which says so where a limit of memory was too small to start in."""
-        if self.group.oom_killed():
+        if self.group and self.group.oom_killed():
             error.why += " as memory ran out"
             error.hint = "a larger limit of memory"
         return error
@@ -102,7 +106,8 @@ class Container:
         """The caller may be a program that goes on: its signals and descriptors are as they were."""
         if self.held is not None:
             foreground.give_back(self.held)
-        self.group.close()
+        if self.group:
+            self.group.close()
         for descriptor in self.opened:
             os.close(descriptor)
         self.opened = []
@@ -122,7 +127,7 @@ class Container:
             if self.spec.pid_file:
                 os.unlink(self.spec.pid_file)
             raise
-        living.run_late(self.spec, "poststart", "running", birth.pid, self.report)
+        self._late_hooks("poststart", "running", birth.pid)
         return birth
 
     def bear(self, status: str) -> clone.Birth:
@@ -204,6 +209,8 @@ class Container:
         except ContainerError as error:
             if error.number != abi.EEXIST:
                 raise
+        from . import living  # not where the id is free
+
         living.sweep(self.root_path, self.root, self.report)
         return state.create(self.root_path, self.root, self.spec.identifier)
 
@@ -242,6 +249,8 @@ class Container:
         told = len(self.report.records)
         self.entry.write(self._content(status))
         self.entry.save_config(self.plan.spec.config)
+        from . import living  # now that there is time
+
         living.sweep(self.root_path, self.root, self.report)
         return told
 
@@ -255,8 +264,10 @@ class Container:
             hooks.run(early, self.spec.state("creating", birth.pid))
             birth.tell("enter")
 
-    def _late_hooks(self) -> None:
-        living.run_late(self.spec, "poststop", "stopped", 0, self.report)
+    def _late_hooks(self, name: str = "poststop", status: str = "stopped", pid: int = 0) -> None:
+        from . import living  # which `_while_it_is_made` has loaded, if it came so far
+
+        living.run_late(self.spec, name, status, pid, self.report)
 
     def _write_pid_file(self) -> None:
         if self.spec.pid_file:

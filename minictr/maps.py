@@ -8,7 +8,7 @@ without that, dropping a group could gain access: CVE-2014-8989).
 Side: host
 """
 
-from . import helper, paths
+from . import paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .record import Record
@@ -101,6 +101,8 @@ def alone(why: str, number: int = 0, fix: str = "", cause: str = "") -> Degradat
 
 def _by_helpers(pid: int, maps: Maps) -> None:
     """Both helpers at once: each is a set-uid program that takes a millisecond to start."""
+    from . import helper  # not for who writes the maps directly
+
     running = []
     for path, table in ((maps.newuidmap, maps.uids), (maps.newgidmap, maps.gids)):
         words = [str(pid)] + [str(number) for line in table for number in line]

@@ -3,7 +3,7 @@
 Side: both
 """
 
-from . import abi, libc
+from . import abi, forks, libc
 from . import unix as os
 from .errors import ContainerError, step
 
@@ -86,7 +86,7 @@ def load_for(lost) -> None:
 
 def _try(flags: int) -> int:
     try:
-        pid = libc.clone(flags)
+        pid = forks.clone(flags)
     except OSError as error:
         return error.errno or abi.EPERM
     if pid == 0:

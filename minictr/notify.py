@@ -20,7 +20,7 @@ import _socket
 import os
 import sys
 
-from . import abi, document, libc
+from . import abi, document, forks, libc
 from .errors import ContainerError, from_os, step
 
 PATIENCE = 10.0  # seconds that the agent has to take the connection
@@ -39,7 +39,7 @@ def install(made, channel) -> None:
     parent = os.getpid()
     reader, writer = os.pipe()
     with step("make a process that sends the seccomp listener"):
-        helper = libc.clone(abi.CLONE_FILES)
+        helper = forks.clone(abi.CLONE_FILES)
     if helper == 0:
         _help(reader, channel, parent)
     number = b"-1"

@@ -4,100 +4,82 @@ A start needs some fifty modules, and to find and open each costs 0.04 ms more t
 a table: from one file the cold start of a container is 2 ms (12 %) shorter, measured in turn with
 the same package as files. What is not needed is not read: to read the pack whole cost 0.5 ms, and
 0.8 MB that a runtime keeps beside its container. The launcher takes the pack only under the very
-Python it was made by (the magic number of importlib), and the files beside it otherwise.
+Python it was made by (the magic number of importlib), and the files beside it otherwise. It is short,
+as it is compiled anew at every start.
 
 Run as a script: packed.py PYTHON LIBRARY DESTDIR LAUNCHER
 
 Side: host
 """
 
+import ast
 import marshal
 import os
 import sys
 from importlib.util import MAGIC_NUMBER
 
-LAUNCH = '''#!{python} -IS
-import marshal
+LAUNCH = """#!{python} -IS
 import sys
-from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import MAGIC_NUMBER
-from posix import O_CLOEXEC, O_RDONLY, close, open, pread
+from marshal import loads
+from posix import O_CLOEXEC, close, open, pread
 
 PLACE = {library!r}
 sys.path.append(PLACE)
-
-
-class Packed:
-    """A finder and loader for what {pack} has."""
-
-    file, table = -1, {{}}
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name not in Packed.table:
-            return None
-        spec = ModuleSpec(name, Packed, is_package=name == "minictr")
-        if name == "minictr":
-            spec.submodule_search_locations.append(PLACE + "/minictr")
-        return spec
-
-    @staticmethod
-    def create_module(spec):
-        return None
-
-    @staticmethod
-    def exec_module(module):
-        start, end = Packed.table[module.__name__]
-        exec(marshal.loads(pread(Packed.file, end - start, start)), module.__dict__)
-
-
-def find_pack():
-    try:
-        file = open(PLACE + "/{pack}", O_RDONLY | O_CLOEXEC)
-    except OSError:
-        return  # the modules lie beside it
-    start = pread(file, {head}, 0)
-    if start[:4] == MAGIC_NUMBER and file > 2:  # with a standard stream closed, its number is not ours
-        Packed.file, Packed.table = file, marshal.loads(start[4:])
-        sys.meta_path.insert(0, Packed)
-    else:
-        close(file)
-
-
-find_pack()
+try:
+    file = open(PLACE + "/{pack}", O_CLOEXEC)
+except OSError:
+    file = -1  # the modules lie beside it
+if file > 2 and pread(file, 4, 0) == MAGIC_NUMBER:  # with a standard stream closed, its number is not ours
+    names = {{}}
+    code, table = loads(pread(file, {head}, 4))
+    exec(code, names)
+    names["install"](file, table, PLACE)
+elif file >= 0:
+    close(file)
 from minictr.__main__ import main
 
 main()
-'''
+"""
 PACK = "minictr.pack"
 
 
 def pack(directory: str, shown: str) -> "tuple[bytes, int]":
-    """The modules of DIRECTORY: MAGIC_NUMBER, then a marshalled {name: (start, end)} of the codes
-    that follow, counted from the start of the file. With it, how long the part before the codes is.
+    """The modules of DIRECTORY: MAGIC_NUMBER; marshalled, the code of `unpack` and its table; and the codes
+    that the table tells of, at places counted from the start. With it, how long the second part is.
 
     shown: the directory that a traceback names
     """
-    codes = {}
+    codes, needs = {}, {}
     for name in sorted(os.listdir(directory)):
         if name.endswith(".py"):
             with open(os.path.join(directory, name), "rb") as file:
-                source = file.read()
+                tree = ast.parse(file.read())
+            module = sys.intern("minictr" if name == "__init__.py" else "minictr." + name[:-3])
+            needs[module] = _imports(tree)
             # 2: without docstrings, a tenth of it all. Nothing here is decided by an assert
-            code = compile(source, os.path.join(shown, name), "exec", dont_inherit=True, optimize=2)
-            module = "minictr" if name == "__init__.py" else "minictr." + name[:-3]
+            code = compile(tree, os.path.join(shown, name), "exec", dont_inherit=True, optimize=2)
             codes[module] = marshal.dumps(code)
-    size = 0
+    unpack, size = marshal.loads(codes["minictr.unpack"]), 0
     while True:  # the index is as long as the numbers in it, which count it
         at, table = len(MAGIC_NUMBER) + size, {}
         for module, data in codes.items():
-            table[module] = (at, at + len(data))
+            table[module] = (at, at + len(data), needs[module])
             at += len(data)
-        index = marshal.dumps(table, 2)  # version 2 has no references, so its length is steady
+        index = marshal.dumps((unpack, table))
         if len(index) == size:
-            head = MAGIC_NUMBER + index
-            return head + b"".join(codes.values()), len(head)
+            return MAGIC_NUMBER + index + b"".join(codes.values()), size
         size = len(index)
+
+
+def _imports(tree: ast.Module) -> "tuple[str, ...]":
+    """The modules of ours that this one imports when it is loaded."""
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            found += [node.module] if node.module else [alias.name for alias in node.names]
+    # interned: a name is then written once
+    return tuple([sys.intern("minictr." + name) for name in found if name != "__version__"])
 
 
 def install(python: str, library: str, destdir: str, launcher: str) -> None:

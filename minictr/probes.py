@@ -11,7 +11,7 @@ import _struct as struct
 import os
 import time
 
-from . import abi, devices, libc, maps, paths
+from . import abi, devices, forks, libc, maps, paths
 from .tester import Ground, Refused, no_step_down, trying, within
 
 STAGES = ("/mnt", "/srv", "/media", "/tmp", "/run", "/home", "/proc")  # something to mount on, of any host
@@ -218,7 +218,7 @@ def idmapped_mount(table: maps.Maps, out: int) -> str:
     never attached anywhere."""
     reader, writer = os.pipe()
     with trying("userns"):
-        pid = libc.clone(abi.CLONE_NEWUSER)
+        pid = forks.clone(abi.CLONE_NEWUSER)
     if pid == 0:
         os.close(writer)
         os.read(reader, 1)
@@ -293,7 +293,7 @@ def system_calls(out: int) -> str:
 
 
 def _clone3() -> None:
-    libc._clone3(b"", 0)  # EINVAL where it exists: no structure is that short
+    libc.clone3(b"", 0)  # EINVAL where it exists: no structure is that short
 
 
 def _close_range() -> None:

@@ -3,7 +3,7 @@
 Side: both
 """
 
-from . import abi, standin
+from . import abi
 from . import unix as os
 from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError
 from .sync import Channel, error_from
@@ -62,6 +62,9 @@ def until_running(channel: Channel, command: str) -> None:
         said = channel.hear()
         if said is None:
             return
+        if said[0] in ("errno", "label"):
+            from . import standin  # whose words they are
+
         if said[0] == "errno":
             raise exec_error(command, standin.errno_from(said[1]))
         if said[0] == "label":  # though a child of init had got it

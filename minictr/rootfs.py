@@ -13,7 +13,7 @@ Side: container
 
 import _stat as stat
 
-from . import abi, libc, mounts, overlay, paths
+from . import abi, libc, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -108,6 +108,8 @@ class Stage:
         if not self.mountable:
             return
         if plan.overlay:
+            from . import overlay  # loaded by `clone`, before the fork
+
             overlay.lay(self)
         elif plan.early_readonly:
             with step("make the root read-only"):

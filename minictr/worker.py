@@ -55,7 +55,7 @@ _PASSED = 5  # descriptors that come with a request: the conversation, the direc
 # What most containers need, imported before a request comes
 _EARLY = (
     "causes", "cgroup_none", "cgroup_v1", "cgroup_v2", "cli", "config", "grants", "native", "resources",
-    "seccomp", "seccomp_default", "seccomp_ready", "subids", "users",
+    "seccomp", "seccomp_default", "seccomp_ready", "standin", "subids", "users",
 )  # fmt: skip
 _SOCK_SEQPACKET, _SCM_RIGHTS, _SCM_CREDENTIALS = 5, 1, 2  # include/linux/net.h, socket.h
 

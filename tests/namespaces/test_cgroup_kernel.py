@@ -9,7 +9,7 @@ import time
 import pytest
 from support import needs
 
-from minictr import abi, cgroup, libc
+from minictr import abi, cgroup, forks
 from minictr.errors import ContainerError
 
 pytestmark = needs("root", "cgroup")
@@ -45,7 +45,7 @@ class Child:
     def __init__(self, group, body, into=None):
         incoming, outgoing = os.pipe()
         files = () if into is not None else group.join_files()
-        self.pid = libc.clone(0, into)
+        self.pid = forks.clone(0, into)
         if self.pid == 0:
             status = 99
             try:

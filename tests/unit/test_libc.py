@@ -4,27 +4,9 @@ import signal
 import stat
 
 import pytest
-from support import needs
+from support import in_child, needs
 
 from minictr import abi, libc
-
-
-def in_child(body):
-    """What BODY returns, as text, in a process of its own; what it raises, as "Kind: message"."""
-    incoming, outgoing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            said = str(body())
-        except BaseException as error:
-            said = "%s: %s" % (type(error).__name__, error)
-        os.write(outgoing, said.encode())
-        os._exit(0)
-    os.close(outgoing)
-    with os.fdopen(incoming) as pipe:
-        said = pipe.read()
-    os.waitpid(pid, 0)
-    return said
 
 
 def open_descriptors(*numbers):
@@ -181,47 +163,6 @@ def test_a_process_is_signalled_by_its_descriptor():
     assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
 
 
-def test_clone_without_flags_is_fork():
-    pid = libc.clone(0)
-    if pid == 0:
-        os._exit(42 if os.getppid() != os.getpid() else 1)
-    assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 42
-
-
-@needs("userns")
-def test_clone_puts_the_child_into_new_namespaces_at_once():
-    incoming, outgoing = os.pipe()
-    pid = libc.clone(abi.CLONE_NEWUSER | abi.CLONE_NEWPID | abi.CLONE_NEWUTS)
-    if pid == 0:
-        names = [os.readlink("/proc/self/ns/" + kind) for kind in ("user", "uts", "net")]
-        os.write(outgoing, " ".join([str(os.getpid())] + names).encode())
-        os._exit(0)
-    os.close(outgoing)
-    with os.fdopen(incoming) as pipe:
-        said = pipe.read().split()
-    os.waitpid(pid, 0)
-    own = [os.readlink("/proc/self/ns/" + kind) for kind in ("user", "uts", "net")]
-    assert said[0] == "1"
-    assert said[1] != own[0]
-    assert said[2] != own[1]
-    assert said[3] == own[2]
-
-
-@needs("seccomp")
-@pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
-def test_clone_falls_back_where_clone3_is_refused(error):
-    import refusal
-
-    def child():
-        refusal.refuse(["clone3=" + error])
-        pid = libc.clone(0)
-        if pid == 0:
-            os._exit(42)
-        return os.WEXITSTATUS(os.waitpid(pid, 0)[1])
-
-    assert in_child(child) == "42"
-
-
 @needs("root")
 def test_names_are_set_in_a_uts_namespace_of_their_own():
     def name():
@@ -292,3 +233,47 @@ def test_the_numbers_agree_with_those_of_the_tests():
                      "PIDFD_OPEN", "PIDFD_SEND_SIGNAL", "CLOSE_RANGE", "MOUNT_SETATTR"):  # fmt: skip
             assert numbers[name.lower()] == getattr(abi, name)
     assert abi.CAPABILITIES == tuple("CAP_" + name for name in refusal.CAPABILITIES)
+
+
+# --- descriptors through a socket ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 252])
+def test_descriptors_go_through_a_socket_and_close_on_exec(count):
+    here, there = libc.socketpair()
+    sent = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
+    libc.send_descriptors(here, b"word\n", tuple(sent))
+    data, got = libc.receive_descriptors(there, 100)
+    assert data == b"word\n"
+    assert len(got) == count and not set(got) & set(sent)
+    for descriptor in got:
+        assert os.path.sameopenfile(descriptor, sent[0])
+        assert not os.get_inheritable(descriptor)
+    for descriptor in got + sent + [here, there]:
+        os.close(descriptor)
+
+
+def test_what_comes_without_descriptors_and_the_end_are_told():
+    here, there = libc.socketpair()
+    os.write(here, b"x" * 300)
+    assert libc.receive_descriptors(there, 200) == (b"x" * 200, [])
+    assert libc.receive_descriptors(there, 200) == (b"x" * 100, [])
+    os.close(here)
+    assert libc.receive_descriptors(there, 200) == (b"", [])
+    with pytest.raises(BrokenPipeError):
+        libc.send_descriptors(there, b"x", (there,))
+    os.close(there)
+
+
+def test_a_signal_does_not_end_the_waiting_for_a_message():
+    here, there = libc.socketpair()
+
+    def body():
+        caught = []
+        signal.signal(signal.SIGALRM, lambda *_: (caught.append(1), os.write(here, b"late")))
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        return "%s %s" % (libc.receive_descriptors(there, 10), caught)
+
+    assert in_child(body) == "(b'late', []) [1]"
+    os.close(here)
+    os.close(there)
