@@ -24,6 +24,7 @@ def forwarded() -> "set[int]":
 
 
 _LONG = 1e6  # seconds: some days
+_SETTLED = 0.25  # seconds after which a program is taken for one that goes on
 _STOPPING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 
 
@@ -101,6 +102,7 @@ def wait(pid: int, timeout: float, end) -> int:
     """
     deadline = time.monotonic() + timeout if timeout else 0.0
     listen = forwarded() | {_signal.SIGCHLD}
+    slim_at = time.monotonic() + _SETTLED
     while True:
         status = ended(pid)
         if status is not None:
@@ -110,6 +112,12 @@ def wait(pid: int, timeout: float, end) -> int:
             again = end(pid)
             deadline = time.monotonic() + again if again else 0.0
             continue
+        if slim_at and time.monotonic() >= slim_at:
+            from . import slim  # not for who ends at once
+
+            slim.down()
+            slim_at = 0.0
+        left = min(left, _SETTLED) if slim_at else left
         if _thread._count():  # a thread of the caller's may be given SIGCHLD, and lose it
             left = min(left, 0.05)
         caught = _signal.sigtimedwait(listen, left)
