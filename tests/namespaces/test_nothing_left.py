@@ -46,7 +46,7 @@ CALLS = {
     "identity": """sethostname setresuid setresgid setgroups getgroups geteuid capset capget prctl keyctl
         seccomp""",
     "processes": """clone clone3 unshare setns setsid execve execveat wait4 kill pidfd_open
-        pidfd_send_signal bpf""",
+        pidfd_send_signal bpf sched_setaffinity""",
     "words": "socketpair socket sendmsg recvmsg write pipe2 dup2 fcntl ioctl close_range",
 }
 # What looks, cannot fail, or is the interpreter's and the C library's own
