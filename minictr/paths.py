@@ -47,11 +47,14 @@ def open_in(root: int, path: str, flags: int = abi.O_PATH) -> int:
 def above(directory: int) -> int:
     """What is mounted over DIRECTORY, which has no name that leads there: the ".." of a root is the
     root itself, with what lies over it (follow_dotdot() in fs/namei.c)."""
-    try:
-        return libc.openat2(directory, "..", abi.O_PATH, abi.RESOLVE_IN_ROOT)
-    except OSError as error:
-        if error.errno not in (abi.ENOSYS, abi.EPERM):
-            raise
+    for _ in range(MAX_TRIES):
+        try:
+            return libc.openat2(directory, "..", abi.O_PATH, abi.RESOLVE_IN_ROOT)
+        except OSError as error:
+            if error.errno in (abi.ENOSYS, abi.EPERM):
+                break
+            if error.errno != abi.EAGAIN:  # as above: any rename on the host will do, the runtime's own too
+                raise
     before = os.open("/", abi.O_PATH | os.O_CLOEXEC)
     os.fchdir(directory)
     libc.chroot(".")

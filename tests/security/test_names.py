@@ -6,6 +6,7 @@ tests/namespaces/test_run_bad_input.py and test_run_bad_volumes.py have more of 
 
 import contextlib
 import ctypes
+import errno
 import os
 import stat
 
@@ -333,3 +334,23 @@ def test_a_device_in_the_place_of_passwd_is_not_opened(tmp_path):
     assert os.read(watch, 100)
     os.close(root)
     os.close(watch)
+
+
+def test_names_that_are_exchanged_elsewhere_do_not_stop_a_start(tmp_path):
+    """ ".." is not sure while anything on the host is renamed (openat2(2), EAGAIN): one call in a hundred,
+    and a runtime renames its own state while its container's root is attached."""
+    for name in ("one", "other"):
+        (tmp_path / name).write_text(name)
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    unsure = 0
+    with racer.Racer(str(tmp_path / "one"), str(tmp_path / "other")):
+        for _ in range(5000):
+            try:
+                os.close(libc.openat2(root, "..", abi.O_PATH, abi.RESOLVE_IN_ROOT))
+            except OSError as error:
+                assert error.errno in (errno.EAGAIN, errno.ENOSYS)
+                unsure += 1
+            os.close(paths.above(root))
+            os.close(paths.open_in(root, "../tmp"))
+    os.close(root)
+    assert unsure or len(os.sched_getaffinity(0)) == 1  # or this has shown nothing
