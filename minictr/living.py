@@ -34,10 +34,12 @@ def group_of(content: "dict", layout: "cgroup.Layout | None" = None):
 def frozen(content: "dict") -> bool:
     """Whether its processes are stopped by the freezer, of either version. Nearly every verb asks for it,
     and the classes of cgroups would take 0.4 ms to load."""
-    for directory in content.get("cgroups") or ():
-        state = paths.read_text(directory + "/cgroup.freeze") or paths.read_text(directory + "/freezer.state")
-        if state.strip() in ("1", "FROZEN", "FREEZING"):
-            return True
+    directories = content.get("cgroups") or ()
+    # of v1's hierarchies one has the freezer, and it is mostly called so: to ask all takes 0.1 ms
+    for directory in sorted(directories, key=lambda name: "freezer" not in name):
+        state = paths.read_text(directory + "/freezer.state") or paths.read_text(directory + "/cgroup.freeze")
+        if state:
+            return state.strip() in ("1", "FROZEN", "FREEZING")
     return False
 
 

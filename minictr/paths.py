@@ -93,12 +93,13 @@ def read_file(root: int, path: str, limit: int) -> bytes:
     finally:
         os.close(found)
     try:
-        content = b""
-        while len(content) <= limit:
-            piece = os.read(descriptor, limit + 1 - len(content))
+        pieces, left = [], limit + 1  # type: list[bytes], int
+        while left:
+            piece = os.read(descriptor, min(left, 65536))
             if not piece:
-                return content
-            content += piece
+                return b"".join(pieces)
+            pieces.append(piece)
+            left -= len(piece)
         raise ContainerError("read %s of the container" % path, "longer than %d bytes" % limit)
     finally:
         os.close(descriptor)
