@@ -21,7 +21,7 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, devices, last, libc, maps, paths, privileges, rootfs
+from . import abi, devices, enter, last, libc, maps, paths, privileges, rootfs
 from . import unix as os
 from .errors import ContainerError, Degradation, from_os, step
 from .record import Record
@@ -345,7 +345,7 @@ def run_hooks(me: Init) -> None:
 
 
 def enter_root(me: Init) -> None:
-    me.way = me.stage.enter()
+    me.way = enter.enter(me.stage)
     plan = me.plan
     if me.way == "chdir":
         me.prefix = plan.root.path

@@ -8,12 +8,12 @@ Side: host
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, cgroup, clone, foreground, host, paths, preparation, process, state
+from . import abi, cgroup_making, clone, foreground, paths, preparation, process, state
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .init import STAGES, Handed
 from .record import MYPY
-from .spec import Spec, cgroup_of
+from .spec import Spec
 
 if MYPY:
     from typing import Any  # noqa: F401
@@ -161,19 +161,19 @@ class Container:
             self.undo.push("run the poststop hooks", self._late_hooks)
             self.undo.push("forget the container", self._forget)
         for record in self.plan.records:
-            self._certain(record)
+            self.certain(record)
 
     def _start(self, status: str) -> clone.Birth:
         """The cgroup, and the first process in it."""
-        self._make_cgroup()
+        cgroup_making.make(self)
         proc = paths.open_proc()
         self.opened.append(proc)
-        self.plan = process.check_seccomp(self.plan, self._certain)
+        self.plan = process.check_seccomp(self.plan, self.certain)
         into = None if self.plan.joins else self.group.clone_into()
         joins = self.group.join_files() if into is None else ()
         start = self.entry.make_pipes() if status == "created" else ()
         handed = Handed(cgroup=joins, streams=_streams(self.spec), start=start)
-        mover = self._move if self.group.mover() else None
+        mover = (lambda pid: cgroup_making.move(self, pid)) if self.group.mover() else None
         birth = clone.Birth(self.plan, proc, handed, into, self.report.seen, self.stages, mover=mover)
         self.opened += [birth.channel.incoming]
         self.undo.push("end the container", lambda: self._end(birth))
@@ -189,7 +189,7 @@ class Container:
         told = self._while_it_is_made(status)
         done = birth.until("ready")
         if told != len(self.report.records):
-            self.entry.write(self._content(status))
+            self.entry.write(self.content(status))
         self.entry.publish()
         if status == "created":
             birth.tell("kept")
@@ -247,7 +247,7 @@ class Container:
         """Our own work, done while init does its: 0.7 ms less until the program runs. How many steps
         down were known by then comes back."""
         told = len(self.report.records)
-        self.entry.write(self._content(status))
+        self.entry.write(self.content(status))
         self.entry.save_config(self.plan.spec.config)
         from . import living  # now that there is time
 
@@ -288,7 +288,7 @@ class Container:
         self.ending = self._ending(status)
         if self.spec.keep:
             self.entry.set_foreground(False)
-            self.entry.save(dict(self._content("stopped"), exit=self.ending))
+            self.entry.save(dict(self.content("stopped"), exit=self.ending))
             self.undo.keep()
             self.group.remove()
         return status
@@ -320,121 +320,12 @@ class Container:
 
     # --- steps ----------------------------------------------------------------------------
 
-    def _certain(self, record: Degradation) -> None:
+    def certain(self, record: Degradation) -> None:
         """A step down that is known before anything is done."""
         preparation.explain(record)
         if self.spec.refuses(record):
             raise record.as_error()
         self.report.seen(record)
-
-    def _make_cgroup(self) -> None:
-        """The cgroup and its limits."""
-        if not self.plan.cgroup_path:
-            self.group = cgroup.none("--cgroups disabled")
-            records = []  # type: list[Degradation]
-        elif self.spec.systemd:
-            records = self._open_unit()
-        else:
-            self.group = cgroup.open(cgroup.layout(), self.plan.cgroup_path)
-            records = self._create_group(
-                noted=self.plan.cgroup_path == cgroup_of(self.spec.identifier, self.entry.path)
-            )
-        self._tell(records + self._limit())
-
-    def _open_unit(self) -> "list[Degradation]":
-        from . import cgroup_systemd  # with the protocol, 2 ms
-
-        annotations = self.spec.config.get("annotations") or {}
-        layout, path = cgroup.layout(), self.plan.cgroup_path
-        try:
-            self.group, records = cgroup_systemd.open(layout, path, self.spec.identifier, annotations)
-        except cgroup_systemd.Missing as error:
-            self.group = cgroup.none(error.why, error.hint, error.number)
-            return [self._without_group(error)]
-        return records + self._create_group(noted=False)
-
-    def _move(self, pid: int) -> None:
-        """The first process, to a cgroup that it cannot join by itself."""
-        self._tell(self.group.mover()(pid))
-        self.entry.save(self._content("creating"))  # only now it is known where that is
-
-    def _tell(self, records: "list[Degradation]") -> None:
-        for record in records:
-            inside = self.plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
-            if record.code == "cgroup-devices" and not self.plan.cgroup_path:
-                record.level = "notice"  # no cgroup was asked for, and every engine names devices
-            if record.code != "cgroup-devices" or not inside:  # in a user namespace no node can be made
-                self._certain(record)
-
-    def _note_group(self) -> None:
-        """So that who finds what is left of us knows where to look."""
-        parents = self.group.missing_parents()
-        self.entry.save(dict(self._content("creating"), cgroup_parents=parents))
-
-    def _create_group(self, noted: bool) -> "list[Degradation]":
-        """Make it, where that is not allowed in the sub-tree that was handed to us, else go without.
-
-        noted: who finds what is left of us knows where to look
-        """
-        self.undo.push("remove the cgroup", self._remove_group)
-        if not noted:
-            self._note_group()
-        try:
-            with foreground.undisturbed():
-                return self.group.create()
-        except ContainerError as error:
-            if error.number not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to make
-                raise
-            refused = error
-        if self.plan.cgroup_free:
-            from . import delegation  # not for root
-
-            found = delegation.find(cgroup.layout(), self.plan.cgroup_path)
-            if found is not None:
-                self.group = found
-                self._note_group()
-                with foreground.undisturbed():
-                    return self.group.create()
-        self.group = cgroup.none(refused.why, refused.hint, refused.number)
-        return [self._without_group(refused)]
-
-    def _limit(self) -> "list[Degradation]":
-        """Set the limits. What nobody asked for may be missing, and it is only noted."""
-        wanted = dict(self.plan.resources)
-        assumed = {name: wanted.pop(name) for name in self.spec.assumed}
-        lacks = self.group.lacks(wanted)
-        records = []  # type: list[Degradation]
-        if lacks and (self.spec.degrade == "warn" or self.group.kind == "none"):
-            from . import lesser  # only where a limit was asked for that cannot be had
-
-            self.plan, records = lesser.step_down(self.plan, self.group, lacks)
-            if "memory" in lacks and self.spec.memory_watch:
-                from . import memory_watch
-
-                self.watch = memory_watch.Watch(wanted["memory"]["limit"])  # type: ignore[index]
-            wanted = {name: value for name, value in wanted.items() if name not in lacks}
-        records += self.group.apply(wanted)
-        missing = self.group.lacks(assumed)
-        for name, controller in missing.items() if self.group.kind != "none" else ():
-            record = self.group.lacking(name, controller)
-            record.level = "notice"
-            records.append(record)
-        if len(missing) < len(assumed):
-            records += self.group.update(assumed)
-        return records
-
-    def _without_group(self, error: ContainerError) -> Degradation:
-        """Nobody asked for a limit: a notice will do. With `--cgroups enabled`, a warning."""
-        asked = self.spec.cgroups == "enabled" or self.spec.systemd
-        return Degradation(
-            "cgroup-none", "cgroup", "one of its own", "none", "limits, and counting what it uses",
-            error.number, error.why, error.hint, "warning" if asked else "notice",
-        )  # fmt: skip
-
-    def _remove_group(self) -> None:
-        self.group.close()  # it may have been one descriptor too many that ended the start
-        self.group.kill()
-        self.group.remove()
 
     def _end(self, birth: clone.Birth) -> None:
         if birth.pid:
@@ -451,7 +342,7 @@ class Container:
         finally:
             self.entry.close()
 
-    def _content(self, status: str) -> "dict[str, object]":
+    def content(self, status: str) -> "dict[str, object]":
         """What state.json says."""
         return {
             "ociVersion": self.spec.config["ociVersion"],

@@ -1,12 +1,7 @@
-"""The container's root file system: put together on a stage, then made the root.
+"""The container's root file system, put together on a stage.
 
 Everything is attached below a descriptor of the new root while the host's own is still there, so
-sources and targets never share a name; only then is the root changed. Changing it has four ways:
-
-    pivot_root   the host's root leaves the mount namespace; nothing of it can be reached
-    move         the mount is moved over /, for a caller whose root is an initramfs
-    chroot       a process with CAP_SYS_CHROOT can walk out
-    chdir        nothing but a working directory, and Landlock around it where it can be had
+sources and targets never share a name; only then is the root changed (`enter`).
 
 Side: container
 """
@@ -31,7 +26,7 @@ class Stage:
     root: a descriptor of the new root, once `lay` has run
     mountable: mounts can be made at all; obstacle: why not
     kernel: descriptors of what has been mounted on /proc and /sys, by these names
-    confinement: a landlock.Ruleset that stands in for the root, once `enter` had to do without one
+    confinement: a landlock.Ruleset that stands in for the root, once it had to be entered without one
     """
 
     def __init__(self, plan, proc: int, degrade, trees: "dict[int, int]") -> None:
@@ -186,7 +181,9 @@ class Stage:
                 else:
                     made = mounts.create(self.root, target, mount)
                 if mount.copy_up:
-                    copy_up(target, made)
+                    from . import copy_up  # loaded by `clone`, before the fork
+
+                    copy_up.fill(target, made)
         except ContainerError as error:
             if error.number not in REFUSED + (abi.ENODEV,) or not self._instead(mount, error):
                 raise
@@ -334,65 +331,6 @@ class Stage:
             with step("make the root read-only"):
                 mounts.make_readonly(self.root, self.root)
 
-    # --- changing the root --------------------------------------------------------------------
-
-    def enter(self) -> str:
-        """Make the stage the root, by the first way that is allowed; its name comes back."""
-        refusal = None  # type: OSError | None
-        for way in self.plan.root.ways:
-            if way in ("pivot_root", "move") and not self.mountable:
-                continue
-            try:
-                _WAYS[way](self.root)
-            except OSError as error:
-                if error.errno not in REFUSED + (abi.EINVAL, abi.EBUSY):
-                    raise ContainerError("change the root by %s" % way, "", error.errno or 0) from error
-                refusal = refusal or error
-                continue
-            if way == "chdir":
-                self._confine(refusal)
-            elif way != "pivot_root":
-                self._root_record(way, refusal)
-            if self.plan.root.propagation & abi.MS_SHARED and way in ("pivot_root", "move"):
-                with step("share the mounts of the root"):
-                    mounts.set_propagation("/", self.plan.root.propagation)
-            return way
-        raise ContainerError("change the root", "every way is refused")
-
-    def _confine(self, refusal: "OSError | None") -> None:
-        """A directory alone holds nobody: Landlock does, where it can be had."""
-        try:
-            from . import landlock_instead  # rare, and the root is still the host's
-        except ImportError:  # to the user that set-up is done as
-            why = "minictr's library cannot be read from the user namespace"
-            hint = "install it where every user can read it, or --userns host"
-            raise ContainerError("confine the program to its root", why, hint=hint) from None
-        self.confinement, lost, number = landlock_instead.confine(self)
-        self._root_record("chdir", refusal, lost)
-        if self.confinement is None:
-            lost = "what would keep the host's files closed"
-            wanted = "the program confined to its root"
-            self.degrade(
-                Degradation("landlock", "Landlock", wanted, "nothing", lost, number, cause="landlock")
-            )
-
-    def _root_record(self, way: str, refusal: "OSError | None", lost: str = "") -> None:
-        number = (refusal.errno if refusal else 0) or 0
-        why = "" if refusal else self.obstacle or "--no-pivot"
-        fix = "" if refusal or self.mountable else "the same as for the mounts"
-        lost = (
-            lost
-            or {
-                "move": "the host's root lies below ours: CAP_SYS_ADMIN could dig it out",
-                "chroot": "a process with CAP_SYS_CHROOT can leave the root",
-                "chdir": "the root: every file of the host that the user may open can be opened",
-            }[way]
-        )
-        level = "notice" if self.plan.spec.no_pivot and way == "move" else "warning"
-        self.degrade(
-            Degradation("root-" + way, "root", "pivot_root", way, lost, number, why, fix, level, "pivot_root")
-        )
-
 
 def ids_record(path: str, number: int) -> Degradation:
     """The files of PATH cannot be shown with the container's ids."""
@@ -400,35 +338,6 @@ def ids_record(path: str, number: int) -> Degradation:
         "idmap", "id-mapped mount", "the files of %s with the container's ids" % path, "the host's ids",
         "files of unmapped users show as nobody's and cannot be written", number, cause="idmap",
     )  # fmt: skip
-
-
-def _pivot(root: int) -> None:
-    """pivot_root(2) "pivot_root(".", ".")": the old root ends up over the new one, and is let go."""
-    old = os.open("/", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.fchdir(root)
-    libc.pivot_root(".", ".")
-    with step("let go of the host's root"):  # it lies over ours, where "/.." leads: no other way may follow
-        os.fchdir(old)
-        mounts.set_propagation(".", abi.MS_SLAVE | abi.MS_REC)  # or the host would lose its mounts, too
-        libc.umount2(".", abi.MNT_DETACH)
-    os.close(old)
-    os.chdir("/")
-
-
-def _move(root: int) -> None:
-    os.fchdir(root)
-    libc.mount(".", "/", "", abi.MS_MOVE)
-    libc.chroot(".")
-    os.chdir("/")
-
-
-def _chroot(root: int) -> None:
-    os.fchdir(root)
-    libc.chroot(".")
-    os.chdir("/")
-
-
-_WAYS = {"pivot_root": _pivot, "move": _move, "chroot": _chroot, "chdir": os.fchdir}
 
 
 def open_null() -> int:
@@ -439,38 +348,6 @@ def open_null() -> int:
     if not stat.S_ISCHR(state.st_mode) or state.st_rdev != os.makedev(1, 3):
         raise ContainerError("open /dev/null", "not the null device", hint="mknod -m 666 /dev/null c 1 3")
     return null
-
-
-def copy_up(source: int, target: int) -> None:
-    """Fill the new file system TARGET with a copy of what lay below it (podman's tmpcopyup)."""
-    place = paths.descriptor_path(source)
-    for name in os.listdir(place):
-        _copy(source, target, name)
-
-
-def _copy(source: int, target: int, name: str) -> None:
-    state = os.stat(name, dir_fd=source, follow_symlinks=False)
-    if stat.S_ISLNK(state.st_mode):
-        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-    elif stat.S_ISDIR(state.st_mode):
-        os.mkdir(name, 0o700, dir_fd=target)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        old, new = [os.open(name, flags, dir_fd=where) for where in (source, target)]
-        for inner in os.listdir(old):
-            _copy(old, new, inner)
-        os.fchown(new, state.st_uid, state.st_gid)
-        os.fchmod(new, stat.S_IMODE(state.st_mode))
-        os.close(old)
-        os.close(new)
-    elif stat.S_ISREG(state.st_mode):
-        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-        new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
-        while os.sendfile(new, old, None, 1 << 20):
-            pass
-        os.fchown(new, state.st_uid, state.st_gid)
-        os.fchmod(new, stat.S_IMODE(state.st_mode))
-        os.close(old)
-        os.close(new)
 
 
 def _must_be(root: int, place: str, target: int) -> int:

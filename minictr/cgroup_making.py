@@ -1,0 +1,126 @@
+"""A container's cgroup in the making: made, limited, or gone without.
+
+Each function takes the lifecycle.Container, whose `group`, `plan` and `watch` it sets.
+
+Side: host
+"""
+
+from . import cgroup, foreground, host
+from .errors import ContainerError, Degradation
+from .spec import cgroup_of
+
+
+def make(me) -> None:
+    """The cgroup and its limits."""
+    if not me.plan.cgroup_path:
+        me.group = cgroup.none("--cgroups disabled")
+        records = []  # type: list[Degradation]
+    elif me.spec.systemd:
+        records = _open_unit(me)
+    else:
+        me.group = cgroup.open(cgroup.layout(), me.plan.cgroup_path)
+        records = _create(me, noted=me.plan.cgroup_path == cgroup_of(me.spec.identifier, me.entry.path))
+    _tell(me, records + _limit(me))
+
+
+def _open_unit(me) -> "list[Degradation]":
+    from . import cgroup_systemd  # with the protocol, 2 ms
+
+    annotations = me.spec.config.get("annotations") or {}
+    layout, path = cgroup.layout(), me.plan.cgroup_path
+    try:
+        me.group, records = cgroup_systemd.open(layout, path, me.spec.identifier, annotations)
+    except cgroup_systemd.Missing as error:
+        me.group = cgroup.none(error.why, error.hint, error.number)
+        return [_without(me, error)]
+    return records + _create(me, noted=False)
+
+
+def move(me, pid: int) -> None:
+    """The first process, to a cgroup that it cannot join by itself."""
+    _tell(me, me.group.mover()(pid))
+    me.entry.save(me.content("creating"))  # only now it is known where that is
+
+
+def _tell(me, records: "list[Degradation]") -> None:
+    for record in records:
+        inside = me.plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
+        if record.code == "cgroup-devices" and not me.plan.cgroup_path:
+            record.level = "notice"  # no cgroup was asked for, and every engine names devices
+        if record.code != "cgroup-devices" or not inside:  # in a user namespace no node can be made
+            me.certain(record)
+
+
+def _note(me) -> None:
+    """So that who finds what is left of us knows where to look."""
+    parents = me.group.missing_parents()
+    me.entry.save(dict(me.content("creating"), cgroup_parents=parents))
+
+
+def _create(me, noted: bool) -> "list[Degradation]":
+    """Make it, where that is not allowed in the sub-tree that was handed to us, else go without.
+
+    noted: who finds what is left of us knows where to look
+    """
+    me.undo.push("remove the cgroup", lambda: remove(me))
+    if not noted:
+        _note(me)
+    try:
+        with foreground.undisturbed():
+            return me.group.create()
+    except ContainerError as error:
+        if error.number not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to make
+            raise
+        refused = error
+    if me.plan.cgroup_free:
+        from . import delegation  # not for root
+
+        found = delegation.find(cgroup.layout(), me.plan.cgroup_path)
+        if found is not None:
+            me.group = found
+            _note(me)
+            with foreground.undisturbed():
+                return me.group.create()
+    me.group = cgroup.none(refused.why, refused.hint, refused.number)
+    return [_without(me, refused)]
+
+
+def _limit(me) -> "list[Degradation]":
+    """Set the limits. What nobody asked for may be missing, and it is only noted."""
+    wanted = dict(me.plan.resources)
+    assumed = {name: wanted.pop(name) for name in me.spec.assumed}
+    lacks = me.group.lacks(wanted)
+    records = []  # type: list[Degradation]
+    if lacks and (me.spec.degrade == "warn" or me.group.kind == "none"):
+        from . import lesser  # only where a limit was asked for that cannot be had
+
+        me.plan, records = lesser.step_down(me.plan, me.group, lacks)
+        if "memory" in lacks and me.spec.memory_watch:
+            from . import memory_watch
+
+            me.watch = memory_watch.Watch(wanted["memory"]["limit"])
+        wanted = {name: value for name, value in wanted.items() if name not in lacks}
+    records += me.group.apply(wanted)
+    missing = me.group.lacks(assumed)
+    for name, controller in missing.items() if me.group.kind != "none" else ():
+        record = me.group.lacking(name, controller)
+        record.level = "notice"
+        records.append(record)
+    if len(missing) < len(assumed):
+        records += me.group.update(assumed)
+    return records
+
+
+def _without(me, error: ContainerError) -> Degradation:
+    """Nobody asked for a limit: a notice will do. With `--cgroups enabled`, a warning."""
+    asked = me.spec.cgroups == "enabled" or me.spec.systemd
+    return Degradation(
+        "cgroup-none", "cgroup", "one of its own", "none", "limits, and counting what it uses",
+        error.number, error.why, error.hint, "warning" if asked else "notice",
+    )  # fmt: skip
+
+
+def remove(me) -> None:
+    me.group.close()  # it may have been one descriptor too many that ended the start
+    me.group.kill()
+    me.group.remove()

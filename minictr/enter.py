@@ -1,0 +1,100 @@
+"""The new root made the root. Changing it has four ways:
+
+    pivot_root   the host's root leaves the mount namespace; nothing of it can be reached
+    move         the mount is moved over /, for a caller whose root is an initramfs
+    chroot       a process with CAP_SYS_CHROOT can walk out
+    chdir        nothing but a working directory, and Landlock around it where it can be had
+
+Side: container
+"""
+
+from . import abi, libc, mounts
+from . import unix as os
+from .errors import ContainerError, Degradation, step
+
+
+def enter(stage) -> str:
+    """Make the stage the root, by the first way that is allowed; its name comes back."""
+    refusal = None  # type: OSError | None
+    for way in stage.plan.root.ways:
+        if way in ("pivot_root", "move") and not stage.mountable:
+            continue
+        try:
+            _WAYS[way](stage.root)
+        except OSError as error:
+            if error.errno not in mounts.REFUSED + (abi.EINVAL, abi.EBUSY):
+                raise ContainerError("change the root by %s" % way, "", error.errno or 0) from error
+            refusal = refusal or error
+            continue
+        if way == "chdir":
+            _confine(stage, refusal)
+        elif way != "pivot_root":
+            _record(stage, way, refusal)
+        if stage.plan.root.propagation & abi.MS_SHARED and way in ("pivot_root", "move"):
+            with step("share the mounts of the root"):
+                mounts.set_propagation("/", stage.plan.root.propagation)
+        return way
+    raise ContainerError("change the root", "every way is refused")
+
+
+def _confine(stage, refusal: "OSError | None") -> None:
+    """A directory alone holds nobody: Landlock does, where it can be had."""
+    try:
+        from . import landlock_instead  # rare, and the root is still the host's
+    except ImportError:  # to the user that set-up is done as
+        why = "minictr's library cannot be read from the user namespace"
+        hint = "install it where every user can read it, or --userns host"
+        raise ContainerError("confine the program to its root", why, hint=hint) from None
+    stage.confinement, lost, number = landlock_instead.confine(stage)
+    _record(stage, "chdir", refusal, lost)
+    if stage.confinement is None:
+        lost = "what would keep the host's files closed"
+        wanted = "the program confined to its root"
+        stage.degrade(Degradation("landlock", "Landlock", wanted, "nothing", lost, number, cause="landlock"))
+
+
+def _record(stage, way: str, refusal: "OSError | None", lost: str = "") -> None:
+    number = (refusal.errno if refusal else 0) or 0
+    why = "" if refusal else stage.obstacle or "--no-pivot"
+    fix = "" if refusal or stage.mountable else "the same as for the mounts"
+    lost = (
+        lost
+        or {
+            "move": "the host's root lies below ours: CAP_SYS_ADMIN could dig it out",
+            "chroot": "a process with CAP_SYS_CHROOT can leave the root",
+            "chdir": "the root: every file of the host that the user may open can be opened",
+        }[way]
+    )
+    level = "notice" if stage.plan.spec.no_pivot and way == "move" else "warning"
+    stage.degrade(
+        Degradation("root-" + way, "root", "pivot_root", way, lost, number, why, fix, level, "pivot_root")
+    )
+
+
+def _pivot(root: int) -> None:
+    """pivot_root(2) "pivot_root(".", ".")": the old root ends up over the new one, and is let go."""
+    old = os.open("/", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.fchdir(root)
+    libc.pivot_root(".", ".")
+    with step("let go of the host's root"):  # it lies over ours, where "/.." leads: no other way may follow
+        os.fchdir(old)
+        mounts.set_propagation(".", abi.MS_SLAVE | abi.MS_REC)  # or the host would lose its mounts, too
+        libc.umount2(".", abi.MNT_DETACH)
+    os.close(old)
+    os.chdir("/")
+
+
+def _move(root: int) -> None:
+    os.fchdir(root)
+    libc.mount(".", "/", "", abi.MS_MOVE)
+    libc.chroot(".")
+    os.chdir("/")
+
+
+def _chroot(root: int) -> None:
+    os.fchdir(root)
+    libc.chroot(".")
+    os.chdir("/")
+
+
+_WAYS = {"pivot_root": _pivot, "move": _move, "chroot": _chroot, "chdir": os.fchdir}
