@@ -11,7 +11,7 @@ import os
 
 from . import lsm, paths
 from .errors import EXIT_REQUIRED, ContainerError, printable
-from .volumes import bad
+from .words import bad
 
 _KEYS = ("user", "role", "type", "level")
 _CATEGORIES = 1024  # c0 to c1023, in every policy that has categories

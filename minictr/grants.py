@@ -8,7 +8,7 @@ Side: host
 from . import abi, host
 from . import unix as os
 from .spec import DEFAULT_CAPABILITIES
-from .volumes import bad, number
+from .words import bad, number
 
 _LATER = "not enforced yet, so refused rather than ignored"
 

@@ -11,7 +11,7 @@ import os
 from . import abi, landlock, paths
 from .errors import ContainerError, Degradation, step
 from .record import MYPY
-from .volumes import bad, integer
+from .words import bad, integer
 
 if MYPY:
     from .landlock import Ruleset

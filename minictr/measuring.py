@@ -11,7 +11,7 @@ import time
 
 from . import abi, control, document, libc, living, oom, paths, state, verbs
 from .errors import ContainerError, printable
-from .volumes import bad
+from .words import bad
 
 HELP = {
     "events": """usage: minictr events [--interval DURATION] ID

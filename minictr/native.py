@@ -7,10 +7,10 @@ at what an earlier one has put down.
 Side: host
 """
 
-from . import abi, foreground, grants, volumes
+from . import abi, arrangement, foreground, grants
 from . import unix as os
 from .spec import DEFAULT_PATH, Spec, default_config
-from .volumes import MAX_FDS, absolute, bad, integer, number
+from .words import MAX_FDS, absolute, bad, integer, number
 
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY as config.json has it
 MAX_ID = 2**32 - 2  # 2**32 - 1 is "no id" to the kernel
@@ -187,10 +187,7 @@ def _names(given: "dict", config: "dict", fields: "dict") -> None:
 
 # --- files ----------------------------------------------------------------------------------
 
-_MOUNT_OPTIONS = (
-    ("volume", volumes.volume), ("mount", volumes.mount), ("tmpfs", volumes.tmpfs),
-    ("device", volumes.device),
-)  # fmt: skip
+_MOUNT_OPTIONS = ("volume", "mount", "tmpfs", "device")
 
 
 def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
@@ -201,12 +198,14 @@ def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
         if "shm-size" in given and entry["destination"] == "/dev/shm":
             if entry["type"] != "tmpfs":
                 raise bad("--shm-size", given["shm-size"], "the host's /dev/shm keeps its size")
+            from . import volumes  # only where it is given
+
             entry["options"][-1] = volumes.size("--shm-size", given["shm-size"])
-    wanted = [
-        ("--" + option, text, parse(text))
-        for option, parse in _MOUNT_OPTIONS
-        for text in given.get(option, ())
-    ]
+    wanted = []
+    if not given.keys().isdisjoint(_MOUNT_OPTIONS):
+        from . import volumes  # only for those who have some
+
+        wanted = volumes.parse(given, _MOUNT_OPTIONS)
     devices = {entry["path"]: entry for _, _, entry in wanted if "major" in entry}
     if devices:
         config["linux"]["devices"] = list(devices.values())
@@ -216,9 +215,9 @@ def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
         config["linux"].setdefault("resources", {})["devices"] = rules
     private, closed = [], False  # type: list[dict], bool
     if fields["source"] == "host":
-        private = volumes.host_mounts(os.getenv("HOME", ""), given.get("net") == "host")
+        private = arrangement.host_mounts(os.getenv("HOME", ""), given.get("net") == "host")
         closed = not fields["overlay"]
-    config["mounts"] = volumes.arrange(defaults, wanted, private, closed)
+    config["mounts"] = arrangement.arrange(defaults, wanted, private, closed)
 
 
 def _shared_ipc(entry: "dict") -> "dict":

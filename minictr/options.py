@@ -10,10 +10,10 @@ Side: host
 from . import unix as os
 from .errors import ContainerError, printable
 from .spec import CONTAINER_ID, Spec
-from .volumes import MAX_FDS, absolute, bad, integer
+from .words import MAX_FDS, absolute, bad, integer
 
 BIND_HELP = """ro, rw, exec, noexec, suid, nosuid, dev, nodev, bind, rec, idmap, private, rprivate,
-    shared, slave and kin (rec, rprivate, nosuid, nodev)"""
+    shared, slave and kin (rec, rprivate, nosuid, nodev); z and Z where there is no SELinux"""
 
 REQUIRE_HELP = """what must be there, or the exit status is 123: the levels sandbox, container, rootless; the
     layers user, pid, mount, network, ipc, uts, cgroup, time, files, root, proc, capabilities, no-new-privs,

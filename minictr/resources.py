@@ -8,7 +8,7 @@ Side: host
 import _stat as stat
 
 from . import unix as os
-from .volumes import absolute, bad, integer, number
+from .words import absolute, bad, integer, number
 
 MAX_PIDS = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 MAX_SIZE = (1 << 63) - 1

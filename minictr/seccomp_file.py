@@ -17,7 +17,7 @@ import os
 
 from . import abi, document, host, seccomp
 from .errors import ContainerError, printable
-from .volumes import absolute, bad
+from .words import absolute, bad
 
 LIMIT = 4 << 20  # bytes; Docker's own profile has 15 kB
 

@@ -8,9 +8,9 @@ Side: host
 import _stat as stat
 
 from . import unix as os
-from .errors import ContainerError, printable, step
-
-MAX_FDS = 1 << 20  # how many descriptors may be passed on; fs.nr_open of most hosts
+from .arrangement import entry
+from .errors import printable
+from .words import absolute, bad, number
 
 _PROPAGATION = (
     "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable",
@@ -42,8 +42,6 @@ _ALIASES = {"rec": "rbind", "readonly": "ro", "norec": "bind"}
 # For macOS and for volumes with a name: docker and podman ignore them on a bind mount
 _IGNORED = ("cached", "delegated", "consistent", "copy", "nocopy")
 _REFUSED = {
-    "z": "SELinux labels are not set yet, so refused rather than ignored",
-    "Z": "SELinux labels are not set yet, so refused rather than ignored",
     "U": "the files of the source are not given to another owner; try idmap",
     "O": "overlays on a volume are not supported",
 }
@@ -57,32 +55,10 @@ _RAMFS_VALUES = {"mode": "octal"}
 _DEVPTS_VALUES = {"uid": "number", "gid": "number", "mode": "octal", "max": "number"}
 
 
-def bad(option: str, value: str, why: str, hint: str = "") -> ContainerError:
-    """The error of one option: `--volume a:b: why; hint: ...`."""
-    return ContainerError(("%s %s" % (option, printable(value))).rstrip(), why, hint=hint)
-
-
-def absolute(path: str) -> str:
-    """PATH of the caller's, from the root; `..` is left for the kernel to follow."""
-    if path.startswith("/"):
-        return path
-    with step("find the current directory"):
-        return os.path.join(os.getcwd(), path)
-
-
-def number(text: str) -> int:
-    """The value of ASCII digits alone; -1 for a sign, a space, another script's digits, nothing."""
-    plain = 0 < len(text) <= 20 and not text.strip("0123456789")
-    return int(text) if plain else -1
-
-
-def integer(option: str, text: str, low: int, high: int) -> int:
-    """The whole number TEXT, which must lie between LOW and HIGH."""
-    sign = -1 if text.startswith("-") else 1
-    digits = number(text[1:] if sign < 0 else text)
-    if digits < 0 or not low <= sign * digits <= high:
-        raise bad(option, text, "is not a number from %d to %d" % (low, high))
-    return sign * digits
+def parse(given: "dict", options: "tuple[str, ...]") -> "list[tuple[str, str, dict]]":
+    """(option, text, mount or device) of all that is GIVEN of OPTIONS, in their order."""
+    readers = {"volume": volume, "mount": mount, "tmpfs": tmpfs, "device": device}
+    return [("--" + name, text, readers[name](text)) for name in options for text in given.get(name, ())]
 
 
 def volume(text: str) -> "dict":
@@ -162,7 +138,7 @@ def device(text: str) -> "dict":
     if target != os.path.normpath(parts[0]):
         options = ["bind", "rprivate", "nosuid", "noexec", "dev"]
         # type none: the ids of its files are left as the host has them
-        return _entry(target, "none", absolute(parts[0]), options)
+        return entry(target, "none", absolute(parts[0]), options)
     return {
         "path": target,
         "type": kind,
@@ -187,61 +163,6 @@ def size(option: str, text: str) -> str:
     return "size=" + _value(option, text, "size", text, "size")
 
 
-def host_mounts(home: str, resolver: bool) -> "list[dict]":
-    """What lies over the host's own root: memory of the container's own, and the homes hidden.
-
-    home: the caller's $HOME; resolver: keep the file visible that /etc/resolv.conf leads to
-    Only what exists on this host: nothing can be made in a root that is read-only.
-    """
-    mounts = []
-    places = [("/tmp", "1777"), ("/var/tmp", "1777"), ("/run", "755")]
-    # /home may be walked through, so that a volume below it is there for every --user
-    places += [("/home", "755"), ("/root", "700")]
-    if home.startswith("/") and not _within(os.path.realpath(home), _SYSTEM):
-        places.append((home, "755"))
-    covered = []  # type: list[str]
-    for path, mode in places:
-        real = os.path.realpath(path)
-        if real != "/" and os.path.isdir(real) and not _within(real, covered):
-            covered.append(real)
-            options = ["nosuid", "nodev", "mode=" + mode]
-            mounts.append(_entry(real, "tmpfs", "tmpfs", options))
-    name = os.path.realpath("/etc/resolv.conf")
-    if resolver and name.startswith("/run/") and os.path.isfile(name):
-        options = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"]
-        mounts.append(_entry(name, "bind", name, options))
-    return mounts
-
-
-def arrange(
-    defaults: "list[dict]", wanted: "list[tuple[str, str, dict]]",
-    private: "list[dict]" = [], closed: bool = False,
-) -> "list[dict]":  # fmt: skip
-    """All mounts in their order.
-
-    defaults: come first, as they are; wanted: (option, text, mount) of the user's
-    private: give way to one of the user's on the same place, as the defaults do
-    closed: the root is the host's and read-only, so that no place for a mount can be made in it
-    The others are sorted by depth: one on /a must not hide one on /a/b.
-    """
-    places = {}  # type: dict[str, str]
-    for option, text, entry in wanted:
-        where = entry["destination"]
-        if where in places:
-            raise bad(option, text, "there is a mount on %s already: %s" % (printable(where), places[where]))
-        places[where] = "%s %s" % (option, printable(text))
-    own = [entry for entry in private if entry["destination"] not in places]
-    if closed:
-        inside = [entry["destination"] for entry in own + defaults if entry["type"] == "tmpfs"]
-        inside += list(places)
-        for option, text, entry in wanted:
-            _must_exist(option, text, entry, inside)
-    own += [entry for _, _, entry in wanted]
-    own.sort(key=lambda entry: entry["destination"].count("/"))
-    return [entry for entry in defaults if entry["destination"] not in places] + own
-
-
-_SYSTEM = ("/bin", "/sbin", "/usr", "/lib", "/lib32", "/lib64", "/etc", "/dev", "/proc", "/sys")
 _KEYS = {
     "src": "source", "dst": "target", "destination": "target", "dest": "target", "ro": "readonly",
     "tmpfs-size": "size", "tmpfs-mode": "mode", "chown": "U",
@@ -287,6 +208,9 @@ def _choose(
             continue
         if word in _REFUSED:
             raise bad(option, text, "%s: %s" % (word, _REFUSED[word]))
+        if word in ("z", "Z"):
+            _without_labels(option, text, word)
+            continue
         if key not in values or not equals:
             raise bad(option, text, "unknown option %s" % (printable(word) or "''"))
         if key in seen:
@@ -294,6 +218,15 @@ def _choose(
         seen.add(key)
         chosen.append("%s=%s" % (key, _value(option, text, key, value, values[key])))
     return chosen
+
+
+def _without_labels(option: str, text: str, word: str) -> None:
+    """z and Z have the source labelled anew, which means nothing without SELinux: so it is with podman."""
+    from . import lsm  # only for who asks
+
+    if not lsm.why_not(lsm.SELINUX)[0]:
+        hint = "label the source before: chcon -R -t container_file_t SRC"
+        raise bad(option, text, "%s: files of the host are not labelled anew" % word, hint)
 
 
 def _value(option: str, text: str, key: str, value: str, form: str) -> str:
@@ -323,24 +256,20 @@ def _memory(option: str, text: str, kind: str, target: str, words: "list[str]") 
         raise bad(option, text, "a ramfs has no limit; use a tmpfs")
     values = _TMPFS_VALUES if kind == "tmpfs" else _RAMFS_VALUES
     options = _choose(option, text, words, _TMPFS_WORDS, values)
-    return _entry(target, kind, kind, [word for word in options if word != "notmpcopyup"])
+    return entry(target, kind, kind, [word for word in options if word != "notmpcopyup"])
 
 
 def _devpts(text: str, target: str, words: "list[str]") -> "dict":
     options = _choose("--mount", text, words, _DEVPTS_WORDS, _DEVPTS_VALUES) + ["ptmxmode=0666"]
     if not any(word.startswith("mode=") for word in options):
         options.append("mode=0620")
-    return _entry(_target("--mount", text, target), "devpts", "devpts", options)
+    return entry(_target("--mount", text, target), "devpts", "devpts", options)
 
 
 def _bind(option: str, text: str, source: str, target: str, options: "list[str]") -> "dict":
     target = _target(option, text, target)
     _state(option, text, source)
-    return _entry(target, "bind", absolute(source), options)
-
-
-def _entry(target: str, kind: str, source: str, options: "list[str]") -> "dict":
-    return {"destination": target, "type": kind, "source": source, "options": options}
+    return entry(target, "bind", absolute(source), options)
 
 
 def _state(option: str, text: str, source: str) -> os.stat_result:
@@ -363,14 +292,3 @@ def _target(option: str, text: str, target: str) -> str:
     if clean == "/dev":
         raise bad(option, text, "/dev is the container's own", "add single devices with --device")
     return clean
-
-
-def _must_exist(option: str, text: str, entry: "dict", inside: "list[str]") -> None:
-    where = entry["destination"]
-    if not os.path.exists(where) and not _within(os.path.dirname(os.path.realpath(where)), inside):
-        why = "%s does not exist on the host, whose root is read-only here" % printable(where)
-        raise bad(option, text, why, "choose a place below /tmp or /run, or use --overlay")
-
-
-def _within(path: str, directories: "tuple[str, ...] | list[str]") -> bool:
-    return any(path == place or path.startswith("%s/" % place) for place in directories)

@@ -461,6 +461,12 @@ def test_a_label_that_is_none_ends_create(runtime, labelled):
         )
 
 
+def test_a_volume_is_not_labelled_anew_in_silence(policy, minictr, busybox_root):
+    found = minictr("run", "--rootfs", busybox_root, "-v", "/etc:/mnt:Z", "--", "true")
+    assert found.status == 125
+    assert found.err.startswith("minictr: --volume /etc:/mnt:Z: Z: files of the host are not labelled anew")
+
+
 def test_a_further_program_has_the_label_of_the_container_or_its_own(runtime, labelled):
     labelled.process["args"] = ["sh", "-c", "echo up; read line"]
     live = runtime.start(labelled)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minictr
-from minictr import abi, options, unix, volumes
+from minictr import abi, arrangement, lsm, options, unix
 from minictr.errors import ContainerError
 from minictr.spec import DEFAULT_CAPABILITIES, MASKED_PATHS, READONLY_PATHS
 
@@ -266,12 +266,12 @@ def host(monkeypatch):
     class Os:
         path = Path
 
-    monkeypatch.setattr(volumes, "os", Os)
+    monkeypatch.setattr(arrangement, "os", Os)
     return there
 
 
 def hidden(home, resolver=False):
-    return [(entry["destination"], entry["options"][-1]) for entry in volumes.host_mounts(home, resolver)]
+    return [(entry["destination"], entry["options"][-1]) for entry in arrangement.host_mounts(home, resolver)]
 
 
 def test_the_hosts_root_has_memory_over_its_temporary_and_home_directories(host):
@@ -349,8 +349,6 @@ def test_the_options_of_a_volume_are_podmans(rootfs, words, expected):
         ("/etc:/data:ro,", "unknown option ''"),
         ("/etc:/data:ro,rw", "ro and rw contradict each other"),
         ("/etc:/data:shared,private", "shared and private contradict each other"),
-        ("/etc:/data:z", "z: SELinux labels are not set yet, so refused rather than ignored"),
-        ("/etc:/data:Z", "Z: SELinux"),
         ("/etc:/data:U", "U: the files of the source are not given to another owner"),
         ("/etc:/data:O", "O: overlays on a volume are not supported"),
         ("/etc:/data:size=1m", "unknown option size=1m"),
@@ -366,6 +364,15 @@ def test_the_options_of_a_volume_are_podmans(rootfs, words, expected):
 def test_a_volume_that_cannot_be_is_one_clear_line(rootfs, text, why):
     said = refusal("--rootfs", rootfs, "-v", text, "--", "true")
     assert said.startswith("--volume ") and why in said
+
+
+@pytest.mark.parametrize("word", ["z", "Z", "ro,z", "Z,exec"])
+def test_a_volume_is_labelled_anew_where_that_means_nothing(rootfs, word):
+    if not lsm.why_not(lsm.SELINUX)[0]:
+        pytest.skip("SELinux is active here")
+    plain = ",".join(part for part in word.split(",") if part not in "zZ")
+    found = mounts("--rootfs", rootfs, "-v", "/etc:/data:" + word)["/data"]
+    assert found == mounts("--rootfs", rootfs, "-v", "/etc:/data" + (plain and ":" + plain))["/data"]
 
 
 def test_a_relative_source_belongs_to_the_current_directory(rootfs, tmp_path, monkeypatch):

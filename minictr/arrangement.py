@@ -1,0 +1,82 @@
+"""Which mounts a container of the native form has, and in which order: its defaults, what hides the host's
+own places, and the user's (`volumes` reads those).
+
+Side: host
+"""
+
+from . import unix as os
+from .errors import printable
+from .words import bad
+
+
+def entry(target: str, kind: str, source: str, options: "list[str]") -> "dict":
+    """As config.json has it."""
+    return {"destination": target, "type": kind, "source": source, "options": options}
+
+
+def host_mounts(home: str, resolver: bool) -> "list[dict]":
+    """What lies over the host's own root: memory of the container's own, and the homes hidden.
+
+    home: the caller's $HOME; resolver: keep the file visible that /etc/resolv.conf leads to
+    Only what exists on this host: nothing can be made in a root that is read-only.
+    """
+    mounts = []
+    places = [("/tmp", "1777"), ("/var/tmp", "1777"), ("/run", "755")]
+    # /home may be walked through, so that a volume below it is there for every --user
+    places += [("/home", "755"), ("/root", "700")]
+    if home.startswith("/") and not _within(os.path.realpath(home), _SYSTEM):
+        places.append((home, "755"))
+    covered = []  # type: list[str]
+    for path, mode in places:
+        real = os.path.realpath(path)
+        if real != "/" and os.path.isdir(real) and not _within(real, covered):
+            covered.append(real)
+            options = ["nosuid", "nodev", "mode=" + mode]
+            mounts.append(entry(real, "tmpfs", "tmpfs", options))
+    name = os.path.realpath("/etc/resolv.conf")
+    if resolver and name.startswith("/run/") and os.path.isfile(name):
+        options = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"]
+        mounts.append(entry(name, "bind", name, options))
+    return mounts
+
+
+def arrange(
+    defaults: "list[dict]", wanted: "list[tuple[str, str, dict]]",
+    private: "list[dict]" = [], closed: bool = False,
+) -> "list[dict]":  # fmt: skip
+    """All mounts in their order.
+
+    defaults: come first, as they are; wanted: (option, text, mount) of the user's
+    private: give way to one of the user's on the same place, as the defaults do
+    closed: the root is the host's and read-only, so that no place for a mount can be made in it
+    The others are sorted by depth: one on /a must not hide one on /a/b.
+    """
+    places = {}  # type: dict[str, str]
+    for option, text, entry in wanted:
+        where = entry["destination"]
+        if where in places:
+            raise bad(option, text, "there is a mount on %s already: %s" % (printable(where), places[where]))
+        places[where] = "%s %s" % (option, printable(text))
+    own = [entry for entry in private if entry["destination"] not in places]
+    if closed:
+        inside = [entry["destination"] for entry in own + defaults if entry["type"] == "tmpfs"]
+        inside += list(places)
+        for option, text, entry in wanted:
+            _must_exist(option, text, entry, inside)
+    own += [entry for _, _, entry in wanted]
+    own.sort(key=lambda entry: entry["destination"].count("/"))
+    return [entry for entry in defaults if entry["destination"] not in places] + own
+
+
+_SYSTEM = ("/bin", "/sbin", "/usr", "/lib", "/lib32", "/lib64", "/etc", "/dev", "/proc", "/sys")
+
+
+def _must_exist(option: str, text: str, entry: "dict", inside: "list[str]") -> None:
+    where = entry["destination"]
+    if not os.path.exists(where) and not _within(os.path.dirname(os.path.realpath(where)), inside):
+        why = "%s does not exist on the host, whose root is read-only here" % printable(where)
+        raise bad(option, text, why, "choose a place below /tmp or /run, or use --overlay")
+
+
+def _within(path: str, directories: "tuple[str, ...] | list[str]") -> bool:
+    return any(path == place or path.startswith("%s/" % place) for place in directories)

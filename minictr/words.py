@@ -1,0 +1,37 @@
+"""What the words of an option are read with.
+
+Side: host
+"""
+
+from . import unix as os
+from .errors import ContainerError, printable, step
+
+MAX_FDS = 1 << 20  # how many descriptors may be passed on; fs.nr_open of most hosts
+
+
+def bad(option: str, value: str, why: str, hint: str = "") -> ContainerError:
+    """The error of one option: `--volume a:b: why; hint: ...`."""
+    return ContainerError(("%s %s" % (option, printable(value))).rstrip(), why, hint=hint)
+
+
+def absolute(path: str) -> str:
+    """PATH of the caller's, from the root; `..` is left for the kernel to follow."""
+    if path.startswith("/"):
+        return path
+    with step("find the current directory"):
+        return os.path.join(os.getcwd(), path)
+
+
+def number(text: str) -> int:
+    """The value of ASCII digits alone; -1 for a sign, a space, another script's digits, nothing."""
+    plain = 0 < len(text) <= 20 and not text.strip("0123456789")
+    return int(text) if plain else -1
+
+
+def integer(option: str, text: str, low: int, high: int) -> int:
+    """The whole number TEXT, which must lie between LOW and HIGH."""
+    sign = -1 if text.startswith("-") else 1
+    digits = number(text[1:] if sign < 0 else text)
+    if digits < 0 or not low <= sign * digits <= high:
+        raise bad(option, text, "is not a number from %d to %d" % (low, high))
+    return sign * digits
