@@ -1,7 +1,5 @@
 """What the program may do: --cap-add, --cap-drop and --security-opt, into the configuration.
 
-What is not enforced yet is refused by name: an option that is ignored is worse than none.
-
 Side: host
 """
 
@@ -9,8 +7,6 @@ from . import abi, host
 from . import unix as os
 from .spec import DEFAULT_CAPABILITIES
 from .words import bad, number
-
-_LATER = "not enforced yet, so refused rather than ignored"
 
 
 def capabilities(given: "dict", config: "dict", fields: "dict") -> None:
