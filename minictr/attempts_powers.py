@@ -8,7 +8,7 @@ import _stat as stat
 import fcntl
 import os
 
-from . import abi, libc
+from . import abi, libc, libc_rare
 from .bait import Absent, Bait, call_number
 
 ALONE = 65534  # an id that no container is likely to have as its own: nobody's
@@ -31,23 +31,23 @@ def pivot_root(bait: Bait) -> str:
 def reboot(bait: Bait) -> str:
     """reboot(2) with a command that does not exist."""
     arguments = (0xFEE1DEAD, 672274793, 0x0BADC0DE, 0)
-    return _unless((abi.EINVAL,), libc.syscall, call_number("reboot"), *arguments)
+    return _unless((abi.EINVAL,), libc_rare.syscall, call_number("reboot"), *arguments)
 
 
 def load_module(bait: Bait) -> str:
     """finit_module(2) of no file."""
-    return _unless((abi.EBADF,), libc.syscall, call_number("finit_module"), -1, bytearray(1), 0)
+    return _unless((abi.EBADF,), libc_rare.syscall, call_number("finit_module"), -1, bytearray(1), 0)
 
 
 def set_clock(bait: Bait) -> str:
     """settimeofday(2) of nothing: the rights are looked at all the same."""
-    libc.syscall(call_number("settimeofday"), 0, 0)
+    libc_rare.syscall(call_number("settimeofday"), 0, 0)
     return "allowed"
 
 
 def kernel_log(bait: Bait) -> str:
     """syslog(2): SYSLOG_ACTION_SIZE_UNREAD, which needs what SYSLOG_ACTION_READ needs."""
-    libc.syscall(call_number("syslog"), 9, 0, 0)
+    libc_rare.syscall(call_number("syslog"), 9, 0, 0)
     return "allowed"
 
 
@@ -172,7 +172,7 @@ def push_input(bait: Bait) -> str:
     except OSError:
         raise Absent("no terminal can be had") from None
     letter = bytearray(b"#")
-    libc.syscall(call_number("ioctl"), slave, abi.TIOCSTI | 1 << 32, letter)
+    libc_rare.syscall(call_number("ioctl"), slave, abi.TIOCSTI | 1 << 32, letter)
     return "a letter was pushed"
 
 
@@ -183,7 +183,7 @@ def user_namespace(bait: Bait) -> str:
 
 def keyring(bait: Bait) -> str:
     """keyctl(2): KEYCTL_GET_KEYRING_ID of the session's."""
-    libc.syscall(call_number("keyctl"), 0, -3, 0, 0, 0)
+    libc_rare.syscall(call_number("keyctl"), 0, -3, 0, 0, 0)
     return "the kernel's key store answers"
 
 
@@ -191,7 +191,7 @@ def bpf(bait: Bait) -> str:
     """BPF_MAP_CREATE of an array of one number."""
     attributes = bytearray(72)
     attributes[0:16] = b"".join([number.to_bytes(4, "little") for number in (2, 4, 4, 1)])
-    os.close(libc.syscall(call_number("bpf"), 0, attributes, len(attributes)))
+    os.close(libc_rare.syscall(call_number("bpf"), 0, attributes, len(attributes)))
     return "a map was made"
 
 
@@ -199,5 +199,5 @@ def performance_events(bait: Bait) -> str:
     """perf_event_open(2): PERF_COUNT_SW_CPU_CLOCK of all that runs on CPU 0."""
     attributes = bytearray(112)
     attributes[0:8] = (1).to_bytes(4, "little") + (112).to_bytes(4, "little")
-    os.close(libc.syscall(call_number("perf_event_open"), attributes, -1, 0, -1, 0))
+    os.close(libc_rare.syscall(call_number("perf_event_open"), attributes, -1, 0, -1, 0))
     return "the host's processes can be watched"

@@ -8,7 +8,7 @@ import _socket
 import _stat as stat
 import os
 
-from . import abi, libc
+from . import abi, libc, libc_rare
 from .bait import Absent, Bait, call_number
 
 # --- processes of the host ----------------------------------------------------------------------
@@ -31,7 +31,7 @@ def signal_process(bait: Bait) -> str:
 
 
 def trace_process(bait: Bait) -> str:
-    libc.syscall(call_number("ptrace"), abi.PTRACE_SEIZE, bait.pid, 0, 0)
+    libc_rare.syscall(call_number("ptrace"), abi.PTRACE_SEIZE, bait.pid, 0, 0)
     return "traced"
 
 
@@ -96,7 +96,7 @@ def file_handle(bait: Bait) -> str:
     place = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     handle = bytearray((8).to_bytes(4, "little") + (1).to_bytes(4, "little") + (2).to_bytes(8, "little"))
     try:
-        libc.syscall(call_number("open_by_handle_at"), place, handle, os.O_RDONLY)
+        libc_rare.syscall(call_number("open_by_handle_at"), place, handle, os.O_RDONLY)
     except OSError as error:
         if error.errno in (abi.EPERM, abi.ENOSYS, abi.EACCES):
             raise

@@ -8,7 +8,7 @@ Side: host
 import os
 import select
 
-from . import cgroup_files, libc
+from . import cgroup_files, libc_rare
 from .cgroup_files import GONE
 
 
@@ -30,7 +30,7 @@ class V1(Alarm):
     def __init__(self, directory: int) -> None:
         self.file = os.open("memory.oom_control", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
         try:
-            self.descriptor, self.mask = libc.eventfd(), select.POLLIN
+            self.descriptor, self.mask = libc_rare.eventfd(), select.POLLIN
             numbers = "%d %d" % (self.descriptor, self.file)
             try:
                 cgroup_files.write(directory, "cgroup.event_control", numbers)

@@ -356,6 +356,8 @@ def _load_for_child(plan) -> None:
         from . import console  # noqa: F401
     if plan.guard == "standin":
         from . import standin  # noqa: F401
+    if plan.personality is not None:
+        from . import libc_rare  # noqa: F401
     if plan.spec.init:
         from . import reaper  # noqa: F401
     if plan.listener:

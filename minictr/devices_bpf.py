@@ -20,7 +20,7 @@ import _struct as struct
 import os
 import sys
 
-from . import abi, libc
+from . import abi, libc, libc_rare
 from .device_rules import ALL, Rule
 
 # code of an instruction: class, operation and source of the operand
@@ -65,7 +65,7 @@ def attach(directory: int, rules: "list[Rule]", replace: bool = False) -> None:
     finally:
         os.close(loaded)
     for number in old:
-        other = libc.bpf(abi.BPF_PROG_GET_FD_BY_ID, "=III", number, 0, 0)
+        other = libc_rare.bpf(abi.BPF_PROG_GET_FD_BY_ID, "=III", number, 0, 0)
         try:
             _tie(abi.BPF_PROG_DETACH, directory, other, 0)
         finally:
@@ -121,11 +121,11 @@ def _load_once(code: bytes) -> int:
     """BPF_PROG_LOAD: type, number of instructions, they, license terms; size and address of a log, ..."""
     terms = bytearray(b"Apache-2.0\0")
     values = (abi.BPF_PROG_TYPE_CGROUP_DEVICE, len(code) // 8, bytearray(code), terms, 0, 0, 0, 0, 0)
-    return libc.bpf(abi.BPF_PROG_LOAD, "=IIQQIIQII", *values)
+    return libc_rare.bpf(abi.BPF_PROG_LOAD, "=IIQQIIQII", *values)
 
 
 def _tie(command: int, directory: int, loaded: int, flags: int) -> None:
-    libc.bpf(command, "=IIII", directory, loaded, abi.BPF_CGROUP_DEVICE, flags)
+    libc_rare.bpf(command, "=IIII", directory, loaded, abi.BPF_CGROUP_DEVICE, flags)
 
 
 def _attached(directory: int) -> "list[int]":
@@ -133,7 +133,7 @@ def _attached(directory: int) -> "list[int]":
     numbers = bytearray(4 * 64)
     values = (directory, abi.BPF_CGROUP_DEVICE, 0, 0, numbers, 64, 0)
     try:
-        count = libc.bpf(abi.BPF_PROG_QUERY, "=IIIIQII", *values)
+        count = libc_rare.bpf(abi.BPF_PROG_QUERY, "=IIIIQII", *values)
     except OSError as error:
         if error.errno == abi.EINVAL:  # before 4.15
             return []

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from . import abi, causes, cgroup, fixes, libc, maps, paths, plan, probes, signs, state, subids
+from . import abi, causes, cgroup, fixes, libc_rare, maps, paths, plan, probes, signs, state, subids
 from .errors import ContainerError, printable
 from .host import Host
 from .host import probe as look
@@ -271,7 +271,7 @@ def confinement(patient: Patient):
         check="SELinux", ok=None, detail="enforcing, our context: %s" % context if context else "off"
     )
     try:
-        detail = "version %d" % libc.landlock_abi()
+        detail = "version %d" % libc_rare.landlock_abi()
     except OSError as error:
         detail = "none (%s)" % error.strerror
     yield Finding(check="Landlock", ok=None, detail=detail)

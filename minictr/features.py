@@ -8,7 +8,7 @@ Side: host
 
 import json
 
-from . import __version__, abi, hooks, libc, mounts, scheduling, seccomp
+from . import __version__, abi, hooks, libc_rare, mounts, scheduling, seccomp
 from .errors import ContainerError, printable
 
 HELP = """usage: minictr features
@@ -63,5 +63,5 @@ def _seccomp() -> "dict[str, object]":
         "operators": list(seccomp.OPERATORS),
         "archs": [name for name, table in seccomp.ARCHITECTURES.items() if table],
         "knownFlags": list(seccomp.FLAGS),
-        "supportedFlags": [name for name in seccomp.FLAGS if libc.seccomp_knows(seccomp.FLAGS[name])],
+        "supportedFlags": [name for name in seccomp.FLAGS if libc_rare.seccomp_knows(seccomp.FLAGS[name])],
     }

@@ -24,7 +24,7 @@ import _stat as stat
 import _struct as struct
 import os
 
-from . import abi, libc
+from . import abi, libc, libc_rare
 from .errors import Degradation, step
 
 NEWEST = 7  # of the versions known here; later ones handle what these do
@@ -56,7 +56,7 @@ _MAKE_SYM = abi.LANDLOCK_ACCESS_FS_MAKE_SYM  # the highest of version 1
 
 def version(most: int = NEWEST) -> int:
     """The version of this kernel's Landlock, at most MOST. Raises OSError where there is none."""
-    return min(libc.landlock_abi(), most)
+    return min(libc_rare.landlock_abi(), most)
 
 
 def file_rights(version: int) -> int:
@@ -89,7 +89,7 @@ class Ruleset:
         if not self.empty:
             # a kernel is told of the fields that it knows
             fields = (self.files, self.ports, self.scopes)[: 1 if version < 4 else 2 if version < 6 else 3]
-            self.descriptor = libc.landlock_create_ruleset(struct.pack("=%dQ" % len(fields), *fields))
+            self.descriptor = libc_rare.landlock_create_ruleset(struct.pack("=%dQ" % len(fields), *fields))
 
     def allow(self, descriptor: int, rights: int) -> None:
         """RIGHTS, an or of READ, WRITE and EXECUTE, to what DESCRIPTOR refers to and all below it."""
@@ -98,7 +98,7 @@ class Ruleset:
             rights &= _OF_FILES
         if rights:
             rule = struct.pack("=Qi", rights, descriptor)
-            libc.landlock_add_rule(self.descriptor, abi.LANDLOCK_RULE_PATH_BENEATH, rule)
+            libc_rare.landlock_add_rule(self.descriptor, abi.LANDLOCK_RULE_PATH_BENEATH, rule)
 
     def allow_path(self, path: str, rights: int) -> bool:
         """The same to PATH. False where it does not exist or cannot be reached."""
@@ -119,13 +119,13 @@ class Ruleset:
         rights &= self.ports
         if rights:
             rule = struct.pack("=QQ", rights, port)
-            libc.landlock_add_rule(self.descriptor, abi.LANDLOCK_RULE_NET_PORT, rule)
+            libc_rare.landlock_add_rule(self.descriptor, abi.LANDLOCK_RULE_NET_PORT, rule)
 
     def enforce(self) -> None:
         """Put this thread under it. OSError EPERM without no_new_privs and CAP_SYS_ADMIN; E2BIG where
         it is under sixteen already."""
         if not self.empty:
-            libc.landlock_restrict_self(self.descriptor)
+            libc_rare.landlock_restrict_self(self.descriptor)
             self.close()
 
     def close(self) -> None:

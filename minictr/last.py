@@ -60,8 +60,10 @@ def change_user(me) -> None:
     libc.prctl(abi.PR_SET_DUMPABLE, 0)  # the change of ids has set it to fs.suid_dumpable, which may be 1
     privileges.tie_to_runtime()
     if plan.personality is not None:
+        from . import libc_rare  # loaded by `clone`, before the fork
+
         with step("set the personality"):
-            libc.personality(plan.personality)
+            libc_rare.personality(plan.personality)
 
 
 def _powerless(me) -> bool:

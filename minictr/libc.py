@@ -42,7 +42,7 @@ class _Function(_ctypes.CFuncPtr):
     _restype_ = c_int
 
 
-class _Syscall(_ctypes.CFuncPtr):
+class Syscall(_ctypes.CFuncPtr):
     _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
     _restype_ = c_long
 
@@ -73,7 +73,7 @@ def _bind(name: str, *argtypes: type, kind: type = _Function):
     return call
 
 
-def _bind_syscall(number: int, *argtypes: type, kind: type = _Syscall):
+def _bind_syscall(number: int, *argtypes: type, kind: type = Syscall):
     function = _bind("syscall", c_long, *argtypes, kind=kind)
 
     def call(*arguments: object, path: "str | None" = None) -> int:
@@ -82,20 +82,11 @@ def _bind_syscall(number: int, *argtypes: type, kind: type = _Syscall):
     return call
 
 
-bind_syscall = _bind_syscall  # for the modules of rare calls
+bind, bind_syscall = _bind, _bind_syscall  # for the modules of rare calls
 
 
 def _text(value: "str | None") -> "bytes | None":
     return os.fsencode(value) if value else None
-
-
-_any = _bind("syscall", *((c_long,) * 7), kind=_Syscall)
-
-
-def syscall(number: int, *arguments: "int | bytearray") -> int:
-    """Any system call. At most six arguments: numbers, and buffers that are passed by their address."""
-    words = [_address(word) if isinstance(word, bytearray) else word for word in arguments]
-    return _any(number, *(words + [0] * (6 - len(words))))
 
 
 def _number(name: str) -> int:
@@ -185,7 +176,6 @@ _openat2 = _bind_syscall(abi.OPENAT2, c_int, c_char_p, c_char_p, c_ulong)
 _fstatfs = _bind("fstatfs", c_int, c_void_p)
 _chroot = _bind("chroot", c_char_p)
 _close_range = _bind_syscall(abi.CLOSE_RANGE, c_ulong, c_ulong, c_ulong)
-_memfd_create = _bind_syscall(_number("memfd_create"), c_char_p, c_ulong)
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
@@ -216,11 +206,6 @@ def close_range(first: int, last: int) -> None:
                     pass  # the listing's own descriptor, closed by now
 
 
-def memfd_create(name: str, flags: int) -> int:
-    """memfd_create(2), since 3.17."""
-    return _memfd_create(os.fsencode(name), flags)
-
-
 # --- namespaces and processes -----------------------------------------------------------------
 
 _unshare = _bind("unshare", c_int)
@@ -232,16 +217,11 @@ _sched_getcpu = _bind("sched_getcpu", kind=_Interpreter)
 _prctl = _bind("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
 _sethostname = _bind("sethostname", c_char_p, c_ulong)
 _setdomainname = _bind("setdomainname", c_char_p, c_ulong)
-_personality = _bind("personality", c_ulong)
 _keyctl = _bind_syscall(_number("keyctl"), c_int, c_char_p)
 # keeps the GIL, as taking it again may need a call that the new filter refuses
 _seccomp = _bind_syscall(_number("seccomp"), c_ulong, c_ulong, c_void_p, kind=_Interpreter)
 _pidfd_open = _bind_syscall(abi.PIDFD_OPEN, c_int, c_ulong)
 _pidfd_send_signal = _bind_syscall(abi.PIDFD_SEND_SIGNAL, c_int, c_int, c_void_p, c_ulong)
-_bpf = _bind_syscall(abi.BPF_CALL.get(abi.machine(), -1), c_int, c_void_p, c_ulong)
-_landlock_create_ruleset = _bind_syscall(abi.LANDLOCK_CREATE_RULESET, c_char_p, c_ulong, c_ulong)
-_landlock_add_rule = _bind_syscall(abi.LANDLOCK_ADD_RULE, c_int, c_int, c_char_p, c_ulong)
-_landlock_restrict_self = _bind_syscall(abi.LANDLOCK_RESTRICT_SELF, c_int, c_ulong)
 
 
 def default_signal(number: int) -> None:
@@ -338,16 +318,6 @@ def seccomp_refusal() -> int:
     return 0
 
 
-def seccomp_knows(flags: int) -> bool:
-    """Whether the kernel knows these flags of a filter. It looks at them before it looks for the filter,
-    which is at no address here (seccomp_set_mode_filter() in kernel/seccomp.c)."""
-    try:
-        _seccomp(abi.SECCOMP_SET_MODE_FILTER, flags, None)
-    except OSError as error:
-        return error.errno == abi.EFAULT
-    return True
-
-
 def sethostname(name: str) -> None:
     """sethostname(2). At most 64 bytes."""
     _sethostname(os.fsencode(name), len(os.fsencode(name)))
@@ -358,19 +328,9 @@ def setdomainname(name: str) -> None:
     _setdomainname(os.fsencode(name), len(os.fsencode(name)))
 
 
-def personality(persona: int) -> None:
-    """personality(2)."""
-    _personality(persona)
-
-
 def join_session_keyring(name: str) -> None:
     """keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring."""
     _keyctl(abi.KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
-
-
-def eventfd() -> int:
-    """eventfd(2) with flags EFD_CLOEXEC and EFD_NONBLOCK, which have the values of the O_* flags."""
-    return _bind("eventfd", c_int, c_int)(0, os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def pidfd_open(pid: int) -> int:
@@ -381,42 +341,6 @@ def pidfd_open(pid: int) -> int:
 def pidfd_send_signal(pidfd: int, number: int) -> None:
     """pidfd_send_signal(2), since 5.1."""
     _pidfd_send_signal(pidfd, number, None, 0)
-
-
-def bpf(command: int, layout: str, *values: object) -> int:
-    """bpf(2) with the start of union bpf_attr: LAYOUT and VALUES as for struct.pack.
-
-    A bytearray among VALUES is passed by its address; the kernel may write into it.
-    """
-    words = [_address(value) if isinstance(value, bytearray) else value for value in values]
-    attributes = bytearray(struct.pack(layout, *words))
-    result = _bpf(command, _address(attributes), len(attributes))
-    if command == abi.BPF_PROG_QUERY:
-        return struct.unpack_from("=I", attributes, 24)[0]  # prog_cnt
-    return result
-
-
-def landlock_abi() -> int:
-    """landlock_create_ruleset(2): the version of the kernel's Landlock. OSError where it has none."""
-    return _landlock_create_ruleset(None, 0, abi.LANDLOCK_CREATE_RULESET_VERSION)
-
-
-def landlock_create_ruleset(attributes: bytes) -> int:
-    """landlock_create_ruleset(2), since 5.13: a descriptor that closes on exec, of a new ruleset.
-
-    attributes: a struct landlock_ruleset_attr, or the first of its 64-bit fields
-    """
-    return _landlock_create_ruleset(attributes, len(attributes), 0)
-
-
-def landlock_add_rule(ruleset: int, kind: int, rule: bytes) -> None:
-    """landlock_add_rule(2). KIND is a LANDLOCK_RULE_*, RULE the structure that belongs to it."""
-    _landlock_add_rule(ruleset, kind, rule, 0)
-
-
-def landlock_restrict_self(ruleset: int) -> None:
-    """landlock_restrict_self(2): put this thread under RULESET, for good."""
-    _landlock_restrict_self(ruleset, 0)
 
 
 # --- capabilities, limits, sockets --------------------------------------------------------------

@@ -18,7 +18,7 @@ Side: container
 import _struct as struct
 import fcntl
 
-from . import abi, libc
+from . import abi, libc_rare
 from . import unix as os
 
 # fmt: off
@@ -197,11 +197,11 @@ def make(channel: int, attributes: int = -1, label: bytes = b"") -> int:
     """
     flags = abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING
     try:
-        descriptor = libc.memfd_create("minictr", flags | abi.MFD_EXEC)
+        descriptor = libc_rare.memfd_create("minictr", flags | abi.MFD_EXEC)
     except OSError as error:
         if error.errno != abi.EINVAL:  # before 6.3 the flag is unknown, and every memfd executable
             raise
-        descriptor = libc.memfd_create("minictr", flags)
+        descriptor = libc_rare.memfd_create("minictr", flags)
     os.write(descriptor, elf(_HERE, channel, attributes, label))
     fcntl.fcntl(descriptor, abi.F_ADD_SEALS, abi.F_SEAL_ALL)
     return descriptor

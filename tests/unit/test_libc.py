@@ -6,7 +6,7 @@ import stat
 import pytest
 from support import in_child, needs
 
-from minictr import abi, libc
+from minictr import abi, libc, libc_rare
 
 
 def open_descriptors(*numbers):
@@ -111,7 +111,7 @@ def test_close_range_does_the_same_where_the_kernel_refuses_it(error):
 def test_a_memfd_can_be_sealed():
     import fcntl
 
-    descriptor = libc.memfd_create("test", abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING)
+    descriptor = libc_rare.memfd_create("test", abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING)
     try:
         fcntl.fcntl(descriptor, abi.F_ADD_SEALS, abi.F_SEAL_ALL)
         with pytest.raises(PermissionError):
