@@ -149,6 +149,7 @@ class Container:
         _check_terminal(self.spec)
         process.check_descriptors(self.spec.preserve_fds)
         self.held = foreground.hold_signals()
+        os.umask(os.umask(0o077) & 0o077)  # what we make is ours to use
         self.root = state.open_root(self.root_path)
         self.opened.append(self.root)
         self.plan = preparation.prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))

@@ -141,7 +141,7 @@ def test_signals_are_passed_on_although_the_caller_blocked_them(minictr, busybox
 # --- umask, ids, environment, directory ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("umask", [0o077, 0])
+@pytest.mark.parametrize("umask", [0o777, 0o077, 0])
 def test_the_callers_umask_closes_nothing_inside(minictr, caller, busybox_root, umask):
     script = "umask; id -u; stat -c %a /dev/null /dev/shm /tmp; cat /etc/hostname >/dev/null && "
     script += "touch /tmp/x && stat -c %a /tmp/x"
@@ -150,7 +150,7 @@ def test_the_callers_umask_closes_nothing_inside(minictr, caller, busybox_root, 
     assert found.fields == ["0022", "0", "666", "1777", "1777", "644"], found
 
 
-@pytest.mark.parametrize("umask", [0o077, 0])
+@pytest.mark.parametrize("umask", [0o777, 0o077, 0])
 def test_devices_are_for_everybody_whatever_the_callers_umask(minictr, busybox_copy, umask):
     script = "stat -c %a /dev/null /dev/shm /dev /new"
     words = (
@@ -168,7 +168,7 @@ def test_devices_are_for_everybody_whatever_the_callers_umask(minictr, busybox_c
     assert found.ok.fields == ["666", "1777", "755", "755", "755"]
 
 
-@pytest.mark.parametrize("umask", [0o077, 0])
+@pytest.mark.parametrize("umask", [0o777, 0o077, 0])
 def test_a_user_of_the_container_can_work_whatever_the_callers_umask(
     minictr, strong_caller, busybox_copy, umask
 ):
@@ -182,7 +182,7 @@ def test_a_user_of_the_container_can_work_whatever_the_callers_umask(
         ]
 
 
-@pytest.mark.parametrize("umask", [0o077, 0])
+@pytest.mark.parametrize("umask", [0o777, 0o077, 0])
 def test_the_hosts_root_can_be_shown_whatever_the_callers_umask(minictr, caller, umask):
     script = "cat /etc/passwd >/dev/null && echo x >/tmp/x && cat /tmp/x"
     found = minictr("run", "--", "sh", "-c", script, umask=umask, **caller.options)
