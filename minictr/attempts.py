@@ -1,5 +1,6 @@
 """What must not work in a container, tried out from inside: by the first process of a twin, which has
-everything that the container's program would have, except that it executes nothing.
+everything that the container's program would have, except that it executes nothing but, where a label is
+asked for, what shows that label (`waiter`).
 
 Each attempt is a function in a process of its own. What it does is harmless where it works, too: it
 asks with arguments that the kernel refuses only after it has looked at the rights, or it opens and
@@ -14,7 +15,7 @@ Side: container
 import _signal  # `signal` imports enum: 3 ms
 import os
 
-from . import abi, last, libc
+from . import abi, last, libc, waiter
 from . import attempts_powers as powers
 from . import attempts_reach as reach
 from .bait import Absent, Bait
@@ -25,7 +26,13 @@ SIGNAL = "signal a process of the host"
 
 def probe(me, bait: Bait) -> None:
     """The last stage of the twin, in the place of execve: try everything, tell of each, and wait to be
-    looked at from outside."""
+    looked at from outside; then, where a label is asked for, have a program run under it."""
+    waiting = None
+    if me.plan.labels:
+        waiting = waiter.Waiter(waiter.context_of_program(me))
+        if me.standin >= 0:  # then it is the stand-in that would ask for the label
+            os.close(me.standin)
+            me.standin = -1
     last.confine(me)
     me.channel.say("root", me.way)
     for layer, name, attempt in ATTEMPTS:
@@ -33,7 +40,12 @@ def probe(me, bait: Bait) -> None:
         me.channel.say("attempt", layer, name, outcome, number, said)
     libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or a runtime without privileges could not look
     me.channel.say("tried")
-    me.channel.hear()  # until the runtime has looked, or is gone
+    said = me.channel.hear()  # until the runtime has looked, or is gone
+    if waiting is not None and said == ["execute"]:
+        waiting.execute()
+        me.channel.say("executed", waiting.pid, waiting.why)
+        me.channel.hear()
+        waiting.take_away()
     os._exit(0)
 
 

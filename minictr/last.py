@@ -192,7 +192,7 @@ def wait_go(me) -> None:
             _restrict(me)
             _install_filter(me)  # while the runtime is there to pass the listener on
     if me.handed.start:
-        program.check(me.plan.args[0], _find_program(me, program.environment(me.plan.env))[0])
+        program.check(me.plan.args[0], find_program(me, program.environment(me.plan.env))[0])
     me.channel.say("ready", " ".join(_set_limits(me)))
     if me.handed.start:  # `create` ends, and who starts us comes later
         me.channel.expect("kept")  # we are noted down: who finds us without a runtime can end us
@@ -239,7 +239,7 @@ def _close_rest(me) -> None:
     libc.close_range(first, 0x7FFFFFFF)
 
 
-def _find_program(me, environment: "dict[str, str]") -> "tuple":
+def find_program(me, environment: "dict[str, str]") -> "tuple":
     """The files by which the program may be executed, its arguments, and its environment."""
     plan = me.plan
     if me.prefix.strip("/"):
@@ -265,7 +265,7 @@ def execute(me) -> None:
     environment = program.environment(plan.env)
     if plan.spec.listen_fds:
         environment.update(LISTEN_FDS=str(plan.spec.listen_fds), LISTEN_PID=str(os.getpid()))
-    candidates, arguments, environment = _find_program(me, environment)
+    candidates, arguments, environment = find_program(me, environment)
     if me.standin >= 0:
         os.set_inheritable(me.channel.outgoing, True)
         arguments, candidates = candidates[:1] + arguments, [me.standin]

@@ -15,6 +15,7 @@ Side: both
 """
 
 import os
+import time
 
 from . import abi, libc, mounts, paths
 from .errors import ContainerError, Degradation, from_os, printable
@@ -295,16 +296,29 @@ def confirm(labels: "tuple[Label, ...]", proc: int, pid: int, usual: bool) -> "l
     """
     records = []
     for label in labels:
-        said = _current(proc, pid, label)
+        said = settled(proc, pid, label)
         if said is None:
             continue
         if not matches(label, said) and said == _current(proc, os.getpid(), label):
             why = "process %d runs under %s" % (pid, printable(said.strip("\0\n ")))
             raise ContainerError(_doing(label), why)
-        record = _toothless(label, said, usual)
+        record = toothless(label, said, usual)
         if record is not None:
             records.append(record)
     return records
+
+
+def settled(proc: int, pid: int, label: Label) -> "str | None":
+    """What the kernel says that the program which PID has just executed runs under, asked for as LABEL; None
+    where PID is gone. execve(2) closes descriptors, by which we learn of it, a moment before it changes the
+    label: what looks like ours is looked at again, for a tenth of a second."""
+    said, own = _current(proc, pid, label), _current(proc, os.getpid(), label)
+    for _ in range(20):
+        if said is None or said != own or matches(label, said):
+            break
+        time.sleep(0.005)
+        said = _current(proc, pid, label)
+    return said
 
 
 def first_child(proc: int, pid: int) -> int:
@@ -328,7 +342,7 @@ def _current(proc: int, pid: int, label: Label) -> "str | None":
     return None
 
 
-def _toothless(label: Label, said: str, usual: bool) -> "Degradation | None":
+def toothless(label: Label, said: str, usual: bool) -> "Degradation | None":
     """A record of a label that is in force, but by which nothing is denied. USUAL: nobody asked for more."""
     level = "notice" if usual else "warning"
     if label.layer == APPARMOR and said.rstrip("\0\n ").endswith("(complain)"):

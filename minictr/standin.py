@@ -178,9 +178,13 @@ def supported() -> bool:
 
 
 def elf(machine: str, channel: int, attributes: int = -1, label: bytes = b"") -> bytes:
-    """A static ELF64 executable (elf(5)): one header, one loadable segment, the code and its words."""
+    """The file. channel, attributes, label: as of `make`"""
     words = struct.pack("<iiI", channel, attributes, len(label)) + label
-    code = bytes.fromhex(_CODE[machine]) + words
+    return executable(machine, bytes.fromhex(_CODE[machine]) + words)
+
+
+def executable(machine: str, code: bytes) -> bytes:
+    """A static ELF64 executable (elf(5)): one header, one loadable segment, the code and its words."""
     size = 64 + 56 + len(code)
     header = struct.pack(
         "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, _MACHINE[machine], 1, _BASE + 120, 64, 0,
@@ -195,6 +199,11 @@ def make(channel: int, attributes: int = -1, label: bytes = b"") -> int:
 
     attributes: an O_PATH descriptor of the directory with the file `exec` that LABEL is written to; -1: none
     """
+    return sealed(elf(_HERE, channel, attributes, label))
+
+
+def sealed(data: bytes) -> int:
+    """A descriptor of an executable file in memory that nobody can change. Raises OSError."""
     flags = abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING
     try:
         descriptor = libc_rare.memfd_create("minictr", flags | abi.MFD_EXEC)
@@ -202,7 +211,7 @@ def make(channel: int, attributes: int = -1, label: bytes = b"") -> int:
         if error.errno != abi.EINVAL:  # before 6.3 the flag is unknown, and every memfd executable
             raise
         descriptor = libc_rare.memfd_create("minictr", flags)
-    os.write(descriptor, elf(_HERE, channel, attributes, label))
+    os.write(descriptor, data)
     fcntl.fcntl(descriptor, abi.F_ADD_SEALS, abi.F_SEAL_ALL)
     return descriptor
 

@@ -1,7 +1,8 @@
 """`minictr report`: what the isolation of a container is worth, by trying it out.
 
 A twin of the container is started, with the very options, whose first process tries what must not work
-(`attempts`) and is looked at from outside. It executes nothing, runs no hooks and has no terminal.
+(`attempts`) and is looked at from outside. It executes nothing of the container's, runs no hooks and has no
+terminal.
 
 Side: host
 """
@@ -13,11 +14,11 @@ import time
 
 from . import abi, attempts, document, libc, lifecycle, paths, verdict
 from .bait import Bait
-from .errors import ContainerError
+from .errors import ContainerError, printable
 from .init import STAGES
 from .record import Record
 from .spec import Spec
-from .verdict import Attempt, Outside
+from .verdict import Attempt, Outside, Shown
 
 
 def show(spec: Spec, root_path: str, report, stream) -> bool:
@@ -34,12 +35,15 @@ def show(spec: Spec, root_path: str, report, stream) -> bool:
 
 
 class Found(Record):
-    """What came of a twin. plan: its Plan; way: how the root was changed; records: its steps down"""
+    """What came of a twin. plan: its Plan; way: how the root was changed; records: its steps down
+    labels: what a program was seen to run under, for each label of the plan
+    """
 
     plan: object
     way: str
     attempts: "tuple[Attempt, ...]"
     outside: Outside
+    labels: "tuple[Shown, ...]"
     records: tuple
 
 
@@ -85,10 +89,51 @@ def _listen(birth, twin: lifecycle.Container, bait: Bait, report) -> Found:
         told.append(Attempt(layer=layer, name=name, outcome=outcome, errno=int(number), detail=words))
     birth.until("tried")
     outside = look(birth.pid)
+    labels = _execute(birth, report) if birth.plan.labels else ()
     birth.tell("done")
+    if labels:
+        birth.channel.hear()  # its end: what it has executed is gone by then
     return Found(
-        plan=birth.plan, way=way, attempts=tuple(told), outside=outside, records=tuple(report.records)
-    )
+        plan=birth.plan, way=way, attempts=tuple(told), outside=outside, labels=labels,
+        records=tuple(report.records),
+    )  # fmt: skip
+
+
+def _execute(birth, report) -> "tuple[Shown, ...]":
+    """Have the twin execute a program that waits, and read what that runs under."""
+    from . import lsm  # loaded by `plan`
+
+    birth.tell("execute")
+    number, why = birth.until("executed")
+    pid = 0 if why else _child(birth, int(number))
+    shown = []
+    for label in birth.plan.labels:
+        said = lsm.settled(birth.proc, pid, label) if pid else None
+        why = why or ("the program that was executed is not to be found" if said is None else "")
+        said = said or ""
+        held = lsm.matches(label, said)
+        record = lsm.toothless(label, said, False) if held else None
+        if record is not None:
+            report.seen(record)
+        shown.append(
+            Shown(
+                layer=label.layer,
+                said=printable(said.strip("\0\n ")),
+                held=held,
+                why=why,
+                lacks=record.lost if record else "",
+            )  # fmt: skip
+        )
+    return tuple(shown)
+
+
+def _child(birth, number: int) -> int:
+    """The child of the twin's first process that has NUMBER inside (proc(5), NSpid); 0 if there is none."""
+    for name in os.listdir("/proc"):
+        status = _status(int(name)) if name.isdigit() else {}
+        if status.get("PPid") == str(birth.pid) and status.get("NSpid", name).split()[-1] == str(number):
+            return int(name)
+    return 0
 
 
 # --- what is put out for the attempts ---------------------------------------------------------

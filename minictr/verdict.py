@@ -7,6 +7,7 @@ Side: host
 import errno
 
 from . import abi, isolation
+from .errors import printable
 from .record import Record
 from .spec import DEFAULT_CAPABILITIES
 
@@ -41,6 +42,20 @@ class Outside(Record):
     seccomp: int
     filters: int
     cgroup: bool
+
+
+class Shown(Record):
+    """What a program that was executed under a label of LAYER was seen to run under.
+
+    said: what the kernel calls it, "" for nothing; held: it is what was asked for
+    lacks: what is lost all the same, "" for nothing; why: why it could not be seen, "" if it was
+    """
+
+    layer: str
+    said: str
+    held: bool
+    lacks: str
+    why: str
 
 
 class Row(Record):
@@ -198,11 +213,23 @@ def _seccomp(found) -> Row:
 
 
 def _labels(found) -> "list[Row]":
-    """A row where a label is asked for. The kernel gives it at execve(2), and the twin executes nothing."""
+    """A row where a label is asked for."""
     process = found.plan.spec.config.get("process") or {}
     wanted = [("apparmor", process.get("apparmorProfile")), ("selinux", process.get("selinuxLabel"))]
-    got = "in force from execve on, so not on the twin"
-    return [_row(found, layer, name, got, True) for layer, name in wanted if name]
+    return [_label(found, layer, printable(name)) for layer, name in wanted if name]
+
+
+def _label(found, layer: str, name: str) -> Row:
+    shown = [one for one in found.labels if one.layer.lower() == layer]
+    if not shown:  # the kernel has no such module, which a record tells of
+        return _row(found, layer, name, "none", (layer, name) == ("apparmor", "unconfined"))
+    one = shown[0]
+    if one.why:  # the kernel has taken it for what is executed next, or there were no twin
+        return _row(found, layer, name, "asked for, but not proven: " + one.why, True)
+    got = (one.said or "none") + ("; " + one.lacks if one.lacks else "")
+    return _row(
+        found, layer, name, got, one.held and not one.lacks, ("label of a program read from outside",)
+    )
 
 
 # layer, what is asked for, the start of the code of a record that tells of its loss
@@ -263,4 +290,6 @@ def lines(found) -> "list[str]":
         text.append("  ".join(cells).rstrip())
     text.append("")
     text += [str(attempt) for attempt in found.attempts]
-    return text + ["", "level: %s" % level(found)]
+    missing = [row.layer for row in rows(found) if not row.ok]
+    last = "level: %s" % level(found) + (", but not as asked: %s" % ", ".join(missing) if missing else "")
+    return text + ["", last]

@@ -31,6 +31,19 @@ def inner_user(made):
     made.linux["uidMappings"] = made.linux["gidMappings"] = IDS
 
 
+def reported(own, made, *options):
+    """What `report` says of the label of a bundle (asked, got, ok, proof), and its exit status."""
+    made.save()
+    found = own.runner(*(("report", "--json") + options + ("--bundle", made.path, made.identifier)))
+    assert found.out.startswith("{"), found
+    rows = [row for row in json.loads(found.out)["layers"] if row["layer"] in ("apparmor", "selinux")]
+    assert len(rows) == 1, found
+    return tuple([rows[0][key] for key in ("asked", "got", "ok", "proof")]) + (found.status,)
+
+
+PROVEN = ["label of a program read from outside"]
+
+
 def pid_of(own, made):
     return json.loads(own.runner("state", made.identifier).ok.out)["pid"]
 
@@ -88,6 +101,12 @@ def test_where_degraded_is_allowed_the_loss_is_told(own, bundle, absent):
     assert found.err.startswith("minictr: warning: %s: wanted %s, got none; " % (layer, value))
     assert "lost: " in found.err and found.err.count("\n") == 1
     assert own.run(made, "--allow-degraded", "--strict").status == 123
+
+
+def test_a_report_says_that_the_label_is_not_there(own, bundle, absent):
+    made = bundle()
+    made.process[absent[1]] = absent[2]
+    assert reported(own, made, "--allow-degraded") == (absent[2], "none", False, [], 1)
 
 
 @pytest.mark.parametrize("option", ["apparmor=" + BOX, "label=type:container_t", "label=type:a\x1fb"])
@@ -337,6 +356,34 @@ def test_a_profile_that_only_complains_is_noted(own, boxed, tmp_path):
         assert "wanted %s enforced, got in complain mode" % LAX in file.read()
 
 
+@pytest.mark.parametrize("name", [BOX, OTHER, SHUT])
+def test_a_report_reads_the_profile_of_a_program_from_outside(own, boxed, name):
+    """OTHER may not use our socket, SHUT executes nothing."""
+    boxed.process["apparmorProfile"] = name
+    assert reported(own, boxed) == (name, name + " (enforce)", True, PROVEN, 0)
+
+
+def test_a_report_calls_a_profile_that_only_complains_by_its_name(own, boxed):
+    boxed.process["apparmorProfile"] = LAX
+    got = LAX + " (complain); what the profile would deny is only logged"
+    assert reported(own, boxed) == (LAX, got, False, PROVEN, 1)
+
+
+def test_a_report_on_a_profile_that_is_not_loaded_is_an_error(own, boxed):
+    boxed.process["apparmorProfile"] = "minictr-test-nowhere"
+    boxed.save()
+    found = own.runner("report", "--bundle", boxed.path, boxed.identifier)
+    assert (found.status, found.out) == (125, "")
+    assert "no profile of that name is loaded" in found.err
+
+
+def test_a_report_proves_the_profile_under_a_filter_and_landlock_too(minictr, busybox_copy, profiles):
+    words = ("report", "--json", "--security-opt", "apparmor=" + BOX, "--landlock", "rx=/bin")
+    found = json.loads(minictr(*(words + ("--rootfs", busybox_copy(), "--", "true"))).ok.out)
+    row = [row for row in found["layers"] if row["layer"] == "apparmor"][0]
+    assert (row["got"], row["proof"]) == (BOX + " (enforce)", PROVEN)
+
+
 def test_files_of_an_image_named_like_those_of_proc_catch_nothing(own, boxed):
     """CVE-2019-16884: what lies in the root at /proc/self/attr was once what the profile was written to."""
     boxed.config["mounts"] = [entry for entry in boxed.config["mounts"] if entry["destination"] != "/proc"]
@@ -371,6 +418,14 @@ def test_a_user_without_privileges_takes_a_profile_too(minictr, busybox_copy, pr
     words = ("run", "--security-opt", "apparmor=" + BOX, "--rootfs", root, "--")
     found = minictr(*(words + ("cat", "/proc/self/attr/current")), user=ranged)
     assert (found.status, found.out) == (0, BOX + " (enforce)\n")
+
+
+@needs("rootless")
+def test_a_users_report_reads_it_as_well(minictr, busybox_copy, profiles, ranged):
+    words = ("report", "--json", "--security-opt", "apparmor=" + BOX, "--rootfs", busybox_copy(ranged), "--")
+    found = json.loads(minictr(*(words + ("true",)), user=ranged).ok.out)
+    row = [row for row in found["layers"] if row["layer"] == "apparmor"][0]
+    assert (row["got"], row["proof"]) == (BOX + " (enforce)", PROVEN)
 
 
 # --- SELinux ------------------------------------------------------------------------------------------------
@@ -426,6 +481,19 @@ def test_what_the_policy_denies_is_denied(runtime, labelled):
     assert "socket: Permission denied" in found.err
     del labelled.process["selinuxLabel"]
     assert "Permission denied" not in runtime.sh(labelled, "echo x >/dev/shm/f; echo x >/tmp/f").err
+
+
+def test_a_report_reads_the_label_of_a_program_from_outside(own, labelled):
+    """The policy has a door for programs from files like the container's: what is executed comes by it."""
+    labelled.process["args"] = ["true"]
+    assert reported(own, labelled) == (BOX_T, BOX_T, True, PROVEN, 0)
+
+
+def test_a_report_says_so_where_the_policy_lets_nothing_be_executed_for_it(own, labelled):
+    """A program that is not there has no file whose label would open the door."""
+    labelled.process["args"] = ["no-such-program"]
+    got = "asked for, but not proven: execute a file in memory under it: Permission denied"
+    assert reported(own, labelled) == (BOX_T, got, True, [], 0)
 
 
 def test_mounts_have_the_label_of_the_mounts(runtime, labelled):

@@ -1,4 +1,5 @@
-"""The stand-in: its bytes are those of its sources, and it does what they say."""
+"""The stand-in, and the program that waits: their bytes are those of their sources, and they do what those
+say."""
 
 import errno
 import os
@@ -9,7 +10,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import abi, standin, sync, unix
+from minictr import abi, standin, sync, unix, waiter
 
 HERE = abi.machine()
 ASSEMBLERS = {
@@ -21,12 +22,12 @@ ASSEMBLERS = {
 # --- bytes --------------------------------------------------------------------------------------------
 
 
-def assemble(machine, place):
-    """The code of SOURCES[MACHINE]."""
+def assemble(machine, text, place):
+    """The code that TEXT comes to."""
     support.require("as-" + machine)
     source, linked, binary = (str(place / name) for name in ("code.s", "code.o", "code.bin"))
     with open(source, "w") as file:
-        file.write("    .text\n" + standin.SOURCES[machine])
+        file.write("    .text\n" + text)
     subprocess.run(ASSEMBLERS[machine] + ["-o", linked, source], check=True)
     objcopy = ASSEMBLERS[machine][0][: -len("as")] + "objcopy"
     subprocess.run([objcopy, "-O", "binary", "-j", ".text", linked, binary], check=True)
@@ -34,16 +35,22 @@ def assemble(machine, place):
         return file.read()
 
 
+@pytest.mark.parametrize("made", [standin, waiter], ids=["stand-in", "waiter"])
 @pytest.mark.parametrize("machine", sorted(standin.SOURCES))
-def test_the_code_is_what_the_sources_assemble_to(machine, tmp_path):
-    assert assemble(machine, tmp_path).hex() == standin._CODE[machine]
+def test_the_code_is_what_the_sources_assemble_to(machine, made, tmp_path):
+    assert assemble(machine, made.SOURCES[machine], tmp_path).hex() == made._CODE[machine]
+
+
+def test_what_waits_is_there_wherever_the_stand_in_is():
+    assert set(waiter.SOURCES) == set(waiter._CODE) == set(standin.SOURCES)
 
 
 @needs("readelf")
+@pytest.mark.parametrize("words", [(standin, 7), (waiter, 3, 4)], ids=["stand-in", "waiter"])
 @pytest.mark.parametrize("machine", sorted(standin.SOURCES))
-def test_the_file_is_an_executable_of_one_segment_that_cannot_be_written(machine, tmp_path):
-    path = tmp_path / "standin"
-    data = standin.elf(machine, 7)
+def test_the_file_is_an_executable_of_one_segment_that_cannot_be_written(machine, words, tmp_path):
+    path = tmp_path / "file"
+    data = words[0].elf(machine, *words[1:])
     path.write_bytes(data)
     done = subprocess.run(
         ["readelf", "--wide", "--file-header", "--program-headers", str(path)],
