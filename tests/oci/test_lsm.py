@@ -35,10 +35,14 @@ def reported(own, made, *options):
     """What `report` says of the label of a bundle (asked, got, ok, proof), and its exit status."""
     made.save()
     found = own.runner(*(("report", "--json") + options + ("--bundle", made.path, made.identifier)))
+    return label_row(found) + (found.status,)
+
+
+def label_row(found):
     assert found.out.startswith("{"), found
     rows = [row for row in json.loads(found.out)["layers"] if row["layer"] in ("apparmor", "selinux")]
     assert len(rows) == 1, found
-    return tuple([rows[0][key] for key in ("asked", "got", "ok", "proof")]) + (found.status,)
+    return tuple([rows[0][key] for key in ("asked", "got", "ok", "proof")])
 
 
 PROVEN = ["label of a program read from outside"]
@@ -379,9 +383,8 @@ def test_a_report_on_a_profile_that_is_not_loaded_is_an_error(own, boxed):
 
 def test_a_report_proves_the_profile_under_a_filter_and_landlock_too(minictr, busybox_copy, profiles):
     words = ("report", "--json", "--security-opt", "apparmor=" + BOX, "--landlock", "rx=/bin")
-    found = json.loads(minictr(*(words + ("--rootfs", busybox_copy(), "--", "true"))).ok.out)
-    row = [row for row in found["layers"] if row["layer"] == "apparmor"][0]
-    assert (row["got"], row["proof"]) == (BOX + " (enforce)", PROVEN)
+    found = minictr(*(words + ("--rootfs", busybox_copy(), "--", "true")))
+    assert label_row(found) == (BOX, BOX + " (enforce)", True, PROVEN)
 
 
 def test_files_of_an_image_named_like_those_of_proc_catch_nothing(own, boxed):
@@ -423,9 +426,8 @@ def test_a_user_without_privileges_takes_a_profile_too(minictr, busybox_copy, pr
 @needs("rootless")
 def test_a_users_report_reads_it_as_well(minictr, busybox_copy, profiles, ranged):
     words = ("report", "--json", "--security-opt", "apparmor=" + BOX, "--rootfs", busybox_copy(ranged), "--")
-    found = json.loads(minictr(*(words + ("true",)), user=ranged).ok.out)
-    row = [row for row in found["layers"] if row["layer"] == "apparmor"][0]
-    assert (row["got"], row["proof"]) == (BOX + " (enforce)", PROVEN)
+    found = minictr(*(words + ("true",)), user=ranged)
+    assert label_row(found) == (BOX, BOX + " (enforce)", True, PROVEN)
 
 
 # --- SELinux ------------------------------------------------------------------------------------------------
