@@ -1,6 +1,6 @@
 """minictr: a Linux container runtime in one folder of Python, standard library only.
 
-As a library: `run` and `Container`, in the manner of subprocess; see `minictr.library`.
+As a library: `run`, `Container` and `containers`, in the manner of subprocess; see `minictr.library`.
 """
 
 __version__ = "0.1.0"
@@ -8,14 +8,14 @@ __version__ = "0.1.0"
 # The command line, which this package belongs to first, is not to pay for the library
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .attended import DEVNULL, PIPE, STDOUT, CompletedProcess, IsolationError
+    from .attended import DEVNULL, PIPE, STDOUT, CompletedProcess, Ending, IsolationError
     from .errors import ContainerError, Degradation
     from .failures import CalledProcessError, TimeoutExpired
-    from .library import Container, run
+    from .library import Container, containers, run
 
 __all__ = [
     "DEVNULL", "PIPE", "STDOUT", "CalledProcessError", "CompletedProcess", "Container", "ContainerError",
-    "Degradation", "IsolationError", "TimeoutExpired", "run",
+    "Degradation", "Ending", "IsolationError", "TimeoutExpired", "containers", "run",
 ]  # fmt: skip
 _PLACES = {"failures": ("CalledProcessError", "TimeoutExpired"), "errors": ("Degradation",)}
 

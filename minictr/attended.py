@@ -14,45 +14,63 @@ from .errors import EXIT_REQUIRED, ContainerError, Degradation
 
 PIPE, STDOUT, DEVNULL = -1, -2, -3  # the numbers that subprocess has
 PATIENCE = 30  # seconds that the end of a killed container may take
+LONGEST = 1000000  # seconds that are waited at once: poll(2) takes milliseconds as an int
 
 
 class IsolationError(ContainerError):
     """Isolation that was required (strict=True, or a bundle without allow_degraded=True) cannot be had."""
 
 
-class CompletedProcess:
-    """How a program ended.
+class Ending:
+    """How a program ended, as far as that is known.
 
     args: its words, None for a bundle's; id: of the container
-    returncode: the exit status, or -N where signal N ended it; signal: that N, else None
+    returncode: the exit status, or -N where signal N ended it; None where it is not known (`Container.wait`)
+    signal: that N, else None
     oom_killed: the kernel killed a process of the container for want of memory
     stdout, stderr: what was captured, else None
     degradations: an errors.Degradation for each protection that was not to be had as it was wanted
     warnings: sentences, which the command would have said on its stderr
     """
 
-    def __init__(self, args: "list[str] | None", identifier: str, wait_status: int) -> None:
+    returncode = None  # type: int | None
+
+    def __init__(self, args: "list[str] | None", identifier: str, wait_status: "int | None") -> None:
         self.args, self.id = args, identifier
-        self.signal = os.WTERMSIG(wait_status) if os.WIFSIGNALED(wait_status) else None
-        self.returncode = -self.signal if self.signal else os.WEXITSTATUS(wait_status)
+        self.signal = None  # type: int | None
+        if wait_status is not None:
+            self.signal = os.WTERMSIG(wait_status) if os.WIFSIGNALED(wait_status) else None
+            self.returncode = -self.signal if self.signal else os.WEXITSTATUS(wait_status)
         self.oom_killed = False
         self.stdout = self.stderr = None  # type: bytes | str | None
         self.degradations = []  # type: list[Degradation]
         self.warnings = []  # type: list[str]
 
     def check_returncode(self) -> None:
-        """Raise CalledProcessError if the program failed."""
+        """Raise CalledProcessError if the program failed, ContainerError if nobody knows."""
+        if self.returncode is None:
+            raise ContainerError(
+                "check the exit status of container %s" % self.id,
+                "it is not known: the program was nobody's child here",
+                hint="Linux 6.15, or `minictr run --keep`, which notes it down",
+            )
         if self.returncode:
             from .failures import CalledProcessError  # subprocess: 8 ms, where it is not loaded anyway
 
             raise CalledProcessError(self)
 
     def __repr__(self) -> str:
-        shown = ["args=%r" % (self.args,), "returncode=%d" % self.returncode]
+        shown = ["args=%r" % (self.args,), "returncode=%r" % (self.returncode,)]
         for name in ("oom_killed", "stdout", "stderr", "warnings"):
             if getattr(self, name):
                 shown.append("%s=%r" % (name, getattr(self, name)))
-        return "CompletedProcess(%s)" % ", ".join(shown)
+        return "%s(%s)" % (type(self).__name__, ", ".join(shown))
+
+
+class CompletedProcess(Ending):
+    """The Ending of a program that somebody of ours has waited for: its returncode is known."""
+
+    returncode = 0  # type: int
 
 
 class Codec:
@@ -84,6 +102,7 @@ class Attended:
     """A program from its start to its end. stdin, stdout, stderr: as subprocess.Popen takes them
 
     ends: our ends of pipes, by stream; output: what was read of them; running: (id, pid) once it is so
+    mark: of a detached container then: the start time of its first process, and when it was created
     """
 
     def __init__(self, kind: str, wish: "dict", args: "list[str] | None", streams: tuple) -> None:
@@ -92,6 +111,8 @@ class Attended:
         self.output = {1: [], 2: []}  # type: dict[int, list[bytes]]
         self.talk = None  # type: Conversation | None
         self.running = None  # type: tuple[str, int] | None
+        self.records = []  # type: list[dict]
+        self.mark = (0, "")  # type: tuple[int, str]
         self.result = None  # type: CompletedProcess | None
         self.error = None  # type: ContainerError | None
 
@@ -130,7 +151,7 @@ class Attended:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
-            for descriptor, _ in waiting.poll(None if left is None else left * 1000 + 1):
+            for descriptor, _ in waiting.poll(None if left is None else min(left, LONGEST) * 1000 + 1):
                 number = numbers.get(descriptor, -1)
                 if number == 0:
                     data = self._write(data)
@@ -183,6 +204,7 @@ class Attended:
             if said[0] == "running":
                 self.running = said[1:3]
                 self.records = said[3]
+                self.mark = said[4] if len(said) > 4 else self.mark
             elif said[0] == "done":
                 identifier = self.running[0] if self.running else ""
                 self.result = CompletedProcess(self.args, identifier, said[1])

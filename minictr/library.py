@@ -5,6 +5,9 @@
     with minictr.Container(["httpd", "-f"], rootfs="/srv/www", hostname="web") as web:
         web.exec(["wget", "-qO-", "http://127.0.0.1/"], check=True)
 
+    web = minictr.Container.get("web")  # made by somebody else
+    print(web.status, web.stats()["memory"], web.wait().returncode)
+
 Options are those of `minictr run`, with underscores: hostname="x", cap_add=["NET_ADMIN"], read_only=True.
 They become that command line, and go its way. A list, or a dict, gives one several times.
 
@@ -15,20 +18,18 @@ import _thread
 import os
 import time
 
-from .attended import DEVNULL, PIPE, STDOUT, Attended, Codec, CompletedProcess, IsolationError, error_from
-from .errors import ContainerError
-from .service import open as open_service
+from . import asking, keywords
+from .attended import DEVNULL, PIPE, STDOUT, Attended, Codec, CompletedProcess, Ending, IsolationError
+from .errors import ContainerError, Degradation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .watch import Watch
 
 __all__ = [
-    "DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Container", "ContainerError", "IsolationError", "run",
+    "DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Container", "ContainerError", "Ending",
+    "IsolationError", "containers", "run",
 ]  # fmt: skip
-
-# Names that read better of several
-_PLURALS = {
-    name + "s": name
-    for name in ("volume", "mount", "device", "ulimit", "annotation", "sysctl", "time-offset", "env-file")
-}
-_COLON = ("volume", "device", "tmpfs")  # what stands between key and value of a dict; elsewhere "="
 
 
 def run(
@@ -60,7 +61,7 @@ def run(
         stdin = PIPE
     if options.get("detach"):
         raise ValueError("run() waits for the end: use Container(..., detach=True)")
-    wish = _wish(args, root, config, options)
+    wish = keywords.request(args, root, config, options)
     program = Attended("run", wish, wish["args"], (stdin, stdout, stderr))
     return _complete(program, Codec(text, encoding, errors), input, timeout, check)
 
@@ -99,25 +100,76 @@ class Container:
     args, root, config, options: as of `run`; stdin, stdout, stderr: as of subprocess.Popen, and with PIPE
     the files of these names are there after `start`
 
-    It ends with the process that made it, unless detach=True, and whichever thread that was.
-    id, pid: strings and numbers from `start` on; status: new, running, paused or stopped
+    It ends with the process that made it, unless detach=True, and whichever thread that was. One that
+    exists already, whoever has made it, is had by `get`: a `with` leaves that one as it is.
+
+    id, pid: strings and numbers from `start` on
+    status: new, running, paused or stopped; of one that was got also creating or created
+    detached: it does not end with this process; one that was got does not either, and of both a descriptor
+    is held as long as the object is there
     """
 
     def __init__(
         self, args=None, *, stdin=None, stdout=None, stderr=None, text: bool = False,
         encoding: "str | None" = None, errors: "str | None" = None, root="", config=None, **options: object
     ) -> None:  # fmt: skip
-        self._wish = _wish(args, root, config, options)
-        self.args, self.detached = self._wish["args"], bool(options.get("detach"))
+        wish = keywords.request(args, root, config, options)
+        program = Attended("run", wish, wish["args"], (stdin, stdout, stderr))
+        self._set(wish["root"], wish["args"], bool(options.get("detach")), program)
         self._codec = Codec(text, encoding, errors)
-        self._program = Attended("run", self._wish, self.args, (stdin, stdout, stderr))
+
+    def _set(
+        self, root: str, args: "list[str] | None", detached: bool, program: "Attended | None"
+    ) -> None:  # fmt: skip
+        self._root, self.args, self.detached, self._program = root, args, detached, program
         self._lock = _thread.allocate_lock()
+        self._records = []  # type: list[dict]
+        self._created = ""  # when; that tells it from a later one with its id
+        self._watch = None  # type: Watch | None
+        self._end = None  # type: Ending | None
         self.stdin = self.stdout = self.stderr = None  # type: object
         self.id, self.pid = "", 0
 
+    @classmethod
+    def get(cls, id: str, *, root="") -> "Container":
+        """The container ID that exists already: made by the command line, by another process, or by an
+        earlier run of this program. The word is that of docker-py and podman-py (`containers.get`);
+        `attach` is there for the streams, which only the maker of a container can have.
+
+        It does not end with this process, nor with a `with`, which only lets go of it: `remove` ends it.
+        While it is made it has status "creating" and no pid; one of `minictr create` can be started.
+        Raises ContainerError "container does not exist".
+        """
+        place = keywords.place(root)
+        found = asking.ask(place, "look", [id])
+        if found is None:
+            raise ContainerError("", "container does not exist: %s" % id)
+        return cls._of(place, found)  # type: ignore[arg-type]
+
+    @classmethod
+    def _of(cls, root: str, found: "dict") -> "Container":
+        self = cls.__new__(cls)
+        self._set(root, found["args"], True, None)
+        self.id = found["id"]
+        self._meet(found)
+        return self
+
+    def _meet(self, found: "dict") -> None:
+        """Take note of what is known of it, and hold its process from now on."""
+        self.pid, self._created, self._records = found["pid"], found["created"], found["degradations"]
+        if self.pid:
+            from .watch import Watch  # not for those that end with us
+
+            self._watch = Watch(self.pid, found["start_time"])
+
     def start(self) -> "Container":
-        """Make it; on return its program runs. Raises ContainerError."""
+        """Make it; on return its program runs. Raises ContainerError.
+
+        Of one that was got: let the program of a created container run."""
         program = self._program
+        if program is None:
+            self._verb("start", [self.id])
+            return self
         if program.talk is not None:
             raise ContainerError("start the container", "it was started before")
         try:
@@ -131,6 +183,11 @@ class Container:
             raise program.error
         assert program.running is not None
         self.id, self.pid = program.running
+        self._records = program.records
+        if self.detached:
+            started, created = program.mark
+            known = {"pid": self.pid, "start_time": started, "created": created}
+            self._meet(dict(known, degradations=self._records))
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             if number in program.ends:
                 file = os.fdopen(program.ends[number], "rb" if number else "wb", 0 if not number else -1)
@@ -138,31 +195,79 @@ class Container:
                 setattr(self, name, self._codec.file(file))
         return self
 
-    def wait(self, timeout: "float | None" = None) -> CompletedProcess:
-        """Until it has ended, and nothing is left of it.
+    def wait(self, timeout: "float | None" = None) -> Ending:
+        """Until it has ended, and whoever stands behind it has cleaned up.
+
+        What comes back is a CompletedProcess, for one that ends with this process. A detached one, and
+        one that was got, is no child of ours: its `returncode` is that of its first process if the kernel
+        tells it (Linux 6.15, where the container was started or got before its end, and its parent waits for
+        it within TIMEOUT and 5 seconds); else what `minictr run --keep` has noted (128+N for signal N, and
+        then no `signal`); else None, which `check_returncode` takes for an error.
 
         Raises TimeoutExpired after TIMEOUT seconds; it runs on then.
         """
-        program = self._begun("wait for")
-        if self.detached:
-            raise ContainerError(
-                "wait for container %s" % self.id, "it is detached: its end is told to nobody"
-            )
+        self._begun("wait for")
         deadline = None if timeout is None else time.monotonic() + timeout
-        over = self._lock.acquire(True, -1 if timeout is None else timeout)
+        done = self._elsewhere(deadline) if self._program is None or self.detached else self._here(deadline)
+        if done is None:
+            from .failures import TimeoutExpired  # subprocess: 8 ms
+
+            raise TimeoutExpired(self.args or self.id, timeout or 0)
+        return done
+
+    def _here(self, deadline: "float | None") -> "CompletedProcess | None":
+        """The end of one that a worker stands behind. None if it is not over at the time DEADLINE."""
+        program = self._program
+        assert program is not None
+        left = -1 if deadline is None else max(deadline - time.monotonic(), 0)
+        over = self._lock.acquire(True, left)
         if over:  # else another thread waits
             try:
                 over = program.ended or program.pump(lambda: program.ended, deadline, streams=False)
             finally:
                 self._lock.release()
         if not over:
-            from .failures import TimeoutExpired  # subprocess: 8 ms
-
-            raise TimeoutExpired(self.args, timeout or 0)
+            return None
         if program.error is not None:
             raise program.error
         assert program.result is not None
         return program.result
+
+    def _elsewhere(self, deadline: "float | None") -> "Ending | None":
+        """The end of one that is no child of ours. None if it is not over at the time DEADLINE."""
+        if self._end is not None:
+            return self._end
+        if self._watch is None:
+            self._look_again()
+        watch = self._watch
+        if watch is not None and not watch.over(deadline):
+            return None
+        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        noted = asking.ask(self._root, "ending", [self.id, self._created, left])
+        if noted is None:
+            return None
+        done = self._ending(watch, noted, deadline)  # type: ignore[arg-type]
+        if done.returncode is not None:
+            self._end = done
+        return done
+
+    def _look_again(self) -> None:
+        """There was no process when we looked: it was being made, or is over."""
+        found = asking.ask(self._root, "look", [self.id])
+        if found is None:
+            return
+        if self._created in ("", found["created"]):  # type: ignore[index]
+            self._meet(found)  # type: ignore[arg-type]
+        if self.state().get("status") == "creating":
+            raise ContainerError("wait for container %s" % self.id, "it is only being made")
+
+    def _ending(self, watch: "Watch | None", noted: "dict", deadline: "float | None") -> Ending:
+        done = Ending(self.args, self.id, None if watch is None else watch.status(deadline))
+        if done.returncode is None:
+            done.returncode = noted.get("status")
+        done.oom_killed = bool(noted.get("oom"))
+        done.degradations = self.degradations
+        return done
 
     def exec(
         self, args, *, input=None, stdin=None, stdout=None, stderr=None, capture_output: bool = False,
@@ -182,9 +287,10 @@ class Container:
             stdin = PIPE
         if "workdir" in options:
             options["cwd"] = options.pop("workdir")
-        words = [_word(item) for item in args]
-        argv = _argv(options) + [self.id, "--"] + words
-        wish = {"argv": argv, "root": self._wish["root"], "environ": dict(os.environ)}
+        words = [keywords.text(item) for item in args]
+        wish = asking.request(
+            self._root, keywords.flags(options) + [self.id, "--"] + words, self.id, self._created
+        )
         program = Attended("exec", wish, words, (stdin, stdout, stderr))
         return _complete(program, Codec(text, encoding, errors), input, timeout, check)
 
@@ -209,7 +315,7 @@ class Container:
     def update(self, **limits: object) -> None:
         """Change limits: the options of `minictr update`: memory="64m", pids_limit=20, cpu_quota=..."""
         self._begun("update")
-        self._verb("update", _argv(limits) + [self.id])
+        self._verb("update", keywords.flags(limits) + [self.id])
 
     def stats(self) -> "dict":
         """What it uses: the `data` of `minictr events --stats` (nanoseconds, bytes)."""
@@ -218,11 +324,12 @@ class Container:
 
     def state(self) -> "dict":
         """Its OCI state; {} if it is not known any more."""
-        return self._verb("state", [self.id]) or {} if self.id else {}  # type: ignore[return-value]
+        found = asking.ask(self._root, "state", [self.id, self._created]) if self.id else None
+        return found or {}  # type: ignore[return-value]
 
     @property
     def status(self) -> str:
-        """new, running, paused or stopped"""
+        """new, running, paused or stopped; creating or created"""
         if not self.id:
             return "new"
         if not self.detached and self._ended():
@@ -232,28 +339,29 @@ class Container:
     @property
     def degradations(self) -> "list":
         """An errors.Degradation for each protection that was not to be had as it was wanted."""
-        from .errors import Degradation
-
-        records = getattr(self._program, "records", [])
-        return [Degradation(**record) for record in records]
+        return [Degradation(**record) for record in self._records]
 
     def _ended(self) -> bool:
-        if not self._program.ended and self._lock.acquire(False):
+        program = self._program
+        assert program is not None
+        if not program.ended and self._lock.acquire(False):
             try:
-                self._program.pump(lambda: self._program.ended, time.monotonic(), streams=False)
+                program.pump(lambda: program.ended, time.monotonic(), streams=False)
             finally:
                 self._lock.release()
-        return self._program.ended
+        return program.ended
 
     def remove(self) -> None:
         """End it, whatever it does, and clean up. Of one that is gone nothing is to be done."""
+        program = self._program
         if self.id and self.detached:
-            self._verb("delete", ["--force", self.id])
-        elif self._program.talk is not None:
-            self._program.talk.say("end")
+            asking.ask(self._root, "remove", [self.id, self._created])
+        elif program is not None and program.talk is not None:
+            program.talk.say("end")
             with self._lock:
-                self._program.end()
-        self._program.close()
+                program.end()
+        if program is not None:
+            program.close()
         for file in (self.stdin, self.stdout, self.stderr):
             if file is not None:
                 try:
@@ -265,74 +373,21 @@ class Container:
         return self if self.id else self.start()
 
     def __exit__(self, *_: object) -> None:
-        self.remove()
+        if self._program is not None:
+            self.remove()
 
     def __repr__(self) -> str:
         return "Container(%r, id=%r, pid=%d)" % (self.args, self.id, self.pid)
 
-    def _begun(self, doing: str) -> Attended:
+    def _begun(self, doing: str) -> None:
         if not self.id:
             raise ContainerError("%s the container" % doing, "it was not started")
-        return self._program
 
     def _verb(self, name: str, argv: "list[str]") -> object:
-        wish = {"name": name, "argv": argv, "root": self._wish["root"], "environ": dict(os.environ)}
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            talk = open_service((null, null, null), "verb", wish)
-        finally:
-            os.close(null)
-        try:
-            said = talk.hear()
-        finally:
-            talk.close()
-        if said is None:
-            raise ContainerError("%s container %s" % (name, self.id), "the library's helper was killed")
-        if said[0] == "error":
-            raise error_from(said)
-        return said[1]
+        return asking.ask(self._root, name, argv, self.id, self._created)
 
 
-# --- keywords to a command line ---------------------------------------------------------------
-
-
-def _wish(args, root, config: "dict | None", options: "dict[str, object]") -> "dict":
-    """What a worker is asked for. Raises ValueError and TypeError for what is no request."""
-    bundled = config is not None or "bundle" in options
-    if isinstance(args, (str, bytes)):
-        raise TypeError("args is a list of words: there is no shell to split %r" % (args,))
-    if bundled == (args is not None):
-        raise ValueError("either args, or a bundle or configuration, which has its own")
-    for name in ("help", "json", "tty", "interactive"):
-        if options.get(name):
-            raise ValueError("%s=True is for the command line alone" % name)
-    words = None if bundled else [_word(word) for word in args]
-    identifier = options.pop("name", None)
-    if bundled:
-        argv = _argv(options) + [_word(identifier) if identifier else os.urandom(6).hex()]
-    else:
-        argv = _argv(dict(options, name=identifier)) + ["--"] + (words or [])
-    root = os.path.abspath(_word(root)) if root else ""
-    return {"argv": argv, "args": words, "root": root, "config": config, "environ": dict(os.environ)}
-
-
-def _argv(options: "dict[str, object]") -> "list[str]":
-    """hostname="x", cap_add=["A", "B"], env={"K": "v"}, init=True: --hostname=x --cap-add=A ..."""
-    words = []
-    for key, value in options.items():
-        name = key.replace("_", "-")
-        name = _PLURALS.get(name, name)
-        if value is None or value is False:
-            continue
-        if isinstance(value, dict):
-            mark = ":" if name in _COLON else "="
-            value = [_word(item) + (mark + _word(given) if given else "") for item, given in value.items()]
-        for item in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
-            words.append("--%s=%s" % (name, "true" if item is True else _word(item)))
-    return words
-
-
-def _word(value: object) -> str:
-    if isinstance(value, (int, float)):
-        return str(value)
-    return os.fsdecode(value)  # type: ignore[arg-type]
+def containers(root="") -> "list[Container]":
+    """Those that exist, whoever has made them, each as of `Container.get`, by their ids in order."""
+    place = keywords.place(root)
+    return [Container._of(place, found) for found in asking.ask(place, "list", [])]  # type: ignore[attr-defined]

@@ -30,19 +30,7 @@ import importlib
 import os
 import select
 
-from . import (
-    control,
-    document,
-    execution,
-    foreground,
-    libc,
-    lifecycle,
-    measuring,
-    options,
-    state,
-    verbs,
-    wishes,
-)  # fmt: skip
+from . import answers, document, execution, foreground, libc, lifecycle, options, state, wishes
 from .conversation import Conversation, standing, status_of
 from .errors import ContainerError, Degradation, Interrupted, from_os
 from .report import Report
@@ -307,7 +295,9 @@ class Worker:
         self.end = container.time_over  # type: ignore[method-assign]
         container.run()
         if spec.detach:
-            self.talk.say("running", self.identifier, container.pid, self._records())
+            found = answers.look(root, self.report, [self.identifier], None) or {}
+            mark = (found.get("start_time", 0), found.get("created", ""))
+            self.talk.say("running", self.identifier, container.pid, self._records(), mark)
         self.out_of_memory = bool(container.ending.get("oom"))
         self._done()
 
@@ -316,7 +306,9 @@ class Worker:
         if asked.tty:
             raise ContainerError("exec", "tty: the library has no terminal to give")
         self.identifier = asked.identifier
-        execution.run(wish["root"] or state.default_root(), self.report, asked, self._attend)
+        root = wish["root"] or state.default_root()
+        self._check(wish, root)
+        execution.run(root, self.report, asked, self._attend)
         self._done()
 
     def _done(self) -> None:
@@ -377,18 +369,14 @@ class Worker:
 
     # --- verbs ------------------------------------------------------------------------------
 
+    def _check(self, wish: "dict", root: str) -> None:
+        if wish["created"]:
+            answers.check(root, wish["id"], wish["created"])
+
     def _verb(self, wish: "dict") -> None:
-        name, argv = wish["name"], wish["argv"]
         root = wish["root"] or state.default_root()
-        value = None  # type: object
-        if name == "stats":
-            value = measuring.used(root, argv[0])
-        elif name == "state":
-            entry = verbs.find(root, argv[0])
-            value = None if entry is None else verbs.state_of(dict(entry.load(), id=argv[0]))
-        else:
-            call = verbs.CALLS.get(name) or control.CALLS[name]
-            call(root, self.report, argv)
+        self._check(wish, root)
+        value = answers.answer(wish["name"], root, self.report, wish["argv"], self.talk.sock)
         self.talk.say("done", value, False, self._records(), self.report.warnings)
 
 

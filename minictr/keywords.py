@@ -1,0 +1,59 @@
+"""The library's keywords as the command line that they stand for: hostname="x" is --hostname=x.
+
+Side: host
+"""
+
+import os
+
+# Names that read better of several
+_PLURALS = {
+    name + "s": name
+    for name in ("volume", "mount", "device", "ulimit", "annotation", "sysctl", "time-offset", "env-file")
+}
+_COLON = ("volume", "device", "tmpfs")  # what stands between key and value of a dict; elsewhere "="
+
+
+def request(args, root, config: "dict | None", options: "dict[str, object]") -> "dict":
+    """What a worker is asked for. Raises ValueError and TypeError for what is no request."""
+    bundled = config is not None or "bundle" in options
+    if isinstance(args, (str, bytes)):
+        raise TypeError("args is a list of words: there is no shell to split %r" % (args,))
+    if bundled == (args is not None):
+        raise ValueError("either args, or a bundle or configuration, which has its own")
+    for name in ("help", "json", "tty", "interactive"):
+        if options.get(name):
+            raise ValueError("%s=True is for the command line alone" % name)
+    words = None if bundled else [text(item) for item in args]
+    identifier = options.pop("name", None)
+    if bundled:
+        argv = flags(options) + [text(identifier) if identifier else os.urandom(6).hex()]
+    else:
+        argv = flags(dict(options, name=identifier)) + ["--"] + (words or [])
+    return {"argv": argv, "args": words, "root": place(root), "config": config, "environ": dict(os.environ)}
+
+
+def place(root: object) -> str:
+    """The directory of containers, "" for the usual one."""
+    return os.path.abspath(text(root)) if root else ""
+
+
+def flags(options: "dict[str, object]") -> "list[str]":
+    """hostname="x", cap_add=["A", "B"], env={"K": "v"}, init=True: --hostname=x --cap-add=A ..."""
+    words = []
+    for key, value in options.items():
+        name = key.replace("_", "-")
+        name = _PLURALS.get(name, name)
+        if value is None or value is False:
+            continue
+        if isinstance(value, dict):
+            mark = ":" if name in _COLON else "="
+            value = [text(item) + (mark + text(given) if given else "") for item, given in value.items()]
+        for item in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
+            words.append("--%s=%s" % (name, "true" if item is True else text(item)))
+    return words
+
+
+def text(value: object) -> str:
+    if isinstance(value, (int, float)):
+        return str(value)
+    return os.fsdecode(value)  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+"""The end of a process that is not our child: waited for, and its status where the kernel tells it.
+
+A pidfd is readable once its process has ended (Linux 5.3), and since 6.15 whoever holds one from before
+the end is told the exit status (PIDFD_GET_INFO). Without pidfds the process is looked at now and then.
+
+Side: host
+"""
+
+import fcntl
+import os
+import select
+import struct
+import time
+
+from . import libc, state
+from .attended import LONGEST
+
+# include/uapi/linux/pidfd.h
+_PIDFD_INFO_EXIT = 1 << 3
+_INFO = struct.Struct("=QQ11Ii")  # pidfd_info of 6.15: mask, cgroup, eleven ids; exit_code
+_PIDFD_GET_INFO = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11  # _IOWR(0xFF, 11, struct pidfd_info)
+
+_FIRST = 10  # the descriptor's number is above this: no standard stream's, even where those are closed
+_REAPING = 5  # seconds that a parent may take to wait for its process; the status is told after that
+_RARELY = 0.25  # seconds between two looks at a process without a descriptor
+
+
+class Watch:
+    """A process, by its number, and the time of its start as state.start_time has it: what has that
+    number later is not taken for it. Holds a descriptor as long as it is referred to."""
+
+    def __init__(self, pid: int, started: int) -> None:
+        self.pid, self.started, self.descriptor = pid, started, -1
+        if not self._runs():
+            return
+        try:
+            descriptor = libc.pidfd_open(pid)
+        except OSError:  # ENOSYS: before 5.3; EPERM: a filter; ESRCH: it has just ended; EMFILE
+            return
+        try:
+            self.descriptor = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST)
+        except OSError:  # EMFILE
+            return
+        finally:
+            os.close(descriptor)
+        if not self._runs() and state.start_time(pid):  # it ended, and its number went to another
+            self._close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _runs(self) -> bool:
+        return self.pid > 0 and state.start_time(self.pid) == self.started != 0
+
+    def over(self, deadline: "float | None") -> bool:
+        """Wait for the end. False if it runs at DEADLINE, a time of time.monotonic(); None for no limit."""
+        waiting = select.poll()
+        if self.descriptor >= 0:
+            waiting.register(self.descriptor, select.POLLIN)
+        pause = 0.005
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            if self.descriptor < 0:
+                if not self._runs():
+                    return True
+                left = pause if left is None else min(left, pause)
+                pause = min(pause * 1.5, _RARELY)
+            if waiting.poll(None if left is None else min(max(left, 0), LONGEST) * 1000 + 1):
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return self.descriptor < 0 and not self._runs()
+
+    def status(self, deadline: "float | None") -> "int | None":
+        """After the end: its status as wait(2) has it; None where it is not known by DEADLINE, or ever."""
+        patience, pause = time.monotonic() + _REAPING, 0.001
+        if deadline is not None:
+            patience = min(patience, deadline)
+        while self.descriptor >= 0:
+            data = bytearray(_INFO.pack(_PIDFD_INFO_EXIT, *[0] * 13))
+            try:
+                fcntl.ioctl(self.descriptor, _PIDFD_GET_INFO, data)
+            except OSError:  # ENOTTY, EINVAL: before 6.13; ESRCH: before 6.15
+                break
+            fields = _INFO.unpack(bytes(data))
+            if fields[0] & _PIDFD_INFO_EXIT:
+                return fields[-1]
+            if time.monotonic() > patience:
+                break
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+        return None
