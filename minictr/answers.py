@@ -129,8 +129,12 @@ def remove(root_path: str, report, words: list, sock) -> None:
 def _state(root_path: str, report, words: list, sock) -> "dict | None":
     """words: its id; when it was created, or "" """
     entry = verbs.find(root_path, words[0])
-    content = dict(entry.load(), id=words[0]) if entry is not None else {}
-    if not content or (words[1] and content.get("created") not in (None, words[1])):
+    if entry is None:
+        return None
+    content = dict(entry.load(), id=words[0])
+    if "status" not in content and state.is_foreground(entry) and not state.is_orphan(entry):
+        content["status"] = "creating"  # nothing is written down so far
+    if words[1] and content.get("created") not in (None, words[1]):
         return None
     return verbs.state_of(content)
 

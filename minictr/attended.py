@@ -128,6 +128,11 @@ class Attended:
             for descriptor in opened:
                 os.close(descriptor)
 
+    def say(self, word: str) -> None:
+        """To the worker; that it is gone is heard, not said."""
+        assert self.talk is not None
+        self.talk.say(word)
+
     def pump(self, until, deadline: "float | None" = None, data: bytes = b"", streams: bool = True) -> bool:
         """Take in what comes, until UNTIL(). False if that does not hold at the time DEADLINE.
 
@@ -227,7 +232,7 @@ class Attended:
         if self.talk is None:
             return
         if not self.ended:
-            self.talk.say("end")
+            self.say("end")
             self.pump(self.all_over, time.monotonic() + PATIENCE)
         self.close()
 

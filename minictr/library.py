@@ -154,13 +154,13 @@ class Container:
         self._meet(found)
         return self
 
-    def _meet(self, found: "dict") -> None:
-        """Take note of what is known of it, and hold its process from now on."""
+    def _meet(self, found: "dict", kept: bool = False) -> None:
+        """Take note of what is known of it, and hold its process from now on. kept: as of Watch"""
         self.pid, self._created, self._records = found["pid"], found["created"], found["degradations"]
         if self.pid:
             from .watch import Watch  # not for those that end with us
 
-            self._watch = Watch(self.pid, found["start_time"])
+            self._watch = Watch(self.pid, found["start_time"], kept)
 
     def start(self) -> "Container":
         """Make it; on return its program runs. Raises ContainerError.
@@ -187,7 +187,8 @@ class Container:
         if self.detached:
             started, created = program.mark
             known = {"pid": self.pid, "start_time": started, "created": created}
-            self._meet(dict(known, degradations=self._records))
+            self._meet(dict(known, degradations=self._records), True)
+            program.say("held")
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             if number in program.ends:
                 file = os.fdopen(program.ends[number], "rb" if number else "wb", 0 if not number else -1)
@@ -357,7 +358,7 @@ class Container:
         if self.id and self.detached:
             asking.ask(self._root, "remove", [self.id, self._created])
         elif program is not None and program.talk is not None:
-            program.talk.say("end")
+            program.say("end")
             with self._lock:
                 program.end()
         if program is not None:

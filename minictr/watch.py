@@ -27,11 +27,14 @@ _RARELY = 0.25  # seconds between two looks at a process without a descriptor
 
 class Watch:
     """A process, by its number, and the time of its start as state.start_time has it: what has that
-    number later is not taken for it. Holds a descriptor as long as it is referred to."""
+    number later is not taken for it. Holds a descriptor as long as it is referred to.
 
-    def __init__(self, pid: int, started: int) -> None:
+    kept: somebody keeps the number from being another's as yet
+    """
+
+    def __init__(self, pid: int, started: int, kept: bool = False) -> None:
         self.pid, self.started, self.descriptor = pid, started, -1
-        if not self._runs():
+        if not kept and not self._runs():
             return
         try:
             descriptor = libc.pidfd_open(pid)
@@ -43,7 +46,7 @@ class Watch:
             return
         finally:
             os.close(descriptor)
-        if not self._runs() and state.start_time(pid):  # it ended, and its number went to another
+        if not kept and not self._runs() and state.start_time(pid):  # it ended, and another has its number
             self._close()
 
     def __del__(self) -> None:

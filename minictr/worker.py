@@ -293,11 +293,15 @@ class Worker:
         root = wish["root"] or state.default_root()
         container = lifecycle.Container(spec, root, self.report, self._attend)
         self.end = container.time_over  # type: ignore[method-assign]
+        if spec.detach:
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # its number is kept until we end
         container.run()
         if spec.detach:
+            _listen(self.talk.sock.fileno(), False)
             found = answers.look(root, self.report, [self.identifier], None) or {}
             mark = (found.get("start_time", 0), found.get("created", ""))
             self.talk.say("running", self.identifier, container.pid, self._records(), mark)
+            self.talk.hear()  # the caller has a descriptor of it: as long as we are here, it has its number
         self.out_of_memory = bool(container.ending.get("oom"))
         self._done()
 

@@ -5,6 +5,7 @@ import os
 import callers
 import canaries
 import pytest
+import scripts
 
 
 @pytest.fixture(params=callers.NAMES)
@@ -24,3 +25,9 @@ def canary(tmp_path):
     os.mkdir(str(tmp_path / "canary"))
     (tmp_path / "canary/file").write_text("of the host\n")
     return canaries.Canary(str(tmp_path / "canary"))
+
+
+@pytest.fixture
+def library(minictr, busybox_root, tmp_path):
+    """Runs programs that use the library: see scripts.runner."""
+    return scripts.runner(minictr, busybox_root, tmp_path)

@@ -1,90 +1,12 @@
 """`import minictr`: what programs in Python get, and what of them must stay as it was."""
 
 import os
-import stat
-import textwrap
 
 import pytest
 import support
 from support import needs
 
 pytestmark = needs("root", "busybox")
-
-HEAD = """\
-import glob, os, signal, sys, threading, time
-sys.path.insert(0, sys.argv[1])
-import minictr
-os.environ["ONLY"] = str(os.getpid())
-STATE, ROOT = sys.argv[2:4]
-WHERE = {"root": STATE, "rootfs": ROOT}
-
-def run(*words, **options):
-    return minictr.run(words, **dict(WHERE, **options))
-
-def sh(script, **options):
-    return run("sh", "-c", script, **options)
-
-def look():
-    # whatever a library could leave behind in the process that called it
-    mask = os.umask(0)
-    os.umask(mask)
-    with open("/proc/self/status") as file:
-        names = ("SigBlk", "SigIgn", "SigCgt", "Threads", "Uid", "Gid", "CapEff", "NoNewPrivs", "Seccomp")
-        lines = [line for line in file if line.split(":")[0] in names]
-    handlers = [signal.getsignal(number) for number in range(1, signal.NSIG) if number not in (32, 33)]
-    reaper = ctypes_subreaper()
-    return handlers, lines, os.getcwd(), dict(os.environ), mask, reaper, sorted(os.listdir("/proc/self/fd"))
-
-def helpers():
-    # this process's helper and its workers
-    found = []
-    for path in glob.glob("/proc/[0-9]*/comm"):
-        try:
-            with open(path) as file, open(path[:-4] + "environ", "rb") as variables:
-                ours = b"ONLY=%d\\0" % os.getpid() in variables.read()
-                if ours and file.read() == "minictr-helper\\n":
-                    found.append(int(path.split("/")[2]))
-        except OSError:
-            pass
-    return sorted(found)
-
-def ctypes_subreaper():
-    import ctypes
-    value = ctypes.c_int(0)
-    ctypes.CDLL(None).prctl(37, ctypes.byref(value), 0, 0, 0)  # PR_GET_CHILD_SUBREAPER
-    return value.value
-
-def no_child():
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return True
-    return False
-
-"""
-
-
-@pytest.fixture
-def library(minictr, busybox_root, tmp_path):
-    """Runs a script that uses the library, as somebody: library(text, caller) is its Result.
-
-    reachable: by a Python that everybody can run"""
-
-    def call(text, caller=None, *words, reachable=False, **options):
-        script = tmp_path / "script.py"
-        script.write_text(HEAD + textwrap.dedent(text))
-        script.chmod(stat.S_IMODE(0o644))
-        account = caller.account if caller else None
-        if caller:
-            options = dict(caller.options, **options)
-        python = support.python() if account or reachable else support.sys.executable
-        package = support.checkout() if account or reachable else support.CHECKOUT
-        state = minictr.state(account)
-        command = (python, str(script), package, state, busybox_root) + words
-        return minictr.command(*command, **options)
-
-    return call
-
 
 # --- run ------------------------------------------------------------------------------------------
 
@@ -344,15 +266,8 @@ def test_a_detached_container_lives_on_without_its_maker(library, minictr):
     text = """
         box = minictr.Container(["sleep", "1000"], detach=True, name="on", **WHERE).start()
         print(box.status)
-        try:
-            box.wait()
-        except minictr.ContainerError as error:
-            print(error)
     """
-    assert library(text).ok.lines == [
-        "running",
-        "wait for container on: it is detached: its end is told to nobody",
-    ]
+    assert library(text).ok.lines == ["running"]
     assert minictr("state", "--quiet", "on").status == 0
     assert minictr("delete", "--force", "on").ok
 
