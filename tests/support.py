@@ -214,6 +214,11 @@ def _kernel(major: int, minor: int):
     return probe
 
 
+def exit_told() -> bool:
+    """Whether the kernel tells an exit status to whoever holds a pidfd, child or not."""
+    return not _kernel(6, 15)()
+
+
 def _systemd() -> str:
     """Whether it is process 1, and can be asked: of the system by root, else of the user's session."""
     if not os.path.isdir("/run/systemd/system"):

@@ -1,6 +1,5 @@
 """Containers that exist already, whoever has made them, as a program in Python gets hold of them."""
 
-import os
 import re
 
 import pytest
@@ -9,8 +8,7 @@ from support import needs
 
 pytestmark = needs("root", "busybox")
 
-# Since 6.15 the kernel tells an exit status to whoever holds a pidfd
-TOLD = [int(number) for number in re.findall(r"\d+", os.uname().release)[:2]] >= [6, 15]
+TOLD = support.exit_told()
 
 NO_PIDFD = pytest.mark.parametrize(
     "refused", [[], ["pidfd_open=ENOSYS"]], ids=["pidfd", "no pidfd"]

@@ -93,8 +93,12 @@ def test_the_program_in_python_runs_as_it_stands(minictr, busybox_copy, tmp_path
         assert place in text
         text = text.replace(place, real)
     text = text.replace("rootfs=", "root=%r, rootfs=" % minictr.state())
+    for call in ('get("server"', "containers("):
+        assert call + ")" in text
+        text = text.replace(call, call + ", root=%r" % minictr.state()).replace("(, ", "(")
     found = minictr.command(support.sys.executable, "-c", text, env={"PYTHONPATH": support.CHECKOUT})
     lines = found.ok.lines
     assert lines[:2] == ["box", "of the host 0 None False"]
     assert lines[2] == "b'7\\n'" and lines[3].startswith("worker ") and lines[3].endswith(" running")
     assert lines[4] == "9"
+    assert lines[5:] == ["running ['sleep', '1000']", str(-9 if support.exit_told() else None), "[]"]
