@@ -58,7 +58,7 @@ CONTAINERS_CONF = """
 default_ulimits = %s
 default_sysctls = []
 [engine]
-cgroup_manager = "cgroupfs"
+cgroup_manager = "%s"
 events_logger = "file"
 runtime_supports_json = ["minictr", "runc"]
 runtime_supports_nocgroup = ["minictr"]
@@ -69,19 +69,26 @@ runc = ["/usr/sbin/runc", "/usr/bin/runc"]
 
 
 class Podman(Engine):
-    """podman(WORDS): run it, with the files of its own. account: a user without privileges"""
+    """podman(WORDS): run it, with the files of its own.
 
-    def __init__(self, yard, launcher: str, archive: str, account=None) -> None:
+    yard: None where it is a user's: of account, a user without privileges, or of who runs the tests
+    manager: who makes the cgroups of its containers: "cgroupfs", podman itself and the runtime, or "systemd"
+    """
+
+    def __init__(self, yard, launcher: str, archive: str, account=None, manager: str = "cgroupfs") -> None:
         super().__init__()
         self.yard, self.account = yard, account
         self.place = account.place("p") if account else support.SESSION.place("p", 0o700)
         self.runner = support.Runner()
-        _write(self.place, "containers.conf", CONTAINERS_CONF % (json.dumps(LIMITS), launcher))
+        _write(self.place, "containers.conf", CONTAINERS_CONF % (json.dumps(LIMITS), manager, launcher))
+        self.locks = "/dev/shm/libpod_rootless_lock_%d" % (account.uid if account else os.getuid())
+        self.shared = os.path.exists(self.locks)  # with the other containers of who runs the tests
         for name in ("tmp", "xdg", "r", "graph"):
             os.mkdir(os.path.join(self.place, name), 0o700)
             if account:
                 os.chown(os.path.join(self.place, name), account.uid, account.gid)
-        assert self("import", "--quiet", archive, "busybox").status == 0
+        made = self("import", "--quiet", archive, "busybox")
+        assert made.status == 0, made
 
     def __call__(self, *words: str, **options: object) -> support.Result:
         return self.start(*words, **options).wait()
@@ -89,7 +96,7 @@ class Podman(Engine):
     def start(self, *words: str, **options: object) -> support.Live:
         command, env = self.words() + words, self.environment()
         self.kept = self.kept or "--rm" not in words
-        if self.account is None:
+        if self.yard:
             return self.yard.start(*command, env=env, **options)
         return self.runner.start_command(*command, user=self.account, env=env, **options)
 
@@ -98,6 +105,7 @@ class Podman(Engine):
         a runroot of more than 50 characters is refused, there without a word."""
         places = [("--tmpdir", "tmp"), ("--runroot", "r"), ("--root", "graph")]
         words = ["podman", "--runtime", self.runtime, "--storage-driver", "overlay"]
+        words += ["--runtime-flag", "root=%s/state" % self.place]
         for option, name in places:
             words += [option, os.path.join(self.place, name)]
         return tuple(words)
@@ -109,6 +117,8 @@ class Podman(Engine):
         }
         if self.account:
             env["XDG_RUNTIME_DIR"] = self.place + "/xdg"
+        elif "XDG_RUNTIME_DIR" in os.environ:  # where their systemd is
+            env["XDG_RUNTIME_DIR"] = os.environ["XDG_RUNTIME_DIR"]
         return env
 
     def run(self, *words: str, **options: object) -> support.Result:
@@ -133,16 +143,18 @@ class Podman(Engine):
         return json.loads(self("inspect", name).ok.out)[0]
 
     def end(self) -> None:
-        """Of a user: the process that keeps their user namespace, with the mounts that are below it, and the
-        locks, whose place is not theirs."""
+        """Of a user: their files, which have ids that only they may use; the process that keeps their user
+        namespace, with the mounts that are below it; and the locks, whose place is not theirs."""
+        if not self.account:
+            script = 'cd "$0"; ! mountpoint -q overlay || umount overlay; rm -r *'
+            self("unshare", "sh", "-c", script, self.place + "/graph").ok
         for folder, _, names in os.walk(self.place):
             if "pause.pid" in names:
                 with open(folder + "/pause.pid") as file:
                     os.kill(int(file.read()), signal.SIGKILL)
         self.runner.finish()
-        locks = "/dev/shm/libpod_rootless_lock_%d" % self.account.uid
-        if os.path.exists(locks):
-            os.unlink(locks)
+        if os.path.exists(self.locks) and not self.shared:
+            os.unlink(self.locks)
 
 
 CONTAINERD_CONF = """

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import glob
 import os
+import pwd
 import re
 import select
 import shutil
@@ -272,6 +273,10 @@ NEEDS = {
     "cgroup": (_cgroup("cgroup", "cgroup2"), ""),
     "cgroup1": (_cgroup("cgroup"), ""),
     "cgroup2": (_cgroup("cgroup2"), ""),
+    "cgroup2-alone": (
+        lambda: "" if [kind for kind, _ in cgroup_mounts()] == ["cgroup2"] else "cgroup2 is not the only one",
+        "",
+    ),
     "cgroup2-controllers": (_cgroup2_controllers, ""),
     "overlay": (_filesystem("overlay"), ""),
     "seccomp": (lambda: _probe(lambda: refusal.refuse(["fsmount"])), ""),
@@ -604,10 +609,17 @@ class Runner:
 def identity(user: object) -> "tuple[int, int, str, str]":
     """uid, gid, home and name of None (the suite's own), a uid, or an Account."""
     if user is None:
-        return os.getuid(), os.getgid(), os.path.expanduser("~"), "root" if os.getuid() == 0 else "user"
+        return os.getuid(), os.getgid(), os.path.expanduser("~"), _name(os.getuid())
     if isinstance(user, int):
         return user, user, "/", str(user)
     return user.uid, user.gid, user.home, user.name
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "user"
 
 
 # Names for what Runner's option `cover` is wanted for most; the helpers of id maps

@@ -53,7 +53,9 @@ TRIAL = 20  # seconds that a kernel has to be up with KVM: one is enough where t
 
 # append: words for the kernel; systemd: as process 1; setup: a line of shell before the tests
 # as_root, as_user: the tests that are run by root, and by a user (in a session where there is systemd)
-Kind = collections.namedtuple("Kind", "append systemd setup as_root as_user")
+# packages: names between spaces, beside PACKAGES, of an image of its own
+Kind = collections.namedtuple("Kind", "append systemd setup as_root as_user packages")
+Kind.__new__.__defaults__ = ("",)
 KINDS = {
     "v2": Kind(
         append="",
@@ -61,6 +63,14 @@ KINDS = {
         setup="",
         as_root="tests/namespaces/test_run_limits.py tests/oci/test_systemd.py",
         as_user="tests/oci/test_systemd.py",
+    ),
+    "podman": Kind(
+        append="",
+        systemd=True,
+        setup="",
+        as_root="tests/engines/test_podman_systemd.py tests/engines/test_podman_limits.py",
+        as_user="tests/engines/test_podman_systemd.py",
+        packages="make podman",
     ),
     "apparmor": Kind(
         append="lsm=landlock,lockdown,yama,apparmor",
@@ -261,21 +271,24 @@ def call(doing: str, command: "list[str]", **how: object) -> None:
         raise VmError("%s: %s failed: %s" % (doing, os.path.basename(command[0]), " | ".join(lines)))
 
 
-def base(suite: str, machine: Machine) -> str:
-    """The folder with `kernel`, `initramfs` and `root`, from the cache or made now."""
+def base(suite: str, machine: Machine, name: str, kind: Kind) -> str:
+    """The folder with `kernel`, `initramfs` and `root`, from the cache or made now. It is of all kinds but
+    those that have packages of their own."""
+    packages = " ".join([PACKAGES, kind.packages]).strip()
     values = {"arch": machine.debian, "modules": MODULES, "init": INIT, "user": USER}
-    digest = hashlib.sha256((RECIPE % dict(values, new="") + PACKAGES).encode()).hexdigest()[:12]
+    digest = hashlib.sha256((RECIPE % dict(values, new="") + packages).encode()).hexdigest()[:12]
     os.makedirs(roots.cache(), mode=0o755, exist_ok=True)
-    start = os.path.join(roots.cache(), "vm-%s-%s" % (suite, machine.debian))
+    release = "%s-%s" % (suite, name) if kind.packages else suite
+    start = os.path.join(roots.cache(), "vm-%s-%s" % (release, machine.debian))
     path = "%s-%s" % (start, digest)
     with open(start + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.isdir(path):
             return path
         print("%smaking a Debian %s for it, once" % (MARKER, suite), flush=True)
-        folder, name = os.path.split(start)
+        folder, stem = os.path.split(start)
         for old in os.listdir(folder):
-            if old.startswith(name + "-"):
+            if old.startswith(stem + "-"):
                 shutil.rmtree(os.path.join(folder, old))
         # in a user namespace mmdebstrap's root is nobody to the caller's own files
         with tempfile.TemporaryDirectory(prefix="minictr-vm-", dir="/var/tmp") as new:
@@ -284,7 +297,7 @@ def base(suite: str, machine: Machine) -> str:
                 file.write(RECIPE % dict(values, new=shlex.quote(new)))
             os.chmod(new + "/recipe", 0o644)
             command = [program("mmdebstrap", "mmdebstrap"), "--quiet", "--variant=minbase", "--format=null"]
-            command += ["--architectures=" + machine.debian, "--include=" + ",".join(PACKAGES.split())]
+            command += ["--architectures=" + machine.debian, "--include=" + ",".join(packages.split())]
             command += ["--dpkgopt=path-exclude=/usr/share/%s/*" % name for name in ("doc", "man", "locale")]
             command += ['--customize-hook=sh %s/recipe "$1"' % shlex.quote(new), suite, "/dev/null"]
             program("mke2fs", "e2fsprogs")
@@ -419,7 +432,7 @@ def test(name: str, options: argparse.Namespace, accels: "list[str]") -> bool:
     kind, machine = KINDS[name], MACHINES[os.uname().machine]
     if options.tests:
         kind = kind._replace(as_root=options.tests, as_user=options.tests if kind.as_user else "")
-    folder = base(options.suite, machine)
+    folder = base(options.suite, machine, name, kind)
     with tempfile.TemporaryDirectory(prefix="minictr-vm-") as place:
         console = os.path.join(place, "console")
         disk = disk_of_the_checkout(place, kind, options.arguments)

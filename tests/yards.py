@@ -12,28 +12,34 @@ import time
 
 import support
 
-NAMESPACES = ("mnt", "net", "cgroup")
-
-# Run in the new namespaces; the mounts of cgroups follow
-SETUP = """
+# Run in the new namespaces
+FILES = """
 set -e
-mount -t tmpfs tmpfs /run
-mkdir -p /run/lock /run/yard/etc /run/yard/work
-mount -t overlay -o lowerdir=/etc,upperdir=/run/yard/etc,workdir=/run/yard/work overlay /etc
 mount -t tmpfs tmpfs /var/lib
+mkdir -p /var/lib/yard/etc /var/lib/yard/work
+mount -t overlay -o lowerdir=/etc,upperdir=/var/lib/yard/etc,workdir=/var/lib/yard/work overlay /etc
 mount -t tmpfs tmpfs /dev/shm
+"""
+# The mounts of cgroups follow
+REST = """
+mount -t tmpfs tmpfs /run
+mkdir -p /run/lock
 ip link set lo up
 mount -t sysfs sysfs /sys
 """
 
 
 class Yard:
-    """holder: a process in the namespaces; directories: of the yard's cgroups, as seen from outside"""
+    """holder: a process in the namespaces; directories: of the yard's cgroups, as seen from outside
 
-    def __init__(self) -> None:
+    systemd: that of the host makes the engines' cgroups: these, /run and the network are the host's
+    """
+
+    def __init__(self, systemd: bool = False) -> None:
         support.require("root", "overlay", "cgroup", "ip", "unshare")
         self.runner = support.Runner()
-        self.hierarchies = _hierarchies()
+        self.hierarchies = [] if systemd else _hierarchies()
+        self.namespaces = ("mnt",) if systemd else ("mnt", "net", "cgroup")
         name = "minictr-test-%d-yard" % os.getpid()
         self.directories = [os.path.join(point, name) for _, point, _ in self.hierarchies]
         self.holder = 0
@@ -90,15 +96,16 @@ class Yard:
                 os.mkdir(directory + "/inside")  # where processes are: then there may be none above
 
     def _hold(self) -> None:
-        script = SETUP
+        script = FILES + ("" if self.namespaces == ("mnt",) else REST)
         for kind, point, words in self.hierarchies:
             if point != "/sys/fs/cgroup" and "sys/fs/cgroup ready" not in script:
                 script += "mount -t tmpfs tmpfs /sys/fs/cgroup  # sys/fs/cgroup ready\n"
             options = "-o " + words if words else ""
             script += "mkdir -p %s; mount -t %s %s none %s\n" % (point, kind, options, point)
         script += "echo ready; exec sleep infinity\n"
-        unshare = ("unshare", "--mount", "--net", "--cgroup", "--propagation", "private", "sh", "-c", script)
-        live = self.runner.start_command(*unshare, setup=self._join)
+        options = ["--" + name.replace("mnt", "mount") for name in self.namespaces]
+        words = ["unshare", "--propagation", "private"] + options + ["sh", "-c", script]
+        live = self.runner.start_command(*words, setup=self._join)
         live.expect("ready\n")
         self.holder = live.pid
         self._delegate()
@@ -123,7 +130,7 @@ class Yard:
     def _enter(self) -> None:
         self._join()
         libc = ctypes.CDLL(None, use_errno=True)
-        for name in NAMESPACES:
+        for name in self.namespaces:
             descriptor = os.open("/proc/%d/ns/%s" % (self.holder, name), os.O_RDONLY)
             if libc.setns(descriptor, 0):
                 raise OSError(ctypes.get_errno(), "setns " + name)

@@ -14,33 +14,18 @@ import pytest
 import support
 from bundles import V2
 from support import needs
+from units import SLICE, USER, show, slices, systemctl
 
 from minictr import verbs
 
 pytestmark = needs("systemd", "busybox")
 
-USER = os.geteuid() != 0
-SLICE = "user.slice" if USER else "system.slice"
 MIB = 1 << 20
 LIMITS = {
     "memory": {"limit": 100 * MIB, "reservation": 50 * MIB, "swap": 150 * MIB},
     "cpu": {"quota": 50000, "period": 100000, "shares": 512},
     "pids": {"limit": 77},
 }
-
-
-def systemctl(*words):
-    command = ["systemctl"] + (["--user"] if USER else []) + list(words)
-    environment = dict(
-        os.environ, XDG_RUNTIME_DIR=os.environ.get("XDG_RUNTIME_DIR", "/run/user/%d" % os.getuid())
-    )
-    done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment)
-    return done.stdout.decode()
-
-
-def show(unit, *names):
-    text = systemctl("show", unit, "--property=" + ",".join(names))
-    return dict(line.split("=", 1) for line in text.splitlines())
 
 
 class Scope:
@@ -89,12 +74,9 @@ class Scope:
 
 @pytest.fixture(scope="module", autouse=True)
 def _slice():
-    """A slice stays when its last scope has gone; the user's manager starts without this one."""
-    stays = not USER or show(SLICE, "ActiveState")["ActiveState"] == "active"
-    systemctl("start", SLICE)
-    yield
-    if not stays:
-        systemctl("stop", SLICE)
+    """The user's manager starts without this one."""
+    with slices(SLICE):
+        yield
 
 
 @pytest.fixture
