@@ -311,10 +311,10 @@ def confirm(labels: "tuple[Label, ...]", proc: int, pid: int, usual: bool) -> "l
 def settled(proc: int, pid: int, label: Label) -> "str | None":
     """What the kernel says that the program which PID has just executed runs under, asked for as LABEL; None
     where PID is gone. execve(2) closes descriptors, by which we learn of it, a moment before it changes the
-    label: what looks like ours is looked at again, for a tenth of a second."""
-    said, own = _current(proc, pid, label), _current(proc, os.getpid(), label)
-    for _ in range(20):
-        if said is None or said != own or matches(label, said):
+    label: what looks like ours is looked at again, for half a second."""
+    said = _current(proc, pid, label)
+    for _ in range(100):
+        if said is None or matches(label, said) or said != _current(proc, os.getpid(), label):
             break
         time.sleep(0.005)
         said = _current(proc, pid, label)

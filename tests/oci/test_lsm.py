@@ -3,15 +3,17 @@ tests' own; and what is said on one that has not."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 import support
 from support import CHECKOUT, needs
 
-from minictr import contexts, lsm
+from minictr import contexts, lsm, paths
 
 pytestmark = needs("root", "busybox", "cgroup")
 
@@ -358,6 +360,28 @@ def test_a_profile_that_only_complains_is_noted(own, boxed, tmp_path):
     assert found.ok.out == LAX + " (complain)\n"
     with open(log) as file:
         assert "wanted %s enforced, got in complain mode" % LAX in file.read()
+
+
+def test_a_label_that_comes_a_moment_late_is_waited_for(profiles):
+    """execve(2) closes the descriptor by which the runtime learns of it before it changes the label."""
+    label, proc = lsm.Label(layer=lsm.APPARMOR, name=BOX), paths.open_proc()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        lsm.take(proc, lsm.open_attributes(proc, label), label)
+        os.write(writer, b"taken")
+        time.sleep(0.1)
+        os.execv("/bin/sleep", ["sleep", "60"])
+    os.read(reader, 5)
+    try:
+        assert current(pid) == "unconfined"
+        assert lsm.confirm((label,), proc, pid, True) == []
+        assert current(pid) == BOX + " (enforce)"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        for descriptor in (reader, writer, proc):
+            os.close(descriptor)
 
 
 @pytest.mark.parametrize("name", [BOX, OTHER, SHUT])
