@@ -57,12 +57,15 @@ def join_files(group, wanted: "dict[str, str]") -> "tuple[int, ...]":
     return tuple(files)
 
 
-def join_beside(part, pid: int) -> int:
-    """A descriptor for a process to join the cgroup of process PID, which must be below PART; else -1."""
+def beside(part, pid: int) -> str:
+    """The path of the cgroup of process PID below PART, such as "/init.scope"; "" where it is not below."""
     path = cgroup.own(paths.read_text("/proc/%d/cgroup" % pid)).get("", "")
-    if not path.startswith(part.path + "/"):
-        return -1
-    return _open(part, path[len(part.path) :], "cgroup.procs")
+    return path[len(part.path) :] if path.startswith(part.path + "/") else ""
+
+
+def join(part, path: str) -> int:
+    """A descriptor for a process to join the cgroup at PATH below PART."""
+    return _open(part, path, "cgroup.procs")
 
 
 def _open(part, path: str, name: str) -> int:

@@ -153,6 +153,10 @@ class Group:
         """Descriptors, for the caller to close; a process that writes "0" into each has joined."""
         raise NotImplementedError
 
+    def beside(self, pid: int) -> str:
+        """Where below it a further process goes, whose first is PID; "" where it takes that itself."""
+        return ""
+
     def join_else(self, pid: int) -> int:
         """A descriptor of the same kind for where a further process gets in if the group itself takes none;
         pid: the container's first process. -1 where that cannot be."""

@@ -31,12 +31,14 @@ class Unit:
 
     name: of the unit; slice: where it lies; user: of the user's manager
     started: it is ours, and stopped at the end; old: by another command
+    first: the process id of the container, once it is old
     """
 
     def __init__(self, layout: cgroup.Layout, slice: str, name: str, user: bool) -> None:
         self.layout, self.slice, self.name, self.user = layout, slice, name, user
         self.group = cgroup.none("the unit %s is not started" % name)  # type: Group
         self.started = self.old = False
+        self.first = 0
         self.above = self.group
         self.manager = None  # type: systemd.Manager | None
         self.description = ""
@@ -165,7 +167,7 @@ class Unit:
         """A further process. A user's may stand where it may not leave by itself."""
         manager = self.ask()
         manager.check_numbers("move a process to the unit %s" % self.name)
-        manager.attach(self.name, pid)
+        manager.attach(self.name, self.group.beside(self.first), pid)
         self.close()
         return []
 
@@ -251,7 +253,7 @@ def reopen(layout: cgroup.Layout, content: "dict") -> Unit:
     noted = content["systemd"]
     unit = Unit(layout, "", noted["unit"], bool(noted["user"]))
     unit.group = cgroup.reopen(layout, content.get("cgroups") or [], content.get("cgroup_parents") or [])
-    unit.old = True
+    unit.old, unit.first = True, content.get("pid") or 0
     # of one that was killed on the way the unit has ended with its process, and another may have the name
     unit.started = content.get("status") in ("created", "running", "stopped")
     return unit

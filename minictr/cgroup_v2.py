@@ -135,13 +135,21 @@ class V2(Group):
         return (os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.parts[0].open()),)
 
     def join_else(self, pid: int) -> int:
-        """A cgroup whose controllers are enabled below it has no processes of its own ("No Internal Process
-        Constraint" in cgroup-v2.rst), as where systemd is process 1: then to where process 1 is, as runc."""
-        if not self._read("", "cgroup.subtree_control").strip():
+        path = self.beside(pid)
+        if not path:
             return -1
+        from . import cgroup_below
+
+        return cgroup_below.join(self.parts[0], path)
+
+    def beside(self, pid: int) -> str:
+        """A cgroup whose controllers are enabled below it has no processes of its own ("No Internal Process
+        Constraint" in cgroup-v2.rst), as where systemd is process 1: then that of process 1, as runc."""
+        if not self._read("", "cgroup.subtree_control").strip():
+            return ""
         from . import cgroup_below  # where that may be
 
-        return cgroup_below.join_beside(self.parts[0], pid)
+        return cgroup_below.beside(self.parts[0], pid)
 
     def clone_into(self) -> "int | None":
         return self.parts[0].open()

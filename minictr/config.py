@@ -406,9 +406,6 @@ def _check_mounts(entries) -> None:
             raise Invalid(where + ".source", "is missing")
         if not bind and not entry.get("type"):
             raise Invalid(where + ".type", "is missing")
-        for option in options:
-            if not option:
-                raise Invalid(where + ".options", "has an empty option")
         for name in ("uidMappings", "gidMappings"):
             if entry.get(name) and not bind:
                 raise Invalid("%s.%s" % (where, name), "only a bind mount can have other ids")

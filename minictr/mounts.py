@@ -103,7 +103,8 @@ class Mount(Record):
 
 
 def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
-    """The Mount for one entry of `mounts` in config.json. Unknown options are the file system's."""
+    """The Mount for one entry of `mounts` in config.json. Unknown options are the file system's. An empty one
+    means nothing; podman 5 writes one for each tmpfs of --systemd."""
     value = {
         "set": 0, "clear": 0, "set_all": 0, "clear_all": 0, "flags": 0, "propagation": 0,
         "recursive": False, "copy_up": False, "idmap": "", "nofollow": False,
@@ -118,7 +119,7 @@ def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
 
 
 def _parse_option(option: str, value: dict) -> bool:
-    recursive = option[0] == "r" and option[1:] in FLAGS and option not in FLAGS
+    recursive = option[:1] == "r" and option[1:] in FLAGS and option not in FLAGS
     name = option[1:] if recursive else option
     if name in FLAGS:
         _, attribute, on = FLAGS[name]
@@ -143,7 +144,7 @@ def _parse_option(option: str, value: dict) -> bool:
         value["copy_up"] = True
     elif option == "src-nofollow":
         value["nofollow"] = True
-    elif option not in ("defaults", "remount", "nofail", "auto", "noauto", "user", "nouser"):
+    elif option not in ("", "defaults", "remount", "nofail", "auto", "noauto", "user", "nouser"):
         return False
     return True
 

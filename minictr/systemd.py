@@ -168,9 +168,10 @@ class Manager:
         doing = "change the unit %s" % unit
         self._call(doing, "SetUnitProperties", "sba(sv)", (unit, True, properties))
 
-    def attach(self, unit: str, pid: int) -> None:
+    def attach(self, unit: str, path: str, pid: int) -> None:
+        """Move a process to a unit. path: of the cgroup below that of the unit, "" for that itself"""
         doing = "move a process to the unit %s" % unit
-        self._call(doing, "AttachProcessesToUnit", "ssau", (unit, "", [pid]))
+        self._call(doing, "AttachProcessesToUnit", "ssau", (unit, path, [pid]))
 
     def check_numbers(self, doing: str) -> None:
         """A process is named by its number, and that must be the same to both of us."""

@@ -208,6 +208,26 @@ def test_podman_knows_that_memory_ran_out(engine):
     assert known
 
 
+# What a systemd inside does at its start: from then on the container's own cgroup takes no process
+SYSTEMD_INSIDE = """
+mkdir /sys/fs/cgroup/init.scope && echo 1 >/sys/fs/cgroup/init.scope/cgroup.procs &&
+echo +memory +pids >/sys/fs/cgroup/cgroup.subtree_control && echo up; sleep 1000
+"""
+
+
+def test_a_container_may_have_a_systemd_of_its_own(engine):
+    """Which podman wants to have written its cgroups, and be ended by another signal."""
+    words = ("--name", "one", "--systemd=always", "--memory", "64m", "busybox", "sh", "-c", SYSTEMD_INSIDE)
+    unit = "libpod-%s.scope" % engine.box(*words)
+    wait_until(lambda: engine("logs", "one").out == "up\n", 60)
+    assert show(unit, "KillSignal", "MemoryMax") == {"KillSignal": "37", "MemoryMax": str(64 * MIB)}
+    assert engine("exec", "one", "cat", "/proc/self/cgroup") == (0, "0::/init.scope\n", "")
+    engine("pause", "one").ok
+    engine("unpause", "one").ok
+    engine.remove("one")
+    assert show(unit, *GONE) == GONE
+
+
 @judged
 def test_a_pod_is_a_slice_with_its_containers_in_it(engine):
     infra = ("--infra-image", "busybox", "--infra-command", "sleep 1000")

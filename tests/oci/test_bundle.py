@@ -312,6 +312,7 @@ FLAGS = ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime")
         (["strictatime"], "rw"),
         (["nodiratime"], "rw nodiratime relatime"),
         (["ro", "noexec", "relatime"], "ro noexec relatime"),
+        (["ro", ""], "ro relatime"),  # as podman 5 has it with --systemd
     ],
     ids=lambda value: ",".join(value) if isinstance(value, list) else value.replace(" ", ","),
 )

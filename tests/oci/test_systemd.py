@@ -229,6 +229,23 @@ def test_the_verbs_work_as_with_any_cgroup(scope):
     one.verb("delete").ok
 
 
+@on_v2
+def test_a_program_of_exec_goes_to_process_1_where_the_scope_itself_takes_none(scope):
+    """As it is where a systemd inside has moved down, and enabled the controllers."""
+    one = scope().start()
+    below = one.directory + "/init.scope"
+    os.mkdir(below)
+    for place, text in (
+        ("init.scope/cgroup.procs", str(one.state["pid"])),
+        ("cgroup.subtree_control", "+pids"),
+    ):
+        with open(os.path.join(one.directory, place), "w") as file:
+            file.write(text)
+    one.verb("exec", "--detach", "sleep", "1000").ok
+    with open(below + "/cgroup.procs") as file:
+        assert len(file.read().split()) == 2
+
+
 def test_the_unit_is_gone_with_the_container_and_the_name_is_free_at_once(scope):
     one = scope()
     for _ in range(3):
