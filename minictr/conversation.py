@@ -5,7 +5,7 @@
       | what is wanted ----------------------> |  looked at once it is known who asks
       | <----------------------------- taken   |  from now on something may have been done
       | <--------------------------- running   |
-      | held (a detached one, by a pidfd) ---> |
+      | held: let a detached one live on ----> |
       | end (or end of file: kill it) -------> |
       | <----------------------- done, error   |
 

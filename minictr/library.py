@@ -175,12 +175,22 @@ class Container:
         try:
             program.start()
             program.pump(lambda: program.running is not None or program.ended, streams=False)
+            if program.running is not None:
+                self._hold(program)
         except BaseException:
             program.end()
             raise
         if program.error is not None:
             program.close()
             raise program.error
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            if number in program.ends:
+                file = os.fdopen(program.ends[number], "rb" if number else "wb", 0 if not number else -1)
+                del program.ends[number]  # the file's to close
+                setattr(self, name, self._codec.file(file))
+        return self
+
+    def _hold(self, program: Attended) -> None:
         assert program.running is not None
         self.id, self.pid = program.running
         self._records = program.records
@@ -188,13 +198,7 @@ class Container:
             started, created = program.mark
             known = {"pid": self.pid, "start_time": started, "created": created}
             self._meet(dict(known, degradations=self._records), True)
-            program.say("held")
-        for number, name in enumerate(("stdin", "stdout", "stderr")):
-            if number in program.ends:
-                file = os.fdopen(program.ends[number], "rb" if number else "wb", 0 if not number else -1)
-                del program.ends[number]  # the file's to close
-                setattr(self, name, self._codec.file(file))
-        return self
+            program.say("held")  # else its worker would remove it
 
     def wait(self, timeout: "float | None" = None) -> Ending:
         """Until it has ended, and whoever stands behind it has cleaned up.

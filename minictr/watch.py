@@ -32,8 +32,10 @@ class Watch:
     kept: somebody keeps the number from being another's as yet
     """
 
+    descriptor = -1
+
     def __init__(self, pid: int, started: int, kept: bool = False) -> None:
-        self.pid, self.started, self.descriptor = pid, started, -1
+        self.pid, self.started = pid, started
         if not kept and not self._runs():
             return
         try:

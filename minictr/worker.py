@@ -294,16 +294,26 @@ class Worker:
         container = lifecycle.Container(spec, root, self.report, self._attend)
         self.end = container.time_over  # type: ignore[method-assign]
         if spec.detach:
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # its number is kept until we end
-        container.run()
-        if spec.detach:
-            _listen(self.talk.sock.fileno(), False)
-            found = answers.look(root, self.report, [self.identifier], None) or {}
-            mark = (found.get("start_time", 0), found.get("created", ""))
-            self.talk.say("running", self.identifier, container.pid, self._records(), mark)
-            self.talk.hear()  # the caller has a descriptor of it: as long as we are here, it has its number
+            self._let_live(container, root)
+        else:
+            container.run()
         self.out_of_memory = bool(container.ending.get("oom"))
         self._done()
+
+    def _let_live(self, container, root: str) -> None:
+        """Make a detached one. It lives on if the caller says so, which has heard by then that it runs."""
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # as long as we are here it keeps its number
+        held = False
+        try:
+            container.run()
+            _listen(self.talk.sock.fileno(), False)
+            found = answers.look(root, self.report, [self.identifier], None) or {}
+            mark = (found.get("start_time", 0), container.created)
+            self.talk.say("running", self.identifier, container.pid, self._records(), mark)
+            held = self.talk.hear() == ("held",)
+        finally:
+            if not held:  # there is none where it could not be made
+                answers.remove(root, self.report, [self.identifier, container.created], self.talk.sock)
 
     def _execute(self, wish: "dict") -> None:
         asked = wishes.parse(wish["argv"])

@@ -66,6 +66,11 @@ def test_a_status_that_is_not_known_is_no_success(library):
 @pytest.mark.skipif(not TOLD, reason="the kernel tells nobody but the parent how a process ended (6.15)")
 def test_how_it_ended_is_known_though_nobody_waited_by_then(library, strong_caller):
     text = """
+        found = set()
+        for _ in range(10):
+            with minictr.Container(["sh", "-c", "exit 7"], detach=True, name="one", **WHERE) as one:
+                found.add(one.wait().returncode)
+        print(found)
         one = minictr.Container(["sh", "-c", "exit 7"], detach=True, name="one", **WHERE).start()
         two = minictr.Container(["sleep", "1000"], detach=True, name="two", **WHERE).start()
         got = minictr.Container.get("two", root=STATE)
@@ -81,8 +86,32 @@ def test_how_it_ended_is_known_though_nobody_waited_by_then(library, strong_call
         two.remove()
     """
     assert library(text, strong_caller).ok.lines == [
-        "7 Ending(args=['sleep', '1000'], returncode=-9) 9", "7"
+        "{7}", "7 Ending(args=['sleep', '1000'], returncode=-9) 9", "7"
     ]  # fmt: skip
+
+
+def test_a_start_that_is_interrupted_leaves_no_detached_container(library):
+    text = """
+        def took():
+            started = time.monotonic()
+            with minictr.Container(["true"], detach=True, **WHERE):
+                return time.monotonic() - started
+        usual = sorted(took() for _ in range(9))[4]
+        raised = 0
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        for turn in range(150):  # that it runs has been said then, and not been heard
+            box = minictr.Container(["sleep", "1000"], detach=True, **WHERE)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, usual * (0.7 + turn * 0.003))
+                box.start()
+                time.sleep(20)
+            except KeyboardInterrupt:
+                raised += 1
+            if box.id:  # it was started, or nearly
+                box.remove()
+        print(raised, minictr.containers(STATE), os.listdir(STATE))
+    """
+    assert library(text).ok.out == "150 [] []\n"
 
 
 @NO_PIDFD
