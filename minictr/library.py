@@ -24,7 +24,13 @@ from .errors import ContainerError, Degradation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import IO, Sequence, Union
+
     from .watch import Watch
+
+    Path = Union[str, "os.PathLike[str]"]
+    Words = Sequence[Union[Path, bytes, float]]  # numbers are written out
+    Stream = Union[int, IO, None]  # as subprocess.Popen takes it
 
 __all__ = [
     "DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Container", "ContainerError", "Ending",
@@ -33,9 +39,10 @@ __all__ = [
 
 
 def run(
-    args=None, *, input=None, stdin=None, stdout=None, stderr=None, capture_output: bool = False,
-    timeout: "float | None" = None, check: bool = False, text: bool = False,
-    encoding: "str | None" = None, errors: "str | None" = None, root="", config=None, **options: object
+    args: "Words | None" = None, *, input: "bytes | str | None" = None, stdin: "Stream" = None,
+    stdout: "Stream" = None, stderr: "Stream" = None, capture_output: bool = False,
+    timeout: "float | None" = None, check: bool = False, text: bool = False, encoding: "str | None" = None,
+    errors: "str | None" = None, root: "Path" = "", config: "dict | None" = None, **options: object
 ) -> CompletedProcess:  # fmt: skip
     """Make a container, run ARGS in it, wait for the end, remove it: a CompletedProcess.
 
@@ -110,8 +117,9 @@ class Container:
     """
 
     def __init__(
-        self, args=None, *, stdin=None, stdout=None, stderr=None, text: bool = False,
-        encoding: "str | None" = None, errors: "str | None" = None, root="", config=None, **options: object
+        self, args: "Words | None" = None, *, stdin: "Stream" = None, stdout: "Stream" = None,
+        stderr: "Stream" = None, text: bool = False, encoding: "str | None" = None,
+        errors: "str | None" = None, root: "Path" = "", config: "dict | None" = None, **options: object
     ) -> None:  # fmt: skip
         wish = keywords.request(args, root, config, options)
         program = Attended("run", wish, wish["args"], (stdin, stdout, stderr))
@@ -131,7 +139,7 @@ class Container:
         self.id, self.pid = "", 0
 
     @classmethod
-    def get(cls, id: str, *, root="") -> "Container":
+    def get(cls, id: str, *, root: "Path" = "") -> "Container":
         """The container ID that exists already: made by the command line, by another process, or by an
         earlier run of this program. The word is that of docker-py and podman-py (`containers.get`);
         `attach` is there for the streams, which only the maker of a container can have.
@@ -275,7 +283,8 @@ class Container:
         return done
 
     def exec(
-        self, args, *, input=None, stdin=None, stdout=None, stderr=None, capture_output: bool = False,
+        self, args: "Words", *, input: "bytes | str | None" = None, stdin: "Stream" = None,
+        stdout: "Stream" = None, stderr: "Stream" = None, capture_output: bool = False,
         timeout: "float | None" = None, check: bool = False, text: bool = False,
         encoding: "str | None" = None, errors: "str | None" = None, **options: object
     ) -> CompletedProcess:  # fmt: skip
@@ -392,7 +401,7 @@ class Container:
         return asking.ask(self._root, name, argv, self.id, self._created)
 
 
-def containers(root="") -> "list[Container]":
+def containers(root: "Path" = "") -> "list[Container]":
     """Those that exist, whoever has made them, each as of `Container.get`, by their ids in order."""
     place = keywords.place(root)
     return [Container._of(place, found) for found in asking.ask(place, "list", [])]  # type: ignore[attr-defined]

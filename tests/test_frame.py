@@ -105,6 +105,13 @@ def test_pip_makes_a_door(minictr, pip_script):
     assert minictr.command(pip_script, "--version") == VERSION
 
 
+def test_the_types_of_the_library_reach_who_imports_it(pip_script):
+    import glob
+
+    python = os.path.dirname(os.path.dirname(pip_script))
+    assert len(glob.glob(python + "/lib/python*/site-packages/minictr/py.typed")) == 1
+
+
 def test_every_door_gives_the_same_help(minictr, installed, pyz, pip_script):
     launched = minictr.command(installed + "/bin/minictr", "--help")
     assert launched.ok.out
