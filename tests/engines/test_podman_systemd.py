@@ -143,8 +143,7 @@ def life(request, lives):
 
 
 def test_a_container_is_a_scope_in_podmans_slice(life):
-    assert life.shown["ActiveState"], life.shown["Slice"] == ("active", SLICE)
-    assert life.shown["Delegate"] == "yes"
+    assert (life.shown["ActiveState"], life.shown["Slice"], life.shown["Delegate"]) == ("active", SLICE, "yes")
     assert life.directory == "/sys/fs/cgroup" + life.shown["ControlGroup"]
 
 
