@@ -16,7 +16,12 @@ MADV_DONTNEED = 4  # include/uapi/asm-generic/mman-common.h
 def down() -> None:
     """Let go of every mapped file of which no page was changed (madvise(2))."""
     try:
-        for start, size in clean(_smaps()):
+        proc = paths.open_proc()
+        try:
+            smaps = paths.read_proc(proc, "self/smaps")
+        finally:
+            os.close(proc)
+        for start, size in clean(smaps):
             libc.madvise(start, size, MADV_DONTNEED)
     except (OSError, ContainerError):
         pass  # no genuine /proc, or a filter: it stays as big as it was, and works
@@ -39,20 +44,3 @@ def clean(smaps: str) -> "list[tuple[int, int]]":
         elif wanted and words and words[0] == "VmFlags:" and not changed:  # the last line of a mapping
             found.append((start, size))
     return found
-
-
-def _smaps() -> str:
-    proc = paths.open_proc()
-    try:
-        descriptor = os.open("self/smaps", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-    finally:
-        os.close(proc)
-    try:
-        pieces = []  # type: list[bytes]
-        while True:
-            piece = os.read(descriptor, 65536)
-            if not piece:
-                return b"".join(pieces).decode("utf-8", "surrogateescape")
-            pieces.append(piece)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import refusal
-from support import needs
+from support import in_child, needs
 
 from minictr import abi, standin, waiter
 
@@ -28,22 +28,6 @@ def becomes(pid, letters):
     while state(pid) not in letters and time.monotonic() < end:
         time.sleep(0.01)
     return state(pid) in letters
-
-
-def in_child(body):
-    """What BODY returns, text, in a process that may be spoilt by it."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(writer, body().encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader) as file:
-        said = file.read()
-    os.waitpid(pid, 0)
-    return said
 
 
 @runs
