@@ -64,7 +64,12 @@ runtime_supports_json = ["minictr", "runc"]
 runtime_supports_nocgroup = ["minictr"]
 [engine.runtimes]
 minictr = ["%s"]
-runc = ["/usr/sbin/runc", "/usr/bin/runc"]
+runc = ["%s"]
+"""
+
+# podman 4.3 has an option for this, which it does not pass to the command that ends a container
+ROOTED = """#!/bin/sh
+exec %s --root %s/state "$@"
 """
 
 
@@ -80,7 +85,9 @@ class Podman(Engine):
         self.yard, self.account = yard, account
         self.place = account.place("p") if account else support.SESSION.place("p", 0o700)
         self.runner = support.Runner()
-        _write(self.place, "containers.conf", CONTAINERS_CONF % (json.dumps(LIMITS), manager, launcher))
+        runc = shutil.which("runc", path=support.PATH)
+        runtimes = (self._rooted("minictr", launcher), self._rooted("runc", runc))
+        _write(self.place, "containers.conf", CONTAINERS_CONF % ((json.dumps(LIMITS), manager) + runtimes))
         self.locks = "/dev/shm/libpod_rootless_lock_%d" % (account.uid if account else os.getuid())
         self.shared = os.path.exists(self.locks)  # with the other containers of who runs the tests
         for name in ("tmp", "xdg", "r", "graph"):
@@ -89,6 +96,11 @@ class Podman(Engine):
                 os.chown(os.path.join(self.place, name), account.uid, account.gid)
         made = self("import", "--quiet", archive, "busybox")
         assert made.status == 0, made
+
+    def _rooted(self, name: str, path: "str | None") -> str:
+        made = _write(self.place, name, ROOTED % (path, self.place))
+        os.chmod(made, 0o755)
+        return made
 
     def __call__(self, *words: str, **options: object) -> support.Result:
         return self.start(*words, **options).wait()
@@ -105,7 +117,6 @@ class Podman(Engine):
         a runroot of more than 50 characters is refused, there without a word."""
         places = [("--tmpdir", "tmp"), ("--runroot", "r"), ("--root", "graph")]
         words = ["podman", "--runtime", self.runtime, "--storage-driver", "overlay"]
-        words += ["--runtime-flag", "root=%s/state" % self.place]
         for option, name in places:
             words += [option, os.path.join(self.place, name)]
         return tuple(words)
