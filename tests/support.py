@@ -238,8 +238,10 @@ def _library(name: str):
     return lambda: "" if ctypes.util.find_library(name) else "there is no lib%s" % name
 
 
-def _kernel_headers() -> str:
-    return "" if os.path.exists("/usr/include/linux/version.h") else "there are no kernel headers"
+def _kernel_headers(triplet: str):
+    """triplet: of another architecture, as Debian names it in paths"""
+    place = os.path.join("/usr", triplet, "include/linux/version.h")
+    return lambda: "" if os.path.exists(place) else "there is no " + place
 
 
 def _apparmor() -> str:
@@ -310,7 +312,14 @@ NEEDS = {
     "setcap": (_program("setcap"), "libcap2-bin"),
     "ps": (_program("ps"), "procps"),
     "libseccomp": (_library("seccomp"), "libseccomp2"),
-    "kernel-headers": (_kernel_headers, "linux-libc-dev"),
+    "kernel-headers": (_kernel_headers(""), "linux-libc-dev"),
+    "headers-aarch64": (_kernel_headers("aarch64-linux-gnu"), "linux-libc-dev-arm64-cross"),
+    "headers-arm": (_kernel_headers("arm-linux-gnueabihf"), "linux-libc-dev-armhf-cross"),
+    "headers-ppc64le": (_kernel_headers("powerpc64le-linux-gnu"), "linux-libc-dev-ppc64el-cross"),
+    "headers-riscv64": (_kernel_headers("riscv64-linux-gnu"), "linux-libc-dev-riscv64-cross"),
+    "headers-s390x": (_kernel_headers("s390x-linux-gnu"), "linux-libc-dev-s390x-cross"),
+    "headers-loongarch64": (_kernel_headers("loongarch64-linux-gnu"), ""),
+    "cpp": (_program("cpp"), "cpp"),
     "make": (_program("make"), "make"),
     "dbus-daemon": (_program("dbus-daemon"), "dbus-daemon"),
     "dbus-send": (_program("dbus-send"), "dbus-bin"),

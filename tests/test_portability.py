@@ -1,15 +1,19 @@
-"""The core on another Python than the suite's own: one that is linked with musl, say.
+"""The core on other Pythons than the suite's own: the oldest and the newest that pyenv has, or those that
+are named, one that is linked with musl, say.
 
-    MINICTR_TEST_PYTHON=/path/to/python make test ARGS=tests/test_portability.py
+    MINICTR_TEST_PYTHON=/path/to/python[:...] make test ARGS=tests/test_portability.py
 
 Only minictr runs on that Python, so it needs nothing but the standard library.
 """
 
+import glob
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import textwrap
 
 import bundles
@@ -29,11 +33,25 @@ def reachable(python):
     def copy():
         real = os.path.realpath(python)
         target = os.path.join(support.SESSION.place("other"), "python")
-        shutil.copytree(os.path.dirname(os.path.dirname(real)), target, symlinks=True)
+        unused = shutil.ignore_patterns("site-packages", "test", "tests", "idlelib", "config-*", "*.a")
+        shutil.copytree(os.path.dirname(os.path.dirname(real)), target, symlinks=True, ignore=unused)
         subprocess.run(["chmod", "-R", "u+rwX,go=rX", target], check=True)
         return os.path.join(target, "bin", os.path.basename(real))
 
-    return support._once("other python", copy)
+    return support._once(python, copy)
+
+
+def others():
+    """The Pythons to try."""
+    if os.environ.get("MINICTR_TEST_PYTHON"):
+        return os.environ["MINICTR_TEST_PYTHON"].split(":")
+    root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    found = {}
+    for path in glob.glob(root + "/versions/3.*/bin/python3"):
+        version = tuple([int(number) for number in re.findall(r"\d+", path.split("/")[-3])[:2]])
+        if version not in ((3, 5), sys.version_info[:2]):
+            found[version] = path
+    return [found[version] for version in sorted({min(found), max(found)})] if found else []
 
 
 class Other:
@@ -57,17 +75,21 @@ class Other:
         return self.start(*args, **options).wait()
 
 
+@pytest.fixture(params=others() or [""], scope="session")
+def python(request):
+    if not request.param:
+        pytest.skip("pyenv has no other Python to try, and MINICTR_TEST_PYTHON names none")
+    return reachable(request.param)
+
+
 @pytest.fixture(params=["root", "ranged", "unranged"])
-def core(request, minictr):
+def core(request, minictr, python):
     """Who runs it: root, a user with ranges of ids, a user without."""
-    python = os.environ.get("MINICTR_TEST_PYTHON")
-    if not python:
-        pytest.skip("MINICTR_TEST_PYTHON names no other Python to try")
     account = None
     if request.param != "root":
         support.require("rootless")
         account = request.getfixturevalue(request.param)
-    return Other(reachable(python), minictr, account)
+    return Other(python, minictr, account)
 
 
 def said(core, result):

@@ -1,9 +1,12 @@
 import os
+import re
+import subprocess
 
 import bpf
 import libseccomp
 import make_syscalls
 import pytest
+import support
 
 from minictr import abi, syscalls
 
@@ -54,15 +57,42 @@ def test_calls_inside_socketcall_and_ipc():
 
 @pytest.mark.parametrize("word, name, symbols", make_syscalls.HEADERS, ids=lambda value: str(value)[:11])
 def test_the_tables_agree_with_the_headers_of_this_machine(word, name, symbols):
-    places = ["/usr/lib/linux/uapi/" + name]
+    places = ["/usr/lib/linux/uapi/" + name]  # from Debian 13 on, where one package has them all
     if word in ("x86_64", "i386", "x32"):
         places.append("/usr/include/x86_64-linux-gnu/asm/" + os.path.basename(name))
     found = [place for place in places if os.path.exists(place)]
-    if not found:
-        pytest.skip("no kernel headers here for " + word)
+    numbers = make_syscalls.parse(found[0], symbols) if found else preprocessed(word)
+    assert len(numbers) > 250
     table = syscalls.table(word)
-    for name, number in make_syscalls.parse(found[0], symbols).items():
+    for name, number in numbers.items():
         assert table.get(name, number) == number  # headers newer than the tables may have more
+
+
+# What the compilers of other architectures define, and where Debian has their headers
+CROSS = {
+    "aarch64": ("aarch64-linux-gnu", ()),
+    "arm": ("arm-linux-gnueabihf", ("__ARM_EABI__",)),
+    "riscv64": ("riscv64-linux-gnu", ("__riscv_xlen=64", "__LP64__")),
+    "ppc64le": ("powerpc64le-linux-gnu", ("__powerpc64__",)),
+    "s390x": ("s390x-linux-gnu", ("__s390x__",)),
+    "loongarch64": ("loongarch64-linux-gnu", ("__loongarch_grlen=64",)),
+}
+
+
+def preprocessed(word):
+    """The numbers of asm/unistd.h, which many architectures put together by conditions."""
+    support.require("headers-" + word)
+    support.require("cpp")
+    triplet, defines = CROSS[word]
+    include = "/usr/%s/include" % triplet
+    command = ["cpp", "-undef", "-nostdinc", "-P", "-I", include] + ["-D" + each for each in defines]
+    header = "#include <asm/unistd.h>\n"
+    macros = subprocess.run(command + ["-dM"], input=header, stdout=-1, check=True, encoding="ascii").stdout
+    names = sorted(set(re.findall(r"^#define (__(?:ARM_)?NR_[a-z]\w*) ", macros, re.M)))
+    text = header + "".join(["@%s %s\n" % (name.partition("NR_")[2], name) for name in names])
+    expanded = subprocess.run(command, input=text, stdout=-1, check=True, encoding="ascii").stdout
+    sums = re.findall(r"@(\w+)\s([^@]+)", expanded)
+    return {name: sum([int(each, 0) for each in re.findall(r"\w+", value)]) for name, value in sums}
 
 
 @pytest.mark.skipif(bool(libseccomp.missing()), reason=libseccomp.missing())
