@@ -37,10 +37,18 @@ def trace_process(bait: Bait) -> str:
 
 def _first_line(path: str) -> str:
     try:
-        with open(path, errors="replace") as file:
-            return file.readline().rstrip("\n")
+        return _start(path).decode("utf-8", "replace").partition("\n")[0]
     except OSError:
         return ""
+
+
+def _start(path: str) -> bytes:
+    """Not by open(), which may ask for a codec by the locale: its module may lie outside the root."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
 
 
 # --- files outside the root ---------------------------------------------------------------------
@@ -104,9 +112,8 @@ def file_handle(bait: Bait) -> str:
 
 
 def _read(bait: Bait, path: str) -> str:
-    with open(path) as file:
-        if file.read(4096) == bait.content:
-            return "read"
+    if _start(path) == bait.content.encode():
+        return "read"
     raise OSError(abi.ENOENT, "")  # another file, which happens to have the name
 
 

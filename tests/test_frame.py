@@ -358,6 +358,21 @@ def test_only_libc_imports_ctypes():
         assert bool(found) == (os.path.basename(path) == "libc.py"), path
 
 
+def test_what_runs_inside_opens_no_text_file():
+    """open() may ask for a codec by the locale, whose module lies outside the root."""
+    inside = 0
+    for path in PACKAGE:
+        with open(path) as file:
+            parsed = ast.parse(file.read(), path)
+        if not (ast.get_docstring(parsed) or "").endswith(("Side: container", "Side: both")):
+            continue
+        inside += 1
+        for node in ast.walk(parsed):
+            called = node.func if isinstance(node, ast.Call) else None
+            assert not (isinstance(called, ast.Name) and called.id == "open"), (path, called.lineno)
+    assert inside > 20
+
+
 # --- the suite --------------------------------------------------------------------------------
 
 LEAVES = {
