@@ -219,12 +219,13 @@ class Docker(Engine):
     """docker(WORDS): run docker's client. The daemon, and the containerd that it starts, run until `end`.
 
     The runtime is the daemon's default one, as a service's cannot be chosen.
+    remap: the name of a user whose ranges of ids the containers have
     """
 
-    def __init__(self, yard, launcher: str, archive: str) -> None:
+    def __init__(self, yard, launcher: str, archive: str, remap: str = "") -> None:
         super().__init__()
-        self.yard, self.launcher = yard, launcher
-        self.place = support.SESSION.place("d", 0o700)
+        self.yard, self.launcher, self.remap = yard, launcher, remap
+        self.place = support.SESSION.place("d", 0o711 if remap else 0o700)
         self.daemon = _daemon(yard, self.place, "dockerd", "--config-file", self._configure())
         support.wait_until(lambda: self("version").status == 0, 30, "dockerd is not up")
         assert self("import", archive, "busybox").status == 0
@@ -277,7 +278,9 @@ class Docker(Engine):
             "runtimes": {"minictr": {"path": self.launcher}},
             "default-runtime": self.runtime,
             "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 1024}},
-        }
+        }  # type: dict[str, object]
+        if self.remap:
+            text["userns-remap"] = self.remap
         return _write(place, "daemon.json", json.dumps(text))
 
     def end(self) -> None:

@@ -64,3 +64,12 @@ def docker(yard, launcher, archive):
     made = daemons.Docker(yard, launcher, archive)
     yield made
     made.end()
+
+
+@pytest.fixture(scope="module")
+def remapped(yard, launcher, archive, ranged):
+    """Docker whose containers have the ids of a user's ranges."""
+    support.require("iptables")
+    made = daemons.Docker(yard, launcher, archive, ranged.name)
+    yield made
+    made.end()

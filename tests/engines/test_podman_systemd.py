@@ -233,6 +233,19 @@ def test_a_container_may_have_a_systemd_of_its_own(engine):
 
 
 @judged
+def test_one_may_be_split_from_the_unit_that_it_is_started_in(engine):
+    """--cgroups=split, as podman has it for services: conmon in one half, the container in the other."""
+    script = "cat /proc/self/cgroup /sys/fs/cgroup/memory.max; cat /proc/1/comm; exit 7"
+    words = ("run", "--rm", "--network", "none", "--cgroups", "split", "--memory", "64m", "--name", "one")
+    command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--property=Delegate=yes"]
+    command += ["--user"] if USER else []
+    command += ["--setenv=%s=%s" % pair for pair in engine.environment().items()]
+    command += list(engine.words() + words) + ["busybox", "sh", "-c", script]
+    found = engine.runner.command(*command, env=dict(os.environ))
+    assert (found.status, found.lines) == (7, ["0::/", str(64 * MIB), "sh"]), found
+
+
+@judged
 def test_a_pod_is_a_slice_with_its_containers_in_it(engine):
     infra = ("--infra-image", "busybox", "--infra-command", "sleep 1000")
     engine("pod", "create", "--name", "pod", "--network", "none", "--memory", "128m", *infra).ok
