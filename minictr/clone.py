@@ -44,8 +44,7 @@ class Birth:
 
     def _connect(self) -> None:
         plan = self.plan
-        carries = plan.terminal or plan.root.idmap or any(m.idmap for m in plan.mounts)
-        carries = carries or bool(plan.listener)
+        carries = plan.terminal or plan.listener or bool(plan.idmapped(()))
         ours, theirs = libc.socketpair()
         self.channel = Channel(ours, carries=carries)
         self.peer = Channel(theirs, carries=carries)
@@ -69,7 +68,7 @@ class Birth:
         if self.plan.joins and not self.plan.namespaces and not self.mover:
             self._start_joining()
         elif self.plan.joins or "time" in self.plan.namespaces or self.mover:
-            self._start_by_middle(namespaces.open_all(self.plan.joins))
+            self._start_by_middle(self._open_joins())
         else:
             self._start_directly()
             self.peer.close()
@@ -192,13 +191,16 @@ class Birth:
         if plan.oom_score_adj is not None:
             with step("set oom_score_adj to %d" % plan.oom_score_adj):
                 paths.write_proc(self.proc, "%d/oom_score_adj" % pid, str(plan.oom_score_adj))
-        if not plan.new_user or "user" in self.lost:
+        mapped = plan.new_user and "user" not in self.lost
+        if mapped:
+            self.maps = maps.write(self.proc, pid, self.maps, self._degrade)
+        elif init.wait_placed not in self.stages or not plan.idmapped(self.lost):
             return
-        self.maps = maps.write(self.proc, pid, self.maps, self._degrade)
         trees = self._trees(pid)
         try:
             indexes = " ".join([str(index) for index in trees])
-            self.channel.say("placed", self.maps.way, indexes, fds=tuple(trees.values()))
+            way = self.maps.way if mapped else ""
+            self.channel.say("placed", way, indexes, fds=tuple(trees.values()))
         finally:
             for descriptor in trees.values():
                 os.close(descriptor)
@@ -211,31 +213,27 @@ class Birth:
     def _trees(self, pid: int) -> "dict[int, int]":
         """Detached clones whose ids are shown through the container's maps (mount_setattr(2)):
         only we hold the capability over the file system that this takes."""
-        wanted = [(-1, self.plan.root.path, True, ())] if self.plan.root.idmap else []
-        for index, mount in enumerate(self.plan.mounts):
-            if mount.idmap:
-                wanted.append((index, mount.source, mount.recursive, mount.mappings))
         trees = {}
-        for index, path, recursive, mappings in wanted:
+        root = mounts.Mount(target="", kind="bind", source=self.plan.root.path, recursive=True)
+        for index in self.plan.idmapped(self.lost):
+            mount = self.plan.mounts[index] if index >= 0 else root
             try:
-                trees[index] = self._idmapped(pid, path, recursive, mappings)
+                trees[index] = self._idmapped(pid, mount)
             except OSError as error:
                 if error.errno not in REFUSED + (abi.EINVAL, abi.EOPNOTSUPP):
-                    raise ContainerError("show the ids of %s" % path, "", error.errno or 0) from error
-                self._degrade(_with_cause(ids_record(path, error.errno or 0), path))
+                    raise ContainerError("show the ids of %s" % mount.source, "", error.errno or 0) from error
+                self._degrade(_with_cause(ids_record(mount.source, error.errno or 0), mount.source))
         return trees
 
-    def _idmapped(self, pid: int, path: str, recursive: bool, mappings) -> int:
-        source = os.open(path, abi.O_PATH | os.O_CLOEXEC)
-        tree = mounts.clone_tree(source, recursive)
-        os.close(source)
+    def _idmapped(self, pid: int, mount: mounts.Mount) -> int:
+        tree = _clone_source(mount)
         try:
-            if mappings:
-                userns = _userns_of(self.proc, mappings)
+            if mount.mappings:
+                userns = _userns_of(self.proc, mount.mappings)
             else:
                 userns = os.open("%d/ns/user" % pid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
             try:
-                libc.mount_setattr(tree, abi.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=recursive)
+                libc.mount_setattr(tree, abi.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=mount.recursive)
             finally:
                 os.close(userns)
         except OSError:
@@ -243,12 +241,22 @@ class Birth:
             raise
         return tree
 
+    def _open_joins(self) -> "list[tuple[str, int]]":
+        spaces = namespaces.open_all(self.plan.joins)
+        linux = self.plan.spec.config.get("linux") or {}
+        asked = linux.get("uidMappings") or linux.get("gidMappings")
+        if asked and any(entry.get("path") for entry in linux.get("namespaces") or ()):
+            from . import joined_maps  # few have both
+
+            joined_maps.check(self.proc, spaces, linux)
+        return spaces
+
     # --- into a container that runs -------------------------------------------------------
 
     def _start_joining(self) -> None:
         """A PID namespace that we join is our children's: with the right to do so, the process is born in it
         and joins the rest itself, which costs 1 ms less than a process between."""
-        spaces = namespaces.open_all(self.plan.joins)
+        spaces = self._open_joins()
         pid_spaces = [descriptor for kind, descriptor in spaces if kind == "pid"]
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         dumpable = libc.prctl(abi.PR_GET_DUMPABLE)
@@ -316,6 +324,15 @@ class Birth:
         self.channel.early = early
         if not placed:
             self._place(self.pid)
+
+
+def _clone_source(mount: mounts.Mount) -> int:
+    flags = abi.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if mount.nofollow else 0)
+    source = os.open(mount.source, flags)
+    try:
+        return mounts.clone_tree(source, mount.recursive)
+    finally:
+        os.close(source)
 
 
 def _userns_of(proc: int, mappings) -> int:

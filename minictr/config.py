@@ -338,8 +338,8 @@ def _contradictions(config: "dict", linux: "dict") -> None:
             raise Invalid(name, "needs a uts namespace")
         if len(os.fsencode(config.get(name) or "")) > 64:
             raise Invalid(name, "is longer than 64 bytes")
-    if (linux.get("uidMappings") or linux.get("gidMappings")) and "user" not in new:
-        raise Invalid("linux.uidMappings", "needs a new user namespace")
+    if (linux.get("uidMappings") or linux.get("gidMappings")) and "user" not in kinds:
+        raise Invalid("linux.uidMappings", "needs a user namespace")
     for clock in linux.get("timeOffsets") or {}:
         if clock not in ("monotonic", "boottime") or "time" not in new:
             raise Invalid(

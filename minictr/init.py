@@ -186,9 +186,9 @@ def open_host(me: Init) -> None:
 def wait_placed(me: Init) -> None:
     """The maps are written. Take the ids of the set-up, so that what is made has an owner."""
     placed = me.plan.new_user and "user" not in me.lost
-    if placed:
+    if placed or me.plan.idmapped(me.lost):
         way, trees = me.placed or me.channel.expect("placed")
-        if way != me.maps.way:
+        if placed and way != me.maps.way:
             me.maps = me.maps.otherwise
             me.plan = me.stage.plan = _with_fewer_ids(me.plan, me.maps)
         me.stage.trees.update(zip([int(index) for index in trees.split()], me.channel.received))

@@ -120,6 +120,15 @@ class Plan(Record):
     def new_user(self) -> bool:
         return "user" in self.namespaces
 
+    def idmapped(self, lost) -> "list[int]":
+        """Indexes of the mounts that are shown with other ids, -1 for the root. lost: kinds of namespaces.
+
+        Without the user namespace what would have its ids is shown as it is.
+        """
+        own = not self.new_user or "user" not in lost
+        found = [-1] if own and self.root.idmap else []
+        return found + [n for n, mount in enumerate(self.mounts) if mount.idmap and (own or mount.mappings)]
+
     @property
     def inner_user(self) -> bool:
         """The container is in a user namespace below ours, be it new or joined."""

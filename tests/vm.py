@@ -74,6 +74,15 @@ KINDS = {
         as_user="tests/engines/test_podman_systemd.py",
         packages="make podman",
     ),
+    "cri": Kind(
+        append="",
+        systemd=True,
+        setup="",
+        as_root="tests/engines/test_cri.py",
+        as_user="",
+        packages="containerd containernetworking-plugins golang-github-kubernetes-cri-api-dev make podman"
+        " protobuf-compiler python3-grpcio",
+    ),
     "apparmor": Kind(
         append="lsm=landlock,lockdown,yama,apparmor",
         systemd=False,

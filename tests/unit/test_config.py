@@ -308,8 +308,7 @@ def test_a_name_in_the_message_stays_on_its_line():
     "change, words",
     [
         ({"-": "uts"}, "hostname needs a uts namespace"),
-        ({"-": "user"}, "linux.uidMappings needs a new user namespace"),
-        ({"path": "user"}, "linux.uidMappings needs a new user namespace"),
+        ({"-": "user"}, "linux.uidMappings needs a user namespace"),
         ({"-": "time"}, "linux.timeOffsets.monotonic needs a new time namespace, and a clock of it"),
         ({"path": "time"}, "linux.timeOffsets.monotonic needs a new time namespace, and a clock of it"),
         ({"-": "network"}, "linux.sysctl.net.ipv4.ip_forward needs a network namespace"),

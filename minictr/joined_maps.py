@@ -1,0 +1,61 @@
+"""Id maps beside a user namespace that is joined: they must be those that it has.
+
+containerd writes both for each container of a pod with users of its own. runc takes them too.
+
+Side: host
+"""
+
+from . import abi, forks, idmaps, libc, paths
+from . import unix as os
+from .errors import ContainerError
+
+NAMES = (("uidMappings", "uid_map"), ("gidMappings", "gid_map"))
+
+
+def check(proc: int, spaces: "list[tuple[str, int]]", linux: "dict") -> None:
+    """Raises ContainerError where LINUX, of config.json, has other maps than the user namespace in SPACES.
+
+    spaces: (kind, descriptor), as they will be joined; proc: from paths.open_proc
+    """
+    wanted = [(name, file) for name, file in NAMES if linux.get(name)]
+    for kind, descriptor in spaces:
+        if kind == "user" and wanted:
+            found = _maps_of(proc, descriptor, [file for _, file in wanted])
+            for (name, _), rows in zip(wanted, found):
+                if sorted(rows) != sorted(idmaps.lines(linux, name)):
+                    shown = ", ".join(["%d:%d:%d" % row for row in rows]) or "none"
+                    why = "the namespace has other ids than linux.%s: %s" % (name, shown)
+                    raise ContainerError("join the user namespace", why, hint="leave linux.%s out" % name)
+
+
+def _maps_of(proc: int, descriptor: int, files: "list[str]") -> "list[list[tuple]]":
+    """The rows of each of FILES, which are those of a process: one of ours that joins and does nothing."""
+    theirs, writer = os.pipe()
+    reader, ours = os.pipe()
+    pid = forks.clone(0)
+    if pid == 0:
+        os.close(ours)
+        number = 0
+        try:
+            libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in there others may be root
+            libc.setns(descriptor, abi.CLONE_NEWUSER)
+        except OSError as error:
+            number = error.errno or abi.EPERM
+        os.write(writer, b"%d" % number)
+        os.read(reader, 1)
+        os._exit(0)
+    os.close(writer)
+    os.close(reader)
+    try:
+        number = int(os.read(theirs, 16) or abi.ESRCH)
+        if number:
+            raise ContainerError("join the user namespace", "", number, cause="setns")
+        return [_rows(paths.read_proc(proc, "%d/%s" % (pid, file))) for file in files]
+    finally:
+        os.close(theirs)
+        os.close(ours)
+        os.waitpid(pid, 0)
+
+
+def _rows(text: str) -> "list[tuple]":
+    return [tuple([int(word) for word in line.split()]) for line in text.splitlines()]

@@ -1,0 +1,78 @@
+"""Ids that are shown otherwise: in a user namespace that is joined, and on a mount alone."""
+
+import os
+import subprocess
+
+import pytest
+import support
+from support import needs, wait_until
+
+pytestmark = needs("root", "busybox", "userns", "idmap", "unshare")
+
+LINES = [{"containerID": 0, "hostID": 300000, "size": 65536}]
+
+
+@pytest.fixture
+def users():
+    """The path of a user namespace with the ids of LINES."""
+    with subprocess.Popen(["unshare", "--user", "sleep", "1000"]) as process:
+        path = "/proc/%d/ns/user" % process.pid
+        wait_until(lambda: os.readlink(path) != os.readlink("/proc/self/ns/user"))
+        for name in ("uid_map", "gid_map"):
+            with open("/proc/%d/%s" % (process.pid, name), "w") as file:
+                file.write("0 300000 65536")
+        yield path
+        process.kill()
+
+
+@pytest.fixture
+def shared(bundle):
+    """A bundle with a volume that has a file of root's and one of user 2005's."""
+    made, place = bundle(), support.SESSION.place("shared")
+    for name, uid in (("root", 0), ("some", 2005)):
+        open(os.path.join(place, name), "w").close()
+        os.chown(os.path.join(place, name), uid, uid)
+    entry = {"destination": "/home", "type": "bind", "source": place, "options": ["rbind"]}
+    made.config["mounts"].append(entry)
+    return made
+
+
+def owners(runtime, made):
+    return runtime.sh(made, "stat -c %u /home/root /home/some")
+
+
+def test_the_maps_of_a_joined_namespace_may_be_named(runtime, bundle, users):
+    made = bundle()
+    made.namespaces(user=users)
+    made.linux.update(uidMappings=LINES, gidMappings=LINES)
+    assert runtime.sh(made, "cat /proc/self/uid_map").ok.fields == ["0", "300000", "65536"]
+
+
+@pytest.mark.parametrize("name", ["uidMappings", "gidMappings"])
+def test_other_maps_than_it_has_are_refused(own, bundle, users, name):
+    made = bundle()
+    made.namespaces(user=users)
+    made.linux.update(uidMappings=LINES, gidMappings=LINES)
+    made.linux[name] = [dict(LINES[0], hostID=300001)]
+    why = "the namespace has other ids than linux.%s: 0:300000:65536; hint: leave linux.%s out" % (name, name)
+    assert own.sh(made, "true") == (125, "", "minictr: join the user namespace: %s\n" % why)
+
+
+def test_a_volume_has_the_ids_of_a_joined_namespace(own, shared, users):
+    shared.namespaces(user=users)
+    assert owners(own, shared).ok.fields == ["65534", "65534"]
+    shared.config["mounts"][-1]["options"].append("idmap")
+    assert owners(own, shared).ok.fields == ["0", "2005"]
+
+
+def test_a_volume_has_ids_of_its_own_without_a_user_namespace(own, shared):
+    lines = [{"containerID": 2000, "hostID": 1000, "size": 10}]
+    shared.config["mounts"][-1].update(uidMappings=lines, gidMappings=lines)
+    assert owners(own, shared).ok.fields == ["65534", "1005"]
+
+
+def test_ids_of_a_container_that_has_none_of_its_own_are_refused(own, shared):
+    shared.config["mounts"][-1]["options"].append("idmap")
+    found = owners(own, shared)
+    assert (found.status, found.err.count("\n")) == (123, 1), found
+    assert "with the container's ids is required" in found.err
