@@ -8,8 +8,8 @@ import _stat as stat
 import fcntl
 import os
 
-from . import abi, libc, libc_rare, paths
-from .bait import Absent, Bait, call_number
+from . import abi, libc, libc_rare
+from .bait import Absent, Bait, call_number, start_of
 
 ALONE = 65534  # an id that no container is likely to have as its own: nobody's
 
@@ -151,7 +151,7 @@ def _open_one(paths: "tuple[str, ...]") -> str:
 
 def become_host_user(bait: Bait) -> str:
     """An id that is the host's: any, where the ids are the host's; else one that is not mapped."""
-    lines = paths.read_text("/proc/self/uid_map").splitlines()
+    lines = start_of("/proc/self/uid_map").splitlines()
     rows = [tuple([int(word) for word in line.split()]) for line in lines]
     if rows == [(0, 0, 4294967295)]:
         os.setresuid(ALONE, ALONE, ALONE)

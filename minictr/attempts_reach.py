@@ -9,7 +9,7 @@ import _stat as stat
 import os
 
 from . import abi, libc, libc_rare
-from .bait import Absent, Bait, call_number
+from .bait import Absent, Bait, call_number, start_of
 
 # --- processes of the host ----------------------------------------------------------------------
 
@@ -37,18 +37,9 @@ def trace_process(bait: Bait) -> str:
 
 def _first_line(path: str) -> str:
     try:
-        return _start(path).decode("utf-8", "replace").partition("\n")[0]
+        return start_of(path).decode("utf-8", "replace").partition("\n")[0]
     except OSError:
         return ""
-
-
-def _start(path: str) -> bytes:
-    """Not by open(), which may ask for a codec by the locale: its module may lie outside the root."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 4096)
-    finally:
-        os.close(descriptor)
 
 
 # --- files outside the root ---------------------------------------------------------------------
@@ -112,7 +103,7 @@ def file_handle(bait: Bait) -> str:
 
 
 def _read(bait: Bait, path: str) -> str:
-    if _start(path) == bait.content.encode():
+    if start_of(path) == bait.content.encode():
         return "read"
     raise OSError(abi.ENOENT, "")  # another file, which happens to have the name
 

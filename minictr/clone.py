@@ -194,7 +194,7 @@ class Birth:
         mapped = plan.new_user and "user" not in self.lost
         if mapped:
             self.maps = maps.write(self.proc, pid, self.maps, self._degrade)
-        elif init.wait_placed not in self.stages or not plan.idmapped(self.lost):
+        elif self.container or not plan.idmapped(self.lost):
             return
         trees = self._trees(pid)
         try:
@@ -244,9 +244,9 @@ class Birth:
     def _open_joins(self) -> "list[tuple[str, int]]":
         spaces = namespaces.open_all(self.plan.joins)
         linux = self.plan.spec.config.get("linux") or {}
-        asked = linux.get("uidMappings") or linux.get("gidMappings")
-        if asked and any(entry.get("path") for entry in linux.get("namespaces") or ()):
-            from . import joined_maps  # few have both
+        # who joins a container that runs has asked for none of its maps
+        if not self.container and (linux.get("uidMappings") or linux.get("gidMappings")):
+            from . import joined_maps  # few have maps and join something
 
             joined_maps.check(self.proc, spaces, linux)
         return spaces
