@@ -53,6 +53,9 @@ NETWORK = """{
 }"""
 
 
+EXITED = 2  # ContainerState of api.proto
+
+
 def missing() -> str:
     """Why there is no client, or ""."""
     if not os.path.exists(os.path.join(PLACE, API)):
@@ -130,14 +133,14 @@ class Kubelet(daemons.Engine):
         super().__init__()
         self.yard, self.place = yard, support.SESSION.place("k", 0o711)
         os.mkdir(self.place + "/cni")
-        daemons._write(self.place + "/cni", "pods.conflist", NETWORK)
+        daemons.write(self.place + "/cni", "pods.conflist", NETWORK)
         text = CONTAINERD_CONF.format(place=self.place, launcher=launcher)
-        config = daemons._write(self.place, "config.toml", text)
+        config = daemons.write(self.place, "config.toml", text)
         self.address = self.place + "/socket"
         # no process can be started in the yard any more once grpc has its threads: it enters namespaces
         script = 'while "$@" && [ -e %s/again ]; do rm %s/again; done' % (self.place, self.place)
         command = ("sh", "-c", script, "sh", "containerd", "--config", config)
-        self.daemon = daemons._daemon(yard, self.place, *command)
+        self.daemon = daemons.daemon(yard, self.place, *command)
         support.wait_until(lambda: self._ctr("version").status == 0, 60, "containerd is not up")
         for archive in images.values():
             assert self._ctr("images", "import", archive).status == 0
@@ -170,7 +173,7 @@ class Kubelet(daemons.Engine):
         known = {tag for image in self.client.ListImages().images for tag in image.repo_tags}
         return set(images) <= known
 
-    def pod(self, **linux: object) -> "Pod":
+    def pod(self, **linux: dict) -> "Pod":
         self.pods += 1
         return Pod(self, "pod%d" % self.pods, linux)
 
@@ -197,12 +200,13 @@ class Pod:
     linux: further fields of its LinuxPodSandboxConfig. One of the node's network has no hostname of its own.
     """
 
-    def __init__(self, engine: Kubelet, name: str, linux: "dict[str, object]") -> None:
-        self.engine, self.client = engine, engine.client
+    def __init__(self, engine: Kubelet, name: str, linux: "dict[str, dict]") -> None:
+        self.client = engine.client
+        modes = linux.get("security_context", {}).get("namespace_options", {})
         self.logs, self.boxes = support.SESSION.place("logs"), 0
         self.config = {
             "metadata": {"name": name, "uid": name, "namespace": "default"},
-            "hostname": "" if "'network': 'NODE'" in str(linux) else name,
+            "hostname": "" if modes.get("network") == "NODE" else name,
             "log_directory": self.logs,
             "linux": dict({"cgroup_parent": "/kubepods"}, **linux),
         }
@@ -236,7 +240,7 @@ class Pod:
 
     def wait(self, box: str):
         status = self.client.ContainerStatus
-        support.wait_until(lambda: status(container_id=box).status.state == 2, 60, "it has not exited")
+        support.wait_until(lambda: status(container_id=box).status.state == EXITED, 60, "it has not exited")
         return status(container_id=box).status
 
     def said(self, box: str) -> "list[str]":

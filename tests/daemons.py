@@ -9,6 +9,9 @@ import signal
 import pytest
 import support
 
+# What says "up", and when it is asked to end "bye"
+TRAP = ("sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done")
+SLEEP = ("busybox",) + TRAP
 LIMITS = ("nofile=1024:1024", "nproc=1024:1024")  # no more than root without CAP_SYS_RESOURCE may give
 
 
@@ -87,7 +90,7 @@ class Podman(Engine):
         self.runner = support.Runner()
         runc = shutil.which("runc", path=support.PATH)
         runtimes = (self._rooted("minictr", launcher), self._rooted("runc", runc))
-        _write(self.place, "containers.conf", CONTAINERS_CONF % ((json.dumps(LIMITS), manager) + runtimes))
+        write(self.place, "containers.conf", CONTAINERS_CONF % ((json.dumps(LIMITS), manager) + runtimes))
         self.locks = "/dev/shm/libpod_rootless_lock_%d" % (account.uid if account else os.getuid())
         self.shared = os.path.exists(self.locks)  # with the other containers of who runs the tests
         for name in ("tmp", "xdg", "r", "graph"):
@@ -98,7 +101,7 @@ class Podman(Engine):
         assert made.status == 0, made
 
     def _rooted(self, name: str, path: "str | None") -> str:
-        made = _write(self.place, name, ROOTED % (path, self.place))
+        made = write(self.place, name, ROOTED % (path, self.place))
         os.chmod(made, 0o755)
         return made
 
@@ -186,8 +189,8 @@ class Containerd(Engine):
         self.yard, self.root = yard, root
         self.binaries = {"minictr": launcher, "runc": shutil.which("runc", path=support.PATH) or ""}
         self.place = support.SESSION.place("c", 0o700)
-        config = _write(self.place, "config.toml", CONTAINERD_CONF % ((self.place,) * 3))
-        self.daemon = _daemon(yard, self.place, "containerd", "--config", config)
+        config = write(self.place, "config.toml", CONTAINERD_CONF % ((self.place,) * 3))
+        self.daemon = daemon(yard, self.place, "containerd", "--config", config)
         support.wait_until(lambda: self("version").status == 0, 20, "containerd is not up")
 
     def __call__(self, *words: str, **options: object) -> support.Result:
@@ -226,7 +229,7 @@ class Docker(Engine):
         super().__init__()
         self.yard, self.launcher, self.remap = yard, launcher, remap
         self.place = support.SESSION.place("d", 0o711 if remap else 0o700)
-        self.daemon = _daemon(yard, self.place, "dockerd", "--config-file", self._configure())
+        self.daemon = daemon(yard, self.place, "dockerd", "--config-file", self._configure())
         support.wait_until(lambda: self("version").status == 0, 30, "dockerd is not up")
         assert self("import", archive, "busybox").status == 0
 
@@ -281,13 +284,13 @@ class Docker(Engine):
         }  # type: dict[str, object]
         if self.remap:
             text["userns-remap"] = self.remap
-        return _write(place, "daemon.json", json.dumps(text))
+        return write(place, "daemon.json", json.dumps(text))
 
     def end(self) -> None:
         _end(self.daemon)
 
 
-def _write(place: str, name: str, text: str) -> str:
+def write(place: str, name: str, text: str) -> str:
     path = os.path.join(place, name)
     with open(path, "w") as file:
         file.write(text)
@@ -295,7 +298,7 @@ def _write(place: str, name: str, text: str) -> str:
     return path
 
 
-def _daemon(yard, place: str, *command: str) -> support.Live:
+def daemon(yard, place: str, *command: str) -> support.Live:
     """Its words go to a file: nobody reads a pipe, and it would wait for that."""
     script = 'exec "$@" >%s/log 2>&1' % place
     return yard.start("sh", "-c", script, "sh", *command, timeout=600)

@@ -86,6 +86,10 @@ def checkout() -> str:
     return _once("checkout", copy)
 
 
+# Of a Python's library, what minictr has no need of
+UNUSED = shutil.ignore_patterns("site-packages", "test", "tests", "idlelib", "config-*", "*.a")
+
+
 def python() -> str:
     """The Python of this suite, as a path that every user can run; a copy of it where needed."""
     if roots.reachable(sys.executable):
@@ -97,8 +101,7 @@ def python() -> str:
     def copy() -> str:
         place = SESSION.place("python")
         version, library = "python%d.%d" % sys.version_info[:2], os.path.dirname(os.__file__)
-        ignored = shutil.ignore_patterns("site-packages", "test", "tests", "idlelib", "config-*", "*.a")
-        shutil.copytree(library, os.path.join(place, "lib", version), symlinks=True, ignore=ignored)
+        shutil.copytree(library, os.path.join(place, "lib", version), symlinks=True, ignore=UNUSED)
         os.mkdir(os.path.join(place, "bin"))
         for shared in glob.glob(os.path.join(sys.base_prefix, "lib", "libpython*.so*")):
             shutil.copy2(shared, os.path.join(place, "lib"))
@@ -318,7 +321,6 @@ NEEDS = {
     "headers-ppc64le": (_kernel_headers("powerpc64le-linux-gnu"), "linux-libc-dev-ppc64el-cross"),
     "headers-riscv64": (_kernel_headers("riscv64-linux-gnu"), "linux-libc-dev-riscv64-cross"),
     "headers-s390x": (_kernel_headers("s390x-linux-gnu"), "linux-libc-dev-s390x-cross"),
-    "headers-loongarch64": (_kernel_headers("loongarch64-linux-gnu"), ""),
     "cpp": (_program("cpp"), "cpp"),
     "make": (_program("make"), "make"),
     "dbus-daemon": (_program("dbus-daemon"), "dbus-daemon"),

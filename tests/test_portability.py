@@ -33,8 +33,7 @@ def reachable(python):
     def copy():
         real = os.path.realpath(python)
         target = os.path.join(support.SESSION.place("other"), "python")
-        unused = shutil.ignore_patterns("site-packages", "test", "tests", "idlelib", "config-*", "*.a")
-        shutil.copytree(os.path.dirname(os.path.dirname(real)), target, symlinks=True, ignore=unused)
+        shutil.copytree(os.path.dirname(os.path.dirname(real)), target, symlinks=True, ignore=support.UNUSED)
         subprocess.run(["chmod", "-R", "u+rwX,go=rX", target], check=True)
         return os.path.join(target, "bin", os.path.basename(real))
 
@@ -49,7 +48,7 @@ def others():
     found = {}
     for path in glob.glob(root + "/versions/3.*/bin/python3"):
         version = tuple([int(number) for number in re.findall(r"\d+", path.split("/")[-3])[:2]])
-        if version not in ((3, 5), sys.version_info[:2]):
+        if version >= (3, 6) and version != sys.version_info[:2]:
             found[version] = path
     return [found[version] for version in sorted({min(found), max(found)})] if found else []
 

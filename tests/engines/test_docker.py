@@ -3,12 +3,10 @@
 import json
 
 import pytest
-from daemons import judged
+from daemons import SLEEP, judged
 from support import needs, wait_until
 
 pytestmark = needs("root", "docker", "runc", "busybox")
-
-SLEEP = ("busybox", "sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done")
 
 
 @pytest.fixture

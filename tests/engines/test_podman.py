@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from daemons import judged
+from daemons import SLEEP, judged
 from support import needs, wait_until
 
 pytestmark = needs("root", "podman", "runc", "busybox")
@@ -210,9 +210,6 @@ def test_an_image_is_built_and_runs(engine, tmp_path):
 
 
 # --- in the background ------------------------------------------------------------------------------------
-
-
-SLEEP = ("busybox", "sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done")
 
 
 @pytest.fixture

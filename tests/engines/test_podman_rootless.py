@@ -4,12 +4,10 @@ import os
 
 import daemons
 import pytest
-from daemons import judged
+from daemons import SLEEP, judged
 from support import needs, wait_until
 
 pytestmark = needs("root", "rootless", "podman", "runc", "busybox", "newuidmap")
-
-SLEEP = ("busybox", "sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done")
 
 
 @pytest.fixture(scope="module")

@@ -75,12 +75,13 @@ CROSS = {
     "riscv64": ("riscv64-linux-gnu", ("__riscv_xlen=64", "__LP64__")),
     "ppc64le": ("powerpc64le-linux-gnu", ("__powerpc64__",)),
     "s390x": ("s390x-linux-gnu", ("__s390x__",)),
-    "loongarch64": ("loongarch64-linux-gnu", ("__loongarch_grlen=64",)),
 }
 
 
 def preprocessed(word):
     """The numbers of asm/unistd.h, which many architectures put together by conditions."""
+    if word not in CROSS:
+        pytest.skip("Debian 12 has no kernel headers of " + word)
     support.require("headers-" + word)
     support.require("cpp")
     triplet, defines = CROSS[word]
