@@ -43,6 +43,7 @@ MS_I_VERSION = 1 << 23
 MS_STRICTATIME = 1 << 24
 MS_LAZYTIME = 1 << 25
 MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
 
 # include/uapi/linux/mount.h: open_tree(2), move_mount(2), fsopen(2), mount_setattr(2)
 OPEN_TREE_CLONE = 1

@@ -69,6 +69,13 @@ def idle(wanted: "dict") -> "list[Setting]":
     return [Setting("cpu", "cpu.idle", wanted["idle"], lost)]
 
 
+def burst(wanted: "dict", file: str) -> "list[Setting]":
+    """What may be saved up, in microseconds, since 5.14: 0 for nothing."""
+    if wanted.get("burst") is None:
+        return []
+    return [Setting("cpu", file, wanted["burst"], None if wanted["burst"] else "")]
+
+
 class Group:
     """kind: "v1", "v2" or "none"
     parents: directories above ours that `create` made, the outer ones first

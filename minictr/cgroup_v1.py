@@ -6,7 +6,7 @@ Side: host
 from . import abi, cgroup_files, libc
 from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
-from .cgroup_group import DENIED, Group, Setting, cause, idle, ignored, limit, without_devices
+from .cgroup_group import DENIED, Group, Setting, burst, cause, idle, ignored, limit, without_devices
 from .errors import ContainerError, Degradation
 
 # The rules for devices of a container whose configuration has none: device_rules.DEFAULTS
@@ -285,15 +285,15 @@ def memory(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
 
 
 def cpu(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
-    """quota, period, burst and the realtime values: microseconds. 0 leaves a value as it is."""
+    """quota, period and the realtime values: microseconds. 0 leaves a value as it is."""
     table = (
         ("shares", "cpu", "cpu.shares"), ("period", "cpu", "cpu.cfs_period_us"),
-        ("quota", "cpu", "cpu.cfs_quota_us"), ("burst", "cpu", "cpu.cfs_burst_us"),
+        ("quota", "cpu", "cpu.cfs_quota_us"),
         ("realtimePeriod", "cpu", "cpu.rt_period_us"), ("realtimeRuntime", "cpu", "cpu.rt_runtime_us"),
         ("cpus", "cpuset", "cpuset.cpus"), ("mems", "cpuset", "cpuset.mems"),
     )  # fmt: skip
     found = [Setting(where, file, wanted[name]) for name, where, file in table if wanted.get(name)]
-    return found + idle(wanted)
+    return found + burst(wanted, "cpu.cfs_burst_us") + idle(wanted)
 
 
 def pids(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":

@@ -9,7 +9,7 @@ import os
 
 from . import abi, cgroup_files, cgroup_v1, paths
 from .cgroup_files import GONE, PATIENCE, Part
-from .cgroup_group import Group, Setting, cause, idle, ignored, limit, without_devices
+from .cgroup_group import Group, Setting, burst, cause, idle, ignored, limit, without_devices
 from .errors import ContainerError, Degradation, printable
 
 _NO_SWAP = "the container may use swap: the kernel does not count it"
@@ -334,7 +334,7 @@ def swap_alone(swap: int, memory_most: int) -> int:
 
 
 def cpu(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
-    """quota, period and burst: microseconds. 0 leaves a value as it is."""
+    """quota and period: microseconds. 0 leaves a value as it is."""
     found = []
     if wanted.get("shares"):
         found.append(Setting("cpu", "cpu.weight", weight_from_shares(wanted["shares"])))
@@ -343,9 +343,7 @@ def cpu(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
         old = (read("cpu", "cpu.max") or "max 100000").split() if not quota or not period else []
         text = str(quota) if quota > 0 else "max" if quota else old[0]
         found.append(Setting("cpu", "cpu.max", "%s %s" % (text, period or old[1])))
-    if wanted.get("burst"):
-        found.append(Setting("cpu", "cpu.max.burst", wanted["burst"]))
-    found += idle(wanted)
+    found += burst(wanted, "cpu.max.burst") + idle(wanted)
     for name in ("cpus", "mems"):
         if wanted.get(name):
             found.append(Setting("cpuset", "cpuset." + name, wanted[name]))

@@ -36,7 +36,7 @@ Global options:
   --root DIR                where containers are remembered
   --log FILE                append errors and warnings to FILE
   --log-format text|json    (text)
-  --debug                   say more
+  --debug                   say more: the plan, notices, where an error came from
   --systemd-cgroup          have systemd keep the cgroup, as a scope; cgroupsPath is then
                             slice:prefix:name
   --cgroup-manager cgroupfs|systemd|disabled
@@ -76,18 +76,15 @@ def main(argv: "list[str]") -> int:
     try:
         return VERBS[verb](options, report, rest)
     except ContainerError as error:
-        if options.debug:
-            raise
+        _trace(report)
         report.error(explained(error))
         return error.status
     except OSError as error:  # one that no step has named
-        if options.debug:
-            raise
+        _trace(report)
         report.error(from_os(verb, error))
         return EXIT_ERROR
     except ImportError as error:  # a Python without that module, or without a descriptor to open it by
-        if options.debug:
-            raise
+        _trace(report)
         hint = ""
         if isinstance(error, ModuleNotFoundError):  # such as Debian's python3-minimal
             hint = "install the rest of its standard library (on Debian: apt-get install python3)"
@@ -104,6 +101,14 @@ def _quiet(options: Globals, verb: str) -> bool:
     """Whether warnings have no place on stderr. With a log an engine calls, unless for `run`: of `ps`
     and `state` it reads what is there together with the answer, of `create` and `exec` the program's own."""
     return verb in ("ps", "state", "list") or bool(options.log) and verb != "run"
+
+
+def _trace(report) -> None:
+    """With --debug where it went wrong. The error itself follows: an engine looks for it in the log."""
+    if report.debug and not report.quiet:
+        import traceback
+
+        traceback.print_exc()
 
 
 def explained(error: ContainerError) -> ContainerError:

@@ -214,7 +214,9 @@ class Birth:
         """Detached clones whose ids are shown through the container's maps (mount_setattr(2)):
         only we hold the capability over the file system that this takes."""
         trees = {}
-        root = mounts.Mount(target="", kind="bind", source=self.plan.root.path, recursive=True)
+        root = mounts.Mount(
+            target="", kind="bind", source=self.plan.root.path, recursive=True, idmap="ridmap"
+        )
         for index in self.plan.idmapped(self.lost):
             mount = self.plan.mounts[index] if index >= 0 else root
             try:
@@ -233,7 +235,8 @@ class Birth:
             else:
                 userns = os.open("%d/ns/user" % pid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
             try:
-                libc.mount_setattr(tree, abi.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=mount.recursive)
+                below = mount.idmap == "ridmap"  # config.md, "Linux mount options": "idmap" is of one mount alone
+                libc.mount_setattr(tree, abi.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=below)
             finally:
                 os.close(userns)
         except OSError:

@@ -14,8 +14,8 @@ from . import unix as os
 from .errors import ContainerError, step
 
 
-def attach(root: int, channel, size: "tuple[int, int] | None", bind: bool) -> None:
-    """In init: open a terminal, send its master to the runtime, take its other end as ours.
+def attach(root: int, channel, plan, bind: bool) -> None:
+    """In init: open a terminal, send its master to the runtime, take its other end as ours and the program's.
 
     root: the directory whose /dev/pts it is of, -1 for the host's; bind: mount it on /dev/console
     """
@@ -24,8 +24,9 @@ def attach(root: int, channel, size: "tuple[int, int] | None", bind: bool) -> No
         master = _open_ptmx(root, flags) if root >= 0 else os.open("/dev/ptmx", flags)
         fcntl.ioctl(master, abi.TIOCSPTLCK, struct.pack("i", 0))
         slave = fcntl.ioctl(master, abi.TIOCGPTPEER, flags)
-    if size:
-        set_size(master, *size)
+    if plan.console_size:
+        set_size(master, *plan.console_size)
+    _give(slave, plan.credentials.uid)
     channel.say("console", fds=(master,))
     os.close(master)
     if bind:
@@ -39,6 +40,16 @@ def attach(root: int, channel, size: "tuple[int, int] | None", bind: bool) -> No
     fcntl.ioctl(0, abi.TIOCSCTTY, 0)
 
 
+def _give(terminal: int, uid: int) -> None:
+    """To the program's user, who else could not open it again by its name. The group stays the terminals'."""
+    if os.fstat(terminal).st_uid != uid:
+        try:
+            os.fchown(terminal, uid, -1)
+        except OSError as error:
+            if error.errno not in (abi.EPERM, abi.EINVAL):  # nobody's to give, or an id without a map
+                raise
+
+
 def _open_ptmx(root: int, flags: int) -> int:
     """Of a genuine devpts, whatever else the container has in that place: opening that could be to use it."""
     directory = paths.open_in(root, "/dev/pts")
@@ -48,6 +59,16 @@ def _open_ptmx(root: int, flags: int) -> int:
         return os.open("ptmx", flags | os.O_NOFOLLOW, dir_fd=directory)
     finally:
         os.close(directory)
+
+
+def keep_newlines(terminal: int) -> None:
+    """What the program writes is to be read by another, as from runc: a newline alone ends a line
+    (termios(3) ONLCR)."""
+    import termios
+
+    mode = termios.tcgetattr(terminal)
+    mode[1] &= ~termios.ONLCR
+    termios.tcsetattr(terminal, termios.TCSANOW, mode)
 
 
 def copy_size(terminal: int) -> None:

@@ -8,7 +8,7 @@
 Side: container
 """
 
-from . import abi, libc, mounts
+from . import abi, libc, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -20,7 +20,7 @@ def enter(stage) -> str:
         if way in ("pivot_root", "move") and not stage.mountable:
             continue
         try:
-            _WAYS[way](stage.root)
+            _WAYS[way](stage)
         except OSError as error:
             if error.errno not in mounts.REFUSED + (abi.EINVAL, abi.EBUSY):
                 raise ContainerError("change the root by %s" % way, "", error.errno or 0) from error
@@ -71,10 +71,10 @@ def _record(stage, way: str, refusal: "OSError | None", lost: str = "") -> None:
     )
 
 
-def _pivot(root: int) -> None:
+def _pivot(stage) -> None:
     """pivot_root(2) "pivot_root(".", ".")": the old root ends up over the new one, and is let go."""
     old = os.open("/", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.fchdir(root)
+    os.fchdir(stage.root)
     libc.pivot_root(".", ".")
     with step("let go of the host's root"):  # it lies over ours, where "/.." leads: no other way may follow
         os.fchdir(old)
@@ -84,17 +84,42 @@ def _pivot(root: int) -> None:
     os.chdir("/")
 
 
-def _move(root: int) -> None:
-    os.fchdir(root)
-    libc.mount(".", "/", "", abi.MS_MOVE)
+def _move(stage) -> None:
+    os.fchdir(stage.root)
+    libc.mount(".", "/", "", abi.MS_MOVE)  # "/" is still the old root to us, until we leave it
+    with step("hide the host's /proc and /sys"):
+        table = mounts.table(paths.read_proc(stage.proc, "self/mountinfo"))
+        inside = set(mounts.below(table, mounts.mount_id(stage.root)))
+        for number in sorted(set(table) - inside, reverse=True):
+            if table[number].kind in ("proc", "sysfs"):
+                _hide(table, table[number])
     libc.chroot(".")
     os.chdir("/")
 
 
-def _chroot(root: int) -> None:
-    os.fchdir(root)
+def _hide(table: "dict[int, mounts.Row]", row: "mounts.Row") -> None:
+    """The old root stays below ours. As long as a whole /proc is to be seen in it, the kernel lets a user
+    namespace in the container mount one more, without what we have masked (mount_too_revealing in
+    fs/namespace.c)."""
+    if row.parent in table:
+        mounts.set_propagation(table[row.parent].place, abi.MS_SLAVE)  # or the host would lose it, too
+    try:
+        libc.umount2(row.place, abi.MNT_DETACH | abi.UMOUNT_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (abi.EINVAL, abi.EPERM):  # of the user namespace above: ours to cover alone
+            raise
+        flags = abi.MS_RDONLY | abi.MS_NOSUID | abi.MS_NODEV | abi.MS_NOEXEC
+        libc.mount("none", row.place, "tmpfs", flags, "size=4k")
+
+
+def _chroot(stage) -> None:
+    os.fchdir(stage.root)
     libc.chroot(".")
     os.chdir("/")
 
 
-_WAYS = {"pivot_root": _pivot, "move": _move, "chroot": _chroot, "chdir": os.fchdir}
+def _chdir(stage) -> None:
+    os.fchdir(stage.root)
+
+
+_WAYS = {"pivot_root": _pivot, "move": _move, "chroot": _chroot, "chdir": _chdir}

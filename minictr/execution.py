@@ -49,7 +49,10 @@ class Wish(Record):
 
 
 class Target:
-    """The container that is joined: its namespaces and root, opened while it was known to be alive."""
+    """The container that is joined: its namespaces and root, opened while it was known to be alive.
+
+    root: its first process's root directory; files: where its etc/passwd is
+    """
 
     def __init__(self, content: "dict") -> None:
         self.pid = content["pid"]
@@ -61,6 +64,9 @@ class Target:
             self.uids = self._map("uid_map")
             self.gids = self._map("gid_map")
             self.groups_denied = paths.read_text("/proc/%d/setgroups" % self.pid).strip() == "deny"
+            self.files = self.root
+            if "root" in _bare(content):
+                self.files = os.open(content["rootfs"], abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if not living.alive(content):  # or what was opened may be another process's
             raise ContainerError(doing, "container not running")
 
@@ -122,10 +128,10 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         if affinity:
             affinity.begin()
         birth.start()
+        report.note("process %d is to run %s in container %s" % (birth.pid, made.args[0], wish.identifier))
         process.send_filter(birth)
         done = birth.until("ready")
-        if wish.console_socket and birth.console >= 0:
-            process.send_console(wish.console_socket, birth.console)
+        process.ready_console(birth, wish.console_socket)
         process.set_limits(birth.pid, made, done)
         process.set_extras(birth.pid, made)
         if affinity:
@@ -216,7 +222,18 @@ def _spec(wish: Wish, content: "dict", config: "dict", target: Target) -> Spec:
         preserve_fds=wish.preserve_fds,
         console_socket=wish.console_socket,
         landlock=tuple(content.get("landlock") or ()),
+        home="" if preparation.names_home(process) else _home(process, content, config, target),
     )
+
+
+def _home(process: "dict", content: "dict", config: "dict", target: Target) -> str:
+    """The HOME of the user of PROCESS, as it was found for the container itself if that has the same."""
+    uid, own = [(wanted.get("user") or {}).get("uid") or 0 for wanted in (process, config["process"])]
+    if uid == own and content.get("home"):
+        return content["home"]
+    from . import users  # only for another user
+
+    return users.home(target.files, uid)
 
 
 def _process(wish: Wish, own: "dict", target: Target) -> "dict":
@@ -232,13 +249,15 @@ def _process(wish: Wish, own: "dict", target: Target) -> "dict":
 
         ids = own.get("user") or {}
         user = wish.user or "%d:%d" % (ids.get("uid") or 0, ids.get("gid") or 0)
-        found = users.lookup(target.root, user, wish.groups)
+        found = users.lookup(target.files, user, wish.groups)
         process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": list(found.groups)}
     if wish.caps:
         sets = dict(own.get("capabilities") or {})
         names = ["bounding", "effective", "permitted"]
         if (process.get("user") or {}).get("uid"):  # execve(2) would take them away from who is not root;
             names += ["inheritable", "ambient"]  # root has nothing to inherit (CVE-2022-29162)
+        elif sets.get("inheritable"):  # unless the configuration has it so; then as runc does
+            names.append("ambient")
         for name in names:
             sets[name] = list(sets.get(name) or []) + list(wish.caps)
         process["capabilities"] = sets

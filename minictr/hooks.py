@@ -57,15 +57,25 @@ def parse(config: "dict") -> "dict[str, tuple[Hook, ...]]":
     return found
 
 
-def run(hooks: "tuple[Hook, ...]", state: "dict", guard: int = -1) -> None:
-    """Run HOOKS in order. Raises ContainerError at the first that fails.
+class Hold(Record):
+    """How a hook is held that is looked up inside.
 
-    guard: a stand-in, made with CHANNEL, that executes them in our place: a hook that is looked up
-        inside may lead to our executable as any program may (CVE-2019-5736); -1 for none
+    guard: a stand-in, made with CHANNEL, that executes hooks in our place: one of the image's may lead to
+        our executable as any program may (CVE-2019-5736); -1 for none
+    begin: called in the hook's own process while it can open files; descriptors that GUARD needs come back
+    end: called last of all before the hook is executed
     """
+
+    guard: int
+    begin: object
+    end: object
+
+
+def run(hooks: "tuple[Hook, ...]", state: "dict", hold: "Hold | None" = None) -> None:
+    """Run HOOKS in order. Raises ContainerError at the first that fails."""
     text = document.dumps(state).encode("ascii")
     for hook in hooks:
-        _run(hook, text, guard)
+        _run(hook, text, hold)
 
 
 def run_all(hooks: "tuple[Hook, ...]", state: "dict", warn) -> None:
@@ -77,13 +87,13 @@ def run_all(hooks: "tuple[Hook, ...]", state: "dict", warn) -> None:
             warn(error)
 
 
-def _run(hook: Hook, text: bytes, guard: int) -> None:
+def _run(hook: Hook, text: bytes, hold: "Hold | None") -> None:
     doing = "run the %s hook %s" % (hook.name, printable(hook.path))
     told, tell = os.pipe()
     said, say = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(hook, told, say, guard)
+        _become(hook, told, say, hold)
     os.close(told)
     os.close(say)
     try:
@@ -112,26 +122,31 @@ def _run(hook: Hook, text: bytes, guard: int) -> None:
         raise ContainerError(doing, "%s: %s" % (ending, printable(output.strip()) or "it said nothing"))
 
 
-def _become(hook: Hook, told: int, say: int, guard: int) -> None:
+def _become(hook: Hook, told: int, say: int, hold: "Hold | None") -> None:
     """In the child. Never returns."""
     program, arguments = hook.path, list(hook.args) or [hook.path]  # type: str | int, list[str]
     try:
         for source, target in ((told, 0), (say, 1), (say, 2)):
             os.dup2(source, target)
-        if guard >= 0:
-            program, arguments = _above_channel(guard), [hook.path] + arguments
+        kept = list(hold.begin()) if hold else []  # type: ignore[operator]
+        if hold and hold.guard >= 0:
+            program, arguments = _above_channel(hold.guard), [hook.path] + arguments
             os.dup2(2, CHANNEL)
-            libc.close_range(CHANNEL + 1, program - 1)
-            libc.close_range(program + 1, 0x7FFFFFFF)
-        else:
-            libc.close_range(3, 0x7FFFFFFF)
+            kept += [CHANNEL, program]
+        first = 3
+        for descriptor in sorted(kept):
+            libc.close_range(first, descriptor - 1)
+            first = descriptor + 1
+        libc.close_range(first, 0x7FFFFFFF)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD):
             _signal.signal(number, _signal.SIG_DFL)
         os.chdir("/")
         environment = dict([word.split("=", 1) for word in hook.env if "=" in word])
+        if hold:
+            hold.end()  # type: ignore[operator]
         os.execve(program, arguments, environment)
-    except OSError as error:
+    except (OSError, ContainerError) as error:
         os.write(2, os.fsencode(str(error)))
     finally:
         os._exit(127)

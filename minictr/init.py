@@ -24,6 +24,7 @@ import _signal  # `signal` imports enum: 3 ms
 from . import abi, devices, enter, last, libc, maps, paths, privileges, rootfs
 from . import unix as os
 from .errors import ContainerError, Degradation, from_os, step
+from .forks import MAX_CPUS
 from .record import Record
 
 
@@ -147,10 +148,23 @@ def join(handed: Handed) -> None:
 
 def join_cgroup(me: Init) -> None:
     join(me.handed)
+    if me.plan.spec.source == "bundle":
+        _spread()
     for descriptor in me.handed.cgroup + ((me.handed.cgroup_else,) if me.handed.cgroup_else >= 0 else ()):
         os.close(descriptor)
     if "cgroup" in me.namespaces:
         _unshare_cgroup(me)
+
+
+def _spread() -> None:
+    """On all the processors that its cgroup allows: an engine that is held to some (taskset, CPUAffinity= of
+    its unit) does not mean its containers, and since 6.2 no cpuset lifts what was asked for before. runc 1.3
+    and crun do so too."""
+    if len(os.sched_getaffinity(0)) < (os.cpu_count() or MAX_CPUS):
+        try:
+            os.sched_setaffinity(0, range(MAX_CPUS))
+        except PermissionError:
+            pass  # a filter around us: it stays where we are
 
 
 def _unshare_cgroup(me: Init) -> None:
@@ -331,7 +345,7 @@ def build_root(me: Init) -> None:
     if plan.terminal:
         from . import console  # loaded by `clone`, before the fork
 
-        console.attach(stage.root if stage.mountable else -1, me.channel, plan.console_size, stage.mountable)
+        console.attach(stage.root if stage.mountable else -1, me.channel, plan, stage.mountable)
     stage.cover()
     stage.freeze()
 
@@ -391,7 +405,7 @@ def enter_container(me: Init) -> None:
     if plan.terminal:
         from . import console  # loaded by `clone`, before the fork
 
-        console.attach(-1 if bare else root, me.channel, plan.console_size, bind=False)
+        console.attach(-1 if bare else root, me.channel, plan, bind=False)
     _change_directory(plan.cwd, root if bare else -1)
 
 

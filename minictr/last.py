@@ -25,8 +25,36 @@ def run_hooks(me, name: str, status: str) -> None:
     if name in me.plan.hooks:
         from . import hooks  # loaded by `plan`, before the fork
 
-        guard = me.hook_guard if name == "startContainer" else -1
-        hooks.run(me.plan.hooks[name], me.plan.spec.state(status, os.getpid()), guard)
+        hold = None
+        if name == "startContainer":
+            begin, end = (lambda: _begin_hook(me)), (lambda: _install_filter(me))
+            hold = hooks.Hold(guard=me.hook_guard, begin=begin, end=end)
+        hooks.run(me.plan.hooks[name], me.plan.spec.state(status, os.getpid()), hold)
+
+
+def _begin_hook(me) -> "tuple[int, ...]":
+    """A hook that may be the image's is held as the program will be: by label, Landlock and filter."""
+    kept = ()  # type: tuple[int, ...]
+    if me.plan.labels:
+        _own_attributes(me)
+        if me.hook_guard >= 0:
+            os.set_inheritable(me.attributes, True)
+            kept = (me.attributes,)
+        else:
+            from . import lsm  # loaded by `plan`, before the fork
+
+            lsm.take(me.proc, me.attributes, me.plan.labels[0])
+    _restrict(me)
+    return kept
+
+
+def _own_attributes(me) -> None:
+    """In a process that is not the one any more that has opened them."""
+    from . import lsm  # loaded by `plan`, before the fork
+
+    mine = lsm.open_attributes(me.proc, me.plan.labels[0])
+    os.dup2(mine, me.attributes)
+    os.close(mine)
 
 
 def change_user(me) -> None:
@@ -119,10 +147,8 @@ def _take_label(me) -> None:
     """For what is executed next: for the program, so the stand-in does it where there is one."""
     from . import lsm
 
-    if me.plan.spec.init:  # we are not the process any more that has opened it
-        mine = lsm.open_attributes(me.proc, me.plan.labels[0])
-        os.dup2(mine, me.attributes)
-        os.close(mine)
+    if me.plan.spec.init:
+        _own_attributes(me)
     if me.standin >= 0:
         os.set_inheritable(me.attributes, True)
     else:
@@ -149,7 +175,7 @@ def _make_standin(me) -> None:
             if "startContainer" in me.plan.hooks:
                 from . import hooks  # loaded by `plan`, before the fork
 
-                me.hook_guard = standin.make(hooks.CHANNEL)
+                me.hook_guard = standin.make(hooks.CHANNEL, me.attributes, label)
         return
     why = "no stand-in for this architecture"
     fix = "leave --userns host out" if me.plan.spec.source != "bundle" else "give it a user namespace"

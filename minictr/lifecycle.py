@@ -157,6 +157,11 @@ class Container:
             from . import isolation  # loaded with the option
 
             isolation.check(self.plan)
+        if self.report.debug:
+            from . import explain
+
+            for line in explain.describe(self.plan):
+                self.report.note("plan: " + line.strip())
         with foreground.undisturbed():
             self.entry = self._new_entry()
             self.undo.push("run the poststop hooks", self._late_hooks)
@@ -183,6 +188,7 @@ class Container:
         for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
             os.close(descriptor)
         self.pid = birth.pid
+        self.report.note("its first process is %d" % birth.pid)
         return birth
 
     def _settle(self, birth: clone.Birth, status: str) -> None:
@@ -194,14 +200,14 @@ class Container:
         self.entry.publish()
         if status == "created":
             birth.tell("kept")
-        if self.spec.console_socket and birth.console >= 0:
-            process.send_console(self.spec.console_socket, birth.console)
+        process.ready_console(birth, self.spec.console_socket)
         if self.spec.pidfd_socket:
             process.send_pidfd(self.spec.pidfd_socket, birth.pid, b"standard")
         process.set_limits(birth.pid, self.plan, done)
         process.set_extras(birth.pid, self.plan)
         if status == "created":
             birth.until("kept")  # it does not end with us any more
+        self.report.note("it is set up, and waits for the word to go")
 
     def _new_entry(self) -> state.Entry:
         """The state directory. An id that is taken may be that of a container nobody stands behind."""
@@ -290,8 +296,7 @@ class Container:
         if self.spec.keep:
             self.entry.set_foreground(False)
             self.entry.save(dict(self.content("stopped"), exit=self.ending))
-            self.undo.keep()
-            self.group.remove()
+            self.undo.keep()  # its cgroup stays, too: what it has used can still be asked for
         return status
 
     def _ending(self, status: int) -> "dict[str, object]":
@@ -358,6 +363,8 @@ class Container:
             "start_time": state.start_time(self.pid) if self.pid else 0,
             "stop_signal": self.spec.stop_signal,
             "command": self.plan.args[0],
+            "home": self.plan.spec.home,
+            "own_pids": "pid" in self.plan.namespaces,
             "landlock": list(self.spec.landlock),
             "cgroups": self.group.directories(),
             "cgroup_parents": self.group.parents,

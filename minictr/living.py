@@ -14,6 +14,8 @@ from . import unix as os
 from .errors import ContainerError, from_os
 from .spec import Spec, cgroup_of
 
+SETTLED = ("created", "running", "stopped")  # what state.json says of one whose cgroup is known to be its own
+
 
 def alive(content: "dict[str, object]") -> bool:
     """The container's first process runs, and is the one that was started."""
@@ -45,10 +47,16 @@ def frozen(content: "dict") -> bool:
 
 def kill(content: "dict[str, object]", number: int) -> bool:
     """Signal the first process, by a descriptor where the kernel has them: its number may be
-    another's a moment later. False if it is gone."""
+    another's a moment later. False if it is gone.
+
+    Without a PID namespace of its own the container goes on without its first process: KILL is for them all.
+    """
     found = _signal_first(content, number)
-    if number == _signal.SIGKILL and frozen(content):
-        group_of(content).thaw()  # on v1 a frozen process does not even die
+    if number == _signal.SIGKILL:
+        if not content.get("own_pids", True) and content.get("status") in SETTLED:
+            found = bool(group_of(content).signal(number)) or found
+        elif frozen(content):
+            group_of(content).thaw()  # on v1 a frozen process does not even die
     return found
 
 
@@ -198,14 +206,14 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
         group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
     else:  # killed before anything was written
         group = cgroup.open(layout, cgroup_of(entry.identifier, entry.path))
-    if content.get("status") in ("created", "running", "stopped"):
+    if content.get("status") in SETTLED:
         group.kill()
     if not wait_ended([content], 10):  # without a cgroup nothing else would wait for it
         raise ContainerError("end container %s" % entry.identifier, "it does not end, not even when killed")
     try:
         group.remove()
     except ContainerError:
-        if content.get("status") in ("created", "running", "stopped"):
+        if content.get("status") in SETTLED:
             raise
     if content.get("resctrl"):
         from . import resctrl  # only for those who had some

@@ -247,12 +247,8 @@ def set_propagation(path: str, propagation: int) -> None:
 
 def make_private(descriptor: int) -> None:
     """Let nothing spread from the mount that DESCRIPTOR lies on, by its mount point on the host."""
-    number = str(_mount_id(descriptor))
-    for line in paths.read_text("/proc/self/mountinfo", 1 << 26).splitlines():
-        fields = line.split(" ")
-        if fields[0] == number:
-            set_propagation(_unescape(fields[4]), abi.MS_PRIVATE)
-            return
+    rows = table(paths.read_text("/proc/self/mountinfo", 1 << 26))
+    set_propagation(rows[mount_id(descriptor)].place, abi.MS_PRIVATE)
 
 
 def _propagate(descriptor: int, propagation: int) -> None:
@@ -333,9 +329,9 @@ def _bind_classic(root: int, source: int, target: int, mount: Mount, over: bool)
 
 def _top(root: int, target: int, mount: Mount, over: bool) -> int:
     """The mount that now lies over TARGET. Only its name leads there, so it is checked to be new."""
-    before = _mount_id(target)
+    before = mount_id(target)
     made = paths.above(target) if over else paths.open_in(root, mount.target)
-    if _mount_id(made) == before:
+    if mount_id(made) == before:
         os.close(made)
         raise ContainerError(str(mount), "the target was exchanged while it was mounted")
     return made
@@ -383,21 +379,42 @@ def _classic_flags(attributes: int) -> int:
 def _below(root: int, descriptor: int) -> "list[str]":
     """The mount points below a mount, as they are called under ROOT, which is the root of a mount too.
 
-    By /proc/self/mountinfo: field 1 id, 2 parent, 5 mount point. Where mounts lie over each other,
-    the name leads to the uppermost, which hides the others.
+    Where mounts lie over each other, the name leads to the uppermost, which hides the others.
     """
-    parents, places = {}, {}
-    for line in paths.read_text("/proc/self/mountinfo", 1 << 26).splitlines():
-        fields = line.split(" ")
-        parents[fields[0]], places[fields[0]] = fields[1], fields[4]
-    top, found = str(_mount_id(descriptor)), []
-    start = len(_unescape(places[str(_mount_id(root))]).rstrip("/"))
-    for number in parents:
+    rows = table(paths.read_text("/proc/self/mountinfo", 1 << 26))
+    top = mount_id(descriptor)
+    start = len(rows[mount_id(root)].place.rstrip("/"))
+    return [rows[number].place[start:] for number in below(rows, top) if number != top]
+
+
+class Row(Record):
+    """A mount: the id of its parent, where it is mounted, the type of its file system."""
+
+    parent: int
+    place: str
+    kind: str
+
+
+def table(text: str) -> "dict[int, Row]":
+    """The mounts of /proc/PID/mountinfo by their ids (proc(5))."""
+    rows = {}
+    for line in text.splitlines():
+        fields, _, rest = line.partition(" - ")
+        words = fields.split(" ")
+        place, kind = _unescape(words[4]), rest.split(" ")[0]
+        rows[int(words[0])] = Row(parent=int(words[1]), place=place, kind=kind)
+    return rows
+
+
+def below(rows: "dict[int, Row]", top: int) -> "list[int]":
+    """The mount TOP and all that hang from it. A parent may have a higher number than its child."""
+    found = []
+    for number in rows:
         above = number
-        while above in parents and above != top and parents[above] != above:
-            above = parents[above]
-        if above == top and number != top:
-            found.append(_unescape(places[number])[start:])
+        while above in rows and above != top and rows[above].parent != above:
+            above = rows[above].parent
+        if above == top:
+            found.append(number)
     return found
 
 
@@ -407,7 +424,7 @@ def _unescape(text: str) -> str:
     return text
 
 
-def _mount_id(descriptor: int) -> int:
+def mount_id(descriptor: int) -> int:
     """The id of the mount a descriptor lies on, from /proc/self/fdinfo."""
     place = "/proc/self/fdinfo/%d" % descriptor
     text = paths.read_text(place)
@@ -429,4 +446,4 @@ def _inode(descriptor: int) -> "tuple[int, int]":
 
 def same_place(one: int, other: int) -> bool:
     """Two descriptors of the same file on the same mount."""
-    return _inode(one) == _inode(other) and _mount_id(one) == _mount_id(other)
+    return _inode(one) == _inode(other) and mount_id(one) == mount_id(other)

@@ -161,7 +161,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         bundle=spec.bundle,
         spec=spec,
         args=tuple(process.get("args") or ()),
-        env=tuple(process.get("env") or ()),
+        env=tuple(process.get("env") or ()) + (("HOME=" + spec.home,) if spec.home else ()),
         cwd=process.get("cwd", "/"),
         namespaces=namespaces,
         joins=joins,
@@ -237,6 +237,8 @@ def _credentials(
         sets[name], missing = privileges.capability_mask(wanted.get(name) or [], host.last_cap)
         unknown += [word for word in missing if word not in unknown]
     records += [_unknown_capability(word) for word in unknown]
+    unheld = sets["ambient"] & ~(sets["permitted"] & sets["inheritable"])
+    records += [_not_ambient(name) for n, name in enumerate(abi.CAPABILITIES) if unheld >> n & 1]
     return Credentials(
         uid=user.get("uid") or 0,  # null is as good as absent
         gid=user.get("gid") or 0,
@@ -252,6 +254,13 @@ def _unknown_capability(word: str) -> Degradation:
         "capability-unknown", "capabilities", word, "nothing", "", 0,
         "this kernel does not know the name", "", level="notice",
     )  # fmt: skip
+
+
+def _not_ambient(name: str) -> Degradation:
+    why = "it must be permitted and inheritable, too (capabilities(7))"
+    return Degradation(
+        "capability-ambient", "capabilities", name + " ambient", "not", "", 0, why, "", level="notice"
+    )
 
 
 def rlimits(process: "dict") -> "tuple[tuple[int, int, int], ...]":
@@ -363,7 +372,7 @@ def _mounts(
         if mount.kind == "bind":
             mount = mount.replace(source=os.path.join(spec.bundle, mount.source))
             if idmap and not mount.idmap and entry.get("type") != "none":
-                mount = mount.replace(idmap="idmap")
+                mount = mount.replace(idmap="ridmap")
         if not mount.kind:
             raise ContainerError(str(mount), "no type", hint='"bind" is an option or a type')
         own = entry.get("uidMappings")

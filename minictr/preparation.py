@@ -67,26 +67,31 @@ def with_user(spec: Spec) -> Spec:
     process["user"] = dict(
         process.get("user") or {}, uid=found.uid, gid=found.gid, additionalGids=list(found.groups)
     )
-    if not any(word.startswith("HOME=") for word in process["env"]):
-        process["env"] = list(process["env"]) + ["HOME=" + found.home]
-    return spec.replace(config=dict(spec.config, process=process))
+    home = "" if names_home(process) else found.home
+    return spec.replace(config=dict(spec.config, process=process), home=home)
 
 
 def with_home(spec: Spec) -> Spec:
     """SPEC with a HOME, where a bundle names none: docker and containerd leave it to the runtime."""
     process = spec.config["process"]
-    words = process.get("env") or []
-    if any(word.startswith("HOME=") for word in words):
+    if names_home(process):
         return spec
     from . import users  # podman's bundles need none of it
 
     root = _open_root(spec)
     try:
-        home = users.home(root, (process.get("user") or {}).get("uid") or 0)
+        return spec.replace(home=users.home(root, (process.get("user") or {}).get("uid") or 0))
     finally:
         os.close(root)
-    process = dict(process, env=list(words) + ["HOME=" + home])
-    return spec.replace(config=dict(spec.config, process=process))
+
+
+def names_home(process: "dict") -> bool:
+    """PROCESS has a HOME of its own. An empty one is none, as with runc."""
+    value = ""
+    for word in process.get("env") or ():
+        if word.startswith("HOME="):
+            value = word[5:]
+    return bool(value)
 
 
 def _open_root(spec: Spec) -> int:

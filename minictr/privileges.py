@@ -125,7 +125,8 @@ def _set_capabilities(sets: "dict[str, int]") -> None:
     permitted = sets["permitted"] & held
     inheritable = sets["inheritable"] & (held | permitted)
     effective = sets["effective"] & permitted
-    with step("set capabilities"):
+    hint = "what is inheritable must be in the bounding set, too"
+    with step("set capabilities", hints={abi.EPERM: hint}):
         libc.prctl(abi.PR_CAP_AMBIENT, abi.PR_CAP_AMBIENT_CLEAR_ALL)
         libc.capset(effective, permitted, inheritable)
         for number in range(sets["ambient"].bit_length()):

@@ -109,11 +109,21 @@ def send_filter(birth: clone.Birth) -> None:
     birth.tell("filter", compiled.flags, compiled.listener, compiled.program.hex())
 
 
-def send_console(path: str, master: int) -> None:
-    """Send the terminal's master to who listens on the socket PATH, as runc does (docs/terminals.md
-    of runc: one SCM_RIGHTS message with the terminal's name)."""
-    with step("send the terminal to %s" % path):
-        _send(path, master, b"/dev/ptmx")
+def ready_console(birth: clone.Birth, path: str) -> None:
+    """Before the program can write on its terminal, if it has one: send the master to who listens on the
+    socket PATH, as runc does (docs/terminals.md of runc: one SCM_RIGHTS message with the terminal's name).
+
+    path: "" for one that we relay ourselves
+    """
+    if birth.console < 0:
+        return
+    if path:
+        with step("send the terminal to %s" % path):
+            _send(path, birth.console, b"/dev/ptmx")
+    elif birth.plan.spec.source == "bundle" and not os.isatty(1):
+        from . import console  # loaded with the plan of a terminal
+
+        console.keep_newlines(birth.console)
 
 
 def send_pidfd(path: str, pid: int, kind: bytes) -> None:

@@ -26,6 +26,7 @@ class Stage:
     root: a descriptor of the new root, once `lay` has run
     mountable: mounts can be made at all; obstacle: why not
     kernel: descriptors of what has been mounted on /proc and /sys, by these names
+    late: those of what is made read-only at the end
     confinement: a landlock.Ruleset that stands in for the root, once it had to be entered without one
     """
 
@@ -36,6 +37,7 @@ class Stage:
         self.sources = {}  # type: dict[int, int]
         self.base = self.null = self.empty = -1
         self.kernel = {}  # type: dict[str, int]
+        self.late = []  # type: list[int]
         self.confinement = None  # type: object
 
     # --- before the ids change ------------------------------------------------------------
@@ -171,8 +173,12 @@ class Stage:
 
     def _create(self, mount) -> None:
         place = paths.plain(mount.target)
+        late = mount.set & abi.MOUNT_ATTR_RDONLY if place == "/dev" or mount.copy_up else 0
+        mount = mount.replace(set=mount.set & ~late)
         try:
             with step(str(mount), hints={abi.EROFS: "choose a target that exists in the root"}):
+                if mount.kind == "tmpfs" and not any(word.startswith("mode=") for word in mount.words):
+                    mount = self._with_mode(mount)
                 target = self.target(mount, True)
                 if mount.kind in ("proc", "sysfs"):
                     target = _must_be(self.root, place, target)
@@ -184,12 +190,27 @@ class Stage:
                     from . import copy_up  # loaded by `clone`, before the fork
 
                     copy_up.fill(target, made)
+                if late and mount.copy_up:
+                    mounts.make_readonly(self.root, made)
+                elif late:
+                    self.late.append(os.dup(made))
         except ContainerError as error:
             if error.number not in REFUSED + (abi.ENODEV,) or not self._instead(mount, error):
                 raise
             return
         self._keep(mount, made)
         os.close(target)
+
+    def _with_mode(self, mount):
+        """Of the directory that it covers, if there is one, as with runc: 01777, the kernel's own choice,
+        would let everybody write where nobody else could."""
+        try:
+            covered = paths.open_in(self.root, mount.target)
+        except OSError:
+            return mount
+        mode = stat.S_IMODE(os.fstat(covered).st_mode)
+        os.close(covered)
+        return mount.replace(words=mount.words + ("mode=%o" % mode,))
 
     def _label_queues(self, target: int, mount) -> int:
         """The message queues with their label, which is no option of theirs: there is one file system of
@@ -326,7 +347,11 @@ class Stage:
             raise
 
     def freeze(self) -> None:
-        """A read-only root, last of all: until now targets could be made in it."""
+        """A read-only root and /dev, last of all: until now targets could be made in them."""
+        for made in self.late:
+            with step("make /dev read-only"):
+                mounts.make_readonly(self.root, made)
+            os.close(made)
         if self.plan.root.readonly and self.mountable and not self.plan.root.early_readonly:
             with step("make the root read-only"):
                 mounts.make_readonly(self.root, self.root)

@@ -40,6 +40,7 @@ class Spec(Record):
     told: "", "table" or "json": tell first, by a twin, what the isolation is worth
     json: print what `explain` says as JSON
     landlock: what Landlock is asked to allow, words as in `landlock_asked`
+    home: the program's HOME where the configuration has none, by the container's own passwd
     """
 
     config: dict
@@ -74,6 +75,7 @@ class Spec(Record):
     told: str = ""
     json: bool = False
     landlock: "tuple[str, ...]" = ()
+    home: str = ""
 
     def state(self, status: str, pid: int) -> "dict[str, object]":
         """The state of the container as others are told it (runtime.md, "State")."""

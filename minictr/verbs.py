@@ -159,6 +159,7 @@ def _row(content: "dict") -> "dict":
         "pid": content.get("pid", 0) if runs else 0,
         "status": status(content),
         "bundle": content.get("bundle", ""),
+        "rootfs": content.get("rootfs", ""),
         "created": content.get("created", ""),
         "owner": _name(content.get("owner")),
     }
@@ -336,9 +337,9 @@ def delete(root_path: str, report, argv: "list[str]") -> int:
 
 
 def signal_number(word: str) -> int:
-    """TERM, SIGTERM, 15, RTMIN+1. Raises ContainerError."""
+    """TERM, SIGTERM, 15, RTMIN+1; 0, which only asks (kill(2)). Raises ContainerError."""
     number = foreground.signal_number(word)
-    if not number:
+    if not number and word != "0":
         raise ContainerError("read the signal", "%s is none" % printable(word))
     return number
 

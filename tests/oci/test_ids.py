@@ -76,3 +76,18 @@ def test_ids_of_a_container_that_has_none_of_its_own_are_refused(own, shared):
     found = owners(own, shared)
     assert (found.status, found.err.count("\n")) == (123, 1), found
     assert "with the container's ids is required" in found.err
+
+
+@pytest.mark.parametrize("word", ["idmap", "ridmap"])
+def test_ids_are_shown_on_one_mount_or_on_all_below(own, shared, users, word):
+    """config.md, "Linux mount options": idmap is not recursive."""
+    below = shared.config["mounts"][-1]["source"] + "/below"
+    os.mkdir(below)
+    shared.namespaces(user=users)
+    shared.config["mounts"][-1]["options"].append(word)
+    subprocess.check_call(["mount", "-t", "tmpfs", "-o", "uid=2005", "below", below])
+    try:
+        found = own.sh(shared, "stat -c %u /home/some /home/below").ok.fields
+    finally:
+        subprocess.check_call(["umount", below])
+    assert found == ["2005", "65534" if word == "idmap" else "2005"]

@@ -354,3 +354,29 @@ def test_names_that_are_exchanged_elsewhere_do_not_stop_a_start(tmp_path):
             os.close(paths.open_in(root, "../tmp"))
     os.close(root)
     assert unsure or len(os.sched_getaffinity(0)) == 1  # or this has shown nothing
+
+
+# --- what lies below the root -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [True, False], ids=["as engines mask it", "nothing is masked"])
+@pytest.mark.parametrize("user", [False, True], ids=["host ids", "user namespace"])
+def test_no_whole_proc_waits_below_a_root_that_was_moved(minictr, busybox_copy, user, hidden):
+    """A user namespace inside may mount what is to be seen whole already: with --no-pivot that must not be the
+    host's, which stays below the root."""
+    bundle = bundles.Bundle(busybox_copy())
+    if user:
+        bundle.namespaces("user")
+        line = {"containerID": 0, "hostID": 300000, "size": 65536}
+        bundle.linux.update(uidMappings=[line], gidMappings=[line])
+    if not hidden:
+        bundle.linux["maskedPaths"] = bundle.linux["readonlyPaths"] = []
+    for name in ("bounding", "effective", "permitted"):
+        bundle.process["capabilities"][name].append("CAP_SETFCAP")  # since 5.12 to map root
+    script = "mount -t proc none /dev/shm && echo mounted"
+    bundle.process["args"] = ["unshare", "-Urmpf", "sh", "-c", script]
+    before = sorted(support.cgroup_mounts()), os.listdir("/proc/1")
+    found = bundles.Runtime("minictr", minictr).run(bundle, "--no-pivot")
+
+    assert found.out == ("" if hidden else "mounted\n"), found
+    assert (sorted(support.cgroup_mounts()), os.listdir("/proc/1")) == before

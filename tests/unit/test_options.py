@@ -323,7 +323,8 @@ PTS = ["nosuid", "noexec", "newinstance"]
         (":bind,rshared", ["bind", "rshared", "nosuid", "nodev"]),
         (":rec,private,noexec", ["rbind", "private", "nosuid", "nodev", "noexec"]),
         (":rro", BIND + ["rro"]),
-        (":idmap", BIND + ["idmap"]),
+        (":idmap", BIND + ["ridmap"]),
+        (":bind,idmap", ["bind"] + BIND[1:] + ["idmap"]),
         (":consistent,nocopy", BIND),
     ],
 )
@@ -415,7 +416,7 @@ def test_in_the_hosts_own_root_a_place_must_exist_or_lie_in_memory():
         ("type=bind,src=/etc,dst=/m,bind-propagation=rslave", ["rbind", "rslave", "nosuid", "nodev"]),
         ("type=bind,src=/etc,dst=/m,bind-nonrecursive=true", ["bind", "rprivate", "nosuid", "nodev"]),
         ("type=bind,src=/etc,dst=/m,bind-recursive=readonly", BIND + ["rro"]),
-        ("type=bind,src=/etc,dst=/m,consistency=cached,idmap", BIND + ["idmap"]),
+        ("type=bind,src=/etc,dst=/m,consistency=cached,idmap", BIND + ["ridmap"]),
         ("type=tmpfs,target=/m", MEMORY),
         ("type=tmpfs,dst=/m,tmpfs-size=64mb,tmpfs-mode=1770", MEMORY + ["size=64m", "mode=1770"]),
         ("type=ramfs,dst=/m,tmpfs-mode=700", MEMORY + ["mode=700"]),

@@ -1,0 +1,262 @@
+"""What users of runc are used to, where the specification has nothing to say."""
+
+import json
+import os
+import signal
+import time
+
+import bundles
+import pytest
+import support
+from bundles import unlike
+from support import needs
+
+pytestmark = needs("root", "busybox")
+
+CPUS = os.sched_getaffinity(0)
+
+
+def shared_pids(made):
+    made.namespaces("-pid")
+    made.linux["maskedPaths"] = made.linux["readonlyPaths"] = []
+
+
+# --- the terminal ---------------------------------------------------------------------------------
+
+
+def test_a_terminal_belongs_to_the_programs_user(runtime, bundle):
+    """Or it could not be opened again by its name."""
+    made = bundle()
+    made.process.update(terminal=True, user={"uid": 1000, "gid": 1000})
+    made.process["args"] = ["sh", "-c", "stat -c %u:%g /dev/pts/0; echo again >/dev/pts/0"]
+    assert runtime.run(made, tty=True).ok.out.replace("\r", "") == "1000:5\nagain\n"
+
+
+def test_a_terminal_of_exec_belongs_to_the_programs_user(runtime, box):
+    unlike(runtime, "crun", "leaves it to root")
+    one = box(runtime)
+    script = "echo again >$(tty); stat -c %u:%g $(tty)"
+    found = runtime.verb("exec", "--tty", "--user", "1000:1000", one.id, "sh", "-c", script, tty=True)
+    assert found.ok.out.replace("\r", "") == "again\n1000:5\n"
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_what_goes_to_a_pipe_has_newlines_alone(own, bundle, box, verb):
+    """A terminal inside puts a carriage return before each, which a script does not want; runc, which needs a
+    terminal outside, takes that from it too."""
+    if verb == "run":
+        made = bundle()
+        made.process.update(terminal=True, args=["printf", "one\\ntwo\\n"])
+        assert own.run(made).ok.out == "one\ntwo\n"
+    else:
+        one = box(own)
+        assert own.verb("exec", "--tty", one.id, "printf", "one\\ntwo\\n").ok.out == "one\ntwo\n"
+
+
+# --- the environment ------------------------------------------------------------------------------
+
+
+def test_an_empty_home_is_none(own, bundle):
+    made = bundle()
+    made.process["env"] = ["PATH=/bin", "HOME=/before", "HOME="]
+    assert own.sh(made, "echo $HOME").ok.out == "/root\n"
+
+
+@pytest.mark.parametrize("user, home", [("0", "/root"), ("1000", "/home/app"), ("4321", "/")])
+def test_exec_has_the_home_of_its_user(runtime, box, user, home):
+    unlike(runtime, "crun", "has that of the container's user")
+    one = box(runtime)
+    assert runtime.verb("exec", "--user", user, one.id, "sh", "-c", "echo $HOME").ok.out == home + "\n"
+
+
+def test_exec_has_a_home_where_the_engine_names_none(own, box, tmp_path):
+    """As Docker's exec, which leaves it to the runtime."""
+    one = box(own)
+    process = {"args": ["sh", "-c", "echo $HOME"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 1000, "gid": 0}}
+    (tmp_path / "process.json").write_text(json.dumps(process))
+    found = own.verb("exec", "--process", str(tmp_path / "process.json"), one.id)
+    assert found.ok.out == "/home/app\n"
+
+
+def test_a_home_of_the_configuration_counts_for_exec_too(runtime, box):
+    one = box(runtime, change=lambda made: made.process["env"].append("HOME=/elsewhere"))
+    for user in ("0", "1000"):
+        found = runtime.verb("exec", "--user", user, one.id, "sh", "-c", "echo $HOME")
+        assert found.ok.out == "/elsewhere\n"
+
+
+# --- processors -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="there is one processor alone")
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_a_container_is_not_held_to_the_processors_of_its_engine(own, bundle, box, verb):
+    """But to those of its cpuset."""
+
+    def hold():
+        os.sched_setaffinity(0, {min(CPUS)})
+
+    made = bundle()
+    made.process["args"] = ["nproc"]
+    if verb == "run":
+        assert own.run(made, setup=hold).ok.out == "%d\n" % len(CPUS)
+        made.linux["resources"] = {"cpu": {"cpus": str(max(CPUS))}}
+        assert own.run(made, setup=hold).ok.out == "1\n"
+    else:
+        one = box(own)
+        assert own.verb("exec", one.id, "nproc", setup=hold).ok.out == "%d\n" % len(CPUS)
+
+
+# --- file systems in memory -----------------------------------------------------------------------
+
+
+def test_a_tmpfs_has_the_mode_of_what_it_covers(runtime, bundle):
+    unlike(runtime, "crun", "has 01777")
+    made = bundle()
+    os.mkdir(made.root + "/private")
+    os.chmod(made.root + "/private", 0o2710)
+    for target in ("/private", "/fresh/one"):
+        made.config["mounts"].append({"destination": target, "type": "tmpfs", "source": "tmpfs"})
+    assert runtime.sh(made, "stat -c %a /private /fresh/one").ok.fields == ["2710", "1777"]
+
+
+def test_a_tmpfs_has_the_mode_that_is_asked_for(own, bundle):
+    made = bundle()
+    entry = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=700"]}
+    made.config["mounts"].append(entry)
+    assert own.sh(made, "stat -c %a /tmp").ok.fields == ["700"]
+
+
+def test_dev_can_be_read_only(runtime, bundle):
+    """Once the devices, the terminals and the links are in it."""
+    made = bundle()
+    for entry in made.config["mounts"]:
+        if entry["destination"] == "/dev":
+            entry["options"].append("ro")
+    made.process.update(terminal=True)
+    script = "echo >/dev/null; echo up >/dev/shm/x; tty; readlink /dev/fd; touch /dev/x"
+    found = runtime.sh(made, script, tty=True)
+    assert found.out.replace("\r", "").splitlines() == [
+        "/dev/pts/0", "/proc/self/fd", "touch: /dev/x: Read-only file system",
+    ]  # fmt: skip
+
+
+def test_a_tmpfs_that_copies_up_can_be_read_only(own, bundle):
+    made = bundle()
+    entry = {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "tmpcopyup"]}
+    made.config["mounts"].append(entry)
+    made.config["root"]["readonly"] = False
+    found = own.sh(made, "head -n 1 /etc/passwd; touch /etc/x")
+    assert found.out.startswith("root:") and "Read-only file system" in found.err
+
+
+# --- ending ---------------------------------------------------------------------------------------
+
+
+def test_signal_0_only_asks(runtime, box):
+    one = box(runtime)
+    assert one.verb("kill", "0") == (0, "", "")
+    one.verb("kill", "KILL").ok
+    support.wait_until(lambda: support.gone(one.pid))
+    found = one.verb("kill", "0")
+    assert found.status != 0
+    if runtime.name != "crun":
+        assert "container not running" in found.err
+
+
+@pytest.mark.parametrize("first", ["lives", "has ended"])
+def test_to_kill_a_container_without_a_pid_namespace_is_to_kill_all_of_it(own, box, first):
+    """Its first process is no process 1: the others would go on, and nobody could tell whose they are."""
+    one = box(own, change=shared_pids)
+    pids = json.loads(one.verb("ps", "--format=json").ok.out)
+    assert len(pids) == 2
+    if first == "has ended":
+        os.kill(one.pid, signal.SIGKILL)
+        support.wait_until(lambda: support.gone(one.pid))
+    else:
+        one.verb("kill", "TERM")
+        time.sleep(0.1)
+    assert one.verb("kill", "KILL") == (0, "", "")
+    support.wait_until(lambda: all(support.gone(pid) for pid in pids))
+    assert one.status == "stopped"
+
+
+def test_a_container_that_is_kept_keeps_its_cgroup(own, bundle):
+    made = bundle()
+    made.process["args"] = ["true"]
+    own.run(made, "--keep").ok
+    folders = [point + "/" + made.identifier for _, point in support.cgroup_mounts()]
+    assert any(map(os.path.isdir, folders))
+    own.delete(made)
+    assert not any(map(os.path.isdir, folders))
+
+
+# --- privileges -----------------------------------------------------------------------------------
+
+
+def test_a_capability_that_cannot_be_ambient_is_told_and_left_out(own, bundle, tmp_path):
+    made = bundle()
+    made.process["capabilities"].update(inheritable=["CAP_KILL"], ambient=["CAP_KILL", "CAP_CHOWN"])
+    log = str(tmp_path / "log")
+    made.save()
+    made.process["args"] = ["grep", "CapAmb", "/proc/self/status"]
+    made.save()
+    found = own.verb("--log", log, "run", "--bundle", made.path, made.identifier)
+    assert found.ok.fields == ["CapAmb:", "0000000000000020"]
+    with open(log) as file:
+        assert "CAP_CHOWN ambient" in file.read()
+
+
+def test_exec_with_a_capability_has_it_ambient_if_the_container_may_inherit_it(own, box):
+    def inheritable(made):
+        sets = made.process["capabilities"]
+        sets["bounding"] = sets["bounding"] + ["CAP_SYSLOG"]
+        sets.update(inheritable=["CAP_KILL", "CAP_SYSLOG"], ambient=["CAP_KILL"])
+
+    one = box(own, change=inheritable)
+    words = ["--cap", "CAP_SYSLOG", one.id, "grep", "CapAmb", "/proc/self/status"]
+    assert own.verb("exec", *words).ok.fields == ["CapAmb:", "%016x" % (1 << 34 | 1 << 5)]
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def test_debug_tells_what_is_done(own, bundle, tmp_path):
+    made = bundle()
+    made.process["args"] = ["true"]
+    made.save()
+    log = str(tmp_path / "log")
+    words = ["--debug", "--log", log, "run", "--bundle", made.path, made.identifier]
+    found = own.verb(*words)
+    assert found.status == 0 and found.err.startswith("minictr: debug: plan: "), found
+    with open(log) as file:
+        lines = file.read().splitlines()
+    assert all(" level=debug msg=" in line for line in lines) and len(lines) > 10
+
+
+def test_debug_leaves_the_status_and_the_last_line_as_they_are(own, bundle, tmp_path):
+    """Engines with debugging switched on look for them, too."""
+    made = bundle()
+    made.process["args"] = ["/no/such"]
+    made.save()
+    log = str(tmp_path / "log")
+    words = ["--debug", "--log", log, "--log-format=json", "create", "--bundle", made.path, made.identifier]
+    found = own.verb(*words)
+    assert found.status == 127 and "Traceback" not in found.err
+    with open(log) as file:
+        last = json.loads(file.read().splitlines()[-1])
+    assert last["level"] == "error" and "no such file or directory" in last["msg"]
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["no_new_privs", "new privileges"])
+def test_a_hook_inside_is_held_by_the_filter_of_the_program(runtime, bundle, held):
+    made = bundle()
+    made.process.update(args=["echo", "started"], noNewPrivileges=held)
+    made.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "mkdir /dev/shm/x"]}
+    made.config["hooks"] = {"startContainer": [hook]}
+    found = runtime.run(made)
+    assert found.status != 0 and found.out == "", found
