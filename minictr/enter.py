@@ -30,8 +30,9 @@ def enter(stage) -> str:
             _confine(stage, refusal)
         elif way != "pivot_root":
             _record(stage, way, refusal)
-        if stage.plan.root.propagation & abi.MS_SHARED and way in ("pivot_root", "move"):
-            with step("share the mounts of the root"):
+        late = stage.plan.root.propagation & (abi.MS_SHARED | abi.MS_UNBINDABLE)
+        if late and way in ("pivot_root", "move"):
+            with step("set rootfsPropagation"):
                 mounts.set_propagation("/", stage.plan.root.propagation)
         return way
     raise ContainerError("change the root", "every way is refused")

@@ -146,7 +146,8 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     if table is not None and table.way == "self" and spec.userns in ("auto", "keep-id"):
         records.append(maps.alone("", 0, "", "subids"))
     user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
-    credentials = _credentials(spec, host, process, table, records)
+    held = (1 << len(abi.CAPABILITIES)) - 1 if user_known else host.effective
+    credentials = _credentials(host, process, table, held, records)
     if host.groups_denied and not user_known and not credentials.groups:
         credentials = credentials.replace(groups=None)  # the caller's stay: nobody here can take them away
     setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
@@ -225,8 +226,9 @@ def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...]
 
 
 def _credentials(
-    spec: Spec, host: Host, process: "dict", table: "maps.Maps | None", records: "list"
+    host: Host, process: "dict", table: "maps.Maps | None", held: int, records: "list"
 ) -> Credentials:
+    """held: the capabilities that can be given, a bit mask"""
     user = process.get("user") or {}
     groups = tuple(user.get("additionalGids") or ())  # type: tuple[int, ...] | None
     if table is not None and table.deny_setgroups:
@@ -236,9 +238,14 @@ def _credentials(
     for name in privileges.SETS:
         sets[name], missing = privileges.capability_mask(wanted.get(name) or [], host.last_cap)
         unknown += [word for word in missing if word not in unknown]
-    records += [_unknown_capability(word) for word in unknown]
-    unheld = sets["ambient"] & ~(sets["permitted"] & sets["inheritable"])
-    records += [_not_ambient(name) for n, name in enumerate(abi.CAPABILITIES) if unheld >> n & 1]
+    unheld = (sets["bounding"] | sets["permitted"]) & ~held
+    unraised = sets["ambient"] & ~unheld & ~(sets["permitted"] & sets["inheritable"])
+    for kind, names, why in (
+        ("", unknown, "this kernel does not know the name"),
+        ("", _names(unheld), "the caller does not hold it"),
+        ("ambient ", _names(unraised), "it must be permitted and inheritable, too (capabilities(7))"),
+    ):
+        records += [_left_out(kind + name, why) for name in names]
     return Credentials(
         uid=user.get("uid") or 0,  # null is as good as absent
         gid=user.get("gid") or 0,
@@ -249,18 +256,13 @@ def _credentials(
     )
 
 
-def _unknown_capability(word: str) -> Degradation:
-    return Degradation(
-        "capability-unknown", "capabilities", word, "nothing", "", 0,
-        "this kernel does not know the name", "", level="notice",
-    )  # fmt: skip
+def _left_out(what: str, why: str) -> Degradation:
+    """A capability that cannot be had is no step down: the container is tighter than it was asked to be."""
+    return Degradation("capability", "capabilities", what, "nothing", "", 0, why, "", level="notice")
 
 
-def _not_ambient(name: str) -> Degradation:
-    why = "it must be permitted and inheritable, too (capabilities(7))"
-    return Degradation(
-        "capability-ambient", "capabilities", name + " ambient", "not", "", 0, why, "", level="notice"
-    )
+def _names(mask: int) -> "list[str]":
+    return [name for number, name in enumerate(abi.CAPABILITIES) if mask >> number & 1]
 
 
 def rlimits(process: "dict") -> "tuple[tuple[int, int, int], ...]":

@@ -58,8 +58,10 @@ class Stage:
 
     def isolate(self) -> None:
         """Keep what is mounted from here on to ourselves."""
+        asked = self.plan.root.propagation
+        bindable = abi.MS_PRIVATE | abi.MS_REC if asked & abi.MS_UNBINDABLE else asked  # as long as we bind
         try:
-            mounts.set_propagation("/", self.plan.root.propagation)
+            mounts.set_propagation("/", bindable)
             if self.plan.root.propagation & abi.MS_SHARED:  # the root must not spread, nor lie on what does
                 mounts.make_private(self.base)
         except OSError as error:

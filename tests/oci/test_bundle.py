@@ -430,6 +430,15 @@ def test_nothing_of_the_container_is_mounted_on_a_host_that_shares_its_mounts(ru
     assert runtime.run(made, wrap=wrap).ok.out == ""
 
 
+@pytest.mark.parametrize("flags", [[], ["--no-pivot"]], ids=["pivot_root", "move"])
+@pytest.mark.parametrize("propagation", ["unbindable", "runbindable"])
+def test_the_root_can_be_unbindable(own, bundle, propagation, flags):
+    made = bundle()
+    made.linux["rootfsPropagation"] = propagation
+    found = own.look(made, *flags)
+    assert found.mount("/").tags == found.mount("/proc").tags == ["unbindable"]
+
+
 @needs("unshare")
 def test_a_shared_mount_spreads_to_the_host(runtime, bundle):
     made = bundle()

@@ -204,7 +204,20 @@ def test_a_capability_that_cannot_be_ambient_is_told_and_left_out(own, bundle, t
     found = own.verb("--log", log, "run", "--bundle", made.path, made.identifier)
     assert found.ok.fields == ["CapAmb:", "0000000000000020"]
     with open(log) as file:
-        assert "CAP_CHOWN ambient" in file.read()
+        assert "ambient CAP_CHOWN" in file.read()
+
+
+def test_a_capability_that_the_caller_lacks_is_told_and_left_out(own, bundle, tmp_path):
+    log = str(tmp_path / "log")
+    made = bundle()
+    made.process["args"] = ["grep", "CapBnd", "/proc/self/status"]
+    made.save()
+    lacking = ["setpriv", "--bounding-set=-chown", "--inh-caps=-chown"]
+    words = own._words({}) + ["--log", log, "run", "--bundle", made.path, made.identifier]
+    found = own.runner.start_command(*(lacking + words), env={"PYTHONPATH": support.CHECKOUT}).wait()
+    assert int(found.ok.fields[1], 16) & 1 == 0
+    with open(log) as file:
+        assert "wanted CAP_CHOWN, got nothing; the caller does not hold it" in file.read()
 
 
 def test_exec_with_a_capability_has_it_ambient_if_the_container_may_inherit_it(own, box):
