@@ -235,7 +235,8 @@ class Birth:
             else:
                 userns = os.open("%d/ns/user" % pid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
             try:
-                below = mount.idmap == "ridmap"  # config.md, "Linux mount options": "idmap" is of one mount alone
+                # config.md, "Linux mount options": "idmap" is of one mount alone
+                below = mount.idmap == "ridmap"
                 libc.mount_setattr(tree, abi.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=below)
             finally:
                 os.close(userns)

@@ -24,6 +24,8 @@ DEFAULT_DEVICES = (
     ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7),
     ("/dev/random", 1, 8), ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0),
 )  # fmt: skip
+# crun's, by which podman asks for --group-add keep-groups
+KEEP_GROUPS = "run.oci.keep_original_groups"
 ROOT_WAYS = ("pivot_root", "move", "chroot", "chdir")
 
 
@@ -150,6 +152,8 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     credentials = _credentials(host, process, table, held, records)
     if host.groups_denied and not user_known and not credentials.groups:
         credentials = credentials.replace(groups=None)  # the caller's stay: nobody here can take them away
+    if (config.get("annotations") or {}).get(KEEP_GROUPS) == "1":
+        credentials = credentials.replace(groups=None)
     setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
     if table is not None:

@@ -51,7 +51,8 @@ The exit status is the program's; 255 for an error of minictr's.""",
     "kill": """usage: minictr kill [--all|-a] ID [SIGNAL]
 
 Send SIGNAL (a name, with or without SIG, or a number; TERM) to the container's first process; with
---all, to every process of its cgroup.""",
+--all, to every process of its cgroup. 0 only asks whether it lives. KILL is for every process of a
+container without a PID namespace of its own.""",
     "stop": """usage: minictr stop [-t|--time SECONDS] ID...
 
 Send the stop signal, and after SECONDS (10) KILL. 0 when each has ended.""",

@@ -5,7 +5,6 @@ import os
 import signal
 import time
 
-import bundles
 import pytest
 import support
 from bundles import unlike
@@ -72,7 +71,7 @@ def test_exec_has_the_home_of_its_user(runtime, box, user, home):
 def test_exec_has_a_home_where_the_engine_names_none(own, box, tmp_path):
     """As Docker's exec, which leaves it to the runtime."""
     one = box(own)
-    process = {"args": ["sh", "-c", "echo $HOME"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 1000, "gid": 0}}
+    process = dict(one.bundle.process, args=["sh", "-c", "echo $HOME"], user={"uid": 1000, "gid": 0})
     (tmp_path / "process.json").write_text(json.dumps(process))
     found = own.verb("exec", "--process", str(tmp_path / "process.json"), one.id)
     assert found.ok.out == "/home/app\n"

@@ -362,8 +362,8 @@ def test_names_that_are_exchanged_elsewhere_do_not_stop_a_start(tmp_path):
 @pytest.mark.parametrize("hidden", [True, False], ids=["as engines mask it", "nothing is masked"])
 @pytest.mark.parametrize("user", [False, True], ids=["host ids", "user namespace"])
 def test_no_whole_proc_waits_below_a_root_that_was_moved(minictr, busybox_copy, user, hidden):
-    """A user namespace inside may mount what is to be seen whole already: with --no-pivot that must not be the
-    host's, which stays below the root."""
+    """A user namespace inside may mount what is to be seen whole already: with --no-pivot that must not be
+    the host's, which stays below the root."""
     bundle = bundles.Bundle(busybox_copy())
     if user:
         bundle.namespaces("user")
