@@ -86,15 +86,18 @@ def _pivot(stage) -> None:
 
 
 def _move(stage) -> None:
+    old = os.open("/", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fchdir(stage.root)
-    libc.mount(".", "/", "", abi.MS_MOVE)  # "/" is still the old root to us, until we leave it
-    with step("hide the host's /proc and /sys"):
-        table = mounts.table(paths.read_proc(stage.proc, "self/mountinfo"))
-        inside = set(mounts.below(table, mounts.mount_id(stage.root)))
+    libc.mount(".", "/", "", abi.MS_MOVE)
+    table = mounts.table(paths.read_proc(stage.proc, "self/mountinfo"))
+    inside = set(mounts.below(table, mounts.mount_id(stage.root)))
+    libc.chroot(".")
+    with step("hide the host's /proc and /sys"):  # no other way may follow
+        os.fchdir(old)
         for number in sorted(set(table) - inside, reverse=True):
             if table[number].kind in ("proc", "sysfs"):
                 _hide(table, table[number])
-    libc.chroot(".")
+    os.close(old)
     os.chdir("/")
 
 
@@ -103,14 +106,14 @@ def _hide(table: "dict[int, mounts.Row]", row: "mounts.Row") -> None:
     namespace in the container mount one more, without what we have masked (mount_too_revealing in
     fs/namespace.c)."""
     if row.parent in table:
-        mounts.set_propagation(table[row.parent].place, abi.MS_SLAVE)  # or the host would lose it, too
+        mounts.set_propagation("." + table[row.parent].place, abi.MS_SLAVE)  # or the host would lose it, too
     try:
-        libc.umount2(row.place, abi.MNT_DETACH | abi.UMOUNT_NOFOLLOW)
+        libc.umount2("." + row.place, abi.MNT_DETACH | abi.UMOUNT_NOFOLLOW)
     except OSError as error:
         if error.errno not in (abi.EINVAL, abi.EPERM):  # of the user namespace above: ours to cover alone
             raise
         flags = abi.MS_RDONLY | abi.MS_NOSUID | abi.MS_NODEV | abi.MS_NOEXEC
-        libc.mount("none", row.place, "tmpfs", flags, "size=4k")
+        libc.mount("none", "." + row.place, "tmpfs", flags, "size=4k")
 
 
 def _chroot(stage) -> None:

@@ -249,7 +249,8 @@ def _credentials(
         ("", _names(unheld), "the caller does not hold it"),
         ("ambient ", _names(unraised), "it must be permitted and inheritable, too (capabilities(7))"),
     ):
-        records += [_left_out(kind + name, why) for name in names]
+        if names:
+            records.append(_left_out(kind + ", ".join(names), why))
     return Credentials(
         uid=user.get("uid") or 0,  # null is as good as absent
         gid=user.get("gid") or 0,
@@ -262,7 +263,8 @@ def _credentials(
 
 def _left_out(what: str, why: str) -> Degradation:
     """A capability that cannot be had is no step down: the container is tighter than it was asked to be."""
-    return Degradation("capability", "capabilities", what, "nothing", "", 0, why, "", level="notice")
+    lost = "what it allows"
+    return Degradation("capability", "capabilities", what, "nothing", lost, 0, why, "", level="notice")
 
 
 def _names(mask: int) -> "list[str]":

@@ -84,7 +84,7 @@ def test_as_json_it_is_what_engines_expect(made, words):
     pid = made.run("one")
     (entry,) = json.loads(made.verb("list", *words).ok.out)
 
-    assert sorted(entry) == ["bundle", "created", "id", "ociVersion", "owner", "pid", "status"]
+    assert sorted(entry) == ["bundle", "created", "id", "ociVersion", "owner", "pid", "rootfs", "status"]
     assert (entry["id"], entry["pid"], entry["status"]) == ("one", pid, "running")
     moment = calendar.timegm(time.strptime(entry["created"].partition(".")[0], "%Y-%m-%dT%H:%M:%S"))
     assert abs(moment - time.time()) < 60 and entry["created"].endswith("Z")
@@ -173,7 +173,7 @@ def test_kill_ends_a_container_and_all_of_it(made):
         wait_until(lambda process=process: gone(process))
 
 
-@pytest.mark.parametrize("word", ["NOSUCH", "0", "65", "-1", "SIG", "SIG_IGN", "TERM+1", ""])
+@pytest.mark.parametrize("word", ["NOSUCH", "00x", "65", "-1", "SIG", "SIG_IGN", "TERM+1", ""])
 def test_a_signal_that_is_none_is_refused(made, word):
     made.run("one")
     run = made.verb("kill", "one", word)
