@@ -8,7 +8,7 @@
 Side: container
 """
 
-from . import abi, libc, mounts, paths
+from . import abi, libc, mountinfo, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -89,8 +89,8 @@ def _move(stage) -> None:
     old = os.open("/", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fchdir(stage.root)
     libc.mount(".", "/", "", abi.MS_MOVE)
-    table = mounts.table(paths.read_proc(stage.proc, "self/mountinfo"))
-    inside = set(mounts.below(table, mounts.mount_id(stage.root)))
+    table = mountinfo.table(paths.read_proc(stage.proc, "self/mountinfo"))
+    inside = set(mountinfo.below(table, mountinfo.mount_id(stage.root)))
     libc.chroot(".")
     with step("hide the host's /proc and /sys"):  # no other way may follow
         os.fchdir(old)
@@ -101,7 +101,7 @@ def _move(stage) -> None:
     os.chdir("/")
 
 
-def _hide(table: "dict[int, mounts.Row]", row: "mounts.Row") -> None:
+def _hide(table: "dict[int, mountinfo.Row]", row: "mountinfo.Row") -> None:
     """The old root stays below ours. As long as a whole /proc is to be seen in it, the kernel lets a user
     namespace in the container mount one more, without what we have masked (mount_too_revealing in
     fs/namespace.c)."""

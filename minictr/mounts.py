@@ -8,7 +8,7 @@ there mount(2) is used, on /proc/self/fd/N, which is as much a descriptor.
 Side: container
 """
 
-from . import abi, libc, paths
+from . import abi, libc, mountinfo, paths
 from . import unix as os
 from .errors import ContainerError
 from .record import Record
@@ -247,8 +247,8 @@ def set_propagation(path: str, propagation: int) -> None:
 
 def make_private(descriptor: int) -> None:
     """Let nothing spread from the mount that DESCRIPTOR lies on, by its mount point on the host."""
-    rows = table(paths.read_text("/proc/self/mountinfo", 1 << 26))
-    set_propagation(rows[mount_id(descriptor)].place, abi.MS_PRIVATE)
+    rows = mountinfo.own()
+    set_propagation(rows[mountinfo.mount_id(descriptor)].place, abi.MS_PRIVATE)
 
 
 def _propagate(descriptor: int, propagation: int) -> None:
@@ -329,9 +329,9 @@ def _bind_classic(root: int, source: int, target: int, mount: Mount, over: bool)
 
 def _top(root: int, target: int, mount: Mount, over: bool) -> int:
     """The mount that now lies over TARGET. Only its name leads there, so it is checked to be new."""
-    before = mount_id(target)
+    before = mountinfo.mount_id(target)
     made = paths.above(target) if over else paths.open_in(root, mount.target)
-    if mount_id(made) == before:
+    if mountinfo.mount_id(made) == before:
         os.close(made)
         raise ContainerError(str(mount), "the target was exchanged while it was mounted")
     return made
@@ -381,62 +381,10 @@ def _below(root: int, descriptor: int) -> "list[str]":
 
     Where mounts lie over each other, the name leads to the uppermost, which hides the others.
     """
-    rows = table(paths.read_text("/proc/self/mountinfo", 1 << 26))
-    top = mount_id(descriptor)
-    start = len(rows[mount_id(root)].place.rstrip("/"))
-    return [rows[number].place[start:] for number in below(rows, top) if number != top]
-
-
-class Row(Record):
-    """A mount: the id of its parent, where it is mounted, the type of its file system."""
-
-    parent: int
-    place: str
-    kind: str
-
-
-def table(text: str) -> "dict[int, Row]":
-    """The mounts of /proc/PID/mountinfo by their ids (proc(5))."""
-    rows = {}
-    for line in text.splitlines():
-        fields, _, rest = line.partition(" - ")
-        words = fields.split(" ")
-        place, kind = _unescape(words[4]), rest.split(" ")[0]
-        rows[int(words[0])] = Row(parent=int(words[1]), place=place, kind=kind)
-    return rows
-
-
-def below(rows: "dict[int, Row]", top: int) -> "list[int]":
-    """The mount TOP and all that hang from it. A parent may have a higher number than its child."""
-    found = []
-    for number in rows:
-        above = number
-        while above in rows and above != top and rows[above].parent != above:
-            above = rows[above].parent
-        if above == top:
-            found.append(number)
-    return found
-
-
-def _unescape(text: str) -> str:
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, char)
-    return text
-
-
-def mount_id(descriptor: int) -> int:
-    """The id of the mount a descriptor lies on, from /proc/self/fdinfo."""
-    place = "/proc/self/fdinfo/%d" % descriptor
-    text = paths.read_text(place)
-    if not text:  # before 5.13 what a process that is not dumpable has there belongs to the host's root
-        libc.prctl(abi.PR_SET_DUMPABLE, 1)
-        text = paths.read_text(place)
-        libc.prctl(abi.PR_SET_DUMPABLE, 0)
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name == "mnt_id":
-            return int(value)
-    raise ContainerError("read /proc/self/fdinfo", "no mnt_id: the kernel is older than 3.15")
+    rows = mountinfo.own()
+    top = mountinfo.mount_id(descriptor)
+    start = len(rows[mountinfo.mount_id(root)].place.rstrip("/"))
+    return [rows[number].place[start:] for number in mountinfo.below(rows, top) if number != top]
 
 
 def _inode(descriptor: int) -> "tuple[int, int]":
@@ -446,4 +394,4 @@ def _inode(descriptor: int) -> "tuple[int, int]":
 
 def same_place(one: int, other: int) -> bool:
     """Two descriptors of the same file on the same mount."""
-    return _inode(one) == _inode(other) and mount_id(one) == mount_id(other)
+    return _inode(one) == _inode(other) and mountinfo.mount_id(one) == mountinfo.mount_id(other)

@@ -1,0 +1,65 @@
+"""What is mounted where, as the kernel tells it.
+
+Side: both
+"""
+
+from . import abi, libc, paths
+from .errors import ContainerError
+from .record import Record
+
+
+class Row(Record):
+    """A mount: the id of its parent, where it is mounted, the type of its file system."""
+
+    parent: int
+    place: str
+    kind: str
+
+
+def table(text: str) -> "dict[int, Row]":
+    """The mounts of /proc/PID/mountinfo by their ids (proc(5))."""
+    rows = {}
+    for line in text.splitlines():
+        fields, _, rest = line.partition(" - ")
+        words = fields.split(" ")
+        place, kind = _unescape(words[4]), rest.split(" ")[0]
+        rows[int(words[0])] = Row(parent=int(words[1]), place=place, kind=kind)
+    return rows
+
+
+def below(rows: "dict[int, Row]", top: int) -> "list[int]":
+    """The mount TOP and all that hang from it. A parent may have a higher number than its child."""
+    found = []
+    for number in rows:
+        above = number
+        while above in rows and above != top and rows[above].parent != above:
+            above = rows[above].parent
+        if above == top:
+            found.append(number)
+    return found
+
+
+def own() -> "dict[int, Row]":
+    """Those of this process."""
+    return table(paths.read_text("/proc/self/mountinfo", 1 << 26))
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def mount_id(descriptor: int) -> int:
+    """The id of the mount a descriptor lies on, from /proc/self/fdinfo."""
+    place = "/proc/self/fdinfo/%d" % descriptor
+    text = paths.read_text(place)
+    if not text:  # before 5.13 what a process that is not dumpable has there belongs to the host's root
+        libc.prctl(abi.PR_SET_DUMPABLE, 1)
+        text = paths.read_text(place)
+        libc.prctl(abi.PR_SET_DUMPABLE, 0)
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name == "mnt_id":
+            return int(value)
+    raise ContainerError("read /proc/self/fdinfo", "no mnt_id: the kernel is older than 3.15")
