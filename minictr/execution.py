@@ -57,8 +57,10 @@ class Target:
     def __init__(self, content: "dict") -> None:
         self.pid = content["pid"]
         self.descriptors = []  # type: list[int]
-        doing = "join container %s" % content["id"]
-        with step(doing):
+        doing, hints = "join container %s" % content["id"], {}
+        if content.get("status") == "created":  # nobody may look into it but who may trace everything
+            hints[abi.EACCES] = "start it first: until it executes its program it is closed to a user"
+        with step(doing, hints=hints):
             self.root = os.open("/proc/%d/root" % self.pid, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             self.joins = tuple([self._open(kind) for kind in abi.NAMESPACES if self._differs(kind)])
             self.uids = self._map("uid_map")

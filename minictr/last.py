@@ -15,7 +15,7 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, libc, privileges, program, rootfs
+from . import abi, libc, paths, privileges, program, rootfs
 from . import unix as os
 from .errors import ContainerError, Degradation, from_os, step
 from .sync import Channel
@@ -62,6 +62,9 @@ def change_user(me) -> None:
     credentials = plan.credentials
     if me.maps is not None and me.maps.deny_setgroups:
         credentials = credentials.replace(groups=None)
+    elif not credentials.groups and me.handed.root < 0 and any(kind == "user" for kind, _ in plan.joins):
+        if paths.read_proc(me.proc, "self/setgroups").strip() == "deny":  # a user has mapped itself alone
+            credentials = credentials.replace(groups=None)
     if _powerless(me):
         credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
     if "memoryPolicy" in plan.extras:

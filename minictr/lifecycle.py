@@ -172,6 +172,8 @@ class Container:
     def _start(self, status: str) -> clone.Birth:
         """The cgroup, and the first process in it."""
         cgroup_making.make(self)
+        if self.group.kind == "none" and "pid" not in self.plan.namespaces:
+            self.certain(_untraceable())
         proc = paths.open_proc()
         self.opened.append(proc)
         self.plan = process.check_seccomp(self.plan, self.certain)
@@ -372,6 +374,12 @@ class Container:
             "resctrl": self.resctrl,
             "degradations": [record.as_dict() for record in self.report.records],
         }
+
+
+def _untraceable() -> Degradation:
+    wanted, lost = "the end of every process", "what the first process leaves goes on, and cannot be found"
+    why = "the container has neither a PID namespace nor a cgroup of its own"
+    return Degradation("leftovers", "pid namespace", wanted, "the first one's", lost, 0, why, "", "notice")
 
 
 def _streams(spec: Spec) -> "tuple[int, ...]":

@@ -272,3 +272,66 @@ def test_a_hook_inside_is_held_by_the_filter_of_the_program(runtime, bundle, hel
     made.config["hooks"] = {"startContainer": [hook]}
     found = runtime.run(made)
     assert found.status != 0 and found.out == "", found
+
+
+# --- of a user, without a cgroup ------------------------------------------------------------------
+
+
+def of_a_user(made, account, script):
+    """What `spec --rootless` prints for ACCOUNT."""
+    made.namespaces("user")
+    for name, number in (("uidMappings", account.uid), ("gidMappings", account.gid)):
+        made.linux[name] = [{"containerID": 0, "hostID": number, "size": 1}]
+    for mount in made.config["mounts"]:
+        mount["options"] = [word for word in mount["options"] if word != "gid=5"]
+    made.process["args"] = ["sh", "-c", script]
+    return made
+
+
+@pytest.fixture
+def lives(own, bundle, unranged):
+    """The process id of a container of a user's, whose id is that of the second."""
+    made = of_a_user(bundle(account=unranged), unranged, "echo up; exec sleep 1000")
+    live = own.start(made, "--detach", user=unranged)
+    live.expect("up\n")
+    assert live.wait().status == 0
+    found = own.verb("state", made.identifier, user=unranged)
+    yield json.loads(found.ok.out)["pid"], made.identifier
+    own.verb("delete", "--force", made.identifier, user=unranged)
+
+
+def test_a_user_joins_the_namespaces_of_another_container(own, bundle, unranged, lives):
+    """setgroups(2) is denied there, as the user has written the maps alone."""
+    made = of_a_user(bundle(account=unranged), unranged, "id -u; ls -d /proc/1; cat /proc/1/comm")
+    kinds = {"user": "user", "pid": "pid", "ipc": "ipc", "uts": "uts", "network": "net"}
+    made.namespaces(**{kind: "/proc/%d/ns/%s" % (lives[0], name) for kind, name in kinds.items()})
+    del made.linux["uidMappings"], made.linux["gidMappings"]
+    assert own.run(made, user=unranged).ok.out == "0\n/proc/1\nsleep\n"
+
+
+def test_to_kill_all_of_one_that_has_ended_is_no_error_for_a_user(own, unranged, lives):
+    for _ in range(2):
+        assert own.verb("kill", "--all", lives[1], "KILL", user=unranged) == (0, "", "")
+        support.wait_until(lambda: support.gone(lives[0]))
+
+
+def test_what_is_created_only_is_closed_to_a_user(own, bundle, unranged):
+    made = of_a_user(bundle(account=unranged), unranged, "true")
+    made.save()
+    words = ["--bundle", made.path, made.identifier]
+    assert own.start_verb("create", *words, user=unranged).wait().status == 0
+    found = own.verb("exec", made.identifier, "true", user=unranged)
+    assert found.status == 255 and "Permission denied; hint: start it first" in found.err, found
+    own.verb("delete", "--force", made.identifier, user=unranged).ok
+
+
+@pytest.mark.parametrize("kind", ["-pid", "pid"])
+def test_who_cannot_be_found_again_is_told_of(own, bundle, unranged, kind, tmp_path):
+    made = of_a_user(bundle(account=unranged), unranged, "true")
+    if kind == "-pid":
+        shared_pids(made)
+        made.config["mounts"][0].update(type="bind", source="/proc", options=["rbind"])
+    made.save()
+    found = own.verb("--debug", "run", "--bundle", made.path, made.identifier, user=unranged)
+    assert found.status == 0
+    assert ("cannot be found" in found.err) == (kind == "-pid"), found
