@@ -133,12 +133,10 @@ def test_dev_can_be_read_only(runtime, bundle):
     for entry in made.config["mounts"]:
         if entry["destination"] == "/dev":
             entry["options"].append("ro")
-    made.process.update(terminal=True)
-    script = "echo >/dev/null; echo up >/dev/shm/x; tty; readlink /dev/fd; touch /dev/x"
-    found = runtime.sh(made, script, tty=True)
-    assert found.out.replace("\r", "").splitlines() == [
-        "/dev/pts/0", "/proc/self/fd", "touch: /dev/x: Read-only file system",
-    ]  # fmt: skip
+    made.process["terminal"] = True
+    script = "echo >/dev/null; echo up >/dev/shm/x; tty; stat -c %t /dev/console; touch /dev/x"
+    found = runtime.sh(made, script, tty=True).out.replace("\r", "")
+    assert "/dev/pts/0\n88\ntouch: /dev/x: Read-only file system\n" in found  # crun may say the time
 
 
 def test_a_tmpfs_that_copies_up_can_be_read_only(own, bundle):
