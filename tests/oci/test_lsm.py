@@ -54,6 +54,14 @@ def pid_of(own, made):
     return json.loads(own.runner("state", made.identifier).ok.out)["pid"]
 
 
+def label_of_a_hook(own, made):
+    """What a startContainer hook, here the image's shell, sees of its own label."""
+    script = "cat /proc/self/attr/current >/dev/shm/label"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}
+    made.config["hooks"] = {"startContainer": [hook]}
+    return own.sh(made, "cat /dev/shm/label").ok.out.strip("\0\n ")
+
+
 # --- a kernel without the module ------------------------------------------------------------------------
 
 
@@ -281,6 +289,10 @@ def test_the_program_runs_under_its_profile(runtime, boxed):
     assert runtime.sh(boxed, CURRENT).ok.out == BOX + " (enforce)\n"
 
 
+def test_a_hook_inside_runs_under_it_too(own, boxed):
+    assert label_of_a_hook(own, boxed).startswith(BOX + " (")
+
+
 def test_what_the_profile_denies_is_denied(runtime, boxed):
     made = boxed
     found = runtime.sh(made, "echo x >/dev/shm/ok; cat /dev/shm/ok; touch /tmp/forbidden; ls /tmp")
@@ -497,6 +509,10 @@ def labelled(bundle, policy, request):
 
 def test_the_program_runs_under_its_label(runtime, labelled):
     assert runtime.sh(labelled, CURRENT).ok.out == BOX_T + "\0"
+
+
+def test_a_hook_inside_runs_under_that_label_too(own, labelled):
+    assert label_of_a_hook(own, labelled) == BOX_T
 
 
 def test_what_the_policy_denies_is_denied(runtime, labelled):
