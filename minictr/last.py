@@ -34,27 +34,10 @@ def run_hooks(me, name: str, status: str) -> None:
 
 def _begin_hook(me) -> "tuple[int, ...]":
     """A hook that may be the image's is held as the program will be: by label, Landlock and filter."""
-    kept = ()  # type: tuple[int, ...]
     if me.plan.labels:
-        _own_attributes(me)
-        if me.hook_guard >= 0:
-            os.set_inheritable(me.attributes, True)
-            kept = (me.attributes,)
-        else:
-            from . import lsm  # loaded by `plan`, before the fork
-
-            lsm.take(me.proc, me.attributes, me.plan.labels[0])
+        _take_label(me, me.hook_guard, True)
     _restrict(me)
-    return kept
-
-
-def _own_attributes(me) -> None:
-    """In a process that is not the one any more that has opened them."""
-    from . import lsm  # loaded by `plan`, before the fork
-
-    mine = lsm.open_attributes(me.proc, me.plan.labels[0])
-    os.dup2(mine, me.attributes)
-    os.close(mine)
+    return (me.attributes,) if me.plan.labels and me.hook_guard >= 0 else ()
 
 
 def change_user(me) -> None:
@@ -146,13 +129,18 @@ def _prove_label(me) -> None:
     lsm.label_keys(me.proc, me.attributes, me.plan.labels[0])
 
 
-def _take_label(me) -> None:
-    """For what is executed next: for the program, so the stand-in does it where there is one."""
-    from . import lsm
+def _take_label(me, guard: int, forked: bool) -> None:
+    """For what is executed next: for the program, so its stand-in GUARD does it where there is one.
 
-    if me.plan.spec.init:
-        _own_attributes(me)
-    if me.standin >= 0:
+    forked: we are not the process any more that has opened the attributes
+    """
+    from . import lsm  # loaded by `plan`, before the fork
+
+    if forked:
+        mine = lsm.open_attributes(me.proc, me.plan.labels[0])
+        os.dup2(mine, me.attributes)
+        os.close(mine)
+    if guard >= 0:
         os.set_inheritable(me.attributes, True)
     else:
         lsm.take(me.proc, me.attributes, me.plan.labels[0])
@@ -282,7 +270,7 @@ def confine(me) -> None:
     """What may only be in force when all else is done."""
     reaper_first = me.plan.labels and me.plan.spec.init
     if me.plan.labels and not reaper_first:
-        _take_label(me)
+        _take_label(me, me.standin, False)
     if not reaper_first:
         _restrict(me)
     _install_filter(me)
@@ -304,7 +292,7 @@ def execute(me) -> None:
 
         reaper.keep(me)
         if plan.labels:
-            _take_label(me)  # through /proc, which Landlock may close
+            _take_label(me, me.standin, True)  # through /proc, which Landlock may close
             _restrict(me)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     failure = None  # type: OSError | None

@@ -247,8 +247,9 @@ def set_propagation(path: str, propagation: int) -> None:
 
 def make_private(descriptor: int) -> None:
     """Let nothing spread from the mount that DESCRIPTOR lies on, by its mount point on the host."""
-    rows = mountinfo.own()
-    set_propagation(rows[mountinfo.mount_id(descriptor)].place, abi.MS_PRIVATE)
+    row = mountinfo.own().get(mountinfo.mount_id(descriptor))
+    if row is not None:  # in a chroot the mount may lie above our root, where nothing of it is told
+        set_propagation(row.place, abi.MS_PRIVATE)
 
 
 def _propagate(descriptor: int, propagation: int) -> None:

@@ -10,7 +10,7 @@ Side: container
 
 import _stat as stat
 
-from . import abi, mounts, paths
+from . import abi, mountinfo, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -117,9 +117,8 @@ def _mount(stage, layer: int, lower: int, merged: str, upper: str, work: str) ->
 
 
 def _with_mounts_below() -> "set[str]":
-    """The top directories of / that something is mounted on or below (proc(5), mountinfo)."""
-    lines = paths.read_text("/proc/self/mountinfo", 1 << 26).splitlines()
-    return {line.split(" ")[4].split("/")[1] for line in lines}
+    """The top directories of / that something is mounted on or below."""
+    return {row.place.split("/")[1] for row in mountinfo.own().values()}
 
 
 def _number(error: BaseException) -> int:

@@ -9,7 +9,7 @@ Side: host
 
 import os
 
-from . import paths
+from . import mountinfo, paths
 from .errors import ContainerError, printable, step
 
 
@@ -30,10 +30,9 @@ def wrong(asked: "dict") -> "tuple[str, str] | None":
 
 def mount_point() -> str:
     """Where resctrl is mounted. Raises ContainerError."""
-    for line in paths.read_text("/proc/self/mountinfo", 1 << 26).splitlines():
-        left, _, right = line.partition(" - ")
-        if right.startswith("resctrl "):
-            return left.split(" ")[4].replace("\\040", " ")
+    for row in mountinfo.own().values():
+        if row.kind == "resctrl":
+            return row.place
     why = "no file system of the type resctrl is mounted"
     hint = "on a processor that has it: mount -t resctrl resctrl /sys/fs/resctrl"
     raise ContainerError("limit caches and memory bandwidth (linux.intelRdt)", why, hint=hint)

@@ -176,7 +176,8 @@ class Stage:
     def _create(self, mount) -> None:
         place = paths.plain(mount.target)
         late = mount.set & abi.MOUNT_ATTR_RDONLY if place == "/dev" or mount.copy_up else 0
-        mount = mount.replace(set=mount.set & ~late)
+        if late:
+            mount = mount.replace(set=mount.set & ~late)
         try:
             with step(str(mount), hints={abi.EROFS: "choose a target that exists in the root"}):
                 if mount.kind == "tmpfs" and not any(word.startswith("mode=") for word in mount.words):
