@@ -24,7 +24,7 @@ DEFAULT_DEVICES = (
     ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7),
     ("/dev/random", 1, 8), ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0),
 )  # fmt: skip
-# crun's, by which podman asks for --group-add keep-groups
+# crun's, by which podman asks for --group-add keep-groups: but podman passes on an image's annotations, too
 KEEP_GROUPS = "run.oci.keep_original_groups"
 ROOT_WAYS = ("pivot_root", "move", "chroot", "chdir")
 
@@ -153,7 +153,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     if host.groups_denied and not user_known and not credentials.groups:
         credentials = credentials.replace(groups=None)  # the caller's stay: nobody here can take them away
     if (config.get("annotations") or {}).get(KEEP_GROUPS) == "1":
-        credentials = credentials.replace(groups=None)
+        records.append(_groups_dropped())
     setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
     if table is not None:
@@ -265,6 +265,12 @@ def _left_out(what: str, why: str) -> Degradation:
     """A capability that cannot be had is no step down: the container is tighter than it was asked to be."""
     lost = "what it allows"
     return Degradation("capability", "capabilities", what, "nothing", lost, 0, why, "", level="notice")
+
+
+def _groups_dropped() -> Degradation:
+    why = "the annotation %s may be an image's" % KEEP_GROUPS
+    lost = "files of the caller's supplementary groups"
+    return Degradation("groups", "groups", "the caller's", "none of them", lost, 0, why, "", level="notice")
 
 
 def _names(mask: int) -> "list[str]":

@@ -631,15 +631,16 @@ def test_the_user_and_its_groups_are_those_of_the_configuration(runtime, bundle)
     assert seen.capabilities("Eff") == seen.capabilities("Prm") == set()
 
 
-def test_groups_of_the_callers_are_kept_if_that_is_asked_for(runtime, bundle):
-    """podman's --group-add keep-groups."""
-    bundles.unlike(runtime, "runc", "knows no such annotation")
+def test_an_annotation_gives_nobody_the_callers_groups(own, bundle):
+    """podman's --group-add keep-groups makes one, but so may an image. It is told of."""
     made = bundle()
     made.config["annotations"] = {"run.oci.keep_original_groups": "1"}
     made.process["user"] = {"uid": 1000, "gid": 1000}
     wrap = ["setpriv", "--groups", "70001,70002"]
     made.process["args"] = ["grep", "^Groups:", "/proc/self/status"]
-    assert runtime.run(made, wrap=wrap).ok.fields == ["Groups:", "70001", "70002"]
+    assert own.run(made, wrap=wrap).ok.fields == ["Groups:"]
+    told = own.verb("explain", "--bundle", made.path, made.identifier).ok.out
+    assert "groups: wanted the caller's, got none of them; the annotation" in told
 
 
 def test_no_group_of_the_callers_is_kept(runtime, bundle):
