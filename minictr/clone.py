@@ -13,7 +13,7 @@ process to the cgroup, systemd say. It gives its child to the runtime (CLONE_PAR
 Side: both
 """
 
-from . import abi, forks, init, libc, maps, mounts, namespaces, paths, program
+from . import abi, init, libc, maps, mounts, namespaces, paths, program
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .rootfs import REFUSED, ids_record
@@ -162,13 +162,13 @@ class Birth:
 
     def _fork(self, kinds) -> None:
         try:
-            pid = forks.clone(namespaces.clone_flags(kinds), self.into, apart=True)
+            pid = namespaces.clone(self.proc, namespaces.clone_flags(kinds), self.into, apart=True)
         except OSError as error:  # without clone3(2) nobody is born in a cgroup: it joins by itself then
             if self.into is None or error.errno not in (abi.ENOSYS, abi.E2BIG, abi.EPERM):
                 raise
             entry = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.into)
             self.handed, self.into = self.handed.replace(cgroup=(entry,)), None
-            pid = forks.clone(namespaces.clone_flags(kinds), apart=True)
+            pid = namespaces.clone(self.proc, namespaces.clone_flags(kinds), apart=True)
         if pid == 0:
             self.channel.close()
             init.main(self.plan, self.peer, self.handed, self.lost, stages=self.stages)
@@ -342,7 +342,7 @@ def _clone_source(mount: mounts.Mount) -> int:
 def _userns_of(proc: int, mappings) -> int:
     """A descriptor of a user namespace with these maps, which nobody lives in."""
     reader, writer = os.pipe()
-    pid = forks.clone(abi.CLONE_NEWUSER)
+    pid = namespaces.clone(proc, abi.CLONE_NEWUSER)
     if pid == 0:
         os.close(writer)
         os.read(reader, 1)

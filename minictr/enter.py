@@ -8,7 +8,7 @@
 Side: container
 """
 
-from . import abi, libc, mountinfo, mounts, paths
+from . import abi, libc, mountinfo, mounts, namespaces, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -16,9 +16,14 @@ from .errors import ContainerError, Degradation, step
 def enter(stage) -> str:
     """Make the stage the root, by the first way that is allowed; its name comes back."""
     refusal = None  # type: OSError | None
+    before = os.open("/", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if stage.mountable:
+        _leave_chroot(stage)
     for way in stage.plan.root.ways:
         if way in ("pivot_root", "move") and not stage.mountable:
             continue
+        if way == "chdir" and not _is_root(before):
+            continue  # names would mean something else
         try:
             _WAYS[way](stage)
         except OSError as error:
@@ -36,6 +41,30 @@ def enter(stage) -> str:
                 mounts.set_propagation("/", stage.plan.root.propagation)
         return way
     raise ContainerError("change the root", "every way is refused")
+
+
+def _leave_chroot(stage) -> None:
+    """In a chroot pivot_root(2) changes what is below its root, if that is a mount, and leaves the rest in
+    the mount namespace: chroot(2) and ".." lead there. So it is for the namespace's own root."""
+    try:
+        namespaces.take_own_root(stage.proc)
+    except OSError as error:
+        number = error.errno or 0
+        if number not in mounts.REFUSED:
+            raise ContainerError("take the root of the mount namespace", "", number) from error
+        wanted, got = "a root of the mount namespace, proven", "one that may lie in a chroot"
+        lost = "the proof that nothing of the host lies above: CAP_SYS_CHROOT could reach it"
+        stage.degrade(
+            Degradation("root-unproven", "root", wanted, got, lost, number, level="notice", cause="setns")
+        )
+
+
+def _is_root(place: int) -> bool:
+    now = os.open("/", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    same = os.path.samestat(os.fstat(now), os.fstat(place))
+    same = same and mountinfo.mount_id(now) == mountinfo.mount_id(place)
+    os.close(now)
+    return same
 
 
 def _confine(stage, refusal: "OSError | None") -> None:

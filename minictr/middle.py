@@ -7,7 +7,7 @@ moved, where a process cannot join its cgroup by itself: its child is born there
 Side: both
 """
 
-from . import abi, forks, init, libc, namespaces, paths
+from . import abi, init, libc, namespaces, paths
 from . import unix as os
 from .errors import ContainerError, from_os, step
 
@@ -57,7 +57,7 @@ class Middle:
 
     def _unshare(self, kind: str) -> bool:
         try:
-            libc.unshare(abi.NAMESPACES[kind][1])
+            namespaces.unshare(self.birth.proc, abi.NAMESPACES[kind][1])
             return True
         except OSError as error:
             if error.errno not in namespaces.REFUSED:
@@ -77,7 +77,7 @@ class Middle:
         if "user" not in kinds:  # else its maps are still to be written, and our files must be ours
             libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in a joined PID namespace we can be seen from now on
         try:
-            pid = forks.clone(namespaces.clone_flags(kinds) | abi.CLONE_PARENT)
+            pid = namespaces.clone(self.birth.proc, namespaces.clone_flags(kinds) | abi.CLONE_PARENT)
         except OSError as error:
             lost = namespaces.find_lost(kinds) if error.errno in namespaces.REFUSED else {}
             if not lost:
@@ -86,7 +86,7 @@ class Middle:
                 self._lose(kind, number)
             with step("make the namespaces that are left"):
                 left = [kind for kind in kinds if kind not in lost]
-                pid = forks.clone(namespaces.clone_flags(left) | abi.CLONE_PARENT)
+                pid = namespaces.clone(self.birth.proc, namespaces.clone_flags(left) | abi.CLONE_PARENT)
         if pid == 0:
             handed = self.birth.handed.replace(cgroup=(), cgroup_else=-1)  # it is in ours
             init.main(self.plan, self.channel, handed, self.birth.lost, self.placed, self.birth.stages)

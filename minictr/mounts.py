@@ -245,9 +245,10 @@ def set_propagation(path: str, propagation: int) -> None:
     libc.mount("", path, "", propagation)
 
 
-def make_private(descriptor: int) -> None:
+def make_private(descriptor: int, proc: int) -> None:
     """Let nothing spread from the mount that DESCRIPTOR lies on, by its mount point on the host."""
-    row = mountinfo.own().get(mountinfo.mount_id(descriptor))
+    table = mountinfo.table(paths.read_proc(proc, "self/mountinfo"))
+    row = table.get(mountinfo.mount_id(descriptor))
     if row is not None:  # in a chroot the mount may lie above our root, where nothing of it is told
         set_propagation(row.place, abi.MS_PRIVATE)
 

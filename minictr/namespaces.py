@@ -78,6 +78,87 @@ def _enter(space: "tuple[str, int]", may_wait: bool, spaces: "list[tuple[str, in
     return True
 
 
+def take_own_root(proc: int) -> None:
+    """Make the root of our mount namespace our root and our directory: in a chroot it lies above them.
+
+    setns(2) into the namespace that we are in does that (mntns_install in fs/namespace.c).
+    proc: from paths.open_proc
+    Raises OSError: EPERM without CAP_SYS_ADMIN over the namespace and CAP_SYS_CHROOT, EINVAL with threads.
+    """
+    own = os.open("self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    try:
+        libc.setns(own, abi.CLONE_NEWNS)
+    finally:
+        os.close(own)
+
+
+class Outside:
+    """`with Outside(proc):` a caller in a chroot is out of it, with the old root as its directory.
+
+    There the kernel makes user namespaces (create_user_ns in kernel/user_namespace.c), and the root is a
+    mount.
+    born: this is a process that was born there: our descriptors are of another mount namespace than its own
+    Raises OSError as take_own_root.
+    """
+
+    def __init__(self, proc: int) -> None:
+        self.proc, self.born = proc, False
+
+    def __enter__(self) -> "Outside":
+        libc.chroot("/")  # the same, but if that is refused, so is the way back
+        flags = abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        self.root = os.open("/", flags)
+        self.directory = os.open(".", flags)
+        try:
+            take_own_root(self.proc)
+            os.fchdir(self.root)
+        except OSError:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if not self.born:
+            os.fchdir(self.root)
+        libc.chroot(".")
+        if not self.born:
+            os.fchdir(self.directory)
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self.root)
+        os.close(self.directory)
+
+
+def clone(proc: int, flags: int, cgroup: "int | None" = None, apart: bool = False) -> int:
+    """forks.clone, for which a chroot is left where user namespaces are refused in it. The child is in it
+    again, in its root directory."""
+    try:
+        return forks.clone(flags, cgroup, apart)
+    except PermissionError as error:
+        if not flags & abi.CLONE_NEWUSER:
+            raise
+        refusal = error
+    try:
+        with Outside(proc) as outside:
+            pid = forks.clone(flags, cgroup, apart)
+            outside.born = pid == 0
+        return pid
+    except OSError:  # it may not be left, or that was not why
+        raise refusal from None
+
+
+def unshare(proc: int, flags: int) -> None:
+    """libc.unshare, for which a chroot is left as in `clone`."""
+    try:
+        libc.unshare(flags)
+    except PermissionError:
+        if not flags & abi.CLONE_NEWUSER:
+            raise
+        with Outside(proc):
+            libc.unshare(flags)
+
+
 def load_for(lost) -> None:
     """Import what stands in for the namespaces LOST: in the container nothing may be imported."""
     if "mount" in lost or "pid" in lost or "network" in lost:

@@ -11,7 +11,7 @@ import _struct as struct
 import os
 import time
 
-from . import abi, devices, forks, libc, maps, paths
+from . import abi, devices, libc, maps, mounts, namespaces, paths
 from .tester import Ground, Refused, no_step_down, trying, within
 
 STAGES = ("/mnt", "/srv", "/media", "/tmp", "/run", "/home", "/proc")  # something to mount on, of any host
@@ -33,7 +33,13 @@ def power() -> str:
 def private() -> str:
     """A new tmpfs, on a directory of the host's, that nobody else sees."""
     with trying("mount"):
-        libc.mount("", "/", "", abi.MS_SLAVE | abi.MS_REC)
+        try:
+            mounts.set_propagation("/", abi.MS_SLAVE | abi.MS_REC)
+        except OSError as error:
+            if error.errno != abi.EINVAL:
+                raise
+            with namespaces.Outside(paths.open_proc()):  # a chroot whose root is no mount
+                mounts.set_propagation("/", abi.MS_SLAVE | abi.MS_REC)
     refusal = None
     for place in STAGES:
         try:
@@ -79,6 +85,9 @@ def pivot_root() -> str:
     stage = private()
     os.chdir(stage)
     with trying("pivot_root"):
+        stage_root = os.open(".", abi.O_PATH | os.O_CLOEXEC)
+        namespaces.take_own_root(paths.open_proc())
+        os.fchdir(stage_root)
         libc.pivot_root(".", ".")
         libc.umount2(".", abi.MNT_DETACH)
         left = os.listdir("/")
@@ -218,14 +227,14 @@ def idmapped_mount(table: maps.Maps, out: int) -> str:
     never attached anywhere."""
     reader, writer = os.pipe()
     with trying("userns"):
-        pid = forks.clone(abi.CLONE_NEWUSER)
+        handle = paths.open_proc()
+        pid = namespaces.clone(handle, abi.CLONE_NEWUSER)
     if pid == 0:
         os.close(writer)
         os.read(reader, 1)
         os._exit(0)
     try:
         with trying("maps"):
-            handle = paths.open_proc()
             maps.write(handle, pid, table, no_step_down)
             users = os.open("%d/ns/user" % pid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=handle)
     finally:

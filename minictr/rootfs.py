@@ -8,7 +8,7 @@ Side: container
 
 import _stat as stat
 
-from . import abi, libc, mounts, paths
+from . import abi, libc, mounts, namespaces, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -58,12 +58,14 @@ class Stage:
 
     def isolate(self) -> None:
         """Keep what is mounted from here on to ourselves."""
-        asked = self.plan.root.propagation
-        bindable = abi.MS_PRIVATE | abi.MS_REC if asked & abi.MS_UNBINDABLE else asked  # as long as we bind
         try:
-            mounts.set_propagation("/", bindable)
-            if self.plan.root.propagation & abi.MS_SHARED:  # the root must not spread, nor lie on what does
-                mounts.make_private(self.base)
+            try:
+                self._isolate()
+            except OSError as error:
+                if error.errno != abi.EINVAL:
+                    raise
+                with namespaces.Outside(self.proc):  # a chroot whose root is no mount
+                    self._isolate()
         except OSError as error:
             if error.errno not in REFUSED:
                 raise ContainerError("isolate mounts", "", error.errno or 0) from error
@@ -72,6 +74,13 @@ class Stage:
             self.degrade(
                 Degradation("mounts", "mounts", "a private view", "none", LOST, number, cause="mount")
             )
+
+    def _isolate(self) -> None:
+        asked = self.plan.root.propagation
+        bindable = abi.MS_PRIVATE | abi.MS_REC if asked & abi.MS_UNBINDABLE else asked  # as long as we bind
+        mounts.set_propagation("/", bindable)
+        if asked & abi.MS_SHARED:  # the root must not spread, nor lie on what does
+            mounts.make_private(self.base, self.proc)
 
     # --- putting it together ----------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import select
 import signal
 import time
 
-from . import abi, forks, libc, maps, paths
+from . import abi, libc, maps, namespaces, paths
 from .errors import ContainerError
 from .record import Record
 
@@ -97,7 +97,7 @@ def within(ground: Ground, flags: int, body, out: int) -> None:
     reader, writer = os.pipe()
     users = abi.CLONE_NEWUSER if ground.table else 0
     with trying("userns" if users else "clone"):
-        pid = forks.clone(users | flags)
+        pid = namespaces.clone(paths.open_proc(), users | flags)
     if pid == 0:
         os.close(writer)
         _report(out, _settle, ground, reader, body)

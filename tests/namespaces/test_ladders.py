@@ -127,7 +127,6 @@ CASES = {
     "close_range": Case("close_range"),
     "pidfd_open": Case("pidfd_open"),
     "keyctl": Case("keyctl"),
-    "setns": Case("setns"),
 }
 STEPS = sorted(name for name, case in CASES.items() if case.records["root"])
 each_case = pytest.mark.parametrize("case", sorted(CASES))
