@@ -13,7 +13,7 @@ process to the cgroup, systemd say. It gives its child to the runtime (CLONE_PAR
 Side: both
 """
 
-from . import abi, init, libc, maps, mounts, namespaces, paths, program
+from . import abi, forks, init, libc, maps, mounts, namespaces, paths, program
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .rootfs import REFUSED, ids_record
@@ -160,7 +160,21 @@ class Birth:
             with step("make the namespaces that are left"):
                 self._fork([kind for kind in self.plan.namespaces if kind not in self.lost])
 
+    def unseen(self) -> bool:
+        """Its maps can be written although it is not dumpable. Else who has the user id that owns the new user
+        namespace, in a container with the host's processes, say, could look into it, and so at the host's root:
+        ptrace(2), "Ptrace access mode checking"."""
+        direct = self.maps is not None and self.maps.way == "direct" and os.geteuid() == 0
+        return direct and bool(libc.capget()[0] >> abi.CAP_SYS_PTRACE & 1)
+
     def _fork(self, kinds) -> None:
+        if "user" in kinds and self.unseen():
+            with forks.Unseen():
+                self._fork_seen(kinds)
+        else:
+            self._fork_seen(kinds)
+
+    def _fork_seen(self, kinds) -> None:
         try:
             pid = namespaces.clone(self.proc, namespaces.clone_flags(kinds), self.into, apart=True)
         except OSError as error:  # without clone3(2) nobody is born in a cgroup: it joins by itself then
@@ -263,7 +277,6 @@ class Birth:
         spaces = self._open_joins()
         pid_spaces = [descriptor for kind, descriptor in spaces if kind == "pid"]
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        dumpable = libc.prctl(abi.PR_GET_DUMPABLE)
         try:
             # also the way back takes a right: root of a user namespace in the host's PID namespace has none
             for descriptor in [own] + pid_spaces:
@@ -272,15 +285,13 @@ class Birth:
             os.close(own)
             return self._start_by_middle(spaces)
         try:
-            libc.prctl(abi.PR_SET_DUMPABLE, 0)  # what is born there can be seen from the first moment on
             rest = [space for space in spaces if space[0] != "pid"]
             join = (lambda me: namespaces.join(rest),)
             self.stages = self.stages[:2] + join + self.stages[2:]
-            self._fork(())
+            with forks.Unseen():  # what is born there can be seen from the first moment on
+                self._fork_seen(())
         finally:
             libc.setns(own, abi.CLONE_NEWPID)
-            if dumpable == 1:  # 2 cannot be set, and is as good as 0
-                libc.prctl(abi.PR_SET_DUMPABLE, dumpable)
             for descriptor in [own] + [descriptor for _, descriptor in spaces]:
                 os.close(descriptor)
         self.peer.close()

@@ -32,6 +32,18 @@ def clone(flags: int, cgroup: "int | None" = None, apart: bool = False) -> int:
     return _clone_framed(flags, cgroup, apart) if alone else _clone_by_fork(flags, cgroup)
 
 
+class Unseen:
+    """`with Unseen():` nobody may look into what is born in it, nor into us."""
+
+    def __enter__(self) -> None:
+        self.before = libc.prctl(abi.PR_GET_DUMPABLE)
+        libc.prctl(abi.PR_SET_DUMPABLE, 0)
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self.before == 1:  # 2 cannot be set, and is as good as 0
+            libc.prctl(abi.PR_SET_DUMPABLE, 1)
+
+
 def _clone_by_fork(flags: int, cgroup: "int | None") -> int:
     """The same by a process between, which has one thread and gives its child to ours (CLONE_PARENT)."""
     reader, writer = os.pipe()

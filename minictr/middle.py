@@ -29,6 +29,9 @@ class Middle:
                 self.channel.expect("moved")
             init.join(self.birth.handed)
             namespaces.join(self.spaces)
+            joined = [kind for kind, _ in self.spaces]
+            if "user" in self.new and ("time" in self.new or "pid" in joined):
+                self._make_user()
             if "time" in self.new:
                 self._make_time()
             self._bear()
@@ -42,13 +45,16 @@ class Middle:
             )
         os._exit(1)
 
+    def _make_user(self) -> None:
+        """Here, where a PID namespace that is joined does not show us. Who owns the new user namespace may look
+        into all that is in it and dumpable, and so may a process there with the same user id."""
+        self.new.remove("user")
+        if self._unshare("user"):
+            libc.prctl(abi.PR_SET_DUMPABLE, 0 if self.birth.unseen() else 1)  # or our maps could not be written
+            self.channel.say("maps")
+            self.placed = self.channel.expect("placed")
+
     def _make_time(self) -> None:
-        if "user" in self.new:
-            self.new.remove("user")
-            if self._unshare("user"):
-                libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or the runtime could not write our maps
-                self.channel.say("maps")
-                self.placed = self.channel.expect("placed")
         libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or our own files below /proc would not be ours
         if self._unshare("time") and self.plan.time_offsets:
             hint = {abi.ERANGE: "the resulting clock would be negative or too large"}
@@ -74,8 +80,8 @@ class Middle:
 
     def _bear(self) -> None:
         kinds = [kind for kind in self.new if kind not in self.birth.lost]
-        if "user" not in kinds:  # else its maps are still to be written, and our files must be ours
-            libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in a joined PID namespace we can be seen from now on
+        if "user" not in kinds or self.birth.unseen():  # else the maps of our child could not be written
+            libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in a joined PID namespace it can be seen from now on
         try:
             pid = namespaces.clone(self.birth.proc, namespaces.clone_flags(kinds) | abi.CLONE_PARENT)
         except OSError as error:

@@ -5,6 +5,7 @@ tests/namespaces/test_standin.py has the attacks on `run` as the host's root, an
 """
 
 import hashlib
+import json
 import os
 import re
 import stat
@@ -246,6 +247,50 @@ def test_a_process_that_waits_for_its_start_cannot_be_looked_into(minictr, busyb
     assert runtime.verb("delete", "--force", bundle.identifier).ok
 
     assert owner == [0, 1000000000 + uid]
+
+
+# Whoever it is says so: it may be somebody else's on this host
+WATCH = """while :; do for p in /proc/[0-9]*; do
+    { read -r line <$p/root%s && echo "$line of $(tr "\\0" " " <$p/cmdline)"; } 2>/dev/null
+done; done"""
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--time-offset", "5")], ids=["joined", "joined, with a time namespace"]
+)
+def test_a_pid_namespace_that_is_joined_does_not_look_into_what_comes(minictr, busybox_root, tmp_path, words):
+    """Who comes has a new user namespace, and until its maps are written the host's root. Who owns the
+    namespace is root, as the program that watches is: that may look into what is dumpable in it."""
+    log = _watched(minictr, busybox_root, tmp_path)
+    pid = json.loads(minictr("state", "watch").ok.out)["pid"]
+    for _ in range(8):
+        join = ("--pid", "/proc/%d/ns/pid" % pid) + words
+        assert minictr("run", *(join + ("--rootfs", busybox_root, "--", "true"))).status == 0
+    assert minictr("delete", "--force", "watch").ok
+
+    assert busybox_root not in log.read_text()
+
+
+def test_a_container_with_the_hosts_processes_does_not_look_into_what_is_made(
+    minictr, busybox_root, tmp_path
+):
+    log = _watched(minictr, busybox_root, tmp_path, "--pid", "host")
+    for _ in range(30):
+        assert minictr("run", "--rootfs", busybox_root, "--", "true").ok
+    assert minictr("delete", "--force", "watch").ok
+
+    assert busybox_root not in log.read_text()
+
+
+def _watched(minictr, root, tmp_path, *options):
+    """A container of the host's root, with the default capabilities, writes into what comes back whatever it
+    can read of a file of the host by the root directory of others."""
+    secret, log = tmp_path / "secret", tmp_path / "log"
+    secret.write_text("of the host\n")
+    os.chmod(str(secret), 0o600)
+    words = ["run", "-d", "--name", "watch", "--userns", "host", "--log-file", str(log)] + list(options)
+    assert minictr(*(words + ["--rootfs", root, "--", "sh", "-c", WATCH % secret])).ok
+    return log
 
 
 CONFINED = """\
