@@ -244,6 +244,7 @@ class Birth:
     def _idmapped(self, pid: int, mount: mounts.Mount) -> int:
         tree = _clone_source(mount)
         try:
+            self._detach_from_host(tree)
             if mount.mappings:
                 userns = _userns_of(self.proc, mount.mappings)
             else:
@@ -258,6 +259,14 @@ class Birth:
             os.close(tree)
             raise
         return tree
+
+    def _detach_from_host(self, tree: int) -> None:
+        """Cloned in our mount namespace, TREE is a peer of the host's mounts, where all would appear that is
+        mounted on it. As what is cloned in the container's own it gets rootfsPropagation."""
+        asked = self.plan.root.propagation
+        if not asked & abi.MS_SHARED:
+            kind = abi.MS_SLAVE if asked & abi.MS_SLAVE else abi.MS_PRIVATE
+            libc.mount_setattr(tree, 0, 0, kind, recursive=True)
 
     def _open_joins(self) -> "list[tuple[str, int]]":
         spaces = namespaces.open_all(self.plan.joins)

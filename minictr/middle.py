@@ -50,7 +50,8 @@ class Middle:
         into all that is in it and dumpable, and so may a process there with the same user id."""
         self.new.remove("user")
         if self._unshare("user"):
-            libc.prctl(abi.PR_SET_DUMPABLE, 0 if self.birth.unseen() else 1)  # or our maps could not be written
+            seen = 0 if self.birth.unseen() else 1  # or our maps could not be written
+            libc.prctl(abi.PR_SET_DUMPABLE, seen)
             self.channel.say("maps")
             self.placed = self.channel.expect("placed")
 

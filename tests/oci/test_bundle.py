@@ -522,6 +522,35 @@ def test_a_mount_that_cannot_be_is_an_error_in_one_line(own, bundle, change, wor
     assert found.err.startswith("minictr: ") and words in found.err, found
 
 
+@needs("idmap", "userns", "unshare")
+@pytest.mark.parametrize("options", [[], ["idmap"], ["ridmap"]], ids=str)
+def test_what_is_mounted_on_a_volume_stays_inside(minictr, busybox_copy, options):
+    """Also where the host's mount is shared, as all are under systemd, and its copy was made outside."""
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.namespaces("user")
+    ids = [{"containerID": 0, "hostID": 3000000, "size": 65536}]
+    bundle.linux.update(uidMappings=ids, gidMappings=ids)
+    give(bundle, 3000000, 3000000)
+    volume = support.SESSION.place("volume")
+    mount = {"destination": "/mnt", "type": "bind", "source": volume, "options": ["rbind"] + options}
+    bundle.config["mounts"].append(mount)
+    for names in bundle.process["capabilities"].values():
+        names.append("CAP_SYS_ADMIN")
+    bundle.process["args"] = [
+        "sh",
+        "-c",
+        "mount -t tmpfs none /mnt/sub && touch /mnt/sub/file && ls /mnt/sub",
+    ]
+    bundle.save()
+    run = [support.python(), "-m", "minictr", "--root", minictr.state(), "run", "-b", bundle.path]
+    script = "mount -t tmpfs none %s && mount --make-shared %s && mkdir %s/sub && %s && ls -A %s/sub" % (
+        volume, volume, volume, " ".join(run + [bundle.identifier]), volume,
+    )  # fmt: skip
+    result = minictr.command("unshare", "-m", "sh", "-c", script, env={"PYTHONPATH": support.checkout()})
+
+    assert (result.status, result.out) == (0, "file\n"), result
+
+
 @needs("idmap", "userns")
 @pytest.mark.parametrize("maps", ["the container's", "its own"])
 def test_the_ids_of_a_mount_are_mapped(own, bundle, maps):
