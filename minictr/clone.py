@@ -270,12 +270,11 @@ class Birth:
 
     def _open_joins(self) -> "list[tuple[str, int]]":
         spaces = namespaces.open_all(self.plan.joins)
-        linux = self.plan.spec.config.get("linux") or {}
-        # who joins a container that runs has asked for none of its maps
-        if not self.container and (linux.get("uidMappings") or linux.get("gidMappings")):
-            from . import joined_maps  # few have maps and join something
+        if spaces and not self.container:  # who joins a container that runs asks for nothing of all this
+            from . import joined  # few join something
 
-            joined_maps.check(self.proc, spaces, linux)
+            joined.check_settings(self.plan, spaces)
+            joined.check_maps(self.proc, spaces, self.plan.spec.config.get("linux") or {})
         return spaces
 
     # --- into a container that runs -------------------------------------------------------

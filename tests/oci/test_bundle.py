@@ -872,6 +872,41 @@ def test_kernel_parameters_are_set(runtime, bundle, name, value, path):
         assert file.read() == before
 
 
+@needs("unshare")
+@pytest.mark.parametrize(
+    "kind, change, look",
+    [
+        ("network", ("sysctl", {"net.ipv4.ip_default_ttl": "99"}), "cat /proc/sys/net/ipv4/ip_default_ttl"),
+        ("ipc", ("sysctl", {"kernel.shmmni": "77"}), "cat /proc/sys/kernel/shmmni"),
+        ("uts", ("hostname", "changed"), "hostname"),
+    ],
+    ids=["network", "ipc", "uts"],
+)
+@pytest.mark.parametrize("whose", ["ours", "another's"])
+def test_nothing_is_set_in_our_own_namespace_by_its_path(minictr, bundle, kind, change, look, whose):
+    made, (name, value) = bundle(), change
+    made.config.pop("hostname", None)
+    (made.linux if name == "sysctl" else made.config)[name] = value
+    made.process["args"] = ["sh", "-c", look]
+    made.save()
+    run = " ".join([support.python(), "-m", "minictr", "--root", minictr.state(), "run", "-b", made.path])
+    file = {"network": "net"}.get(kind, kind)
+    other = "" if whose == "ours" else "unshare --%s " % file
+    script = """
+        %ssleep 100 & other=$!; sleep 0.2
+        sed -i 's|"type": "%s"|&, "path": "/proc/'$other'/ns/%s"|' %s/config.json
+        before=$(%s); %s box; echo $?; [ "$before" = "$(%s)" ] && echo as before; kill $other
+    """ % (other, kind, file, made.path, look, run, look)
+    result = minictr.command("unshare", "-nui", "sh", "-c", script, env={"PYTHONPATH": support.checkout()})
+
+    if whose == "ours":
+        assert result.lines == ["125", "as before"], result
+        assert "needs a %s namespace other than ours" % kind in result.err
+    else:
+        assert result.lines[1:] == ["0", "as before"], result
+        assert result.lines[0] in ("99", "77", "changed")
+
+
 def test_loopback_is_up(runtime, bundle):
     assert runtime.sh(bundle(), "ping -c 1 -W 5 127.0.0.1 >/dev/null && echo up").ok.out == "up\n"
 

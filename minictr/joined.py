@@ -1,22 +1,40 @@
-"""Id maps beside a user namespace that is joined: they must be those that it has.
+"""What a configuration says beside namespaces that are joined, and only they can tell whether it holds.
 
-containerd writes both for each container of a pod with users of its own. runc takes them too.
+Id maps must be those that the user namespace has: containerd writes both for each container of a pod with
+users of its own, and runc takes them too. A namespace may be our own, and then what is set in it is set on
+the host.
 
 Side: host
 """
 
-from . import abi, forks, idmaps, libc, paths
+from . import abi, config, forks, idmaps, libc, paths
 from . import unix as os
 from .errors import ContainerError
 
 NAMES = (("uidMappings", "uid_map"), ("gidMappings", "gid_map"))
 
 
-def check(proc: int, spaces: "list[tuple[str, int]]", linux: "dict") -> None:
-    """Raises ContainerError where LINUX, of config.json, has other maps than the user namespace in SPACES.
+def check_settings(plan, spaces: "list[tuple[str, int]]") -> None:
+    """Raises ContainerError where a sysctl or a name of PLAN would be the host's.
 
-    spaces: (kind, descriptor), as they will be joined; proc: from paths.open_proc
+    spaces: (kind, descriptor), as they will be joined
     """
+    kinds = list(plan.namespaces)
+    for kind, descriptor in spaces:
+        own = os.stat("/proc/self/ns/" + abi.NAMESPACES[kind][0])
+        kinds += [] if os.path.samestat(own, os.fstat(descriptor)) else [kind]
+    asked = [(key, "set sysctl %s" % key) for key, _ in plan.sysctl]
+    asked += [("kernel.hostname", "set the host name")] if plan.hostname else []
+    asked += [("kernel.domainname", "set the domain name")] if plan.domainname else []
+    for key, doing in asked:
+        why = config.sysctl_refusal(key, kinds)
+        if why:
+            raise ContainerError(doing, why + " other than ours")
+
+
+def check_maps(proc: int, spaces: "list[tuple[str, int]]", linux: "dict") -> None:
+    """Raises ContainerError where LINUX, of config.json, has other maps than the user namespace in SPACES, as
+    above. proc: from paths.open_proc"""
     wanted = [(name, file) for name, file in NAMES if linux.get(name)]
     for kind, descriptor in spaces:
         if kind == "user" and wanted:
