@@ -23,7 +23,8 @@ def attach(stage, mount) -> None:
         _none(stage, mount, error.errno or 0)
         return
     own = _own()
-    namespaced = "cgroup" in stage.plan.namespaces
+    # a joined one is as good: the path of this process is relative to it, not to SOURCE
+    namespaced = "cgroup" in stage.plan.namespaces or any(kind == "cgroup" for kind, _ in stage.plan.joins)
     magic = libc.fstatfs_type(source)
     with step(str(mount)):
         target = stage.target(mount, True)
@@ -41,7 +42,7 @@ def _own() -> "dict[str, str]":
     for line in paths.read_text("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         for name in controllers.split(","):
-            found[name[5:] if name.startswith("name=") else name] = path
+            found[name] = path
     return found
 
 
@@ -58,6 +59,8 @@ def _one(stage, mount, target: int, kind: str, words, source: int, path: str, na
             number = getattr(error, "number", 0) or getattr(error, "errno", 0)
             if number not in mounts.REFUSED + (abi.EINVAL, abi.EBUSY):
                 raise
+            _none(stage, mount, number, "the kernel mounts it in no cgroup namespace")
+            return  # below SOURCE, which is the host's, PATH is another's cgroup
     directory = paths.open_in(source, path)
     again = mount.replace(kind="bind", words=(), flags=0, recursive=False)
     os.close(mounts.bind(stage.root, directory, target, again))
@@ -74,11 +77,12 @@ def _hierarchies(stage, mount, target: int, source: int, own, namespaced: bool) 
     for name in sorted(os.listdir(paths.descriptor_path(source))):
         place = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
         joint = libc.fstatfs_type(place) == abi.CGROUP_SUPER_MAGIC
-        controllers = name.split(",")
+        # systemd's, elogind's or OpenRC's own has no controllers but a name
+        controllers = ["name=" + name] if "name=" + name in own else name.split(",")
         if joint and controllers[0] in own:
             os.mkdir(name, 0o755, dir_fd=top)
             inner = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
-            option = ("none", "name=" + name) if name == "systemd" else tuple(controllers)
+            option = tuple(controllers) if controllers != ["name=" + name] else ("none", controllers[0])
             below = mount.replace(context="", target=os.path.join(mount.target, name))
             _one(stage, below, inner, "cgroup", option, place, own[controllers[0]], namespaced)
             os.close(inner)
@@ -95,7 +99,7 @@ def _readonly(stage, made: int, mount) -> None:
         mounts.make_readonly(stage.root, made)
 
 
-def _none(stage, mount, number: int) -> None:
+def _none(stage, mount, number: int, why: str = "the host has no " + MOUNT_POINT) -> None:
     stage.degrade(
         Degradation(
             "cgroup-mount",
@@ -104,6 +108,6 @@ def _none(stage, mount, number: int) -> None:
             "nothing",
             "programs inside cannot read their limits",
             number,
-            "the host has no %s" % MOUNT_POINT,
+            why,
         )  # fmt: skip
     )

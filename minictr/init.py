@@ -175,6 +175,8 @@ def _unshare_cgroup(me: Init) -> None:
         if error.errno not in rootfs.REFUSED + (abi.EINVAL,):
             raise
         me.lost["cgroup"] = error.errno or 0
+        kept = tuple([kind for kind in me.plan.namespaces if kind != "cgroup"])
+        me.plan = me.plan.replace(namespaces=kept)  # a mount of cgroups would be of the host's root
 
 
 def open_host(me: Init) -> None:

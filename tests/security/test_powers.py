@@ -127,6 +127,73 @@ def test_not_even_with_the_capability_to_mount(ways, name):
     assert found.status != 0, found
 
 
+SHOWN = """
+for f in /sys/fs/cgroup /sys/fs/cgroup/*; do [ -e $f/release_agent ] && echo $f is the root of all; done
+grep -E ' - cgroup2? ' /proc/self/mountinfo | cut -d ' ' -f 4,5"""
+
+
+def with_cgroups(root, path, *changes, **joins):
+    """A bundle that mounts its control groups to write to, in the cgroup PATH."""
+    bundle = bundles.Bundle(root)
+    bundle.linux["cgroupsPath"] = path
+    bundle.namespaces(*changes, **joins)
+    mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}
+    bundle.config["mounts"].append(mount)
+    bundle.process["args"] = ["sh", "-c", SHOWN]
+    return bundle
+
+
+@needs("cgroup")
+def test_control_groups_of_a_namespace_that_is_joined_are_its_own(minictr, busybox_copy):
+    """What is told of our path there is no path of the host's."""
+    runtime = bundles.Runtime("minictr", minictr)
+    first = with_cgroups(busybox_copy(), "/minictr-test-joined-%d" % os.getpid(), "cgroup")
+    first.process["args"] = ["sleep", "1002"]
+    first.save()
+    pid_file = first.path + "/pid"
+    assert runtime.verb("run", "-d", "-b", first.path, "--pid-file", pid_file, first.identifier).ok
+    with open(pid_file) as file:
+        joined = "/proc/%s/ns/cgroup" % file.read()
+    below = first.linux["cgroupsPath"] + "/below"
+    second = runtime.run(with_cgroups(busybox_copy(), below, "-cgroup", cgroup=joined)).ok
+    assert runtime.verb("delete", "--force", first.identifier).ok
+
+    assert second.lines and [line.split()[0] for line in second.lines] == ["/"] * len(second.lines), second
+
+
+@needs("cgroup")
+def test_without_a_namespace_only_its_own_control_groups_are_shown(minictr, busybox_copy):
+    """One that was refused is none."""
+    bundle = with_cgroups(busybox_copy(), "/minictr-test-lost-%d" % os.getpid(), "cgroup")
+    bundle.save()
+    words = ("run", "--allow-degraded", "-b", bundle.path, bundle.identifier)
+    found = minictr(*words, refuse=["unshare&CLONE_NEWCGROUP"])
+
+    assert found.status == 0 and "cgroup namespace: wanted a new one, got the host's" in found.err, found
+    roots = [line.split()[0] for line in found.lines]
+    assert roots and all(bundle.linux["cgroupsPath"] in root for root in roots), found
+
+
+@needs("cgroup", "unshare")
+@pytest.mark.skipif(bundles.V2, reason="there is one hierarchy alone")
+def test_a_hierarchy_that_cannot_be_mounted_is_not_shown_from_above(minictr, busybox_copy):
+    """Here one whose directory has another name than its controllers."""
+    bundle = with_cgroups(busybox_copy(), None, "cgroup", "user")
+    ids = [{"containerID": 0, "hostID": 1000000000, "size": 65536}]
+    bundle.linux.update(uidMappings=ids, gidMappings=ids, cgroupsPath="/minictr-test-odd-%d" % os.getpid())
+    os.chown(bundle.root, 1000000000, 1000000000)
+    bundle.save()
+    place = support.SESSION.place("pids")
+    script = "mount --bind /sys/fs/cgroup/pids %s && mount -t tmpfs none /sys/fs/cgroup" % place
+    script += " && mkdir /sys/fs/cgroup/pids,blkio && mount --move %s /sys/fs/cgroup/pids,blkio && " % place
+    program = [support.python(), "-m", "minictr", "--root", minictr.state(), "run", "-b", bundle.path, "box"]
+    script += " ".join(program)
+    found = minictr.command("unshare", "-m", "sh", "-c", script, env={"PYTHONPATH": support.checkout()})
+
+    assert (found.status, found.out) == (123, ""), found
+    assert "the kernel mounts it in no cgroup namespace" in found.err
+
+
 # --- terminals ----------------------------------------------------------------------------------------
 
 CALLS = """\
