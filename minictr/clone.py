@@ -161,9 +161,9 @@ class Birth:
                 self._fork([kind for kind in self.plan.namespaces if kind not in self.lost])
 
     def unseen(self) -> bool:
-        """Its maps can be written although it is not dumpable. Else who has the user id that owns the new user
-        namespace, in a container with the host's processes, say, could look into it, and so at the host's root:
-        ptrace(2), "Ptrace access mode checking"."""
+        """Its maps can be written although it is not dumpable. Else who has the user id that owns the new
+        user namespace, in a container with the host's processes, say, could look into it, and so at the
+        host's root: ptrace(2), "Ptrace access mode checking"."""
         direct = self.maps is not None and self.maps.way == "direct" and os.geteuid() == 0
         return direct and bool(libc.capget()[0] >> abi.CAP_SYS_PTRACE & 1)
 

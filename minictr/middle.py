@@ -46,8 +46,8 @@ class Middle:
         os._exit(1)
 
     def _make_user(self) -> None:
-        """Here, where a PID namespace that is joined does not show us. Who owns the new user namespace may look
-        into all that is in it and dumpable, and so may a process there with the same user id."""
+        """Here, where a PID namespace that is joined does not show us. Who owns the new user namespace may
+        look into all that is in it and dumpable, and so may a process there with the same user id."""
         self.new.remove("user")
         if self._unshare("user"):
             seen = 0 if self.birth.unseen() else 1  # or our maps could not be written
