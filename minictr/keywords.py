@@ -38,7 +38,10 @@ def place(root: object) -> str:
 
 
 def flags(options: "dict[str, object]") -> "list[str]":
-    """hostname="x", cap_add=["A", "B"], env={"K": "v"}, init=True: --hostname=x --cap-add=A ..."""
+    """hostname="x", cap_add=["A", "B"], env={"K": "v"}, init=True: --hostname=x --cap-add=A ...
+
+    None in a dict stands for the key alone: env={"K": None} takes the caller's K, env={"K": ""} does not.
+    """
     words = []
     for key, value in options.items():
         name = key.replace("_", "-")
@@ -47,7 +50,9 @@ def flags(options: "dict[str, object]") -> "list[str]":
             continue
         if isinstance(value, dict):
             mark = ":" if name in _COLON else "="
-            value = [text(item) + (mark + text(given) if given else "") for item, given in value.items()]
+            value = [
+                text(item) + ("" if given is None else mark + text(given)) for item, given in value.items()
+            ]
         for item in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
             words.append("--%s=%s" % (name, "true" if item is True else text(item)))
     return words

@@ -166,6 +166,20 @@ def test_options_are_those_of_the_command_line(library, tmp_path):
     assert lines[12:] == ["TypeError", "ValueError", "ValueError", "ValueError"]
 
 
+def test_what_is_empty_or_nought_in_a_dict_is_a_value_and_none_is_the_callers(library):
+    """A variable set to nothing hides the caller's, which may be a secret."""
+    text = """
+        os.environ["A"] = os.environ["B"] = os.environ["C"] = "of the caller"
+        done = sh("echo [$A] [$B] [$C]; ulimit -c; cat /proc/sys/net/ipv4/ip_forward",
+            env={"A": "", "B": 0, "C": None}, ulimits={"core": 0}, sysctls={"net.ipv4.ip_forward": 0},
+            annotations={"a": ""}, tmpfs={"/tmp": ""}, capture_output=True, text=True)
+        print(done.stdout, end="")
+        with minictr.Container(["sleep", "100"], **WHERE) as box:
+            print(box.exec(["sh", "-c", "echo [$A]"], env={"A": ""}, stdout=minictr.PIPE).stdout)
+    """
+    assert library(text).ok.lines == ["[] [0] [of the caller]", "0", "0", "b'[]\\n'"]
+
+
 def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, minictr, tmp_path):
     text = """
         import json
