@@ -105,7 +105,7 @@ class Container:
     """A container, from `start` (or the head of a `with`) to `remove` (or the end of it).
 
     args, root, config, options: as of `run`; stdin, stdout, stderr: as of subprocess.Popen, and with PIPE
-    the files of these names are there after `start`
+    the files of these names are there after `start`, buffered as there: what is written is to be flushed
 
     It ends with the process that made it, unless detach=True, and whichever thread that was. One that
     exists already, whoever has made it, is had by `get`: a `with` leaves that one as it is.
@@ -184,6 +184,7 @@ class Container:
             program.start()
             program.pump(lambda: program.running is not None or program.ended, streams=False)
             if program.running is not None:
+                self._take_streams(program)
                 self._hold(program)
         except BaseException:
             program.end()
@@ -191,12 +192,14 @@ class Container:
         if program.error is not None:
             program.close()
             raise program.error
+        return self
+
+    def _take_streams(self, program: Attended) -> None:
+        """From now on our ends of pipes are the files' to close."""
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             if number in program.ends:
-                file = os.fdopen(program.ends[number], "rb" if number else "wb", 0 if not number else -1)
-                del program.ends[number]  # the file's to close
+                file = os.fdopen(program.ends.pop(number), "rb" if number else "wb")
                 setattr(self, name, self._codec.file(file))
-        return self
 
     def _hold(self, program: Attended) -> None:
         assert program.running is not None

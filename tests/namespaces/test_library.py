@@ -252,6 +252,22 @@ def test_a_container_from_its_start_to_its_removal(library):
     ]  # fmt: skip
 
 
+def test_what_is_written_to_it_arrives_whole_though_a_signal_comes(library):
+    text = """
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        options = dict(WHERE, stdin=minictr.PIPE, stdout=minictr.PIPE)
+        for data, text in (("x" * 1000000, True), (b"x" * 1000000, False)):
+            with minictr.Container(["sh", "-c", "sleep 1; wc -c"], text=text, **options) as box:
+                signal.setitimer(signal.ITIMER_REAL, 0.3)
+                box.stdin.write(data)
+                box.stdin.close()
+                print(int(box.stdout.read()))
+        with minictr.Container(["sleep", "1000"], **options) as box:
+            box.stdin.write(b"nobody reads it")
+    """
+    assert library(text).ok.lines == ["1000000", "1000000"]
+
+
 def test_a_container_lives_on_after_the_thread_that_started_it(library):
     text = """
         box = minictr.Container(["sleep", "1000"], **WHERE)
@@ -557,6 +573,30 @@ def test_a_caller_that_has_given_up_its_rights_has_no_use_of_its_old_helper(libr
     found = library(text, None, str(unranged.uid), minictr.state(unranged), reachable=True)
     assert (found.status, found.err) == (0, ""), found
     assert found.lines == ["True", "[b'0', b'%d', b'1'] True" % unranged.uid]
+
+
+def test_a_handler_that_raises_while_a_worker_is_waited_for_leaves_no_container(library):
+    text = """
+        run("true")
+        for kind in (minictr.run, lambda *words, **where: minictr.Container(*words, **where).start()):
+            stopped = helpers()
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            signal.signal(signal.SIGALRM, signal.default_int_handler)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            try:
+                kind(["sleep", "1000"], **WHERE)
+            except KeyboardInterrupt as error:
+                kept = error  # and with it whatever the frames refer to
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(1)
+            print(os.listdir(STATE))
+        sys.stdout.flush()
+        os.kill(os.getpid(), 9)  # else it would end them
+    """
+    found = library(text)
+    assert found.lines == ["[]", "[]"], found
 
 
 def test_changes_of_limits_and_variables_of_the_caller_count_at_once(library):
