@@ -83,14 +83,15 @@ class Codec:
     def decode(self, data: bytes) -> "bytes | str":
         return self.file(io.BytesIO(data)).read() if self.text else data
 
-    def encode(self, data: "bytes | str | None") -> bytes:
+    def encode(self, data: "bytes | str | None") -> memoryview:
+        """Its bytes, of which a rest is taken without a copy. TypeError for what has none."""
         if isinstance(data, str):
             file = io.BytesIO()
             words = self.file(file)
             words.write(data)
             words.flush()
-            return file.getvalue()
-        return bytes(data or b"")
+            return file.getbuffer()
+        return memoryview(b"" if data is None else data).cast("B")
 
     def file(self, binary):
         if not self.text:
@@ -133,7 +134,9 @@ class Attended:
         assert self.talk is not None
         self.talk.say(word)
 
-    def pump(self, until, deadline: "float | None" = None, data: bytes = b"", streams: bool = True) -> bool:
+    def pump(
+        self, until, deadline: "float | None" = None, data: memoryview = memoryview(b""), streams: bool = True
+    ) -> bool:  # fmt: skip
         """Take in what comes, until UNTIL(). False if that does not hold at the time DEADLINE.
 
         data: for standard input, which is closed after it; streams: whether output is read
@@ -169,7 +172,7 @@ class Attended:
                 if number >= 0 and number not in self.ends:
                     waiting.unregister(descriptor)
 
-    def _feed(self, data: bytes, waiting, numbers: "dict[int, int]") -> None:
+    def _feed(self, data: memoryview, waiting, numbers: "dict[int, int]") -> None:
         if 0 not in self.ends:
             return
         if not data:
@@ -179,13 +182,13 @@ class Attended:
         numbers[self.ends[0]] = 0
         waiting.register(self.ends[0], select.POLLOUT)
 
-    def _write(self, data: bytes) -> bytes:
+    def _write(self, data: memoryview) -> memoryview:
         try:
             data = data[os.write(self.ends[0], data) :]
         except BlockingIOError:
             return data
         except BrokenPipeError:  # the program does not read on, which is its business
-            data = b""
+            data = data[:0]
         if not data:
             self._close(0)
         return data

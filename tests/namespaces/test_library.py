@@ -55,6 +55,26 @@ def test_much_output_on_both_streams_and_much_input_is_no_deadlock(library):
     assert library(text).ok.fields == ["0", "0", "2000000", "3000000", "0"]
 
 
+def test_input_takes_time_in_proportion_to_its_size(library):
+    text = """
+        import array
+        def took(size):
+            started = time.monotonic()
+            assert sh("cat >/dev/null", input=b"x" * size).returncode == 0
+            return time.monotonic() - started
+        took(1)
+        print(took(60000000) < 40 * (took(6000000) + 0.02))
+        for data in (bytearray(b"abc"), memoryview(b"abc"), array.array("H", [0x6161, 0x6161]), b""):
+            print(len(sh("cat", input=data, capture_output=True).stdout), end=" ")
+        for data in (5, 0, [1]):
+            try:
+                run("true", input=data)
+            except TypeError as error:
+                print(os.listdir(STATE), end=" ")
+    """
+    assert library(text).ok.lines == ["True", "3 3 4 0 [] [] [] "]
+
+
 def test_the_exceptions_are_those_of_subprocess_and_ours(library):
     text = """
         import subprocess
