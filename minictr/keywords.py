@@ -29,7 +29,14 @@ def request(args, root, config: "dict | None", options: "dict[str, object]") -> 
         argv = flags(options) + [text(identifier) if identifier else os.urandom(6).hex()]
     else:
         argv = flags(dict(options, name=identifier)) + ["--"] + (words or [])
-    return {"argv": argv, "args": words, "root": place(root), "config": config, "environ": dict(os.environ)}
+    given = None
+    if config is not None:
+        from . import (
+            document,  # what is no JSON is told here; dicts and strings of other kinds are plain there
+        )
+
+        given = document.dumps(config)
+    return {"argv": argv, "args": words, "root": place(root), "config": given, "environ": dict(os.environ)}
 
 
 def place(root: object) -> str:
@@ -59,6 +66,9 @@ def flags(options: "dict[str, object]") -> "list[str]":
 
 
 def text(value: object) -> str:
-    if isinstance(value, (int, float)):
+    """VALUE as the word that it is: a number of an enumeration is a number, and a str is nothing more."""
+    if isinstance(value, bool):
         return str(value)
-    return os.fsdecode(value)  # type: ignore[arg-type]
+    if isinstance(value, (int, float)):
+        return str(int(value) if isinstance(value, int) else float(value))
+    return str.__str__(os.fsdecode(value))  # type: ignore[arg-type]

@@ -149,7 +149,7 @@ class Container:
         Raises ContainerError "container does not exist".
         """
         place = keywords.place(root)
-        found = asking.ask(place, "look", [id])
+        found = asking.ask(place, "look", [keywords.text(id)])
         if found is None:
             raise ContainerError("", "container does not exist: %s" % id)
         return cls._of(place, found)  # type: ignore[arg-type]
@@ -316,8 +316,7 @@ class Container:
 
         Raises ContainerError "container not running" if it has ended."""
         self._begun("kill")
-        word = signal if isinstance(signal, str) else str(int(signal))
-        self._verb("kill", (["--all"] if all else []) + [self.id, word])
+        self._verb("kill", (["--all"] if all else []) + [self.id, keywords.text(signal)])
 
     def pause(self) -> None:
         """Freeze every process of it."""

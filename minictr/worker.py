@@ -285,8 +285,8 @@ class Worker:
 
     def _run(self, wish: "dict") -> None:
         given = wish["config"]
-        if given is not None:  # tuples become lists, and what is no JSON is told
-            given = document.loads(document.dumps(given))
+        if given is not None:
+            given = document.loads(given)
         spec = options.parse(wish["argv"], "run", given)
         _refuse_terminal(spec.config)
         self.identifier = spec.identifier

@@ -211,6 +211,12 @@ def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, minic
         for wanted in ({"bundle": sys.argv[4]}, {"config": config}):
             done = minictr.run(root=STATE, allow_degraded=True, capture_output=True, **wanted)
             print(done.returncode, done.stdout, done.args)
+        config["hostname"] = sys  # no JSON
+        try:
+            minictr.run(root=STATE, config=config)
+        except TypeError as error:
+            print(error)
+        config["hostname"] = "box"
         config["process"]["cwd"] = "relative"
         try:
             minictr.run(root=STATE, config=config)
@@ -219,7 +225,32 @@ def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, minic
     """
     lines = library(text, None, str(tmp_path)).ok.lines
     assert lines[:2] == ["6 b'sh in a bundle\\n' None", "7 b'given\\n' None"]
-    assert "process.cwd" in lines[2]
+    assert lines[2].startswith("no JSON for <module 'sys'")
+    assert "process.cwd" in lines[3]
+
+
+def test_values_of_enumerations_and_of_kinds_of_str_and_dict_are_what_they_stand_for(library):
+    text = """
+        import collections, enum, pathlib
+        from minictr import spec
+        class Word(str, enum.Enum):
+            ECHO, BOX = "echo", "box"
+        class Text(str):
+            pass
+        class Level(enum.IntEnum):
+            SEVEN = 7
+        done = run(Word.ECHO, Text("this"), Level.SEVEN, 1.5, True, hostname=Word.BOX, env={Text("A"): Text("b")},
+            user=Level.SEVEN, stop_signal=signal.SIGTERM, capture_output=True)
+        print(done.stdout, [type(word) for word in done.args] == [str] * 5)
+        config = collections.OrderedDict(spec.default_config([Word.ECHO, Text("that")], Text(ROOT)))
+        config["process"]["user"] = collections.OrderedDict(uid=Level.SEVEN, gid=0)
+        print(minictr.run(config=config, root=pathlib.Path(STATE), allow_degraded=True, capture_output=True).stdout)
+        with minictr.Container(["sleep", "100"], name=Word.BOX, **WHERE) as box:
+            print(minictr.Container.get(Word.BOX, root=STATE).id, box.exec([Word.ECHO], stdout=minictr.PIPE).stdout)
+            box.kill(signal.SIGKILL)
+            box.wait()
+    """
+    assert library(text).ok.lines == ["b'this 7 1.5 True\\n' True", "b'that\\n'", "box b'\\n'"]
 
 
 # --- Container ------------------------------------------------------------------------------------
