@@ -56,13 +56,17 @@ def flags(options: "dict[str, object]") -> "list[str]":
         if value is None or value is False:
             continue
         if isinstance(value, dict):
-            mark = ":" if name in _COLON else "="
-            value = [
-                text(item) + ("" if given is None else mark + text(given)) for item, given in value.items()
-            ]
+            value = [_pair(name, item, given) for item, given in value.items()]
         for item in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
             words.append("--%s=%s" % (name, "true" if item is True else text(item)))
     return words
+
+
+def _pair(name: str, key: object, value: object) -> str:
+    word, mark = text(key), ":" if name in _COLON else "="
+    if mark == "=" and (not word or mark in word):  # what follows the mark would be its value
+        raise ValueError("%s: %r is no name" % (name, word))
+    return word if value is None else word + mark + text(value)
 
 
 def text(value: object) -> str:
@@ -71,4 +75,7 @@ def text(value: object) -> str:
         return str(value)
     if isinstance(value, (int, float)):
         return str(int(value) if isinstance(value, int) else float(value))
-    return str.__str__(os.fsdecode(value))  # type: ignore[arg-type]
+    word = str.__str__(os.fsdecode(value))  # type: ignore[arg-type]
+    if "\0" in word:
+        raise ValueError("embedded null byte in %r" % word)
+    return word

@@ -170,7 +170,9 @@ def test_options_are_those_of_the_command_line(library, tmp_path):
                 run("true", **options)
             except minictr.ContainerError as error:
                 print(error.status, error)
-        wrong = (("true", {}), (None, {}), (["true"], {"config": {}}), (["true"], {"tty": True}))
+        wrong = (("true", {}), (None, {}), (["true"], {"config": {}}), (["true"], {"tty": True}),
+            (["a\\0b"], {}), (["true"], {"env": {"A": "\\0"}}), (["true"], {"hostname": b"a\\0"}),
+            (["true"], {"env": {"A=B": "C"}}), (["true"], {"env": {"": "C"}}))
         for words, options in wrong:
             try:
                 minictr.run(words, root=STATE, **options)
@@ -183,7 +185,7 @@ def test_options_are_those_of_the_command_line(library, tmp_path):
     assert lines[8] == "125 run: unknown option --hostnam; hint: did you mean --hostname?"
     assert lines[9].startswith("125 --read-only") and lines[10].startswith("125 --volume true")
     assert lines[11].startswith("125 --hostname: has no value")
-    assert lines[12:] == ["TypeError", "ValueError", "ValueError", "ValueError"]
+    assert lines[12:] == ["TypeError"] + ["ValueError"] * 8
 
 
 def test_what_is_empty_or_nought_in_a_dict_is_a_value_and_none_is_the_callers(library):
