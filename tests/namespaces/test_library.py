@@ -652,6 +652,40 @@ def test_a_handler_that_raises_while_a_worker_is_waited_for_leaves_no_container(
     assert found.lines == ["[]", "[]"], found
 
 
+@needs("rootless")
+def test_a_caller_that_may_not_search_its_directory_is_served(library, minictr, unranged, tmp_path):
+    (tmp_path / "own").mkdir(0o700)
+    text = """
+        uid = int(sys.argv[4])
+        os.chdir(sys.argv[6])
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        os.environ["XDG_RUNTIME_DIR"] = "/no"
+        where = {"rootfs": ROOT, "root": sys.argv[5]}
+        print(minictr.run(["pwd"], capture_output=True, **where).stdout)
+        from minictr import spec
+        config = spec.default_config(["true"], "tmp")
+        with minictr.Container(["sleep", "100"], **where) as box:
+            calls = (
+                lambda: minictr.run(["true"], **dict(where, rootfs="tmp")),
+                lambda: minictr.run(["true"], volumes=["./etc:/etc"], **where),
+                lambda: minictr.run(config=config, allow_degraded=True, root=sys.argv[5]),
+                lambda: box.exec(["true"], pid_file="tmp/pid"),
+                lambda: box.update(resources="dev/null"),
+            )
+            for call in calls:
+                try:
+                    print(call())
+                except minictr.ContainerError as error:
+                    print(error)
+    """
+    own = str(tmp_path / "own")
+    lines = library(text, None, str(unranged.uid), minictr.state(unranged), own, reachable=True).ok.lines
+    assert lines[0] == "b'/\\n'" and len(lines) == 6
+    assert all("Permission denied" in line for line in lines[1:]), lines
+
+
 def test_changes_of_limits_and_variables_of_the_caller_count_at_once(library):
     text = """
         import resource
