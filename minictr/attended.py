@@ -14,6 +14,7 @@ from .errors import EXIT_REQUIRED, ContainerError, Degradation
 
 PIPE, STDOUT, DEVNULL = -1, -2, -3  # the numbers that subprocess has
 PATIENCE = 30  # seconds that the end of a killed container may take
+GRACE = 1  # seconds for the rest of its output: what exec has started may live on, and hold it open
 LONGEST = 1000000  # seconds that are waited at once: poll(2) takes milliseconds as an int
 
 
@@ -236,14 +237,14 @@ class Attended:
             return
         if not self.ended:
             self.say("end")
-            self.pump(self.all_over, time.monotonic() + PATIENCE)
+            self.pump(lambda: self.ended, time.monotonic() + PATIENCE)
+            self.pump(self.all_over, time.monotonic() + GRACE)
         self.close()
 
-    def taken(self, codec: Codec) -> "tuple[bytes | str | None, bytes | str | None]":
+    def taken(self) -> "tuple[bytes | None, bytes | None]":
         """What was read of both streams, None for one that was not captured."""
         out, err = (
-            codec.decode(b"".join(self.output[number])) if stream == PIPE else None
-            for number, stream in ((1, self.streams[1]), (2, self.streams[2]))
+            b"".join(self.output[number]) if self.streams[number] == PIPE else None for number in (1, 2)
         )
         return out, err
 

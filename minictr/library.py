@@ -48,7 +48,8 @@ def run(
 
     args: the words of the command; None with bundle=DIR or config={...}, which have it themselves
     input, stdin, stdout, stderr, capture_output, text, encoding, errors: as in subprocess.run
-    timeout: seconds, after which every process of the container is killed, and TimeoutExpired raised
+    timeout: seconds, after which every process of the container is killed, and TimeoutExpired raised,
+        with what was captured by then, in bytes as in subprocess, text=True or not
     check: raise CalledProcessError if the program fails
     root: where containers are remembered, "" for the usual place
     config: a configuration in OCI form; relative paths in it start from bundle=, or the current directory
@@ -86,16 +87,15 @@ def _complete(program: Attended, codec: Codec, data, timeout: "float | None", ch
         raise
     finally:
         program.close()
-    out, err = program.taken(codec)
     if not over:
         from .failures import TimeoutExpired  # subprocess: 8 ms
 
-        raise TimeoutExpired(program.args, timeout or 0, out, err)
+        raise TimeoutExpired(program.args, timeout or 0, *program.taken())
     if program.error is not None:
         raise program.error
     done = program.result
     assert done is not None
-    done.stdout, done.stderr = out, err
+    done.stdout, done.stderr = [None if data is None else codec.decode(data) for data in program.taken()]
     if check:
         done.check_returncode()
     return done
@@ -294,7 +294,8 @@ class Container:
         """Run a further program in it: a CompletedProcess.
 
         options: those of `minictr exec`: user=, env=, cwd= (or workdir=), cap=, no_new_privs= ...
-        timeout: seconds, after which the program (but not what it has started) is killed
+        timeout: seconds, after which the program (but not what it has started) is killed; what that prints
+            then is not waited for, while without a timeout output ends where nobody has it open any more
         The rest is as in `run`.
         """
         self._begun("exec in")

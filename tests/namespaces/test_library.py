@@ -87,6 +87,10 @@ def test_the_exceptions_are_those_of_subprocess_and_ours(library):
             sh("echo early; sleep 100", timeout=1.5, capture_output=True)
         except subprocess.TimeoutExpired as error:
             print(isinstance(error, minictr.TimeoutExpired), error.output, error)
+        try:
+            sh("printf 'a\\\\303'; sleep 100", timeout=1.5, capture_output=True, text=True, encoding="utf-8")
+        except subprocess.TimeoutExpired as error:
+            print(error.output)  # cut inside a character, and bytes as there
         sh("exit 0", check=True, timeout=30)
         for words, options in ((["no-such"], {}), (["/etc"], {}), (["true"], {"volumes": ["/no/such:/x"]})):
             try:
@@ -100,8 +104,9 @@ def test_the_exceptions_are_those_of_subprocess_and_ours(library):
     assert lines[2].startswith(
         "True b'early\\n' Command '['sh', '-c', 'echo early; sleep 100']' timed out after 1.5"
     )
-    assert lines[3] == '127 exec: "no-such": executable file not found in $PATH'
-    assert lines[4].startswith("126 ") and lines[5].startswith("125 --volume /no/such:/x: ")
+    assert lines[3] == "b'a\\xc3'"
+    assert lines[4] == '127 exec: "no-such": executable file not found in $PATH'
+    assert lines[5].startswith("126 ") and lines[6].startswith("125 --volume /no/such:/x: ")
 
 
 def test_a_timeout_kills_every_process_of_the_container(library, strong_caller, tmp_path):
@@ -319,6 +324,18 @@ def test_what_is_written_to_it_arrives_whole_though_a_signal_comes(library):
             box.stdin.write(b"nobody reads it")
     """
     assert library(text).ok.lines == ["1000000", "1000000"]
+
+
+def test_the_output_of_what_exec_has_started_is_not_waited_for_after_a_timeout(library):
+    text = """
+        with minictr.Container(["sleep", "1000"], **WHERE) as box:
+            started = time.monotonic()
+            try:
+                box.exec(["sh", "-c", "sleep 500 & echo this; sleep 500"], timeout=1, capture_output=True)
+            except minictr.TimeoutExpired as error:
+                print(error.output, time.monotonic() - started < 15, box.status)
+    """
+    assert library(text).ok.out == "b'this\\n' True running\n"
 
 
 def test_a_container_lives_on_after_the_thread_that_started_it(library):
