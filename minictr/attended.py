@@ -14,6 +14,7 @@ from .errors import EXIT_REQUIRED, ContainerError, Degradation
 
 PIPE, STDOUT, DEVNULL = -1, -2, -3  # the numbers that subprocess has
 PATIENCE = 30  # seconds that the end of a killed container may take
+GRACE = 1  # seconds for the rest of its output: what exec has started may live on, and hold it open
 LONGEST = 1000000  # seconds that are waited at once: poll(2) takes milliseconds as an int
 
 
@@ -83,14 +84,15 @@ class Codec:
     def decode(self, data: bytes) -> "bytes | str":
         return self.file(io.BytesIO(data)).read() if self.text else data
 
-    def encode(self, data: "bytes | str | None") -> bytes:
+    def encode(self, data: "bytes | str | None") -> memoryview:
+        """Its bytes, of which a rest is taken without a copy. TypeError for what has none."""
         if isinstance(data, str):
             file = io.BytesIO()
             words = self.file(file)
             words.write(data)
             words.flush()
-            return file.getvalue()
-        return bytes(data or b"")
+            return file.getbuffer()
+        return memoryview(b"" if data is None else data).cast("B")
 
     def file(self, binary):
         if not self.text:
@@ -133,7 +135,9 @@ class Attended:
         assert self.talk is not None
         self.talk.say(word)
 
-    def pump(self, until, deadline: "float | None" = None, data: bytes = b"", streams: bool = True) -> bool:
+    def pump(
+        self, until, deadline: "float | None" = None, data: memoryview = memoryview(b""), streams: bool = True
+    ) -> bool:  # fmt: skip
         """Take in what comes, until UNTIL(). False if that does not hold at the time DEADLINE.
 
         data: for standard input, which is closed after it; streams: whether output is read
@@ -169,7 +173,7 @@ class Attended:
                 if number >= 0 and number not in self.ends:
                     waiting.unregister(descriptor)
 
-    def _feed(self, data: bytes, waiting, numbers: "dict[int, int]") -> None:
+    def _feed(self, data: memoryview, waiting, numbers: "dict[int, int]") -> None:
         if 0 not in self.ends:
             return
         if not data:
@@ -179,13 +183,13 @@ class Attended:
         numbers[self.ends[0]] = 0
         waiting.register(self.ends[0], select.POLLOUT)
 
-    def _write(self, data: bytes) -> bytes:
+    def _write(self, data: memoryview) -> memoryview:
         try:
             data = data[os.write(self.ends[0], data) :]
         except BlockingIOError:
             return data
         except BrokenPipeError:  # the program does not read on, which is its business
-            data = b""
+            data = data[:0]
         if not data:
             self._close(0)
         return data
@@ -233,14 +237,14 @@ class Attended:
             return
         if not self.ended:
             self.say("end")
-            self.pump(self.all_over, time.monotonic() + PATIENCE)
+            self.pump(lambda: self.ended, time.monotonic() + PATIENCE)
+            self.pump(self.all_over, time.monotonic() + GRACE)
         self.close()
 
-    def taken(self, codec: Codec) -> "tuple[bytes | str | None, bytes | str | None]":
+    def taken(self) -> "tuple[bytes | None, bytes | None]":
         """What was read of both streams, None for one that was not captured."""
         out, err = (
-            codec.decode(b"".join(self.output[number])) if stream == PIPE else None
-            for number, stream in ((1, self.streams[1]), (2, self.streams[2]))
+            b"".join(self.output[number]) if self.streams[number] == PIPE else None for number in (1, 2)
         )
         return out, err
 

@@ -9,6 +9,7 @@ import os
 
 from . import document, living, state, verbs
 from .errors import ContainerError, printable, step
+from .words import absolute
 
 HELP = {
     "pause": """usage: minictr pause ID
@@ -228,7 +229,7 @@ def _document(path: str) -> "dict":
 
     doing = "read %s" % ("standard input" if path == "-" else printable(path))
     with step(doing):
-        descriptor = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.dup(0) if path == "-" else os.open(absolute(path), os.O_RDONLY | os.O_CLOEXEC)
     try:
         text = config.read(descriptor, doing)
     finally:

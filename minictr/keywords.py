@@ -29,7 +29,14 @@ def request(args, root, config: "dict | None", options: "dict[str, object]") -> 
         argv = flags(options) + [text(identifier) if identifier else os.urandom(6).hex()]
     else:
         argv = flags(dict(options, name=identifier)) + ["--"] + (words or [])
-    return {"argv": argv, "args": words, "root": place(root), "config": config, "environ": dict(os.environ)}
+    given = None
+    if config is not None:
+        from . import (
+            document,  # what is no JSON is told here; dicts and strings of other kinds are plain there
+        )
+
+        given = document.dumps(config)
+    return {"argv": argv, "args": words, "root": place(root), "config": given, "environ": dict(os.environ)}
 
 
 def place(root: object) -> str:
@@ -38,7 +45,10 @@ def place(root: object) -> str:
 
 
 def flags(options: "dict[str, object]") -> "list[str]":
-    """hostname="x", cap_add=["A", "B"], env={"K": "v"}, init=True: --hostname=x --cap-add=A ..."""
+    """hostname="x", cap_add=["A", "B"], env={"K": "v"}, init=True: --hostname=x --cap-add=A ...
+
+    None in a dict stands for the key alone: env={"K": None} takes the caller's K, env={"K": ""} does not.
+    """
     words = []
     for key, value in options.items():
         name = key.replace("_", "-")
@@ -46,14 +56,26 @@ def flags(options: "dict[str, object]") -> "list[str]":
         if value is None or value is False:
             continue
         if isinstance(value, dict):
-            mark = ":" if name in _COLON else "="
-            value = [text(item) + (mark + text(given) if given else "") for item, given in value.items()]
+            value = [_pair(name, item, given) for item, given in value.items()]
         for item in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
             words.append("--%s=%s" % (name, "true" if item is True else text(item)))
     return words
 
 
+def _pair(name: str, key: object, value: object) -> str:
+    word, mark = text(key), ":" if name in _COLON else "="
+    if mark == "=" and (not word or mark in word):  # what follows the mark would be its value
+        raise ValueError("%s: %r is no name" % (name, word))
+    return word if value is None else word + mark + text(value)
+
+
 def text(value: object) -> str:
-    if isinstance(value, (int, float)):
+    """VALUE as the word that it is: a number of an enumeration is a number, and a str is nothing more."""
+    if isinstance(value, bool):
         return str(value)
-    return os.fsdecode(value)  # type: ignore[arg-type]
+    if isinstance(value, (int, float)):
+        return str(int(value) if isinstance(value, int) else float(value))
+    word = str.__str__(os.fsdecode(value))  # type: ignore[arg-type]
+    if "\0" in word:
+        raise ValueError("embedded null byte in %r" % word)
+    return word

@@ -48,7 +48,8 @@ def run(
 
     args: the words of the command; None with bundle=DIR or config={...}, which have it themselves
     input, stdin, stdout, stderr, capture_output, text, encoding, errors: as in subprocess.run
-    timeout: seconds, after which every process of the container is killed, and TimeoutExpired raised
+    timeout: seconds, after which every process of the container is killed, and TimeoutExpired raised,
+        with what was captured by then, in bytes as in subprocess, text=True or not
     check: raise CalledProcessError if the program fails
     root: where containers are remembered, "" for the usual place
     config: a configuration in OCI form; relative paths in it start from bundle=, or the current directory
@@ -86,16 +87,15 @@ def _complete(program: Attended, codec: Codec, data, timeout: "float | None", ch
         raise
     finally:
         program.close()
-    out, err = program.taken(codec)
     if not over:
         from .failures import TimeoutExpired  # subprocess: 8 ms
 
-        raise TimeoutExpired(program.args, timeout or 0, out, err)
+        raise TimeoutExpired(program.args, timeout or 0, *program.taken())
     if program.error is not None:
         raise program.error
     done = program.result
     assert done is not None
-    done.stdout, done.stderr = out, err
+    done.stdout, done.stderr = [None if data is None else codec.decode(data) for data in program.taken()]
     if check:
         done.check_returncode()
     return done
@@ -105,7 +105,7 @@ class Container:
     """A container, from `start` (or the head of a `with`) to `remove` (or the end of it).
 
     args, root, config, options: as of `run`; stdin, stdout, stderr: as of subprocess.Popen, and with PIPE
-    the files of these names are there after `start`
+    the files of these names are there after `start`, buffered as there: what is written is to be flushed
 
     It ends with the process that made it, unless detach=True, and whichever thread that was. One that
     exists already, whoever has made it, is had by `get`: a `with` leaves that one as it is.
@@ -149,7 +149,7 @@ class Container:
         Raises ContainerError "container does not exist".
         """
         place = keywords.place(root)
-        found = asking.ask(place, "look", [id])
+        found = asking.ask(place, "look", [keywords.text(id)])
         if found is None:
             raise ContainerError("", "container does not exist: %s" % id)
         return cls._of(place, found)  # type: ignore[arg-type]
@@ -184,6 +184,7 @@ class Container:
             program.start()
             program.pump(lambda: program.running is not None or program.ended, streams=False)
             if program.running is not None:
+                self._take_streams(program)
                 self._hold(program)
         except BaseException:
             program.end()
@@ -191,12 +192,14 @@ class Container:
         if program.error is not None:
             program.close()
             raise program.error
+        return self
+
+    def _take_streams(self, program: Attended) -> None:
+        """From now on our ends of pipes are the files' to close."""
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             if number in program.ends:
-                file = os.fdopen(program.ends[number], "rb" if number else "wb", 0 if not number else -1)
-                del program.ends[number]  # the file's to close
+                file = os.fdopen(program.ends.pop(number), "rb" if number else "wb")
                 setattr(self, name, self._codec.file(file))
-        return self
 
     def _hold(self, program: Attended) -> None:
         assert program.running is not None
@@ -291,7 +294,8 @@ class Container:
         """Run a further program in it: a CompletedProcess.
 
         options: those of `minictr exec`: user=, env=, cwd= (or workdir=), cap=, no_new_privs= ...
-        timeout: seconds, after which the program (but not what it has started) is killed
+        timeout: seconds, after which the program (but not what it has started) is killed; what that prints
+            then is not waited for, while without a timeout output ends where nobody has it open any more
         The rest is as in `run`.
         """
         self._begun("exec in")
@@ -313,8 +317,7 @@ class Container:
 
         Raises ContainerError "container not running" if it has ended."""
         self._begun("kill")
-        word = signal if isinstance(signal, str) else str(int(signal))
-        self._verb("kill", (["--all"] if all else []) + [self.id, word])
+        self._verb("kill", (["--all"] if all else []) + [self.id, keywords.text(signal)])
 
     def pause(self) -> None:
         """Freeze every process of it."""

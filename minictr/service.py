@@ -20,6 +20,7 @@ from .errors import ContainerError
 _PASSCRED = 16  # SO_PASSCRED, include/uapi/asm-generic/socket.h
 _SEQPACKET, _CLOEXEC = 5, os.O_CLOEXEC  # include/linux/net.h
 _FIRST = 10  # descriptors of ours are above this, where no shell and no spawned program looks for one
+_GONE = (9, 32, 104, 107)  # EBADF, EPIPE, ECONNRESET, ENOTCONN: what sendmsg says where nobody is there
 _HELPER = """\
 import sys
 sys.path.append(sys.argv[1])
@@ -44,10 +45,13 @@ class Service:
                     self.door = _start()
                 door = self.door
             talk = _ask(door, streams, request)
-            said = talk.hear() if talk is not None else None
             if talk is not None:
-                if said is not None and said[0] == "taken":
-                    return talk
+                try:
+                    if talk.hear() == ("taken",):
+                        return talk
+                except BaseException:  # a handler of the caller's that raises: who takes it must not go on
+                    talk.close()
+                    raise
                 talk.close()
             with self.lock:
                 if self.door is door:
@@ -75,22 +79,25 @@ def open(streams: "tuple[int, int, int]", *request: object) -> Conversation:  # 
 def _ask(door, streams: "tuple[int, int, int]", request: "tuple") -> "Conversation | None":
     """None where the helper is gone. The request goes along, unasked: a worker that has to wait for it costs
     0.2 ms."""
+    try:
+        here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    except PermissionError:  # it may not be searched; a link of the kernel's leads there all the same
+        here = os.open("/proc/self/cwd", os.O_PATH | os.O_CLOEXEC)
     ours, theirs = _pair(_socket.SOCK_STREAM)
-    here = os.open(".", os.O_PATH | os.O_CLOEXEC)
     try:
         passed = b"".join([fd.to_bytes(4, sys.byteorder) for fd in (theirs.fileno(), here) + streams])
         door.sendmsg([b"r"], [(_socket.SOL_SOCKET, 1, passed)], 0x4000)  # SCM_RIGHTS, MSG_NOSIGNAL
-    except OSError as error:
+        talk = Conversation(ours)
+        talk.say(*request)  # who does not listen does not answer either
+        return talk
+    except BaseException as error:
         ours.close()
-        if error.errno not in (9, 32, 104, 107):  # EBADF, EPIPE, ECONNRESET, ENOTCONN: it is gone
+        if getattr(error, "errno", 0) not in _GONE:
             raise
         return None
     finally:
         theirs.close()
         os.close(here)
-    talk = Conversation(ours)
-    talk.say(*request)  # who does not listen does not answer either
-    return talk
 
 
 def _pair(kind: int) -> "tuple[_socket.socket, _socket.socket]":

@@ -3,9 +3,9 @@
 Side: host
 """
 
-from . import unix as os
 from .errors import ContainerError, printable
 from .execution import Wish
+from .words import absolute
 
 # long and short name, field of Wish, kind: "flag", "one", "many", "number"
 _OPTIONS = (
@@ -46,7 +46,7 @@ def parse(argv: "list[str]") -> Wish:
     elif not rest:
         raise ContainerError("exec", "no command", hint="minictr exec ID COMMAND, or --process FILE")
     if values.get("pid_file"):
-        values["pid_file"] = os.path.abspath(values["pid_file"])
+        values["pid_file"] = absolute(values["pid_file"])
     return Wish(identifier=identifier, args=tuple(rest), **values)
 
 
@@ -83,7 +83,7 @@ def _load(path: str, tty: bool) -> "dict":
     from . import config, document, paths
 
     try:
-        process = document.loads(paths.read_text(path))
+        process = document.loads(paths.read_text(absolute(path)))
     except (OSError, ValueError) as error:
         raise ContainerError("read %s" % printable(path), str(error)) from None
     config.check_process(process)

@@ -8,6 +8,8 @@ from .errors import ContainerError, printable, step
 
 MAX_FDS = 1 << 20  # how many descriptors may be passed on; fs.nr_open of most hosts
 
+here = ""  # where relative paths start, if that is a place that we may not go to; "": the current directory
+
 
 def bad(option: str, value: str, why: str, hint: str = "") -> ContainerError:
     """The error of one option: `--volume a:b: why; hint: ...`."""
@@ -19,7 +21,7 @@ def absolute(path: str) -> str:
     if path.startswith("/"):
         return path
     with step("find the current directory"):
-        return os.path.join(os.getcwd(), path)
+        return os.path.join(here or os.getcwd(), path)
 
 
 def number(text: str) -> int:

@@ -30,7 +30,7 @@ import importlib
 import os
 import select
 
-from . import answers, document, execution, foreground, libc, lifecycle, options, state, wishes
+from . import answers, document, execution, foreground, libc, lifecycle, options, state, wishes, words
 from .conversation import Conversation, standing, status_of
 from .errors import ContainerError, Degradation, Interrupted, from_os
 from .report import Report
@@ -190,7 +190,11 @@ def _take(seat: Seat, caller: str) -> "Conversation | None":
         talk.say("stale")
         return None
     _signal.signal(_signal.SIGTERM, _interrupt)
-    os.fchdir(passed[1])
+    words.here = ""
+    try:
+        os.fchdir(passed[1])
+    except PermissionError:  # the caller may not search it either: a path from there is to fail as its own does
+        words.here = os.readlink("/proc/self/fd/%d" % passed[1])
     for target, descriptor in enumerate(passed[2:]):
         os.dup2(descriptor, target)
     for descriptor in passed[1:]:
@@ -274,8 +278,8 @@ class Worker:
         from .cli import explained
 
         error = explained(error)
-        words = (error.doing, error.why, error.number, error.hint, error.status)
-        self.talk.say("error", words, self._records(), self.report.warnings)
+        told = (error.doing, error.why, error.number, error.hint, error.status)
+        self.talk.say("error", told, self._records(), self.report.warnings)
         self.seat.leave()
 
     def _records(self) -> "list[dict]":
@@ -285,8 +289,8 @@ class Worker:
 
     def _run(self, wish: "dict") -> None:
         given = wish["config"]
-        if given is not None:  # tuples become lists, and what is no JSON is told
-            given = document.loads(document.dumps(given))
+        if given is not None:
+            given = document.loads(given)
         spec = options.parse(wish["argv"], "run", given)
         _refuse_terminal(spec.config)
         self.identifier = spec.identifier

@@ -55,6 +55,26 @@ def test_much_output_on_both_streams_and_much_input_is_no_deadlock(library):
     assert library(text).ok.fields == ["0", "0", "2000000", "3000000", "0"]
 
 
+def test_input_takes_time_in_proportion_to_its_size(library):
+    text = """
+        import array
+        def took(size):
+            started = time.monotonic()
+            assert sh("cat >/dev/null", input=b"x" * size).returncode == 0
+            return time.monotonic() - started
+        took(1)
+        print(took(60000000) < 40 * (took(6000000) + 0.02))
+        for data in (bytearray(b"abc"), memoryview(b"abc"), array.array("H", [0x6161, 0x6161]), b""):
+            print(len(sh("cat", input=data, capture_output=True).stdout), end=" ")
+        for data in (5, 0, [1]):
+            try:
+                run("true", input=data)
+            except TypeError as error:
+                print(os.listdir(STATE), end=" ")
+    """
+    assert library(text).ok.lines == ["True", "3 3 4 0 [] [] [] "]
+
+
 def test_the_exceptions_are_those_of_subprocess_and_ours(library):
     text = """
         import subprocess
@@ -67,6 +87,10 @@ def test_the_exceptions_are_those_of_subprocess_and_ours(library):
             sh("echo early; sleep 100", timeout=1.5, capture_output=True)
         except subprocess.TimeoutExpired as error:
             print(isinstance(error, minictr.TimeoutExpired), error.output, error)
+        try:
+            sh("printf 'a\\\\303'; sleep 100", timeout=1.5, capture_output=True, text=True, encoding="utf-8")
+        except subprocess.TimeoutExpired as error:
+            print(error.output)  # cut inside a character, and bytes as there
         sh("exit 0", check=True, timeout=30)
         for words, options in ((["no-such"], {}), (["/etc"], {}), (["true"], {"volumes": ["/no/such:/x"]})):
             try:
@@ -80,8 +104,9 @@ def test_the_exceptions_are_those_of_subprocess_and_ours(library):
     assert lines[2].startswith(
         "True b'early\\n' Command '['sh', '-c', 'echo early; sleep 100']' timed out after 1.5"
     )
-    assert lines[3] == '127 exec: "no-such": executable file not found in $PATH'
-    assert lines[4].startswith("126 ") and lines[5].startswith("125 --volume /no/such:/x: ")
+    assert lines[3] == "b'a\\xc3'"
+    assert lines[4] == '127 exec: "no-such": executable file not found in $PATH'
+    assert lines[5].startswith("126 ") and lines[6].startswith("125 --volume /no/such:/x: ")
 
 
 def test_a_timeout_kills_every_process_of_the_container(library, strong_caller, tmp_path):
@@ -150,7 +175,9 @@ def test_options_are_those_of_the_command_line(library, tmp_path):
                 run("true", **options)
             except minictr.ContainerError as error:
                 print(error.status, error)
-        wrong = (("true", {}), (None, {}), (["true"], {"config": {}}), (["true"], {"tty": True}))
+        wrong = (("true", {}), (None, {}), (["true"], {"config": {}}), (["true"], {"tty": True}),
+            (["a\\0b"], {}), (["true"], {"env": {"A": "\\0"}}), (["true"], {"hostname": b"a\\0"}),
+            (["true"], {"env": {"A=B": "C"}}), (["true"], {"env": {"": "C"}}))
         for words, options in wrong:
             try:
                 minictr.run(words, root=STATE, **options)
@@ -163,7 +190,21 @@ def test_options_are_those_of_the_command_line(library, tmp_path):
     assert lines[8] == "125 run: unknown option --hostnam; hint: did you mean --hostname?"
     assert lines[9].startswith("125 --read-only") and lines[10].startswith("125 --volume true")
     assert lines[11].startswith("125 --hostname: has no value")
-    assert lines[12:] == ["TypeError", "ValueError", "ValueError", "ValueError"]
+    assert lines[12:] == ["TypeError"] + ["ValueError"] * 8
+
+
+def test_what_is_empty_or_nought_in_a_dict_is_a_value_and_none_is_the_callers(library):
+    """A variable set to nothing hides the caller's, which may be a secret."""
+    text = """
+        os.environ["A"] = os.environ["B"] = os.environ["C"] = "of the caller"
+        done = sh("echo [$A] [$B] [$C]; ulimit -c; cat /proc/sys/net/ipv4/ip_forward",
+            env={"A": "", "B": 0, "C": None}, ulimits={"core": 0}, sysctls={"net.ipv4.ip_forward": 0},
+            annotations={"a": ""}, tmpfs={"/tmp": ""}, capture_output=True, text=True)
+        print(done.stdout, end="")
+        with minictr.Container(["sleep", "100"], **WHERE) as box:
+            print(box.exec(["sh", "-c", "echo [$A]"], env={"A": ""}, stdout=minictr.PIPE).stdout)
+    """
+    assert library(text).ok.lines == ["[] [0] [of the caller]", "0", "0", "b'[]\\n'"]
 
 
 def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, minictr, tmp_path):
@@ -177,6 +218,12 @@ def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, minic
         for wanted in ({"bundle": sys.argv[4]}, {"config": config}):
             done = minictr.run(root=STATE, allow_degraded=True, capture_output=True, **wanted)
             print(done.returncode, done.stdout, done.args)
+        config["hostname"] = sys  # no JSON
+        try:
+            minictr.run(root=STATE, config=config)
+        except TypeError as error:
+            print(error)
+        config["hostname"] = "box"
         config["process"]["cwd"] = "relative"
         try:
             minictr.run(root=STATE, config=config)
@@ -185,7 +232,32 @@ def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, minic
     """
     lines = library(text, None, str(tmp_path)).ok.lines
     assert lines[:2] == ["6 b'sh in a bundle\\n' None", "7 b'given\\n' None"]
-    assert "process.cwd" in lines[2]
+    assert lines[2].startswith("no JSON for <module 'sys'")
+    assert "process.cwd" in lines[3]
+
+
+def test_values_of_enumerations_and_of_kinds_of_str_and_dict_are_what_they_stand_for(library):
+    text = """
+        import collections, enum, pathlib
+        from minictr import spec
+        class Word(str, enum.Enum):
+            ECHO, BOX = "echo", "box"
+        class Text(str):
+            pass
+        class Level(enum.IntEnum):
+            SEVEN = 7
+        done = run(Word.ECHO, Text("this"), Level.SEVEN, 1.5, True, hostname=Word.BOX, env={Text("A"): Text("b")},
+            user=Level.SEVEN, stop_signal=signal.SIGTERM, capture_output=True)
+        print(done.stdout, [type(word) for word in done.args] == [str] * 5)
+        config = collections.OrderedDict(spec.default_config([Word.ECHO, Text("that")], Text(ROOT)))
+        config["process"]["user"] = collections.OrderedDict(uid=Level.SEVEN, gid=0)
+        print(minictr.run(config=config, root=pathlib.Path(STATE), allow_degraded=True, capture_output=True).stdout)
+        with minictr.Container(["sleep", "100"], name=Word.BOX, **WHERE) as box:
+            print(minictr.Container.get(Word.BOX, root=STATE).id, box.exec([Word.ECHO], stdout=minictr.PIPE).stdout)
+            box.kill(signal.SIGKILL)
+            box.wait()
+    """
+    assert library(text).ok.lines == ["b'this 7 1.5 True\\n' True", "b'that\\n'", "box b'\\n'"]
 
 
 # --- Container ------------------------------------------------------------------------------------
@@ -236,6 +308,34 @@ def test_a_container_from_its_start_to_its_removal(library):
         "new", "box True up", "got this", " running box", "0 ['box', '3', 'e', '/bin', 'in']", "9",
         "killed running", "paused", "77", "running", "5 stopped {}", "container does not exist: box", "[]",
     ]  # fmt: skip
+
+
+def test_what_is_written_to_it_arrives_whole_though_a_signal_comes(library):
+    text = """
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        options = dict(WHERE, stdin=minictr.PIPE, stdout=minictr.PIPE)
+        for data, text in (("x" * 1000000, True), (b"x" * 1000000, False)):
+            with minictr.Container(["sh", "-c", "sleep 1; wc -c"], text=text, **options) as box:
+                signal.setitimer(signal.ITIMER_REAL, 0.3)
+                box.stdin.write(data)
+                box.stdin.close()
+                print(int(box.stdout.read()))
+        with minictr.Container(["sleep", "1000"], **options) as box:
+            box.stdin.write(b"nobody reads it")
+    """
+    assert library(text).ok.lines == ["1000000", "1000000"]
+
+
+def test_the_output_of_what_exec_has_started_is_not_waited_for_after_a_timeout(library):
+    text = """
+        with minictr.Container(["sleep", "1000"], **WHERE) as box:
+            started = time.monotonic()
+            try:
+                box.exec(["sh", "-c", "sleep 500 & echo this; sleep 500"], timeout=1, capture_output=True)
+            except minictr.TimeoutExpired as error:
+                print(error.output, time.monotonic() - started < 15, box.status)
+    """
+    assert library(text).ok.out == "b'this\\n' True running\n"
 
 
 def test_a_container_lives_on_after_the_thread_that_started_it(library):
@@ -543,6 +643,64 @@ def test_a_caller_that_has_given_up_its_rights_has_no_use_of_its_old_helper(libr
     found = library(text, None, str(unranged.uid), minictr.state(unranged), reachable=True)
     assert (found.status, found.err) == (0, ""), found
     assert found.lines == ["True", "[b'0', b'%d', b'1'] True" % unranged.uid]
+
+
+def test_a_handler_that_raises_while_a_worker_is_waited_for_leaves_no_container(library):
+    text = """
+        run("true")
+        for kind in (minictr.run, lambda *words, **where: minictr.Container(*words, **where).start()):
+            stopped = helpers()
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            signal.signal(signal.SIGALRM, signal.default_int_handler)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            try:
+                kind(["sleep", "1000"], **WHERE)
+            except KeyboardInterrupt as error:
+                kept = error  # and with it whatever the frames refer to
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(1)
+            print(os.listdir(STATE))
+        sys.stdout.flush()
+        os.kill(os.getpid(), 9)  # else it would end them
+    """
+    found = library(text)
+    assert found.lines == ["[]", "[]"], found
+
+
+@needs("rootless")
+def test_a_caller_that_may_not_search_its_directory_is_served(library, minictr, unranged, tmp_path):
+    (tmp_path / "own").mkdir(0o700)
+    text = """
+        uid = int(sys.argv[4])
+        os.chdir(sys.argv[6])
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        os.environ["XDG_RUNTIME_DIR"] = "/no"
+        where = {"rootfs": ROOT, "root": sys.argv[5]}
+        print(minictr.run(["pwd"], capture_output=True, **where).stdout)
+        from minictr import spec
+        config = spec.default_config(["true"], "tmp")
+        with minictr.Container(["sleep", "100"], **where) as box:
+            calls = (
+                lambda: minictr.run(["true"], **dict(where, rootfs="tmp")),
+                lambda: minictr.run(["true"], volumes=["./etc:/etc"], **where),
+                lambda: minictr.run(config=config, allow_degraded=True, root=sys.argv[5]),
+                lambda: box.exec(["true"], pid_file="tmp/pid"),
+                lambda: box.update(resources="dev/null"),
+            )
+            for call in calls:
+                try:
+                    print(call())
+                except minictr.ContainerError as error:
+                    print(error)
+    """
+    own = str(tmp_path / "own")
+    lines = library(text, None, str(unranged.uid), minictr.state(unranged), own, reachable=True).ok.lines
+    assert lines[0] == "b'/\\n'" and len(lines) == 6
+    assert all("Permission denied" in line for line in lines[1:]), lines
 
 
 def test_changes_of_limits_and_variables_of_the_caller_count_at_once(library):
