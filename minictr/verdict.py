@@ -30,12 +30,14 @@ class Outside(Record):
     """What the host sees of the twin's process.
 
     own: the kinds of namespaces that are not ours; root_id: the host's id of user 0, -1 for none
+    hosts_root: the host's root, or its group, is somebody inside, whatever the number
     bounding, effective: bit masks; seccomp: 0, 1, or 2 for filters
     cgroup: it is in another one than we are
     """
 
     own: "tuple[str, ...]"
     root_id: int
+    hosts_root: bool
     bounding: int
     effective: int
     no_new_privs: bool
@@ -82,7 +84,7 @@ def level(found) -> str:
     """The highest of isolation.LEVELS whose layers are all proven; "none"."""
     outside = found.outside
     strong = {kind for kind in outside.own if not _possible(found, kind)}
-    if outside.root_id == 0:
+    if outside.hosts_root:
         strong.discard("user")
     lost = {record.code for record in found.records}
     reached = _possible(found, "root")
@@ -159,6 +161,8 @@ def _namespace(kind: str, found) -> Row:
     got = "its own" if own else "the host's"
     if kind == "user" and own and found.outside.root_id >= 0:
         got += ", root is user %d of the host" % found.outside.root_id
+    if kind == "user" and own and found.outside.hosts_root:
+        got += ", and the host's root or its group is among the ids"
     return _row(found, kind, asked, got, own or not asked, ("namespace read from outside",))
 
 

@@ -145,6 +145,8 @@ def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
     [
         ((), "rootless"),
         (("--userns", "host"), "container"),
+        (("-u", "1", "--uidmap", "0:100000:1", "--uidmap", "1:0:1", "--gidmap", "0:100000:2"), "container"),
+        (("--uidmap", "0:100000:9", "--gidmap", "0:0:9"), "container"),
         (("--net", "host"), "sandbox"),
         (("--pid", "host"), "sandbox"),
         (("--cap-add", "SYS_ADMIN"), "sandbox"),
