@@ -32,13 +32,17 @@ LEVELS = {
 }
 
 # The layers that a record tells of, by the start of its code. A moved mount and a /proc of processes
-# alone are as good as the first way, so nothing is told by root-move and proc-subset.
+# alone are as good as the first way, so nothing is told by root-move and proc-subset. Without mounts, and
+# so without a root, Landlock closes the host's files: that it cannot is a record of its own, "landlock"
+# alone; those of --landlock have a longer code.
 _TOLD = (
     ("root-move", ()),
-    ("root-chroot", ("root",)),
-    ("root-chdir", ("root", "files")),
-    ("mount-namespace", ("mount", "root", "files", "proc", "masked-paths", "devices")),
-    ("mounts", ("mount", "root", "files", "proc", "masked-paths", "devices")),
+    ("root-chroot", ("root", "files")),  # which chroot(2) leaves
+    ("root-chdir", ("root",)),
+    ("landlock-", ("landlock",)),
+    ("landlock", ("files",)),
+    ("mount-namespace", ("mount", "root", "proc", "masked-paths", "devices")),
+    ("mounts", ("mount", "root", "proc", "masked-paths", "devices")),
     ("proc-subset", ()),
     ("proc", ("proc",)),
     ("user-namespace", ("user", "devices")),  # in one no node can be made, and no rule need say so

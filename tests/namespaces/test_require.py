@@ -109,6 +109,26 @@ def test_a_moved_mount_is_as_good_as_pivot_root(minictr, busybox_root):
     assert "wanted pivot_root, got move" in run.err
 
 
+@needs("landlock")
+def test_a_sandbox_is_had_by_landlock_where_there_are_no_mounts(minictr, unranged, busybox_root):
+    run = start(minictr, busybox_root, "sandbox", "--userns", "host", user=unranged)
+    assert (run.status, run.out) == (0, "ran\n"), run
+    assert "mount namespace: wanted a new one, got the host's" in run.err
+    refuse = ["landlock_create_ruleset=ENOSYS"]
+    run = start(minictr, busybox_root, "sandbox", "--userns", "host", user=unranged, refuse=refuse)
+    assert (run.status, run.out) == (123, ""), run
+    assert run.err.splitlines()[-1].startswith(
+        "minictr: Landlock: the program confined to its root is required"
+    )
+
+
+def test_a_root_that_chroot_leaves_is_no_sandbox(minictr, busybox_root):
+    refuse = ["pivot_root=EPERM", "mount&MS_MOVE=EPERM", "move_mount=EPERM"]
+    run = start(minictr, busybox_root, "sandbox", refuse=refuse)
+    assert (run.status, run.out) == (123, ""), run
+    assert run.err.splitlines()[-1].startswith("minictr: root: pivot_root is required"), run
+
+
 def test_a_user_alone_has_a_rootless_container(minictr, unranged, busybox_root):
     run = start(minictr, busybox_root, "rootless", user=unranged)
     assert (run.status, run.out) == (0, "ran\n"), run
