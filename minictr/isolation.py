@@ -87,12 +87,12 @@ def check(plan: "Plan") -> None:
     """Raise ContainerError, with exit status 123, where a layer is required that PLAN does not even ask
     for: what could be had and is refused, a record tells later."""
     for layer in plan.spec.require:
-        why, fix = _unasked(layer, plan)
+        why, fix = unasked(layer, plan)
         if why:
             raise ContainerError("%s is required" % layer, why, 0, fix, EXIT_REQUIRED)
 
 
-def _unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
+def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
     """Why LAYER will not be there, and what would change that; two empty strings if it is asked for."""
     if layer in NAMESPACES:
         return _unasked_namespace(layer, plan)

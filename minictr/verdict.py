@@ -82,25 +82,31 @@ def rows(found) -> "list[Row]":
 
 def level(found) -> str:
     """The highest of isolation.LEVELS whose layers are all proven; "none"."""
-    outside = found.outside
-    strong = {kind for kind in outside.own if not _possible(found, kind)}
-    if outside.hosts_root:
-        strong.discard("user")
-    lost = {record.code for record in found.records}
-    reached = _possible(found, "root")
-    facts = (
-        ("files", not reached),
-        ("root", not reached and found.way in ("pivot_root", "move")),
-        ("proc", not lost & {"proc-host", "proc-empty"} and not _possible(found, "pid")),
-        ("capabilities", not outside.bounding & ~mask(DEFAULT_CAPABILITIES)),
-        ("no-new-privs", outside.no_new_privs),
-        ("seccomp", outside.seccomp == FILTERS),
-    )
-    strong.update([name for name, true in facts if true])
     for name in ("rootless", "container", "sandbox"):
-        if strong.issuperset(isolation.LEVELS[name]):
+        if all(_proven(found, layer) for layer in isolation.LEVELS[name]):
             return name
     return "none"
+
+
+def _proven(found, layer: str) -> bool:
+    """Whether --require would have had LAYER, and nothing that was seen or tried speaks against it."""
+    outside = found.outside
+    if isolation.unasked(layer, found.plan)[0]:
+        return False
+    if any(isolation.concerns(record, (layer,)) for record in found.records):
+        return False
+    if layer in isolation.NAMESPACES:
+        lost = layer not in outside.own or (layer == "user" and outside.hosts_root)
+        return not lost and not _possible(found, layer)
+    against = {
+        "files": _possible(found, "root"),
+        "root": _possible(found, "root") or found.way not in ("pivot_root", "move"),
+        "proc": _possible(found, "pid"),
+        "capabilities": outside.bounding & ~mask(DEFAULT_CAPABILITIES),
+        "no-new-privs": not outside.no_new_privs,
+        "seccomp": _possible(found, "seccomp") or outside.seccomp != FILTERS,
+    }
+    return not against.get(layer)
 
 
 def mask(names) -> int:
@@ -115,9 +121,11 @@ def errno_name(number: int) -> str:
 # --- the rows -----------------------------------------------------------------------------------
 
 
-def _row(found, layer: str, asked: str, got: str, ok: bool, proof: "tuple[str, ...]" = ()) -> Row:
+def _row(
+    found, layer: str, asked: str, got: str, ok: bool, proof: "tuple[str, ...]" = (), open: bool = False
+) -> Row:
     """A row, with what the attempts on LAYER add: where something was asked for, one that was possible
-    contradicts it."""
+    contradicts it, unless what was asked for is OPEN."""
     tried = [attempt for attempt in found.attempts if attempt.layer == layer]
     refused = len([attempt for attempt in tried if attempt.outcome == "refused"])
     possible = _possible(found, layer)
@@ -125,7 +133,7 @@ def _row(found, layer: str, asked: str, got: str, ok: bool, proof: "tuple[str, .
         proof += ("%d %s refused" % (refused, "attempt" if refused == 1 else "attempts"),)
     if possible:
         got += "; possible: " + ", ".join(possible)
-        ok = ok and not asked
+        ok = ok and (open or not asked)
     return Row(layer=layer, asked=asked or "nothing", got=got, ok=ok, proof=proof)
 
 
@@ -133,19 +141,28 @@ def _possible(found, layer: str) -> "list[str]":
     """What could be done, by name, that LAYER should have refused."""
     return [
         attempt.name for attempt in found.attempts
-        if attempt.layer == layer and attempt.outcome == "possible" and not _granted(attempt.name, found)
+        if attempt.layer == layer and attempt.outcome == "possible" and not _granted(attempt, found)
     ]  # fmt: skip
 
 
-def _granted(name: str, found) -> bool:
+def _granted(attempt: Attempt, found) -> bool:
     """What was possible because a capability was asked for that allows it."""
-    capability = GRANTS.get(name)
     sets = found.plan.credentials.capabilities
-    return bool(capability and sets and sets["effective"] >> abi.CAPABILITIES.index(capability) & 1)
+    if not sets:
+        return False
+    holds = sets["bounding" if attempt.layer == "seccomp" else "effective"]
+    return bool(holds & mask(GRANTS.get(attempt.name, ())))
 
 
-# attempt: the capability that allows it where the container has one over what it is made on
-GRANTS = {"open a raw socket": "CAP_NET_RAW", "make a block device": "CAP_MKNOD"}
+# attempt: the capabilities that allow it. The builtin filter follows those of the bounding set; the others
+# count where the container has one over what it is made on
+GRANTS = {
+    "open a raw socket": ("CAP_NET_RAW",),
+    "make a block device": ("CAP_MKNOD",),
+    "make a user namespace": ("CAP_SYS_ADMIN",),
+    "load a BPF map": ("CAP_SYS_ADMIN", "CAP_BPF"),
+    "open performance events": ("CAP_SYS_ADMIN", "CAP_PERFMON"),
+}
 FILTERS = 2  # SECCOMP_MODE_FILTER
 
 
@@ -157,13 +174,13 @@ def _asked(kind: str, found) -> str:
 
 
 def _namespace(kind: str, found) -> Row:
-    asked, own = _asked(kind, found), kind in found.outside.own
-    got = "its own" if own else "the host's"
+    asked, own, new = _asked(kind, found), kind in found.outside.own, kind in found.plan.namespaces
+    got = ("its own" if new else "another's, not the host's") if own else "the host's"
     if kind == "user" and own and found.outside.root_id >= 0:
         got += ", root is user %d of the host" % found.outside.root_id
     if kind == "user" and own and found.outside.hosts_root:
         got += ", and the host's root or its group is among the ids"
-    return _row(found, kind, asked, got, own or not asked, ("namespace read from outside",))
+    return _row(found, kind, asked, got, own or not new, ("namespace read from outside",), not new)
 
 
 def _root(found) -> Row:
@@ -189,11 +206,10 @@ def _capabilities(found) -> Row:
     if beyond:
         got += ", among them %s" % ", ".join(beyond)
     asked = "at most %d" % _count(wanted)
-    if wanted & ~mask(DEFAULT_CAPABILITIES):  # then what was possible was asked for
-        asked += ", %d of them beyond the default" % len(isolation.names_beyond_default(sets) or ())
-        row = _row(found, "capabilities", "", got, not beyond, ("CapBnd read from outside",))
-        return row.replace(asked=asked)
-    return _row(found, "capabilities", asked, got, not beyond, ("CapBnd read from outside",))
+    more = wanted & ~mask(DEFAULT_CAPABILITIES)  # then what was possible was asked for
+    if more:
+        asked += ", %d of them beyond the default" % _count(more)
+    return _row(found, "capabilities", asked, got, not beyond, ("CapBnd read from outside",), open=bool(more))
 
 
 def _count(bits: int) -> int:
@@ -209,9 +225,12 @@ def _no_new_privs(found) -> Row:
 
 
 def _seccomp(found) -> Row:
-    asked, outside = found.plan.seccomp is not None, found.outside
-    has = outside.seccomp == FILTERS
+    """A filter around the runtime is on the container, too, but is none of its own."""
+    linux, outside = found.plan.spec.config.get("linux") or {}, found.outside
+    asked, has = bool(linux.get("seccomp")), outside.seccomp == FILTERS
     got = "%d in force" % (outside.filters or 1) if has else "none"
+    if has and not asked:
+        got += ", from around minictr"
     proof = ("Seccomp read from outside",)
     return _row(found, "seccomp", "a filter" if asked else "", got, has or not asked, proof)
 

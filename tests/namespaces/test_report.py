@@ -159,6 +159,45 @@ def test_the_level_is_what_was_proven(minictr, busybox_root, options, level):
     assert json.loads(run.out)["level"] == level, run
 
 
+def layers(run):
+    """The rows of the table, by layer."""
+    assert run.out.startswith("{"), run
+    return {row["layer"]: row for row in json.loads(run.out)["layers"]}
+
+
+def test_a_filter_that_allows_everything_makes_no_level(minictr, busybox_root, tmp_path):
+    (tmp_path / "profile.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    options = ("--security-opt", "seccomp=%s" % (tmp_path / "profile.json"), "--rootfs", busybox_root)
+    run = minictr("report", "--json", *options, "--", "true")
+    assert json.loads(run.out)["level"] == "none", run
+    assert "possible: " in layers(run)["seccomp"]["got"] and not layers(run)["seccomp"]["ok"]
+
+
+def test_a_filter_around_minictr_is_none_of_the_containers(minictr, busybox_root):
+    options = ("--security-opt", "seccomp=unconfined", "--rootfs", busybox_root, "--", "true")
+    run = minictr("report", "--json", *options, refuse=["keyctl", "unshare", "ioctl", "personality"])
+    assert json.loads(run.out)["level"] == "none", run
+    row = layers(run)["seccomp"]
+    assert row["asked"] == "nothing" and "in force, from around minictr" in row["got"]
+
+
+def test_a_filter_that_follows_the_capabilities_is_as_asked(minictr, busybox_root):
+    run = minictr("report", "--json", "--cap-add", "SYS_ADMIN", "--rootfs", busybox_root, "--", "true")
+    assert outcomes(run)["make a user namespace"]["outcome"] == "possible"
+    assert (run.status, layers(run)["seccomp"]["ok"]) == (0, True), run
+
+
+def test_a_namespace_that_is_joined_is_anothers(minictr, busybox_root):
+    other = minictr.start_command("unshare", "--net", "sleep", "100")
+    path = "/proc/%d/ns/net" % other.pid
+    support.wait_until(lambda: os.readlink(path) != os.readlink("/proc/self/ns/net"))
+    options = ("--userns", "host", "--net", path, "--rootfs", busybox_root, "--", "true")
+    run = minictr("report", "--json", *options)
+    other.kill()
+    assert layers(run)["network"]["got"].startswith("another's, not the host's"), run
+    assert (layers(run)["network"]["ok"], json.loads(run.out)["level"]) == (True, "sandbox")
+
+
 def test_a_users_container_is_as_strong_as_roots(minictr, strong_caller, busybox_root):
     words = ("report", "--json", "--rootfs", busybox_root, "--", "true")
     run = minictr(*words, **strong_caller.options)
