@@ -77,10 +77,15 @@ def parse(text: str) -> "tuple[str, ...]":
 
 def concerns(record: Degradation, required: "tuple[str, ...]") -> bool:
     """Whether RECORD, a step down, is one of a layer that is REQUIRED."""
+    return bool(set(told(record)) & set(required))
+
+
+def told(record: Degradation) -> "tuple[str, ...]":
+    """The layers that RECORD tells of; a name of its own, which is none of LAYERS, where it is another's."""
     for start, layers in _TOLD:
         if record.code.startswith(start):
-            return bool(set(layers) & set(required))
-    return record.layer.replace(" namespace", "").replace("_", "-").lower() in required
+            return layers
+    return (record.layer.replace(" namespace", "").replace("_", "-").lower(),)
 
 
 def check(plan: "Plan") -> None:

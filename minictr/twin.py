@@ -13,12 +13,13 @@ import os
 import time
 
 from . import abi, attempts, document, libc, lifecycle, paths, verdict
+from .attempted import Attempt
 from .bait import Bait
 from .errors import ContainerError, printable
 from .init import STAGES
 from .record import Record
 from .spec import Spec
-from .verdict import Attempt, Outside, Shown
+from .verdict import Outside, Shown
 
 
 def show(spec: Spec, root_path: str, report, stream) -> bool:

@@ -4,26 +4,11 @@ it; and the level that this comes to.
 Side: host
 """
 
-import errno
-
 from . import abi, isolation
+from .attempted import errno_name, mask, mode, mounted, possible
 from .errors import printable
 from .record import Record
 from .spec import DEFAULT_CAPABILITIES
-
-
-class Attempt(Record):
-    """outcome: "refused", "possible" or "absent" (nothing to try it on); detail: words"""
-
-    layer: str
-    name: str
-    outcome: str
-    errno: int = 0
-    detail: str = ""
-
-    def __str__(self) -> str:
-        why = errno_name(self.errno) if self.errno else self.detail
-        return "%-10s %s%s" % (self.outcome, self.name, " (%s)" % why if why else "")
 
 
 class Outside(Record):
@@ -76,8 +61,45 @@ def rows(found) -> "list[Row]":
     made = [_namespace(kind, found) for kind in kinds]
     made += [_root(found), _proc(found), _capabilities(found), _no_new_privs(found), _seccomp(found)]
     made += _labels(found)
-    made += [_plain(found, *row) for row in _PLAIN]
-    return made + [_resources(found)]
+    made += [_devices(found), _sys(found), _cgroup_files(found), _landlock(found), _keyring(found)]
+    made.append(_resources(found))
+    for record in found.records:
+        if record.level == "warning":
+            made = _with_loss(made, record)
+    return made
+
+
+# The rows that a record tells of beside its layers, by the start of its code. "sys" and "cgroup-files" are
+# no layers; "overlay" and whatever else has no row gets one of its own.
+_TOLD = (
+    ("root-move", ("root",)),
+    ("proc-subset", ("proc",)),
+    ("overlay", ("overlay",)),
+    ("sysfs", ("sys",)),
+    ("cgroup-mount", ("cgroup-files",)),
+    ("cgroup-devices-above", ("devices",)),
+    ("mount-namespace", ("sys", "cgroup-files")),
+    ("mounts", ("sys", "cgroup-files")),
+)  # fmt: skip
+
+
+def _with_loss(made: "list[Row]", record) -> "list[Row]":
+    """MADE with a step down in it that was taken with a warning: no such row is as asked."""
+    names = isolation.told(record)
+    for start, more in _TOLD:
+        names += more if record.code.startswith(start) else ()
+    if not any(row.layer in names for row in made):
+        return made + [Row(layer=names[0], asked=record.wanted, got=record.got, ok=False, proof=())]
+    return [_less(row, record) if row.layer in names else row for row in made]
+
+
+def _less(row: Row, record) -> Row:
+    """The row of a label has said already what the label lacks."""
+    got = row.got
+    said = got.startswith(record.got) or (bool(record.lost) and got.endswith(record.lost))
+    if not said:
+        got += "; %s: wanted %s, got %s" % (record.layer, record.wanted, record.got)
+    return row.replace(ok=False, got=got)
 
 
 def level(found) -> str:
@@ -97,25 +119,16 @@ def _proven(found, layer: str) -> bool:
         return False
     if layer in isolation.NAMESPACES:
         lost = layer not in outside.own or (layer == "user" and outside.hosts_root)
-        return not lost and not _possible(found, layer)
+        return not lost and not possible(found, layer)
     against = {
-        "files": _possible(found, "root"),
-        "root": _possible(found, "root") or found.way not in ("pivot_root", "move"),
-        "proc": _possible(found, "pid"),
+        "files": possible(found, "root"),
+        "root": possible(found, "root") or found.way not in ("pivot_root", "move"),
+        "proc": possible(found, "pid"),
         "capabilities": outside.bounding & ~mask(DEFAULT_CAPABILITIES),
         "no-new-privs": not outside.no_new_privs,
-        "seccomp": _possible(found, "seccomp") or outside.seccomp != FILTERS,
+        "seccomp": possible(found, "seccomp") or outside.seccomp != FILTERS,
     }
     return not against.get(layer)
-
-
-def mask(names) -> int:
-    return sum([1 << abi.CAPABILITIES.index(name) for name in names if name in abi.CAPABILITIES])
-
-
-def errno_name(number: int) -> str:
-    """EPERM for 1."""
-    return errno.errorcode.get(number, str(number))
 
 
 # --- the rows -----------------------------------------------------------------------------------
@@ -128,41 +141,15 @@ def _row(
     contradicts it, unless what was asked for is OPEN."""
     tried = [attempt for attempt in found.attempts if attempt.layer == layer]
     refused = len([attempt for attempt in tried if attempt.outcome == "refused"])
-    possible = _possible(found, layer)
+    done = possible(found, layer)
     if refused:
         proof += ("%d %s refused" % (refused, "attempt" if refused == 1 else "attempts"),)
-    if possible:
-        got += "; possible: " + ", ".join(possible)
+    if done:
+        got += "; possible: " + ", ".join(done)
         ok = ok and (open or not asked)
     return Row(layer=layer, asked=asked or "nothing", got=got, ok=ok, proof=proof)
 
 
-def _possible(found, layer: str) -> "list[str]":
-    """What could be done, by name, that LAYER should have refused."""
-    return [
-        attempt.name for attempt in found.attempts
-        if attempt.layer == layer and attempt.outcome == "possible" and not _granted(attempt, found)
-    ]  # fmt: skip
-
-
-def _granted(attempt: Attempt, found) -> bool:
-    """What was possible because a capability was asked for that allows it."""
-    sets = found.plan.credentials.capabilities
-    if not sets:
-        return False
-    holds = sets["bounding" if attempt.layer == "seccomp" else "effective"]
-    return bool(holds & mask(GRANTS.get(attempt.name, ())))
-
-
-# attempt: the capabilities that allow it. The builtin filter follows those of the bounding set; the others
-# count where the container has one over what it is made on
-GRANTS = {
-    "open a raw socket": ("CAP_NET_RAW",),
-    "make a block device": ("CAP_MKNOD",),
-    "make a user namespace": ("CAP_SYS_ADMIN",),
-    "load a BPF map": ("CAP_SYS_ADMIN", "CAP_BPF"),
-    "open performance events": ("CAP_SYS_ADMIN", "CAP_PERFMON"),
-}
 FILTERS = 2  # SECCOMP_MODE_FILTER
 
 
@@ -184,14 +171,29 @@ def _namespace(kind: str, found) -> Row:
 
 
 def _root(found) -> Row:
-    asked = found.plan.root.ways[0]
-    return _row(found, "root", asked, found.way, found.way == asked)
+    """What a capability opens by file handles is open, and was asked for."""
+    asked, sets = found.plan.root.ways[0], found.plan.credentials.capabilities
+    handles = bool(sets and sets["effective"] & mask(("CAP_DAC_READ_SEARCH",)))
+    handed = handles and possible(found, "root") == ["open by a file handle"]
+    return _row(found, "root", asked, found.way, found.way == asked, open=handed)
 
 
 def _proc(found) -> Row:
-    lost = [record.got for record in found.records if record.code.startswith("proc-")]
-    asked = "a fresh /proc" if any(m.kind == "proc" for m in found.plan.mounts) else ""
-    return _row(found, "proc", asked, lost[0] if lost else asked or "none", not lost)
+    mount = mounted(found.plan, "/proc")
+    asked = ("a fresh /proc" if mount.kind == "proc" else str(mount)) if mount else ""
+    return _row(found, "proc", asked, _instead(found, "proc-") or asked or "none", True)
+
+
+def _instead(found, code: str) -> str:
+    """What there is in the place of a mount that was refused, "" where it was not. code: of its records"""
+    got = [record.got for record in found.records if record.code.startswith(code)]
+    return _unmounted(found) or "".join(got[:1])
+
+
+def _unmounted(found) -> str:
+    """What is there where nothing could be mounted, "" where it could."""
+    codes = [record.code for record in found.records]
+    return "the host's" if "mounts" in codes or "mount-namespace" in codes else ""
 
 
 def _capabilities(found) -> Row:
@@ -255,29 +257,39 @@ def _label(found, layer: str, name: str) -> Row:
     )
 
 
-# layer, what is asked for, the start of the code of a record that tells of its loss
-_PLAIN = (
-    ("devices", "those of the configuration", "device"),
-    ("sys", "read-only", "sysfs"),
-    ("cgroup-files", "read-only", "cgroup-mount"),
-    ("landlock", "", "landlock"),
-    ("keyring", "a session keyring of its own", "keyring"),
-)
+def _devices(found) -> Row:
+    asked = "any of the host's" if isolation.every_device(found.plan) else "those of the configuration"
+    return _row(found, "devices", asked, _unmounted(found) or asked, True)
 
 
-def _plain(found, layer: str, asked: str, code: str) -> Row:
-    lost = [record.got for record in found.records if record.code.startswith(code)]
-    if layer == "landlock" and found.plan.spec.landlock:
-        asked = "rules"
-    return _row(found, layer, asked, lost[0] if lost else asked or "none", not lost)
+def _sys(found) -> Row:
+    asked = mode(mounted(found.plan, "/sys"))
+    return _row(found, "sys", asked, _instead(found, "sysfs") or asked or "none", True)
+
+
+def _cgroup_files(found) -> Row:
+    asked = mode(mounted(found.plan, "/sys/fs/cgroup"))
+    return _row(found, "cgroup-files", asked, _instead(found, "cgroup-mount") or asked or "none", True)
+
+
+def _landlock(found) -> Row:
+    asked = "rules" if found.plan.spec.landlock else ""
+    closed = found.way == "chdir" and not any(record.code == "landlock" for record in found.records)
+    return _row(found, "landlock", asked, asked or ("in the place of a root" if closed else "none"), True)
+
+
+def _keyring(found) -> Row:
+    asked = "" if found.plan.spec.no_new_keyring else "a session keyring of its own"
+    return _row(found, "keyring", asked, asked or "the caller's", True)
 
 
 def _resources(found) -> Row:
-    lost = [record.got for record in found.records if record.code in ("cgroup-none", "cgroup-controllers")]
-    asked = "a cgroup of its own" if found.plan.cgroup_path else ""
+    """Where nobody has asked for a limit, a cgroup that cannot be had is only noted."""
+    noted = any(record.code == "cgroup-none" and record.level == "notice" for record in found.records)
+    asked = "a cgroup of its own" if found.plan.cgroup_path and not noted else ""
     has = found.outside.cgroup
     got = "a cgroup of its own" if has else "the caller's"
-    return _row(found, "resources", asked, got, not lost and (has or not asked), ("/proc/PID/cgroup",))
+    return _row(found, "resources", asked, got, has or not asked, ("/proc/PID/cgroup",))
 
 
 # --- how it is shown ------------------------------------------------------------------------------
@@ -304,7 +316,7 @@ def lines(found) -> "list[str]":
     table = [("layer", "asked", "got", "proven by")]
     marks = [""]
     for row in rows(found):
-        table.append((row.layer, row.asked, row.got, ", ".join(row.proof)))
+        table.append((row.layer, printable(row.asked), printable(row.got), ", ".join(row.proof)))
         marks.append("" if row.ok else "  <- not as asked")
     widths = [min(48, max([len(line[column]) for line in table])) for column in range(3)]
     text = ["A twin of the container was started and has tried what must not work:", ""]
