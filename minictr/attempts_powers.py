@@ -92,7 +92,7 @@ def open_device(bait: Bait) -> str:
     finally:
         if made:
             os.unlink(name)
-    return "opened"
+    return "%d:%d was opened" % bait.device[:2]
 
 
 def _somewhere(name: str) -> str:

@@ -8,10 +8,13 @@ requires some may go on.
 Side: both
 """
 
+from . import abi
+from . import unix as os
 from .errors import EXIT_REQUIRED, ContainerError, Degradation, printable
 from .record import MYPY
 
 if MYPY:
+    from .maps import Maps
     from .plan import Plan
 
 NAMESPACES = ("user", "pid", "mount", "network", "ipc", "uts", "cgroup", "time")
@@ -29,20 +32,27 @@ LEVELS = {
 }
 
 # The layers that a record tells of, by the start of its code. A moved mount and a /proc of processes
-# alone are as good as the first way, so nothing is told by root-move and proc-subset.
+# alone are as good as the first way, so nothing is told by root-move and proc-subset. Without mounts, and
+# so without a root, Landlock closes the host's files: that it cannot is a record of its own, "landlock"
+# alone; those of --landlock have a longer code.
 _TOLD = (
     ("root-move", ()),
-    ("root-chroot", ("root",)),
-    ("root-chdir", ("root", "files")),
-    ("mount-namespace", ("mount", "root", "files", "proc", "masked-paths", "devices")),
-    ("mounts", ("mount", "root", "files", "proc", "masked-paths", "devices")),
+    ("root-chroot", ("root", "files")),  # which chroot(2) leaves
+    ("root-chdir", ("root",)),
+    ("landlock-", ("landlock",)),
+    ("landlock", ("files",)),
+    ("mount-namespace", ("mount", "root", "proc", "masked-paths", "devices")),
+    ("mounts", ("mount", "root", "proc", "masked-paths", "devices")),
     ("proc-subset", ()),
     ("proc", ("proc",)),
+    ("user-namespace", ("user", "devices")),  # in one no node can be made, and no rule need say so
     ("user", ("user",)),
     ("hostname", ("uts",)),
     ("domainname", ("uts",)),
     ("cgroup-namespace", ("cgroup",)),
     ("cgroup-mount", ()),
+    ("cgroup-devices-above", ()),  # fewer than were asked for
+    ("cgroup-devices", ("devices",)),
     ("cgroup", ("resources",)),
     ("device", ("devices",)),
     ("standin", ("interpreter",)),
@@ -67,22 +77,27 @@ def parse(text: str) -> "tuple[str, ...]":
 
 def concerns(record: Degradation, required: "tuple[str, ...]") -> bool:
     """Whether RECORD, a step down, is one of a layer that is REQUIRED."""
+    return bool(set(told(record)) & set(required))
+
+
+def told(record: Degradation) -> "tuple[str, ...]":
+    """The layers that RECORD tells of; a name of its own, which is none of LAYERS, where it is another's."""
     for start, layers in _TOLD:
         if record.code.startswith(start):
-            return bool(set(layers) & set(required))
-    return record.layer.replace(" namespace", "").replace("_", "-").lower() in required
+            return layers
+    return (record.layer.replace(" namespace", "").replace("_", "-").lower(),)
 
 
 def check(plan: "Plan") -> None:
     """Raise ContainerError, with exit status 123, where a layer is required that PLAN does not even ask
     for: what could be had and is refused, a record tells later."""
     for layer in plan.spec.require:
-        why, fix = _unasked(layer, plan)
+        why, fix = unasked(layer, plan)
         if why:
             raise ContainerError("%s is required" % layer, why, 0, fix, EXIT_REQUIRED)
 
 
-def _unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
+def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
     """Why LAYER will not be there, and what would change that; two empty strings if it is asked for."""
     if layer in NAMESPACES:
         return _unasked_namespace(layer, plan)
@@ -118,6 +133,8 @@ def _unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
         return "the session keyring is the caller's", "leave --no-new-keyring out"
     if layer == "masked-paths" and not plan.masked_paths:
         return "no path is masked", "leave unmask=ALL out"
+    if layer == "devices":
+        return _unasked_devices(plan)
     if layer == "resources" and not plan.cgroup_path:
         return "the container has no cgroup", "leave --cgroups disabled out"
     return "", ""
@@ -125,9 +142,7 @@ def _unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
 
 def _unasked_namespace(layer: str, plan: "Plan") -> "tuple[str, str]":
     if layer in plan.namespaces:
-        if layer == "user" and plan.maps is not None and _root_is_hosts(plan.maps.uids):
-            return "root inside is the host's root", "map it to another id: --uidmap"
-        return "", ""
+        return _unasked_ids(plan.maps) if layer == "user" and plan.maps is not None else ("", "")
     if any(kind == layer for kind, _ in plan.joins):
         return "the namespace is another's, which is joined", "leave the path out"
     option = {"network": "--net", "cgroup": "--cgroupns", "mount": "the mount namespace"}.get(
@@ -137,8 +152,38 @@ def _unasked_namespace(layer: str, plan: "Plan") -> "tuple[str, str]":
     return "the %s namespace is the host's" % layer, "%s private" % option
 
 
-def _root_is_hosts(table: "tuple[tuple[int, int, int], ...]") -> bool:
-    return any(inside <= 0 < inside + size and outside - inside == 0 for inside, outside, size in table)
+def _unasked_ids(maps: "Maps") -> "tuple[str, str]":
+    """A group 0 that the caller has without being root is the caller's own."""
+    for what, option, table in (("user", "--uidmap", maps.uids), ("group", "--gidmap", maps.gids)):
+        number = next((inside for inside, outside, _ in table if outside == 0), -1)
+        if number >= 0 and (what == "user" or os.geteuid() == 0):
+            name = "root" if what == "user" else "group 0"
+            inside = name if number == 0 else "%s %d" % (what, number)
+            return "%s inside is the host's %s" % (inside, name), "map it to another id: %s" % option
+    return "", ""
+
+
+def _unasked_devices(plan: "Plan") -> "tuple[str, str]":
+    from . import host  # loaded by who has made the plan
+
+    if every_device(plan):
+        return "every device may be used", "leave --privileged out"
+    inside = plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
+    if inside or plan.cgroup_path:
+        return "", ""
+    return "there is neither a user namespace nor a cgroup", "leave --userns host or --cgroups disabled out"
+
+
+def every_device(plan: "Plan") -> bool:
+    """The rules let the container use whatever device it has, or makes, a node of."""
+    from . import device_rules
+
+    allowed = {"b": False, "c": False}
+    linux = plan.spec.config.get("linux") or {}
+    for rule in device_rules.normal((linux.get("resources") or {}).get("devices") or []):
+        if rule.major == rule.minor == -1 and rule.access & ~abi.BPF_DEVCG_ACC_MKNOD:
+            allowed.update(dict.fromkeys("bc" if rule.kind == "a" else rule.kind, rule.allow))
+    return any(allowed.values())
 
 
 def _unasked_capabilities(plan: "Plan") -> "tuple[str, str]":
@@ -152,7 +197,6 @@ def _unasked_capabilities(plan: "Plan") -> "tuple[str, str]":
 
 def names_beyond_default(sets: "dict[str, int] | None") -> "list[str] | None":
     """The capabilities in SETS, bit masks, beyond the default fourteen; None where all are kept."""
-    from . import abi
     from .spec import DEFAULT_CAPABILITIES
 
     if sets is None:

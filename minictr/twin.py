@@ -13,12 +13,13 @@ import os
 import time
 
 from . import abi, attempts, document, libc, lifecycle, paths, verdict
+from .attempted import Attempt
 from .bait import Bait
 from .errors import ContainerError, printable
 from .init import STAGES
 from .record import Record
 from .spec import Spec
-from .verdict import Attempt, Outside, Shown
+from .verdict import Outside, Shown
 
 
 def show(spec: Spec, root_path: str, report, stream) -> bool:
@@ -250,11 +251,13 @@ def look(pid: int) -> Outside:
         except OSError:
             pass  # a kernel without this kind
     status = _status(pid)
-    table = [line.split() for line in paths.read_text("/proc/%d/uid_map" % pid).splitlines()]
-    roots = [int(row[1]) - int(row[0]) for row in table if int(row[0]) <= 0 < int(row[0]) + int(row[2])]
+    users, groups = _map(pid, "uid_map"), _map(pid, "gid_map")
+    roots = [outside - inside for inside, outside, size in users if inside <= 0 < inside + size]
+    hosts = users + groups if os.geteuid() == 0 else users  # a user's group 0 is the user's own
     return Outside(
         own=tuple(own),
         root_id=roots[0] if roots else -1,
+        hosts_root=any(outside == 0 for _, outside, _ in hosts),
         bounding=int(status.get("CapBnd", "0"), 16),
         effective=int(status.get("CapEff", "0"), 16),
         no_new_privs=status.get("NoNewPrivs") == "1",
@@ -262,6 +265,12 @@ def look(pid: int) -> Outside:
         filters=int(status.get("Seccomp_filters", "0")),
         cgroup=paths.read_text("/proc/%d/cgroup" % pid) != paths.read_text("/proc/self/cgroup"),
     )
+
+
+def _map(pid: int, name: str) -> "list[tuple[int, int, int]]":
+    """Rows of (inside, outside, size), as our own user namespace sees them."""
+    rows = [line.split() for line in paths.read_text("/proc/%d/%s" % (pid, name)).splitlines()]
+    return [(int(inside), int(outside), int(size)) for inside, outside, size in rows]
 
 
 def _status(pid: int) -> "dict[str, str]":

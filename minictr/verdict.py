@@ -4,38 +4,25 @@ it; and the level that this comes to.
 Side: host
 """
 
-import errno
-
 from . import abi, isolation
+from .attempted import errno_name, mask, mode, mounted, possible
 from .errors import printable
 from .record import Record
 from .spec import DEFAULT_CAPABILITIES
-
-
-class Attempt(Record):
-    """outcome: "refused", "possible" or "absent" (nothing to try it on); detail: words"""
-
-    layer: str
-    name: str
-    outcome: str
-    errno: int = 0
-    detail: str = ""
-
-    def __str__(self) -> str:
-        why = errno_name(self.errno) if self.errno else self.detail
-        return "%-10s %s%s" % (self.outcome, self.name, " (%s)" % why if why else "")
 
 
 class Outside(Record):
     """What the host sees of the twin's process.
 
     own: the kinds of namespaces that are not ours; root_id: the host's id of user 0, -1 for none
+    hosts_root: the host's root, or its group, is somebody inside, whatever the number
     bounding, effective: bit masks; seccomp: 0, 1, or 2 for filters
     cgroup: it is in another one than we are
     """
 
     own: "tuple[str, ...]"
     root_id: int
+    hosts_root: bool
     bounding: int
     effective: int
     no_new_privs: bool
@@ -74,76 +61,95 @@ def rows(found) -> "list[Row]":
     made = [_namespace(kind, found) for kind in kinds]
     made += [_root(found), _proc(found), _capabilities(found), _no_new_privs(found), _seccomp(found)]
     made += _labels(found)
-    made += [_plain(found, *row) for row in _PLAIN]
-    return made + [_resources(found)]
+    made += [_devices(found), _sys(found), _cgroup_files(found), _landlock(found), _keyring(found)]
+    made.append(_resources(found))
+    for record in found.records:
+        if record.level == "warning":
+            made = _with_loss(made, record)
+    return made
+
+
+# The rows that a record tells of beside its layers, by the start of its code. "sys" and "cgroup-files" are
+# no layers; "overlay" and whatever else has no row gets one of its own.
+_TOLD = (
+    ("root-move", ("root",)),
+    ("proc-subset", ("proc",)),
+    ("overlay", ("overlay",)),
+    ("sysfs", ("sys",)),
+    ("cgroup-mount", ("cgroup-files",)),
+    ("cgroup-devices-above", ("devices",)),
+    ("mount-namespace", ("sys", "cgroup-files")),
+    ("mounts", ("sys", "cgroup-files")),
+)  # fmt: skip
+
+
+def _with_loss(made: "list[Row]", record) -> "list[Row]":
+    """MADE with a step down in it that was taken with a warning: no such row is as asked."""
+    names = isolation.told(record)
+    for start, more in _TOLD:
+        names += more if record.code.startswith(start) else ()
+    if not any(row.layer in names for row in made):
+        return made + [Row(layer=names[0], asked=record.wanted, got=record.got, ok=False, proof=())]
+    return [_less(row, record) if row.layer in names else row for row in made]
+
+
+def _less(row: Row, record) -> Row:
+    """The row of a label has said already what the label lacks."""
+    got = row.got
+    said = got.startswith(record.got) or (bool(record.lost) and got.endswith(record.lost))
+    if not said:
+        got += "; %s: wanted %s, got %s" % (record.layer, record.wanted, record.got)
+    return row.replace(ok=False, got=got)
 
 
 def level(found) -> str:
     """The highest of isolation.LEVELS whose layers are all proven; "none"."""
-    outside = found.outside
-    strong = {kind for kind in outside.own if not _possible(found, kind)}
-    if outside.root_id == 0:
-        strong.discard("user")
-    lost = {record.code for record in found.records}
-    reached = _possible(found, "root")
-    facts = (
-        ("files", not reached),
-        ("root", not reached and found.way in ("pivot_root", "move")),
-        ("proc", not lost & {"proc-host", "proc-empty"} and not _possible(found, "pid")),
-        ("capabilities", not outside.bounding & ~mask(DEFAULT_CAPABILITIES)),
-        ("no-new-privs", outside.no_new_privs),
-        ("seccomp", outside.seccomp == FILTERS),
-    )
-    strong.update([name for name, true in facts if true])
     for name in ("rootless", "container", "sandbox"):
-        if strong.issuperset(isolation.LEVELS[name]):
+        if all(_proven(found, layer) for layer in isolation.LEVELS[name]):
             return name
     return "none"
 
 
-def mask(names) -> int:
-    return sum([1 << abi.CAPABILITIES.index(name) for name in names if name in abi.CAPABILITIES])
-
-
-def errno_name(number: int) -> str:
-    """EPERM for 1."""
-    return errno.errorcode.get(number, str(number))
+def _proven(found, layer: str) -> bool:
+    """Whether --require would have had LAYER, and nothing that was seen or tried speaks against it."""
+    outside = found.outside
+    if isolation.unasked(layer, found.plan)[0]:
+        return False
+    if any(isolation.concerns(record, (layer,)) for record in found.records):
+        return False
+    if layer in isolation.NAMESPACES:
+        lost = layer not in outside.own or (layer == "user" and outside.hosts_root)
+        return not lost and not possible(found, layer)
+    against = {
+        "files": possible(found, "root"),
+        "root": possible(found, "root") or found.way not in ("pivot_root", "move"),
+        "proc": possible(found, "pid"),
+        "capabilities": outside.bounding & ~mask(DEFAULT_CAPABILITIES),
+        "no-new-privs": not outside.no_new_privs,
+        "seccomp": possible(found, "seccomp") or outside.seccomp != FILTERS,
+    }
+    return not against.get(layer)
 
 
 # --- the rows -----------------------------------------------------------------------------------
 
 
-def _row(found, layer: str, asked: str, got: str, ok: bool, proof: "tuple[str, ...]" = ()) -> Row:
+def _row(
+    found, layer: str, asked: str, got: str, ok: bool, proof: "tuple[str, ...]" = (), open: bool = False
+) -> Row:
     """A row, with what the attempts on LAYER add: where something was asked for, one that was possible
-    contradicts it."""
+    contradicts it, unless what was asked for is OPEN."""
     tried = [attempt for attempt in found.attempts if attempt.layer == layer]
     refused = len([attempt for attempt in tried if attempt.outcome == "refused"])
-    possible = _possible(found, layer)
+    done = possible(found, layer)
     if refused:
         proof += ("%d %s refused" % (refused, "attempt" if refused == 1 else "attempts"),)
-    if possible:
-        got += "; possible: " + ", ".join(possible)
-        ok = ok and not asked
+    if done:
+        got += "; possible: " + ", ".join(done)
+        ok = ok and (open or not asked)
     return Row(layer=layer, asked=asked or "nothing", got=got, ok=ok, proof=proof)
 
 
-def _possible(found, layer: str) -> "list[str]":
-    """What could be done, by name, that LAYER should have refused."""
-    return [
-        attempt.name for attempt in found.attempts
-        if attempt.layer == layer and attempt.outcome == "possible" and not _granted(attempt.name, found)
-    ]  # fmt: skip
-
-
-def _granted(name: str, found) -> bool:
-    """What was possible because a capability was asked for that allows it."""
-    capability = GRANTS.get(name)
-    sets = found.plan.credentials.capabilities
-    return bool(capability and sets and sets["effective"] >> abi.CAPABILITIES.index(capability) & 1)
-
-
-# attempt: the capability that allows it where the container has one over what it is made on
-GRANTS = {"open a raw socket": "CAP_NET_RAW", "make a block device": "CAP_MKNOD"}
 FILTERS = 2  # SECCOMP_MODE_FILTER
 
 
@@ -155,22 +161,39 @@ def _asked(kind: str, found) -> str:
 
 
 def _namespace(kind: str, found) -> Row:
-    asked, own = _asked(kind, found), kind in found.outside.own
-    got = "its own" if own else "the host's"
+    asked, own, new = _asked(kind, found), kind in found.outside.own, kind in found.plan.namespaces
+    got = ("its own" if new else "another's, not the host's") if own else "the host's"
     if kind == "user" and own and found.outside.root_id >= 0:
         got += ", root is user %d of the host" % found.outside.root_id
-    return _row(found, kind, asked, got, own or not asked, ("namespace read from outside",))
+    if kind == "user" and own and found.outside.hosts_root:
+        got += ", and the host's root or its group is among the ids"
+    return _row(found, kind, asked, got, own or not new, ("namespace read from outside",), not new)
 
 
 def _root(found) -> Row:
-    asked = found.plan.root.ways[0]
-    return _row(found, "root", asked, found.way, found.way == asked)
+    """What a capability opens by file handles is open, and was asked for."""
+    asked, sets = found.plan.root.ways[0], found.plan.credentials.capabilities
+    handles = bool(sets and sets["effective"] & mask(("CAP_DAC_READ_SEARCH",)))
+    handed = handles and possible(found, "root") == ["open by a file handle"]
+    return _row(found, "root", asked, found.way, found.way == asked, open=handed)
 
 
 def _proc(found) -> Row:
-    lost = [record.got for record in found.records if record.code.startswith("proc-")]
-    asked = "a fresh /proc" if any(m.kind == "proc" for m in found.plan.mounts) else ""
-    return _row(found, "proc", asked, lost[0] if lost else asked or "none", not lost)
+    mount = mounted(found.plan, "/proc")
+    asked = ("a fresh /proc" if mount.kind == "proc" else str(mount)) if mount else ""
+    return _row(found, "proc", asked, _instead(found, "proc-") or asked or "none", True)
+
+
+def _instead(found, code: str) -> str:
+    """What there is in the place of a mount that was refused, "" where it was not. code: of its records"""
+    got = [record.got for record in found.records if record.code.startswith(code)]
+    return _unmounted(found) or "".join(got[:1])
+
+
+def _unmounted(found) -> str:
+    """What is there where nothing could be mounted, "" where it could."""
+    codes = [record.code for record in found.records]
+    return "the host's" if "mounts" in codes or "mount-namespace" in codes else ""
 
 
 def _capabilities(found) -> Row:
@@ -185,11 +208,10 @@ def _capabilities(found) -> Row:
     if beyond:
         got += ", among them %s" % ", ".join(beyond)
     asked = "at most %d" % _count(wanted)
-    if wanted & ~mask(DEFAULT_CAPABILITIES):  # then what was possible was asked for
-        asked += ", %d of them beyond the default" % len(isolation.names_beyond_default(sets) or ())
-        row = _row(found, "capabilities", "", got, not beyond, ("CapBnd read from outside",))
-        return row.replace(asked=asked)
-    return _row(found, "capabilities", asked, got, not beyond, ("CapBnd read from outside",))
+    more = wanted & ~mask(DEFAULT_CAPABILITIES)  # then what was possible was asked for
+    if more:
+        asked += ", %d of them beyond the default" % _count(more)
+    return _row(found, "capabilities", asked, got, not beyond, ("CapBnd read from outside",), open=bool(more))
 
 
 def _count(bits: int) -> int:
@@ -205,9 +227,12 @@ def _no_new_privs(found) -> Row:
 
 
 def _seccomp(found) -> Row:
-    asked, outside = found.plan.seccomp is not None, found.outside
-    has = outside.seccomp == FILTERS
+    """A filter around the runtime is on the container, too, but is none of its own."""
+    linux, outside = found.plan.spec.config.get("linux") or {}, found.outside
+    asked, has = bool(linux.get("seccomp")), outside.seccomp == FILTERS
     got = "%d in force" % (outside.filters or 1) if has else "none"
+    if has and not asked:
+        got += ", from around minictr"
     proof = ("Seccomp read from outside",)
     return _row(found, "seccomp", "a filter" if asked else "", got, has or not asked, proof)
 
@@ -232,29 +257,39 @@ def _label(found, layer: str, name: str) -> Row:
     )
 
 
-# layer, what is asked for, the start of the code of a record that tells of its loss
-_PLAIN = (
-    ("devices", "those of the configuration", "device"),
-    ("sys", "read-only", "sysfs"),
-    ("cgroup-files", "read-only", "cgroup-mount"),
-    ("landlock", "", "landlock"),
-    ("keyring", "a session keyring of its own", "keyring"),
-)
+def _devices(found) -> Row:
+    asked = "any of the host's" if isolation.every_device(found.plan) else "those of the configuration"
+    return _row(found, "devices", asked, _unmounted(found) or asked, True)
 
 
-def _plain(found, layer: str, asked: str, code: str) -> Row:
-    lost = [record.got for record in found.records if record.code.startswith(code)]
-    if layer == "landlock" and found.plan.spec.landlock:
-        asked = "rules"
-    return _row(found, layer, asked, lost[0] if lost else asked or "none", not lost)
+def _sys(found) -> Row:
+    asked = mode(mounted(found.plan, "/sys"))
+    return _row(found, "sys", asked, _instead(found, "sysfs") or asked or "none", True)
+
+
+def _cgroup_files(found) -> Row:
+    asked = mode(mounted(found.plan, "/sys/fs/cgroup"))
+    return _row(found, "cgroup-files", asked, _instead(found, "cgroup-mount") or asked or "none", True)
+
+
+def _landlock(found) -> Row:
+    asked = "rules" if found.plan.spec.landlock else ""
+    closed = found.way == "chdir" and not any(record.code == "landlock" for record in found.records)
+    return _row(found, "landlock", asked, asked or ("in the place of a root" if closed else "none"), True)
+
+
+def _keyring(found) -> Row:
+    asked = "" if found.plan.spec.no_new_keyring else "a session keyring of its own"
+    return _row(found, "keyring", asked, asked or "the caller's", True)
 
 
 def _resources(found) -> Row:
-    lost = [record.got for record in found.records if record.code in ("cgroup-none", "cgroup-controllers")]
-    asked = "a cgroup of its own" if found.plan.cgroup_path else ""
+    """Where nobody has asked for a limit, a cgroup that cannot be had is only noted."""
+    noted = any(record.code == "cgroup-none" and record.level == "notice" for record in found.records)
+    asked = "a cgroup of its own" if found.plan.cgroup_path and not noted else ""
     has = found.outside.cgroup
     got = "a cgroup of its own" if has else "the caller's"
-    return _row(found, "resources", asked, got, not lost and (has or not asked), ("/proc/PID/cgroup",))
+    return _row(found, "resources", asked, got, has or not asked, ("/proc/PID/cgroup",))
 
 
 # --- how it is shown ------------------------------------------------------------------------------
@@ -281,7 +316,7 @@ def lines(found) -> "list[str]":
     table = [("layer", "asked", "got", "proven by")]
     marks = [""]
     for row in rows(found):
-        table.append((row.layer, row.asked, row.got, ", ".join(row.proof)))
+        table.append((row.layer, printable(row.asked), printable(row.got), ", ".join(row.proof)))
         marks.append("" if row.ok else "  <- not as asked")
     widths = [min(48, max([len(line[column]) for line in table])) for column in range(3)]
     text = ["A twin of the container was started and has tried what must not work:", ""]

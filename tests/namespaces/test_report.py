@@ -145,6 +145,8 @@ def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
     [
         ((), "rootless"),
         (("--userns", "host"), "container"),
+        (("-u", "1", "--uidmap", "0:100000:1", "--uidmap", "1:0:1", "--gidmap", "0:100000:2"), "container"),
+        (("--uidmap", "0:100000:9", "--gidmap", "0:0:9"), "container"),
         (("--net", "host"), "sandbox"),
         (("--pid", "host"), "sandbox"),
         (("--cap-add", "SYS_ADMIN"), "sandbox"),
@@ -155,6 +157,134 @@ def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
 def test_the_level_is_what_was_proven(minictr, busybox_root, options, level):
     run = minictr("report", "--json", *options, "--rootfs", busybox_root, "--", "true")
     assert json.loads(run.out)["level"] == level, run
+
+
+def layers(run):
+    """The rows of the table, by layer."""
+    assert run.out.startswith("{"), run
+    return {row["layer"]: row for row in json.loads(run.out)["layers"]}
+
+
+def test_a_filter_that_allows_everything_makes_no_level(minictr, busybox_root, tmp_path):
+    (tmp_path / "profile.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    options = ("--security-opt", "seccomp=%s" % (tmp_path / "profile.json"), "--rootfs", busybox_root)
+    run = minictr("report", "--json", *options, "--", "true")
+    assert json.loads(run.out)["level"] == "none", run
+    assert "possible: " in layers(run)["seccomp"]["got"] and not layers(run)["seccomp"]["ok"]
+
+
+def test_a_filter_around_minictr_is_none_of_the_containers(minictr, busybox_root):
+    options = ("--security-opt", "seccomp=unconfined", "--rootfs", busybox_root, "--", "true")
+    run = minictr("report", "--json", *options, refuse=["keyctl", "unshare", "ioctl", "personality"])
+    assert json.loads(run.out)["level"] == "none", run
+    row = layers(run)["seccomp"]
+    assert row["asked"] == "nothing" and "in force, from around minictr" in row["got"]
+
+
+def test_a_filter_that_follows_the_capabilities_is_as_asked(minictr, busybox_root):
+    run = minictr("report", "--json", "--cap-add", "SYS_ADMIN", "--rootfs", busybox_root, "--", "true")
+    assert outcomes(run)["make a user namespace"]["outcome"] == "possible"
+    assert (run.status, layers(run)["seccomp"]["ok"]) == (0, True), run
+
+
+def test_a_namespace_that_is_joined_is_anothers(minictr, busybox_root):
+    other = minictr.start_command("unshare", "--net", "sleep", "100")
+    path = "/proc/%d/ns/net" % other.pid
+    support.wait_until(lambda: os.readlink(path) != os.readlink("/proc/self/ns/net"))
+    options = ("--userns", "host", "--net", path, "--rootfs", busybox_root, "--", "true")
+    run = minictr("report", "--json", *options)
+    other.kill()
+    assert layers(run)["network"]["got"].startswith("another's, not the host's"), run
+    assert (layers(run)["network"]["ok"], json.loads(run.out)["level"]) == (True, "sandbox")
+
+
+# --- as asked, or not ---------------------------------------------------------------------------
+
+
+def missing(run):
+    """The rows that are not as asked, by layer; each warning is in one, and the exit status says so, too."""
+    left = {layer: row for layer, row in layers(run).items() if not row["ok"]}
+    found = json.loads(run.out)
+    assert run.status == (1 if left else 0) and found["ok"] is not bool(left), run
+    text = json.dumps(list(left.values()))
+    for record in found["degradations"]:
+        assert record["level"] == "notice" or record["got"] in text, (record, left)
+    return left
+
+
+# refused system calls, options, and the rows that tell of it
+STEPS_DOWN = (
+    (["sethostname"], ("--hostname", "vax"), {"uts"}),
+    (["mount_setattr=ENOSYS", "open_tree=ENOSYS"], (), {"id-mapped mount"}),
+    (["pivot_root"], (), {"root"}),
+    (["clone3=ENOSYS", "clone&CLONE_NEWNET=EPERM"], (), {"network"}),
+    ([], ("--overlay",), {"overlay"}),
+    (
+        ["pivot_root", "mount", "fsopen", "open_tree", "move_mount"],
+        (),
+        {"mount", "root", "proc", "devices", "sys"},
+    ),
+)
+
+
+@pytest.mark.parametrize("refuse, options, rows", STEPS_DOWN)
+def test_every_step_down_is_told_of_and_is_not_as_asked(minictr, busybox_root, refuse, options, rows):
+    root = () if "--overlay" in options else ("--rootfs", busybox_root)
+    run = minictr("report", "--json", *(options + root), "--", "true", refuse=refuse)
+    assert rows <= set(missing(run)), run
+
+
+def test_a_user_who_has_no_ids_to_give_is_told_so(minictr, unranged, busybox_root):
+    words = ("report", "--json", "--cgroups", "disabled", "--rootfs", busybox_root, "--", "true")
+    assert set(missing(minictr(*words, user=unranged))) == {"id map"}
+
+
+@needs("landlock")
+def test_a_sandbox_without_mounts_has_neither_proc_nor_devices_of_its_own(minictr, unranged, busybox_root):
+    options = ("--userns", "host", "--rootfs", busybox_root, "--", "true")
+    run = minictr("report", "--json", *options, user=unranged)
+    assert json.loads(run.out)["level"] == "sandbox", run
+    left = missing(run)
+    assert [left[layer]["got"].split(";")[0] for layer in ("proc", "devices", "sys")] == ["the host's"] * 3
+    assert layers(run)["landlock"]["got"] == "in the place of a root"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--net", "host"),
+        ("--privileged",),
+        ("--privileged", "--userns", "host"),
+        ("--userns", "host", "-v", "/sys:/sys"),
+        ("--userns", "host", "-v", "/sys/fs/cgroup:/sys/fs/cgroup"),
+        ("--userns", "host", "--security-opt", "unmask=ALL"),
+    ],
+)
+def test_what_is_handed_in_is_as_asked(minictr, busybox_root, options):
+    run = minictr("report", "--json", *options, "--rootfs", busybox_root, "--", "true")
+    assert missing(run) == {}, run
+
+
+def test_a_device_that_is_handed_in_is_as_asked_and_another_is_not(minictr, busybox_root):
+    node = device()
+    if not node:
+        pytest.skip("the host has no node of a block device")
+    options = ("--userns", "host", "--rootfs", busybox_root, "--", "true")
+    assert missing(minictr("report", "--json", "--device", node, *options)) == {}
+    run = minictr("report", "--json", "--cgroups", "disabled", *options)
+    assert set(missing(run)) == {"devices"}, run
+
+
+def test_what_is_asked_of_a_bundle_is_what_it_says(minictr, busybox_root, tmp_path):
+    config = spec.default_config(["true"], busybox_root)
+    config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] != "/sys"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = minictr("report", "--json", "--no-new-keyring", "--bundle", str(tmp_path), "told")
+    found = layers(run)
+    assert [found["sys"][name] for name in ("asked", "got")] == ["nothing", "none"]
+    assert [found["keyring"][name] for name in ("asked", "got")] == ["nothing", "the caller's"]
+    run = minictr("report", "--json", "--privileged", "--rootfs", busybox_root, "--", "true")
+    assert [layers(run)["sys"][name] for name in ("asked", "got")] == ["writable", "writable"]
 
 
 def test_a_users_container_is_as_strong_as_roots(minictr, strong_caller, busybox_root):

@@ -4,13 +4,17 @@ would change it. Nothing has run then, and nothing is left."""
 import json
 
 import pytest
+import support
 from support import needs
 
 from minictr import isolation, spec
+from minictr.errors import Degradation
 
 pytestmark = needs("root", "userns", "busybox", "seccomp")
 
 UNCONFINED = ("--security-opt", "seccomp=unconfined")
+HOST_ROOT = ("--userns", "host")
+ALONE = ("-u", "1")
 
 
 def start(minictr, busybox_root, require, *options, **keywords):
@@ -39,10 +43,18 @@ CONTRADICTIONS = (
     ("masked-paths", ("--security-opt", "unmask=ALL"), "masked-paths", "no path is masked", "unmask"),
     ("keyring", ("--no-new-keyring",), "keyring", "the caller's", "leave --no-new-keyring out"),
     ("resources", ("--cgroups", "disabled"), "resources", "has no cgroup", "leave --cgroups disabled out"),
+    ("container,devices", HOST_ROOT + ("--cgroups", "disabled"), "devices",
+     "neither a user namespace nor a cgroup", "leave --userns host or --cgroups disabled out"),
+    ("devices", HOST_ROOT + ("--privileged",), "devices", "every device may be used",
+     "leave --privileged out"),
+    ("rootless", ALONE + ("--uidmap", "0:100000:1", "--uidmap", "1:0:1", "--gidmap", "0:100000:2"), "user",
+     "user 1 inside is the host's root", "--uidmap"),
+    ("rootless", ("--uidmap", "0:100000:9", "--gidmap", "0:0:9"), "user",
+     "group 0 inside is the host's", "--gidmap"),
     ("apparmor", (), "apparmor", "no profile is asked for", "--security-opt apparmor="),
     ("selinux", (), "selinux", "no label is asked for", "--security-opt label="),
     ("landlock", (), "landlock", "no Landlock rules are asked for", "--landlock"),
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("require, options, layer, why, fix", CONTRADICTIONS)
@@ -76,10 +88,45 @@ def test_what_the_kernel_refuses_ends_the_start(minictr, busybox_root, require, 
     assert run.err.startswith("minictr: warning: "), run
 
 
+@pytest.mark.parametrize("code, told", [("cgroup-devices", True), ("cgroup-devices-above", False)])
+def test_rules_for_devices_that_cannot_be_set_are_a_loss_and_stricter_ones_are_none(code, told):
+    record = Degradation(code, "cgroup", "rules for devices", "none", "")
+    assert isolation.concerns(record, ("devices",)) is told
+
+
+def test_a_group_of_the_host_that_a_user_is_in_is_the_users_own(minictr, unranged, busybox_root):
+    """setpriv(1): a user of the host's group 0, which is mapped to itself then."""
+    command = ("setpriv", "--regid", "0", "--clear-groups", "--reuid", str(unranged.uid), "--inh-caps=-all")
+    words = ("run", "--require", "rootless", "--rootfs", busybox_root, "--", "cat", "/proc/self/gid_map")
+    call = (support.python(), "-m", "minictr", "--root", minictr.state(unranged)) + words
+    run = minictr.command(*(command + call), env={"PYTHONPATH": support.checkout()})
+    assert (run.status, run.out.split()) == (0, ["0", "0", "1"]), run
+
+
 def test_a_moved_mount_is_as_good_as_pivot_root(minictr, busybox_root):
     run = start(minictr, busybox_root, "container", refuse=["pivot_root=EPERM"])
     assert (run.status, run.out) == (0, "ran\n"), run
     assert "wanted pivot_root, got move" in run.err
+
+
+@needs("landlock")
+def test_a_sandbox_is_had_by_landlock_where_there_are_no_mounts(minictr, unranged, busybox_root):
+    run = start(minictr, busybox_root, "sandbox", "--userns", "host", user=unranged)
+    assert (run.status, run.out) == (0, "ran\n"), run
+    assert "mount namespace: wanted a new one, got the host's" in run.err
+    refuse = ["landlock_create_ruleset=ENOSYS"]
+    run = start(minictr, busybox_root, "sandbox", "--userns", "host", user=unranged, refuse=refuse)
+    assert (run.status, run.out) == (123, ""), run
+    assert run.err.splitlines()[-1].startswith(
+        "minictr: Landlock: the program confined to its root is required"
+    )
+
+
+def test_a_root_that_chroot_leaves_is_no_sandbox(minictr, busybox_root):
+    refuse = ["pivot_root=EPERM", "mount&MS_MOVE=EPERM", "move_mount=EPERM"]
+    run = start(minictr, busybox_root, "sandbox", refuse=refuse)
+    assert (run.status, run.out) == (123, ""), run
+    assert run.err.splitlines()[-1].startswith("minictr: root: pivot_root is required"), run
 
 
 def test_a_user_alone_has_a_rootless_container(minictr, unranged, busybox_root):

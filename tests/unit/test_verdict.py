@@ -12,8 +12,8 @@ NAMES = {"apparmor": "box", "selinux": "u:r:box_t:s0"}
 WHY = "there is no program to execute for it on vax"
 ABSENT = object()
 OUTSIDE = verdict.Outside(
-    own=("user", "pid", "mount", "network", "ipc", "uts", "cgroup"), root_id=100000, bounding=0, effective=0,
-    no_new_privs=True, seccomp=2, filters=1, cgroup=True,
+    own=("user", "pid", "mount", "network", "ipc", "uts", "cgroup"), root_id=100000, hosts_root=False,
+    bounding=0, effective=0, no_new_privs=True, seccomp=2, filters=1, cgroup=True,
 )  # fmt: skip
 
 
