@@ -132,9 +132,7 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
         if name in ("--help", "-h"):
             return "help", rest
         if name in _FLAGS:
-            if equals and value not in ("true", "false", "1", "0"):
-                raise ContainerError("read the options", "%s is true or false, or nothing" % name)
-            setattr(options, name[2:].replace("-", "_"), value not in ("false", "0"))
+            setattr(options, name[2:].replace("-", "_"), not equals or _boolean(name, value))
         elif name in _VALUES:
             if not equals:
                 if not rest:
@@ -156,6 +154,12 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
     if rest[0] not in VERBS:
         raise ContainerError("read the options", "unknown verb %s" % rest[0], hint="minictr --help")
     return rest[0], rest[1:]
+
+
+def _boolean(name: str, value: str) -> bool:
+    from . import words  # only where a flag has a value
+
+    return words.boolean(name, value)
 
 
 def _state_root(options: Globals) -> str:

@@ -364,6 +364,9 @@ def scan(argv, flags: "dict", values: "dict", least: int, most: "int | None", li
     rest = argv[:]
     while rest:
         word = rest.pop(0)
+        if word == "--":
+            words += rest
+            break
         name, equals, value = word.partition("=")
         known = dict(flags, **dict(values, **dict.fromkeys(lists, "")))
         long = [key for key, short in known.items() if name in (key, short)]
@@ -373,14 +376,24 @@ def scan(argv, flags: "dict", values: "dict", least: int, most: "int | None", li
             raise ContainerError("read the options", "unknown option %s" % printable(word))
         elif long[0] in flags:
             seen.add(long[0])
+            if equals and not _boolean(name, value):
+                seen.remove(long[0])
         else:
             if not equals and not rest:
                 raise ContainerError("read the options", "%s needs a value" % name)
             value = value if equals else rest.pop(0)
             given[long[0]] = given.get(long[0], []) + [value] if long[0] in lists else value
-    if len(words) < least or (most is not None and len(words) > most):
-        raise ContainerError("read the options", "one id is expected" if most == 1 else "an id is expected")
+    if len(words) < least:
+        raise ContainerError("read the options", "an id is expected")
+    if most is not None and len(words) > most:
+        raise ContainerError("read the options", "%s is a word too many" % printable(words[most]))
     return seen, given, words
+
+
+def _boolean(name: str, value: str) -> bool:
+    from . import words  # only where a flag has a value
+
+    return words.boolean(name, value)
 
 
 CALLS = {

@@ -273,6 +273,28 @@ def test_several_are_deleted(made):
     assert made.verb("list", "-q").ok.out == ""
 
 
+# --- flags with a value ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["false", "0", "F"])
+def test_a_flag_that_says_no_is_as_good_as_absent(made, value):
+    made.run("one")
+    assert "it is running" in made.verb("delete", "--force=" + value, "one").err
+    assert made.verb("delete", "-f", "--force=" + value, "one").status == 125
+    assert made.verb("list", "--quiet=" + value).ok.fields[:6] == TITLES
+    assert json.loads(made.verb("state", "-q=" + value, "one").ok.out)["status"] == "running"
+    assert made.verb("exec", "--tty=" + value, "-d=" + value, "one", "echo", "here").ok.out == "here\n"
+
+
+def test_a_flag_with_another_value_is_an_error(made):
+    made.run("one")
+    why = "minictr: --force maybe: is true or false, or nothing\n"
+    assert made.verb("delete", "--force=maybe", "one") == (125, "", why)
+    why = "minictr: --detach maybe: is true or false, or nothing\n"
+    assert made.verb("exec", "--detach=maybe", "one", "true") == (255, "", why)
+    assert made.verb("exec", "--detach=True", "one", "echo", "unseen").status == 0
+
+
 # --- unknown ids --------------------------------------------------------------------------------
 
 
@@ -295,3 +317,15 @@ def test_wrong_words_are_one_line(made, words):
 
     assert (run.status, run.out, run.err.count("\n")) == (125, "", 1), run
     assert run.err.startswith("minictr: ")
+
+
+def test_what_follows_two_dashes_is_an_id_even_where_it_looks_like_an_option(made):
+    assert made.verb("kill", "--", "-f").err == "minictr: container does not exist: -f\n"
+    assert made.verb("ps", "--", "-f").err == "minictr: container does not exist: -f\n"
+    assert made.verb("delete", "--force", "--", "-f", "--time").ok
+
+
+@pytest.mark.parametrize("words, extra", [(("list", "x"), "x"), (("kill", "a", "TERM", "more"), "more")])
+def test_a_word_too_many_is_named(made, words, extra):
+    why = "minictr: read the options: %s is a word too many\n" % extra
+    assert made.verb(*words) == (125, "", why)
