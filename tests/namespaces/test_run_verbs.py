@@ -223,6 +223,47 @@ def test_several_are_stopped_at_once(made):
     assert [made.state(name)["status"] for name in "abc"] == ["stopped"] * 3
 
 
+def stubborn(made, name, *options):
+    pid = made.run(name, "trap '' TERM; echo ready; while :; do sleep 0.05; done", *options)
+    wait_until(lambda: made.said(name).endswith("ready\n"))
+    return pid
+
+
+def test_a_container_that_is_named_twice_is_stopped_once(made):
+    made.run("one")
+    assert made.verb("stop", "-t", "0", "one", "one", timeout=20) == (0, "", "")
+
+
+def test_while_stop_waits_others_may_look_and_kill(made):
+    pid = stubborn(made, "one")
+    stop = made.minictr.start("stop", "-t", "30", "one", **made.caller.options)
+    time.sleep(0.3)
+    assert made.state("one")["status"] == "running"
+    assert made.verb("kill", "one", "KILL").ok.seconds < 5
+    assert stop.wait(10) == (0, "", "")
+    assert gone(pid)
+
+
+def test_stop_spares_a_later_container_of_the_same_id(made):
+    """By the path of its cgroup it could not be told from the other."""
+    options = ("--pid", "host", "--userns", "host") if not made.caller.account else ()
+    stubborn(made, "one", *options)
+    stubborn(made, "two")
+    stop = made.minictr.start("stop", "-t", "4", "one", "two", **made.caller.options)
+    time.sleep(0.3)
+    assert made.verb("delete", "--force", "one").ok
+    pid = stubborn(made, "one", *options)
+    assert stop.wait(20) == (0, "", "")
+    assert made.state("two")["status"] == "stopped"
+    assert made.state("one")["status"] == "running" and not gone(pid)
+
+
+@pytest.mark.parametrize("word", ["x", ".", "-1", "1.2.3", "\u00b2"])
+def test_what_is_no_time_is_named(made, word):
+    why = "minictr: read the options: --time takes seconds, not %s\n" % word
+    assert made.verb("stop", "--time=" + word, "one", env={"LC_ALL": "C.UTF-8"}) == (125, "", why)
+
+
 def test_stop_ends_a_foreground_container_and_its_runtime(made):
     words = (
         "--name",
