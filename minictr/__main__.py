@@ -47,4 +47,6 @@ def _print_names_as_they_are() -> None:
 
 
 if __name__ == "__main__":
+    if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):  # the latter since 3.11
+        del sys.path[0]  # the current directory, where -m looks first: a json.py in it may be anybody's
     main()

@@ -132,9 +132,7 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
         if name in ("--help", "-h"):
             return "help", rest
         if name in _FLAGS:
-            if equals and value not in ("true", "false", "1", "0"):
-                raise ContainerError("read the options", "%s is true or false, or nothing" % name)
-            setattr(options, name[2:].replace("-", "_"), value not in ("false", "0"))
+            setattr(options, name[2:].replace("-", "_"), not equals or _boolean(name, value))
         elif name in _VALUES:
             if not equals:
                 if not rest:
@@ -156,6 +154,12 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
     if rest[0] not in VERBS:
         raise ContainerError("read the options", "unknown verb %s" % rest[0], hint="minictr --help")
     return rest[0], rest[1:]
+
+
+def _boolean(name: str, value: str) -> bool:
+    from . import words  # only where a flag has a value
+
+    return words.boolean(name, value)
 
 
 def _state_root(options: Globals) -> str:
@@ -190,10 +194,12 @@ def _called(options: Globals, spec):
     spec = spec.replace(systemd=options.systemd_cgroup)
     if options.cgroup_manager == "disabled":
         spec = spec.replace(cgroups="disabled")
-    count = os.getenv("LISTEN_FDS", "")
-    if not count.isdigit() or os.getenv("LISTEN_PID") != str(os.getpid()):
+    from .words import number  # which `options` has loaded
+
+    count = number(os.getenv("LISTEN_FDS", ""))
+    if count < 0 or os.getenv("LISTEN_PID") != str(os.getpid()):
         return spec
-    return spec.replace(listen_fds=int(count), preserve_fds=int(count) + spec.preserve_fds)
+    return spec.replace(listen_fds=count, preserve_fds=count + spec.preserve_fds)
 
 
 def _explain(options: Globals, report, argv: "list[str]") -> int:

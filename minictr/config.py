@@ -9,7 +9,7 @@ Side: host
 
 import sys
 
-from . import abi, document
+from . import abi, document, words
 from . import unix as os
 from .errors import ContainerError, printable
 
@@ -71,6 +71,7 @@ def check_process(process: object) -> None:
     _PROCESS(process, "process")
     if not process.get("args"):  # type: ignore[attr-defined]
         raise Invalid("process.args", "is empty or missing")
+    _check_limits(process)  # type: ignore[arg-type]
     _check_rare(process, {})  # type: ignore[arg-type]
 
 
@@ -323,13 +324,19 @@ _IPC_SYSCTL = (
 
 
 def _contradictions(config: "dict", linux: "dict") -> None:
-    version = config["ociVersion"].split("-")[0].split(".")
-    if len(version) != 3 or not all(part.isdigit() for part in version) or version[0] != "1":
+    # SemVer 2.0.0: a pre-release follows -, build metadata follows +, which podman has written
+    version = config["ociVersion"].partition("+")[0].partition("-")[0].split(".")
+    if len(version) != 3 or version[0] != "1" or min(map(words.number, version)) < 0:
         raise Invalid("ociVersion", "%s is not a version 1" % printable(config["ociVersion"]))
     kinds = [entry["type"] for entry in linux.get("namespaces") or ()]
     for kind in kinds:
         if kinds.count(kind) > 1:
             raise Invalid("linux.namespaces", "names %s twice" % kind)
+    if "" in (config.get("annotations") or {}):
+        raise Invalid("annotations", "has an empty name")
+    seccomp = linux.get("seccomp") or {}
+    if seccomp.get("listenerMetadata") and not seccomp.get("listenerPath"):
+        raise Invalid("linux.seccomp.listenerMetadata", "needs a listenerPath")
     new = [entry["type"] for entry in linux.get("namespaces") or () if not entry.get("path")]
     if not (config.get("process") or {}).get("args"):
         raise Invalid("process.args", "is empty or missing")
@@ -353,11 +360,20 @@ def _contradictions(config: "dict", linux: "dict") -> None:
         for name in ("major", "minor"):
             if device["type"] != "p" and device.get(name) is None:
                 raise Invalid("linux.devices[%d].%s" % (index, name), "is missing")
-    _check_rare(config.get("process") or {}, linux)
-    for index, limit in enumerate((config.get("process") or {}).get("rlimits") or ()):
-        if limit["soft"] > limit["hard"]:
-            raise Invalid("process.rlimits[%d]" % index, "has a soft limit above its hard limit")
+    _check_limits(config["process"])
+    _check_rare(config["process"], linux)
     _check_mounts(config.get("mounts") or ())
+
+
+def _check_limits(process: "dict") -> None:
+    limits = process.get("rlimits") or ()
+    kinds = [limit["type"] for limit in limits]
+    for index, limit in enumerate(limits):
+        where = "process.rlimits[%d]" % index
+        if limit["soft"] > limit["hard"]:
+            raise Invalid(where, "has a soft limit above its hard limit")
+        if limit["type"] in kinds[:index]:
+            raise Invalid(where, "is a second %s" % limit["type"])
 
 
 def _check_rare(process: "dict", linux: "dict") -> None:
@@ -406,6 +422,8 @@ def _check_mounts(entries) -> None:
             raise Invalid(where + ".source", "is missing")
         if not bind and not entry.get("type"):
             raise Invalid(where + ".type", "is missing")
-        for name in ("uidMappings", "gidMappings"):
+        for name, other in (("uidMappings", "gidMappings"), ("gidMappings", "uidMappings")):
             if entry.get(name) and not bind:
                 raise Invalid("%s.%s" % (where, name), "only a bind mount can have other ids")
+            if entry.get(other) and not entry.get(name):
+                raise Invalid("%s.%s" % (where, name), "is missing: users and groups are mapped together")

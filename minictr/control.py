@@ -115,7 +115,7 @@ def group_of(content: "dict", doing: str):
 
 def ps(root_path: str, report, argv: "list[str]") -> int:
     style, words = "table", list(argv)
-    while words and words[0].startswith("-"):  # what follows the id is for the host's ps
+    while words and words[0].startswith("-") and words[0] != "--":  # what follows the id is for the host's ps
         name, equals, value = words.pop(0).partition("=")
         if name not in ("--format", "-f"):
             raise ContainerError("read the options", "unknown option %s" % printable(name))
@@ -124,6 +124,7 @@ def ps(root_path: str, report, argv: "list[str]") -> int:
         style = value if equals else words.pop(0)
     if style not in ("table", "json"):
         raise ContainerError("read the options", "--format is table or json")
+    words = words[1:] if words[:1] == ["--"] else words
     if not words:
         raise ContainerError("read the options", "an id is expected")
     entry, content = _known(root_path, words[0])

@@ -6,7 +6,7 @@ Side: host
 from . import abi, host
 from . import unix as os
 from .spec import DEFAULT_CAPABILITIES
-from .words import bad, number
+from .words import bad, boolean, number
 
 
 def capabilities(given: "dict", config: "dict", fields: "dict") -> None:
@@ -71,9 +71,8 @@ def security(given: "dict", config: "dict", fields: "dict") -> None:
 
 
 def _no_new_privileges(text: str, value: str, config: "dict", fields: "dict") -> None:
-    if value not in ("", "true", "false"):
-        raise bad("--security-opt", text, "is true or false, or nothing")
-    config["process"]["noNewPrivileges"] = value != "false"
+    wanted = not value or boolean("--security-opt no-new-privileges", value)
+    config["process"]["noNewPrivileges"] = wanted
 
 
 def _unmask(text: str, value: str, config: "dict", fields: "dict") -> None:

@@ -10,7 +10,7 @@ Side: host
 from . import unix as os
 from .errors import ContainerError, printable
 from .spec import CONTAINER_ID, Spec
-from .words import MAX_FDS, absolute, bad, integer
+from .words import MAX_FDS, absolute, bad, boolean, integer
 
 BIND_HELP = """ro, rw, exec, noexec, suid, nosuid, dev, nodev, bind, rec, idmap, private, rprivate,
     shared, slave and kin (rec, rprivate, nosuid, nodev); z and Z where there is no SELinux"""
@@ -275,12 +275,14 @@ def _scan(argv: "list[str]", verb: str) -> "tuple[dict[str, object], list[str], 
             name, equals, value = word.partition("=")
             _take(given, name, value if equals else None, rest, verb)
             continue
-        letters = word[1:]  # -it, -vSRC:DST, -v=SRC:DST
+        letters = word[1:]  # -it, -vSRC:DST, -v=SRC:DST, -d=false
         while letters:
             name, letters = "-" + letters[0], letters[1:]
             attached = None
-            if letters and _INDEX.get(name, ("", FLAG))[1] != FLAG:
-                attached, letters = letters[1:] if letters[0] == "=" else letters, ""
+            if letters[:1] == "=":
+                attached, letters = letters[1:], ""
+            elif letters and _INDEX.get(name, ("", FLAG))[1] != FLAG:
+                attached, letters = letters, ""
             _take(given, name, attached, rest, verb)
     return given, [], None
 
@@ -294,10 +296,8 @@ def _take(given: "dict", name: str, value: "str | None", rest, verb: str) -> Non
         if name == "--report":
             value, given[key] = None, _report_style(value)
             return
-        if value is not None and value not in ("true", "false", "1", "0"):
-            raise bad(name, value, "is true or false, or nothing")
-        given[key] = True
-        if value in ("false", "0"):
+        given[key] = value is None or boolean(name, value)
+        if not given[key]:
             del given[key]
         return
     if value is None:

@@ -293,23 +293,47 @@ def kill(root_path: str, report, argv: "list[str]") -> int:
 
 
 def stop(root_path: str, report, argv: "list[str]") -> int:
+    from . import words  # only here
+
     _, values, ids = scan(argv, {}, {"--time": "-t"}, 1, None)
     seconds = values.get("--time", "10")
-    if not seconds.replace(".", "", 1).isdigit():
+    if words.number(seconds.replace(".", "", 1)) < 0:
         raise ContainerError("read the options", "--time takes seconds, not %s" % printable(seconds))
-    entries = [(identifier, find(root_path, identifier)) for identifier in ids]
-    for identifier, entry in entries:
-        if entry is None:
-            raise missing(identifier)
-    contents = [entry.load() for _, entry in entries if entry is not None]
-    for content in contents:
-        living.kill(content, content.get("stop_signal") or _signal.SIGTERM)  # type: ignore[arg-type]
-    living.wait_ended(contents, float(seconds))
-    for content in contents:
-        living.kill(content, _signal.SIGKILL)
-    if not living.wait_ended(contents, 10):
+    known = {identifier: _known(root_path, identifier) for identifier in ids}
+    for identifier, content in known.items():
+        _send(root_path, identifier, content, content.get("stop_signal") or _signal.SIGTERM)
+    living.wait_ended(list(known.values()), float(seconds))  # without the locks, which others need meanwhile
+    for identifier, content in known.items():
+        _send(root_path, identifier, content, _signal.SIGKILL)
+    if not living.wait_ended(list(known.values()), 10):
         raise ContainerError("stop the container", "it does not end, not even when killed")
     return 0
+
+
+def _known(root_path: str, identifier: str) -> "dict":
+    entry = find(root_path, identifier)
+    if entry is None:
+        raise missing(identifier)
+    content = entry.load()
+    _leave(entry)
+    return content
+
+
+def _send(root_path: str, identifier: str, content: "dict", number: int) -> None:
+    """A signal for the container that CONTENT tells of. Another one may have got its id by now, and with it
+    the path of its cgroup."""
+    entry = find(root_path, identifier)
+    if entry is None:
+        return
+    now = entry.load()
+    if all(now.get(name) == content.get(name) for name in ("pid", "start_time", "created")):
+        living.kill(now, number)
+    _leave(entry)
+
+
+def _leave(entry: "state.Entry") -> None:
+    entry.close()
+    os.close(entry.root)
 
 
 def delete(root_path: str, report, argv: "list[str]") -> int:
@@ -364,6 +388,9 @@ def scan(argv, flags: "dict", values: "dict", least: int, most: "int | None", li
     rest = argv[:]
     while rest:
         word = rest.pop(0)
+        if word == "--":
+            words += rest
+            break
         name, equals, value = word.partition("=")
         known = dict(flags, **dict(values, **dict.fromkeys(lists, "")))
         long = [key for key, short in known.items() if name in (key, short)]
@@ -373,14 +400,24 @@ def scan(argv, flags: "dict", values: "dict", least: int, most: "int | None", li
             raise ContainerError("read the options", "unknown option %s" % printable(word))
         elif long[0] in flags:
             seen.add(long[0])
+            if equals and not _boolean(name, value):
+                seen.remove(long[0])
         else:
             if not equals and not rest:
                 raise ContainerError("read the options", "%s needs a value" % name)
             value = value if equals else rest.pop(0)
             given[long[0]] = given.get(long[0], []) + [value] if long[0] in lists else value
-    if len(words) < least or (most is not None and len(words) > most):
-        raise ContainerError("read the options", "one id is expected" if most == 1 else "an id is expected")
+    if len(words) < least:
+        raise ContainerError("read the options", "an id is expected")
+    if most is not None and len(words) > most:
+        raise ContainerError("read the options", "%s is a word too many" % printable(words[most]))
     return seen, given, words
+
+
+def _boolean(name: str, value: str) -> bool:
+    from . import words  # only where a flag has a value
+
+    return words.boolean(name, value)
 
 
 CALLS = {

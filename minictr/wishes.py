@@ -5,7 +5,7 @@ Side: host
 
 from .errors import ContainerError, printable
 from .execution import Wish
-from .words import absolute
+from .words import absolute, boolean
 
 # long and short name, field of Wish, kind: "flag", "one", "many", "number"
 _OPTIONS = (
@@ -53,7 +53,7 @@ def parse(argv: "list[str]") -> Wish:
 def _take(values: "dict", rest: "list[str]") -> None:
     word = rest.pop(0)
     name, equals, value = word.partition("=")
-    if not word.startswith("--") and len(word) > 2:  # -it, -eA=B
+    if not word.startswith("--") and len(word) > 2 and word[2] != "=":  # -it, -eA=B
         name, equals, value = word[:2], "=", word[2:]
         if any(name == row[1] and row[3] == "flag" for row in _OPTIONS):
             rest.insert(0, "-" + word[2:])
@@ -63,7 +63,7 @@ def _take(values: "dict", rest: "list[str]") -> None:
         raise ContainerError("exec", "unknown option %s" % printable(name), hint="minictr exec --help")
     _, _, field, kind = found[0]
     if kind == "flag":
-        values[field] = value in ("", "true")
+        values[field] = not equals or boolean(name, value)
         return
     if not equals:
         if not rest:

@@ -24,6 +24,17 @@ def absolute(path: str) -> str:
         return os.path.join(here or os.getcwd(), path)
 
 
+_TRUTH = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True)
+_TRUTH.update(dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False))
+
+
+def boolean(option: str, text: str) -> bool:
+    """What --FLAG=TEXT says, by Go's rules (strconv.ParseBool), as engines and their users write it."""
+    if text not in _TRUTH:
+        raise bad(option, text, "is true or false, or nothing")
+    return _TRUTH[text]
+
+
 def number(text: str) -> int:
     """The value of ASCII digits alone; -1 for a sign, a space, another script's digits, nothing."""
     plain = 0 < len(text) <= 20 and not text.strip("0123456789")

@@ -90,6 +90,29 @@ def test_a_copied_folder_is_a_door(minictr, tmp_path):
     assert minictr.command(PYTHON, "-m", "minictr", "--version", cwd=str(tmp_path)) == VERSION
 
 
+def strangers(place):
+    """Modules in PLACE that may not be imported, of names that the standard library has, too."""
+    for name in ("_ctypes", "ctypes", "difflib", "fcntl", "json", "select", "socket", "struct", "time"):
+        (place / (name + ".py")).write_text("raise SystemExit('a stranger was imported')\n")
+
+
+@pytest.mark.parametrize("words", [["doctor", "--json"], ["features"], ["run", "--no-such"]], ids=" ".join)
+def test_the_module_imports_nothing_from_the_current_directory(minictr, tmp_path, words):
+    strangers(tmp_path)
+    command = [PYTHON, "-m", "minictr"] + words
+    found = minictr.command(*command, cwd=str(tmp_path), env={"PYTHONPATH": CHECKOUT})
+    assert "stranger" not in found.err
+    assert found.status == (125 if words[0] == "run" else 0)
+    shutil.copytree(os.path.join(CHECKOUT, "minictr"), str(tmp_path / "minictr"))
+    assert minictr.command(*command, cwd=str(tmp_path)).status == found.status
+
+
+def test_an_isolated_python_keeps_its_path(minictr, pip_script):
+    python = os.path.join(os.path.dirname(pip_script), "python")
+    for option in ["-I"] + (["-P"] if sys.version_info >= (3, 11) else []):
+        assert minictr.command(python, option, "-m", "minictr", "features").ok.out.startswith("{")
+
+
 def test_the_launcher_is_a_door_with_an_empty_environment(minictr, installed):
     empty = {name: None for name in ("PATH", "HOME", "USER", "LOGNAME", "LANG", support.MARK)}
     assert minictr.command(installed + "/bin/minictr", "--version", env=empty) == VERSION

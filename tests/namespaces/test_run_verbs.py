@@ -223,6 +223,47 @@ def test_several_are_stopped_at_once(made):
     assert [made.state(name)["status"] for name in "abc"] == ["stopped"] * 3
 
 
+def stubborn(made, name, *options):
+    pid = made.run(name, "trap '' TERM; echo ready; while :; do sleep 0.05; done", *options)
+    wait_until(lambda: made.said(name).endswith("ready\n"))
+    return pid
+
+
+def test_a_container_that_is_named_twice_is_stopped_once(made):
+    made.run("one")
+    assert made.verb("stop", "-t", "0", "one", "one", timeout=20) == (0, "", "")
+
+
+def test_while_stop_waits_others_may_look_and_kill(made):
+    pid = stubborn(made, "one")
+    stop = made.minictr.start("stop", "-t", "30", "one", **made.caller.options)
+    time.sleep(0.3)
+    assert made.state("one")["status"] == "running"
+    assert made.verb("kill", "one", "KILL").ok.seconds < 5
+    assert stop.wait(10) == (0, "", "")
+    assert gone(pid)
+
+
+def test_stop_spares_a_later_container_of_the_same_id(made):
+    """By the path of its cgroup it could not be told from the other."""
+    options = ("--pid", "host", "--userns", "host") if not made.caller.account else ()
+    stubborn(made, "one", *options)
+    stubborn(made, "two")
+    stop = made.minictr.start("stop", "-t", "4", "one", "two", **made.caller.options)
+    time.sleep(0.3)
+    assert made.verb("delete", "--force", "one").ok
+    pid = stubborn(made, "one", *options)
+    assert stop.wait(20) == (0, "", "")
+    assert made.state("two")["status"] == "stopped"
+    assert made.state("one")["status"] == "running" and not gone(pid)
+
+
+@pytest.mark.parametrize("word", ["x", ".", "-1", "1.2.3", "\u00b2"])
+def test_what_is_no_time_is_named(made, word):
+    why = "minictr: read the options: --time takes seconds, not %s\n" % word
+    assert made.verb("stop", "--time=" + word, "one", env={"LC_ALL": "C.UTF-8"}) == (125, "", why)
+
+
 def test_stop_ends_a_foreground_container_and_its_runtime(made):
     words = (
         "--name",
@@ -273,6 +314,28 @@ def test_several_are_deleted(made):
     assert made.verb("list", "-q").ok.out == ""
 
 
+# --- flags with a value ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["false", "0", "F"])
+def test_a_flag_that_says_no_is_as_good_as_absent(made, value):
+    made.run("one")
+    assert "it is running" in made.verb("delete", "--force=" + value, "one").err
+    assert made.verb("delete", "-f", "--force=" + value, "one").status == 125
+    assert made.verb("list", "--quiet=" + value).ok.fields[:6] == TITLES
+    assert json.loads(made.verb("state", "-q=" + value, "one").ok.out)["status"] == "running"
+    assert made.verb("exec", "--tty=" + value, "-d=" + value, "one", "echo", "here").ok.out == "here\n"
+
+
+def test_a_flag_with_another_value_is_an_error(made):
+    made.run("one")
+    why = "minictr: --force maybe: is true or false, or nothing\n"
+    assert made.verb("delete", "--force=maybe", "one") == (125, "", why)
+    why = "minictr: --detach maybe: is true or false, or nothing\n"
+    assert made.verb("exec", "--detach=maybe", "one", "true") == (255, "", why)
+    assert made.verb("exec", "--detach=True", "one", "echo", "unseen").status == 0
+
+
 # --- unknown ids --------------------------------------------------------------------------------
 
 
@@ -295,3 +358,15 @@ def test_wrong_words_are_one_line(made, words):
 
     assert (run.status, run.out, run.err.count("\n")) == (125, "", 1), run
     assert run.err.startswith("minictr: ")
+
+
+def test_what_follows_two_dashes_is_an_id_even_where_it_looks_like_an_option(made):
+    assert made.verb("kill", "--", "-f").err == "minictr: container does not exist: -f\n"
+    assert made.verb("ps", "--", "-f").err == "minictr: container does not exist: -f\n"
+    assert made.verb("delete", "--force", "--", "-f", "--time").ok
+
+
+@pytest.mark.parametrize("words, extra", [(("list", "x"), "x"), (("kill", "a", "TERM", "more"), "more")])
+def test_a_word_too_many_is_named(made, words, extra):
+    why = "minictr: read the options: %s is a word too many\n" % extra
+    assert made.verb(*words) == (125, "", why)

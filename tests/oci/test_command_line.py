@@ -109,7 +109,7 @@ def test_engines_find_the_version(minictr):
 @pytest.mark.parametrize(
     "options",
     [
-        ["--systemd-cgroup"], ["--systemd-cgroup=false"], ["--debug"], ["--debug=true"], ["--debug=false"],
+        ["--systemd-cgroup"], ["--systemd-cgroup=false"], ["--debug"], ["--debug=True"], ["--debug=0"],
         ["--rootless", "auto"], ["--rootless=true"], ["--rootless=false"],
         ["--cgroup-manager=cgroupfs"], ["--cgroup-manager", "systemd"], ["--cgroup-manager", "disabled"],
         ["--log-format=json", "--rootless", "true", "--systemd-cgroup", "--debug"],
@@ -123,19 +123,19 @@ def test_global_options_of_engines_are_taken(minictr, options):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--rootless=maybe"], "--rootless is true, false or auto"),
-        (["--rootless"], "--rootless needs a value"),
-        (["--cgroup-manager=x"], "--cgroup-manager is cgroupfs, systemd or disabled"),
-        (["--log-format", "xml"], "--log-format is text or json"),
-        (["--debug=maybe"], "--debug is true or false, or nothing"),
-        (["--systemd-cgroup=x"], "--systemd-cgroup is true or false, or nothing"),
-        (["--frobnicate"], "unknown global option --frobnicate; hint: minictr --help"),
+        (["--rootless=maybe"], "read the options: --rootless is true, false or auto"),
+        (["--rootless"], "read the options: --rootless needs a value"),
+        (["--cgroup-manager=x"], "read the options: --cgroup-manager is cgroupfs, systemd or disabled"),
+        (["--log-format", "xml"], "read the options: --log-format is text or json"),
+        (["--debug=maybe"], "--debug maybe: is true or false, or nothing"),
+        (["--systemd-cgroup="], "--systemd-cgroup: is true or false, or nothing"),
+        (["--frobnicate"], "read the options: unknown global option --frobnicate; hint: minictr --help"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_wrong_global_option_is_named(minictr, words, message):
     words = words + (["list"] if words != ["--rootless"] else [])
-    assert minictr(*words, state=False) == (125, "", "minictr: read the options: %s\n" % message)
+    assert minictr(*words, state=False) == (125, "", "minictr: %s\n" % message)
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["--log FILE", "--log=FILE"])

@@ -26,7 +26,9 @@ def full():
     made["process"].update(
         consoleSize={"height": 24, "width": 80},
         user={"uid": 1, "gid": 2, "umask": 0o22, "additionalGids": [3], "username": "x"},
-        rlimits=[{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}],
+        rlimits=[
+            {"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}, {"type": "RLIMIT_CPU", "soft": 1, "hard": 2},
+        ],
         apparmorProfile="p", selinuxLabel="l", oomScoreAdj=5,
         scheduler={
             "policy": "SCHED_DEADLINE", "nice": 1, "priority": 0, "flags": ["SCHED_FLAG_RECLAIM"],
@@ -132,6 +134,7 @@ STRING, NUMBER, ARRAY, OBJECT = (
     "is not an array",
     "is not an object",
 )
+LIMIT = {"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1}
 BOOLEAN, NUL = "is not true or false", "has a NUL in it"
 
 INVALID = [
@@ -140,6 +143,8 @@ INVALID = [
     ("ociVersion", "2.0.0", "2.0.0 is not a version 1"),
     ("ociVersion", "1.0", "1.0 is not a version 1"),
     ("ociVersion", "one", "one is not a version 1"),
+    ("ociVersion", "1.+0.0", "1.+0.0 is not a version 1"),
+    ("ociVersion", "1.\u00b2.0", "1.\u00b2.0 is not a version 1"),
     ("root", None, "is missing"),
     ("root", "rootfs", OBJECT),
     ("root.path", None, "is missing"),
@@ -152,6 +157,7 @@ INVALID = [
     ("domainname", "x" * 65, "is longer than 64 bytes"),
     ("annotations", ["a"], OBJECT),
     ("annotations.a", 1, STRING),
+    ("annotations", {"": "x"}, "has an empty name"),
     ("process", [], OBJECT),
     ("process.terminal", 0, BOOLEAN),
     ("process.consoleSize.height", 65536, "is not between 0 and 65535"),
@@ -188,6 +194,7 @@ INVALID = [
     ("process.rlimits[0].hard", 2**64, "is not between 0 and "),
     ("process.rlimits[0].hard", -1, "is not between 0 and "),
     ("process.rlimits[0].hard", 0, "has a soft limit above its hard limit"),
+    ("process.rlimits[1]", LIMIT, "is a second RLIMIT_NOFILE"),
     ("process.noNewPrivileges", "true", BOOLEAN),
     ("process.apparmorProfile", False, STRING),
     ("process.oomScoreAdj", 1001, "is not between -1000 and 1000"),
@@ -198,6 +205,7 @@ INVALID = [
     ("process.scheduler.flags", ["SCHED_FLAG_ALL"], "has an unknown flag"),
     ("process.execCPUAffinity.initial", "all", "is not a list of CPUs"),
     ("process.execCPUAffinity.final", "3-1", "has a range that is none"),
+    ("process.execCPUAffinity.initial", "1" * 5000, "is not a list such as"),
     ("mounts", {}, ARRAY),
     ("mounts[0]", None, OBJECT),
     ("mounts[0].destination", None, "is missing"),
@@ -207,6 +215,8 @@ INVALID = [
     ("mounts[6].source", "", "is missing"),
     ("mounts[0].options", "ro", ARRAY),
     ("mounts[6].uidMappings[0].size", None, "is missing"),
+    ("mounts[6].gidMappings", None, "is missing: users and groups are mapped together"),
+    ("mounts[6].uidMappings", [], "is missing: users and groups are mapped together"),
     (
         "mounts[0].uidMappings", [{"containerID": 0, "hostID": 0, "size": 1}],
         "only a bind mount can have other ids",
@@ -245,6 +255,7 @@ INVALID = [
     ("linux.intelRdt.closID", "a/b", "is not the name of a directory"),
     ("linux.seccomp.defaultAction", None, "is missing"),
     ("linux.seccomp.defaultAction", "ALLOW", "is not one of "),
+    ("linux.seccomp.listenerPath", "", "needs a listenerPath"),
     ("linux.seccomp.syscalls[0].names", "read", ARRAY),
     ("linux.seccomp.syscalls[0].action", "SCMP_ACT_MAYBE", "is not one of "),
     ("linux.seccomp.syscalls[0].args[0].index", 6, "is not between 0 and 5"),
@@ -268,6 +279,8 @@ INVALID = [
 ]  # fmt: skip
 # where the message names not quite what was set
 NAMED = {
+    ("linux.seccomp.listenerPath", ""): "linux.seccomp.listenerMetadata",
+    ("annotations", ""): "annotations",
     ("process.rlimits[0].hard", 0): "process.rlimits[0]",
     ("linux.namespaces[0].type", "network"): "linux.namespaces",
     ("linux.sysctl", "kernel.panic"): "linux.sysctl.kernel.panic",
@@ -358,6 +371,24 @@ def test_half_of_a_character_is_refused():
     assert refusal(document) == "hostname has a character that cannot be written, or half of one"
 
 
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0-rc.1", "1.1.0+dev", "1.2.1-rc.1+dev", "1.0.2+a-b.c"])
+def test_a_version_may_have_a_pre_release_and_build_metadata(version):
+    assert refusal(dict(full(), ociVersion=version)) == ""
+
+
+@pytest.mark.parametrize(
+    "limits, words",
+    [
+        ([dict(LIMIT, soft=2)], "process.rlimits[0] has a soft limit above its hard limit"),
+        ([LIMIT, LIMIT], "process.rlimits[1] is a second RLIMIT_NOFILE"),
+    ],
+)
+def test_a_process_of_its_own_has_limits_that_can_be_set(limits, words):
+    with pytest.raises(ContainerError) as caught:
+        config.check_process({"cwd": "/", "args": ["sh"], "rlimits": limits})
+    assert caught.value.why == words
+
+
 def test_null_is_as_good_as_absent_for_ids():
     document = full()
     document["process"]["user"] = {"uid": None, "gid": None, "umask": None}
@@ -405,6 +436,10 @@ STRICTER = {
     "names ": "a process has one namespace of each kind",
     "needs a ": "without it, it would be the host's",
     "has a soft limit above its hard limit": "setrlimit(2) refuses it",
+    "is a second RLIMIT_": "the text of the specification asks for it",
+    "annotations has an empty name": "the text of the specification asks for it",
+    "needs a listenerPath": "the text of the specification asks for it",
+    "is missing: users and groups": "an id-mapped mount has the map of a user namespace, which has both",
     "only a bind mount can have other ids": "a new file system has no ids to be mapped",
     "source is missing": "a bind mount shows something",
     "type is missing": "what else should be mounted",

@@ -154,9 +154,15 @@ def test_short_flags_may_be_written_together():
 
 
 def test_a_flag_may_say_true_or_false():
-    assert parse("--init=true").init
-    assert not parse("--init", "--init=false").init
+    for word in ("1", "t", "T", "true", "TRUE", "True"):  # as Go's strconv.ParseBool takes them
+        assert parse("--init=" + word).init
+        assert parse("-d=" + word).detach
+    for word in ("0", "f", "F", "false", "FALSE", "False"):
+        assert not parse("--init", "--init=" + word).init
+        assert not parse("-d", "-itd=" + word).detach
     assert refusal("--init=yes", "--", "x") == "--init yes: is true or false, or nothing"
+    assert refusal("-d=", "--", "x") == "-d: is true or false, or nothing"
+    assert not config("--security-opt=no-new-privileges=0")["process"]["noNewPrivileges"]
 
 
 def test_the_last_of_an_option_that_holds_one_value_counts():
