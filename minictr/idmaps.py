@@ -92,12 +92,7 @@ def check(table: maps.Maps, credentials: Credentials) -> None:
         + [(table.gids, group, "group") for group in credentials.groups or ()]
     ):  # fmt: skip
         if not maps.inside(mapped, number):
-            have = sum([count for _, _, count in mapped])
-            why = "the container has %d ids, and %d is not among them" % (have, number)
-            hint = "a larger range in /etc/sub%s, or --%smap" % (
-                ("uid", "uid") if kind == "user" else ("gid", "gid")
-            )
-            raise ContainerError("become %s %d" % (kind, number), why, hint=hint)
+            raise maps.missing("become %s %d" % (kind, number), kind[0] + "id", number, mapped)
 
 
 def _check_helpers(host: Host) -> None:

@@ -178,7 +178,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         cgroup_free=not spec.systemd and not (linux.get("cgroupsPath") or "").startswith("/"),
         resources=linux.get("resources") or {},
         root=_root(spec, config, linux, stage, idmap),
-        mounts=tuple(_mounts(spec, config, linux, namespaces, table, idmap)),
+        mounts=tuple(_mounts(spec, config, _known(spec, host, joins, table), idmap)),
         devices=_devices(linux),
         device_ways=("mknod", "bind") if mknod else ("bind",),
         masked_paths=tuple(linux.get("maskedPaths") or ()),
@@ -372,17 +372,22 @@ def _root(spec: Spec, config: "dict", linux: "dict", stage: str, idmap: bool) ->
     )
 
 
-def _mounts(
-    spec: Spec, config: "dict", linux: "dict", namespaces: "tuple", table: "maps.Maps | None", idmap: bool
-) -> "list":
+def _known(spec: Spec, host: Host, joins: "tuple", table: "maps.Maps | None") -> "tuple[tuple, tuple] | None":
+    """The user and group ids that file systems are made with; None: not known, or a bundle's own affair."""
+    if spec.source == "bundle" or any(kind == "user" for kind, _ in joins):
+        return None
+    return (host.uid_map, host.gid_map) if table is None else (table.uids, table.gids)
+
+
+def _mounts(spec: Spec, config: "dict", known: "tuple[tuple, tuple] | None", idmap: bool) -> "list":
     result = []
     for entry in config.get("mounts") or ():
         options = list(entry.get("options") or ())
-        if table is not None and spec.source != "bundle":
-            options = _mapped_options(options, table)
         mount = mounts.parse(
             entry["destination"], entry.get("type") or "", entry.get("source") or "", options
         )
+        if known and mount.words:
+            mount = mount.replace(words=maps.known_words(mount, *known))
         if mount.kind == "bind":
             mount = mount.replace(source=os.path.join(spec.bundle, mount.source))
             if idmap and not mount.idmap and entry.get("type") != "none":
@@ -395,18 +400,6 @@ def _mounts(
             mount = mount.replace(mappings=pair, idmap=mount.idmap or "idmap")
         result.append(mount)
     return result
-
-
-def _mapped_options(options: "list[str]", table: maps.Maps) -> "list[str]":
-    """devpts refuses gid=5, the tty group, where the container has no group 5."""
-    kept = []
-    for option in options:
-        name, _, value = option.partition("=")
-        if name in ("uid", "gid") and value.isdigit():
-            if not maps.inside(table.uids if name == "uid" else table.gids, int(value)):
-                continue
-        kept.append(option)
-    return kept
 
 
 def _devices(linux: "dict") -> "tuple[Device, ...]":
