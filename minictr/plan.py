@@ -149,8 +149,10 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         records.append(maps.alone("", 0, "", "subids"))
     user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
     held = (1 << len(abi.CAPABILITIES)) - 1 if user_known else host.effective
-    credentials = _credentials(host, process, table, held, records)
-    if host.groups_denied and not user_known and not credentials.groups:
+    credentials = _credentials(host, process, held, records)
+    denied = table.deny_setgroups if table is not None else host.groups_denied and not user_known
+    if denied:
+        records += _groups_denied(spec, host, table, credentials)
         credentials = credentials.replace(groups=None)  # the caller's stay: nobody here can take them away
     if (config.get("annotations") or {}).get(KEEP_GROUPS) == "1":
         records.append(_groups_dropped())
@@ -229,14 +231,9 @@ def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...]
 # --- the process ------------------------------------------------------------------------------
 
 
-def _credentials(
-    host: Host, process: "dict", table: "maps.Maps | None", held: int, records: "list"
-) -> Credentials:
+def _credentials(host: Host, process: "dict", held: int, records: "list") -> Credentials:
     """held: the capabilities that can be given, a bit mask"""
     user = process.get("user") or {}
-    groups = tuple(user.get("additionalGids") or ())  # type: tuple[int, ...] | None
-    if table is not None and table.deny_setgroups:
-        groups = None
     wanted = process.get("capabilities") or {}  # without the property there are none
     sets, unknown = {}, []  # type: dict[str, int], list[str]
     for name in privileges.SETS:
@@ -254,7 +251,7 @@ def _credentials(
     return Credentials(
         uid=user.get("uid") or 0,  # null is as good as absent
         gid=user.get("gid") or 0,
-        groups=groups,
+        groups=tuple(user.get("additionalGids") or ()),
         capabilities=sets,
         no_new_privs=bool(process.get("noNewPrivileges")),
         umask=0o022 if user.get("umask") is None else user["umask"],  # as runc and crun have it
@@ -265,6 +262,26 @@ def _left_out(what: str, why: str) -> Degradation:
     """A capability that cannot be had is no step down: the container is tighter than it was asked to be."""
     lost = "what it allows"
     return Degradation("capability", "capabilities", what, "nothing", lost, 0, why, "", level="notice")
+
+
+def _groups_denied(
+    spec: Spec, host: Host, table: "maps.Maps | None", wanted: Credentials
+) -> "list[Degradation]":
+    """The groups that the program does without. Those which the container's own files give to its user are
+    nobody's wish, and only noted."""
+    lost = []
+    for group in wanted.groups or ():
+        ours = group if table is None else maps.on_host(table.gids, group)
+        if group != wanted.gid and ours not in host.groups:
+            lost.append(str(group))
+    if not lost:
+        return []
+    why, cause = "setgroups(2) is denied where the caller alone is mapped", "subids"
+    if host.groups_denied:
+        why, cause = "setgroups(2) is denied in the user namespace around us", ""
+    level = "warning" if spec.groups or spec.source == "bundle" else "notice"
+    what = "files that are open to these groups alone"
+    return [Degradation("groups", "groups", ", ".join(lost), "none of them", what, 0, why, "", level, cause)]
 
 
 def _groups_dropped() -> Degradation:
