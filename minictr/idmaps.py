@@ -11,7 +11,13 @@ from .spec import Spec
 
 
 def choose(spec: Spec, host: Host, linux: "dict", process: "dict") -> maps.Maps:
-    """The ladder of id maps, as far as it can be seen from here."""
+    """The ladder of id maps, as far as it can be seen from here. What the user namespace around us
+    denies, one below it has not got, whoever writes its maps."""
+    table = _table(spec, host, linux, process)
+    return table.replace(deny_setgroups=True) if host.groups_denied else table
+
+
+def _table(spec: Spec, host: Host, linux: "dict", process: "dict") -> maps.Maps:
     uids, gids = lines(linux, "uidMappings"), lines(linux, "gidMappings")
     if uids or gids:
         if not (uids and gids):
