@@ -160,7 +160,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
     if table is not None:
         idmaps.check(table, credentials)
-    show_ids = table is not None and table.way == "direct" and host.initial and spec.source != "host"
+    show_ids = table is not None and table.way == "direct" and host.initial
     idmap = show_ids and spec.userns == "auto"
     mknod = host.initial and not user_known and host.holds(abi.CAP_MKNOD)
     return Plan(
