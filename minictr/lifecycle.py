@@ -152,7 +152,8 @@ class Container:
         os.umask(os.umask(0o077) & 0o077)  # what we make is ours to use
         self.root = state.open_root(self.root_path)
         self.opened.append(self.root)
-        self.plan = preparation.prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
+        place = os.path.join(self.root_path, self.spec.identifier)
+        self.plan = preparation.prepare(self.spec, place, starts=True)
         if self.spec.require:
             from . import isolation  # loaded with the option
 
