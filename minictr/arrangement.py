@@ -36,7 +36,8 @@ def host_mounts(home: str, resolver: bool) -> "list[dict]":
     name = os.path.realpath("/etc/resolv.conf")
     if resolver and name.startswith("/run/") and os.path.isfile(name):
         options = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"]
-        mounts.append(entry(name, "bind", name, options))
+        # type none: as on the host's own root beside it, the ids of its files are left as the host has them
+        mounts.append(entry(name, "none", name, options))
     return mounts
 
 

@@ -127,8 +127,12 @@ def _idmap(facts: "dict[str, object]") -> "Cause | None":
         return Cause(why=said, fix="use a newer kernel, or --userns host")
     if facts["number"] == abi.EINVAL:
         kind = printable(signs.mount_of(str(facts.get("path") or "/")).kind) or "the file system"
+        if facts.get("below"):
+            said = "%s, which is mounted below it on %s, cannot be mounted with other ids, or is already"
+            fix = "leave out what is mounted below, by the option bind of the volume, or unmount it"
+            return Cause(why=said % (kind, printable(facts["path"])), fix=fix)
         said = "%s cannot be mounted with other ids in this kernel, or is already" % kind
-        return Cause(why=said, fix="put the root on ext4, xfs, btrfs or tmpfs, or use --userns host")
+        return Cause(why=said, fix="put it on ext4, xfs, btrfs or tmpfs, or use --userns host")
     if facts["number"] == abi.EPERM and not (signs.initial() and signs.holds(abi.CAP_SYS_ADMIN)):
         return Cause(why="idmapped mounts are for the owner of the file system, the host's root")
     return None

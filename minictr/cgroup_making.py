@@ -5,7 +5,7 @@ Each function takes the lifecycle.Container, whose `group`, `plan` and `watch` i
 Side: host
 """
 
-from . import cgroup, foreground, host
+from . import cgroup, cgroup_group, foreground, host
 from .errors import ContainerError, Degradation
 from .spec import cgroup_of
 
@@ -112,12 +112,17 @@ def _limit(me) -> "list[Degradation]":
 
 
 def _without(me, error: ContainerError) -> Degradation:
-    """Nobody asked for a limit: a notice will do. With `--cgroups enabled`, a warning."""
+    """Nobody asked for a limit: a notice will do, without the time it takes to find out why. With
+    `--cgroups enabled`, a warning."""
     asked = me.spec.cgroups == "enabled" or me.spec.systemd
-    return Degradation(
+    record = Degradation(
         "cgroup-none", "cgroup", "one of its own", "none", "limits, and counting what it uses",
         error.number, error.why, error.hint, "warning" if asked else "notice",
     )  # fmt: skip
+    if not error.hint and (asked or me.spec.refuses(record)):
+        record.cause = cgroup_group.cause(error.number)
+        record.why = "" if record.cause else error.why
+    return record
 
 
 def remove(me) -> None:

@@ -45,7 +45,9 @@ class None_(Group):
 
     def apply(self, resources: "dict") -> "list[Degradation]":
         """A record of the limits asked for, and one of the device rules, which every container has."""
-        return self.update(resources) + [without_devices(0, self.why, self.fix)]
+        word = "" if self.fix else cause(self.number)
+        record = without_devices(self.number, "" if word else self.why, self.fix, word)
+        return self.update(resources) + [record]
 
     def update(self, resources: "dict") -> "list[Degradation]":
         names = asked(resources)

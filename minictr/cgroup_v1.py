@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import abi, cgroup_files, libc
+from . import abi, cgroup_files, host, libc
 from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
 from .cgroup_group import DENIED, Group, Setting, burst, cause, idle, ignored, limit, without_devices
@@ -109,7 +109,7 @@ class V1(Group):
                     raise
             return self._allow_each(directory, lines)
         except OSError as error:
-            if error.errno == abi.EPERM and not libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1:
+            if error.errno == abi.EPERM and not _owns_devices():
                 return [without_devices(abi.EPERM, "", cause="devices")]
             # EINVAL: cgroups of others lie below a directory that was there before
             raise ContainerError("set the rules for devices", "", error.errno or 0) from error
@@ -226,6 +226,11 @@ class V1(Group):
         if setting.controller == "blkio":
             return "", "the kernel has no scheduler that knows it (bfq, CONFIG_BFQ_GROUP_IOSCHED)"
         return "this kernel has no such setting", ""
+
+
+def _owns_devices() -> bool:
+    """CAP_SYS_ADMIN is held as security/device_cgroup.c asks for it: over the host, not a user namespace."""
+    return bool(libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1) and host.read_map("uid_map") == host.FULL_MAP
 
 
 def _inherit(mount: str, path: str) -> None:

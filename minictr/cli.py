@@ -209,8 +209,7 @@ def _explain(options: Globals, report, argv: "list[str]") -> int:
     if _wants_help(argv):
         print(native.help_text("explain"))
         return 0
-    spec = native.parse(argv, "explain").replace(systemd=options.systemd_cgroup)
-    return explain.show(spec, _state_root(options))
+    return explain.show(_called(options, native.parse(argv, "explain")), _state_root(options))
 
 
 def _report(options: Globals, report, argv: "list[str]") -> int:

@@ -238,8 +238,22 @@ class Birth:
             except OSError as error:
                 if error.errno not in REFUSED + (abi.EINVAL, abi.EOPNOTSUPP):
                     raise ContainerError("show the ids of %s" % mount.source, "", error.errno or 0) from error
-                self._degrade(_with_cause(ids_record(mount.source, error.errno or 0), mount.source))
+                record = ids_record(mount.source, error.errno or 0)
+                self._degrade(_with_cause(record, mount.source, self._refusing(pid, mount)))
         return trees
+
+    def _refusing(self, pid: int, mount: mounts.Mount) -> str:
+        """The place of the file system that cannot be shown so: the source of MOUNT, or one below it."""
+        from . import signs  # only where something was refused
+
+        top = os.path.realpath(mount.source)
+        below = [found.place for found in signs.mounts() if found.place.startswith(top.rstrip("/") + "/")]
+        for place in [top] + below if mount.recursive else []:
+            try:
+                os.close(self._idmapped(pid, mount.replace(source=place, recursive=False)))
+            except OSError:
+                return place
+        return top
 
     def _idmapped(self, pid: int, mount: mounts.Mount) -> int:
         tree = _clone_source(mount)
@@ -376,10 +390,10 @@ def _userns_of(proc: int, mappings) -> int:
         os.waitpid(pid, 0)
 
 
-def _with_cause(record: Degradation, path: str) -> Degradation:
+def _with_cause(record: Degradation, source: str, place: str) -> Degradation:
     from . import causes
 
-    cause = causes.why(record.cause, record.errno, path=path)
+    cause = causes.why(record.cause, record.errno, path=place, below=place != os.path.realpath(source))
     record.why, record.fix = cause.why, cause.fix
     return record
 

@@ -30,7 +30,7 @@ class Host(Record):
     groups: the supplementary groups; no_new_privs: set-uid helpers have no power
     groups_denied: nobody in this user namespace may set them
     subuids, subgids: the ranges that the caller may map, (start, count) each; () where not needed
-    free_id: the first of RANGE user and group ids that nobody has
+    free_id: the first of RANGE user and group ids that nobody has; noted: in NOTE, or it is not needed
     newuidmap, newgidmap: absolute paths, "" where missing
     interpreter: the uid that owns the file which we run by
     """
@@ -47,6 +47,7 @@ class Host(Record):
     subuids: "tuple[tuple[int, int], ...]" = ()
     subgids: "tuple[tuple[int, int], ...]" = ()
     free_id: int = 0
+    noted: bool = True
     newuidmap: str = ""
     newgidmap: str = ""
     names: "tuple[str, ...]" = ()
@@ -112,22 +113,23 @@ def _ranges(uid: int) -> "dict[str, object]":
     }  # type: dict[str, object]
     if uid == 0:
         if not (facts["subuids"] and facts["subgids"]):
-            facts["free_id"] = _noted_range(subids)
+            facts.update(_free_range(subids))
     else:
         facts.update(newuidmap=subids.helper("newuidmap"), newgidmap=subids.helper("newgidmap"))
     return facts
 
 
-def _noted_range(subids) -> int:
-    """The range that root's containers get where /etc/subuid gives root none: a free one, far from
-    where useradd(8) hands them out, and noted down, so that it stays the same."""
-    noted = paths.read_text(NOTE)
-    if noted.strip().isdigit():
-        start = int(noted)
-        used = subids.free_range("both", RANGE, taken=((0, start),)) != start
-        if not used:
-            return start
-    start = subids.free_range("both", RANGE, taken=((0, FREE_FROM),))
+def _free_range(subids) -> "dict[str, object]":
+    """The range that root's containers get where /etc/subuid gives root none: the one that was noted down,
+    else a free one, far from where useradd(8) hands them out."""
+    noted = paths.read_text(NOTE).strip()
+    if noted.isdigit() and subids.free_range("both", RANGE, taken=((0, int(noted)),)) == int(noted):
+        return {"free_id": int(noted), "noted": True}
+    return {"free_id": subids.free_range("both", RANGE, taken=((0, FREE_FROM),)), "noted": False}
+
+
+def note_range(start: int) -> None:
+    """Note down the range that begins at START, so that it stays the same."""
     try:
         os.makedirs(os.path.dirname(NOTE), 0o755, exist_ok=True)
         temporary = "%s.%d" % (NOTE, os.getpid())
@@ -139,4 +141,3 @@ def _noted_range(subids) -> int:
         if error.errno not in (abi.EROFS, abi.EACCES, abi.EPERM, abi.ENOSPC):
             raise
         # a disk that cannot be written: the same range is found again as long as it stays free
-    return start

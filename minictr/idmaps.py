@@ -11,7 +11,13 @@ from .spec import Spec
 
 
 def choose(spec: Spec, host: Host, linux: "dict", process: "dict") -> maps.Maps:
-    """The ladder of id maps, as far as it can be seen from here."""
+    """The ladder of id maps, as far as it can be seen from here. What the user namespace around us
+    denies, one below it has not got, whoever writes its maps."""
+    table = _table(spec, host, linux, process)
+    return table.replace(deny_setgroups=True) if host.groups_denied else table
+
+
+def _table(spec: Spec, host: Host, linux: "dict", process: "dict") -> maps.Maps:
     uids, gids = lines(linux, "uidMappings"), lines(linux, "gidMappings")
     if uids or gids:
         if not (uids and gids):
@@ -92,12 +98,7 @@ def check(table: maps.Maps, credentials: Credentials) -> None:
         + [(table.gids, group, "group") for group in credentials.groups or ()]
     ):  # fmt: skip
         if not maps.inside(mapped, number):
-            have = sum([count for _, _, count in mapped])
-            why = "the container has %d ids, and %d is not among them" % (have, number)
-            hint = "a larger range in /etc/sub%s, or --%smap" % (
-                ("uid", "uid") if kind == "user" else ("gid", "gid")
-            )
-            raise ContainerError("become %s %d" % (kind, number), why, hint=hint)
+            raise maps.missing("become %s %d" % (kind, number), kind[0] + "id", number, mapped)
 
 
 def _check_helpers(host: Host) -> None:

@@ -221,16 +221,8 @@ def wait_placed(me: Init) -> None:
 
 
 def _with_fewer_ids(plan, table):
-    """PLAN without the ids that the container turns out not to have: devpts refuses gid=5, say."""
-    mounts = []
-    for mount in plan.mounts:
-        words = []
-        for word in mount.words:
-            name, _, value = word.partition("=")
-            known = table.uids if name == "uid" else table.gids if name == "gid" else ()
-            if not known or not value.isdigit() or maps.inside(known, int(value)):
-                words.append(word)
-        mounts.append(mount.replace(words=tuple(words)))
+    """PLAN with the ids that the container turns out to have."""
+    mounts = [mount.replace(words=maps.known_words(mount, table.uids, table.gids)) for mount in plan.mounts]
     return plan.replace(mounts=tuple(mounts))
 
 

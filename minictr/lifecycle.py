@@ -152,7 +152,8 @@ class Container:
         os.umask(os.umask(0o077) & 0o077)  # what we make is ours to use
         self.root = state.open_root(self.root_path)
         self.opened.append(self.root)
-        self.plan = preparation.prepare(self.spec, os.path.join(self.root_path, self.spec.identifier))
+        place = os.path.join(self.root_path, self.spec.identifier)
+        self.plan = preparation.prepare(self.spec, place, starts=True)
         if self.spec.require:
             from . import isolation  # loaded with the option
 
@@ -397,8 +398,11 @@ def _streams(spec: Spec) -> "tuple[int, ...]":
 
 def _check_terminal(spec: Spec) -> None:
     terminal = (spec.config.get("process") or {}).get("terminal")
-    if bool(terminal and spec.detach) != bool(spec.console_socket):
-        why = "a detached container with a terminal, and no other, hands it to a console socket"
-        raise ContainerError(
-            "make a terminal", why, hint="--console-socket PATH with --detach and a terminal"
-        )
+    if bool(terminal and spec.detach) == bool(spec.console_socket):
+        return
+    why = "a detached container with a terminal, and no other, hands it to a console socket"
+    hint = "--console-socket PATH with --detach and a terminal"
+    if spec.source != "bundle":
+        why = "with --detach nobody is left to pass on what is typed and shown"
+        hint = "leave --tty out: exec --tty gives a terminal in the running container"
+    raise ContainerError("make a terminal", why, hint=hint)

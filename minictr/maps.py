@@ -57,6 +57,33 @@ def outside(table: "tuple[tuple[int, int, int], ...]", number: int) -> bool:
     return any(first <= number < first + count for _, first, count in table)
 
 
+def missing(doing: str, name: str, number: int, table: "tuple[tuple[int, int, int], ...]") -> ContainerError:
+    """The error of what takes the id NUMBER, which TABLE has not. name: "uid" or "gid" """
+    have = sum([count for _, _, count in table])
+    why = "the container has %d ids, and %d is not among them" % (have, number)
+    return ContainerError(doing, why, hint="a larger range in /etc/sub%s, or --%smap" % (name, name))
+
+
+def known_words(mount, uids: "tuple", gids: "tuple") -> "tuple[str, ...]":
+    """The words of MOUNT, a mounts.Mount, with the ids of UIDS and GIDS alone.
+
+    devpts refuses gid=5, the tty group of every default, where there is no group 5: it goes without.
+    Raises ContainerError for any other id that is not there.
+    """
+    kept = []
+    for word in mount.words:
+        name, _, value = word.partition("=")
+        if name in ("uid", "gid") and value.isdigit():
+            table = uids if name == "uid" else gids
+            if not inside(table, int(value)):
+                if (mount.kind, word) == ("devpts", "gid=5"):
+                    continue
+                doing = "give %s to %s %s" % (mount.target, "user" if name == "uid" else "group", value)
+                raise missing(doing, name, int(value), table)
+        kept.append(word)
+    return tuple(kept)
+
+
 def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
     """Write the maps of the user namespace that process PID is in; the way that worked comes back.
 

@@ -149,8 +149,10 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         records.append(maps.alone("", 0, "", "subids"))
     user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
     held = (1 << len(abi.CAPABILITIES)) - 1 if user_known else host.effective
-    credentials = _credentials(host, process, table, held, records)
-    if host.groups_denied and not user_known and not credentials.groups:
+    credentials = _credentials(host, process, held, records)
+    denied = table.deny_setgroups if table is not None else host.groups_denied and not user_known
+    if denied:
+        records += _groups_denied(spec, host, table, credentials)
         credentials = credentials.replace(groups=None)  # the caller's stay: nobody here can take them away
     if (config.get("annotations") or {}).get(KEEP_GROUPS) == "1":
         records.append(_groups_dropped())
@@ -158,7 +160,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
     if table is not None:
         idmaps.check(table, credentials)
-    show_ids = table is not None and table.way == "direct" and host.initial and spec.source != "host"
+    show_ids = table is not None and table.way == "direct" and host.initial
     idmap = show_ids and spec.userns == "auto"
     mknod = host.initial and not user_known and host.holds(abi.CAP_MKNOD)
     return Plan(
@@ -178,7 +180,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         cgroup_free=not spec.systemd and not (linux.get("cgroupsPath") or "").startswith("/"),
         resources=linux.get("resources") or {},
         root=_root(spec, config, linux, stage, idmap),
-        mounts=tuple(_mounts(spec, config, linux, namespaces, table, idmap)),
+        mounts=tuple(_mounts(spec, config, _known(spec, host, joins, table), idmap)),
         devices=_devices(linux),
         device_ways=("mknod", "bind") if mknod else ("bind",),
         masked_paths=tuple(linux.get("maskedPaths") or ()),
@@ -229,14 +231,9 @@ def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...]
 # --- the process ------------------------------------------------------------------------------
 
 
-def _credentials(
-    host: Host, process: "dict", table: "maps.Maps | None", held: int, records: "list"
-) -> Credentials:
+def _credentials(host: Host, process: "dict", held: int, records: "list") -> Credentials:
     """held: the capabilities that can be given, a bit mask"""
     user = process.get("user") or {}
-    groups = tuple(user.get("additionalGids") or ())  # type: tuple[int, ...] | None
-    if table is not None and table.deny_setgroups:
-        groups = None
     wanted = process.get("capabilities") or {}  # without the property there are none
     sets, unknown = {}, []  # type: dict[str, int], list[str]
     for name in privileges.SETS:
@@ -254,7 +251,7 @@ def _credentials(
     return Credentials(
         uid=user.get("uid") or 0,  # null is as good as absent
         gid=user.get("gid") or 0,
-        groups=groups,
+        groups=tuple(user.get("additionalGids") or ()),
         capabilities=sets,
         no_new_privs=bool(process.get("noNewPrivileges")),
         umask=0o022 if user.get("umask") is None else user["umask"],  # as runc and crun have it
@@ -265,6 +262,26 @@ def _left_out(what: str, why: str) -> Degradation:
     """A capability that cannot be had is no step down: the container is tighter than it was asked to be."""
     lost = "what it allows"
     return Degradation("capability", "capabilities", what, "nothing", lost, 0, why, "", level="notice")
+
+
+def _groups_denied(
+    spec: Spec, host: Host, table: "maps.Maps | None", wanted: Credentials
+) -> "list[Degradation]":
+    """The groups that the program does without. Those which the container's own files give to its user are
+    nobody's wish, and only noted."""
+    lost = []
+    for group in wanted.groups or ():
+        ours = group if table is None else maps.on_host(table.gids, group)
+        if group != wanted.gid and ours not in host.groups:
+            lost.append(str(group))
+    if not lost:
+        return []
+    why, cause = "setgroups(2) is denied where the caller alone is mapped", "subids"
+    if host.groups_denied:
+        why, cause = "setgroups(2) is denied in the user namespace around us", ""
+    level = "warning" if spec.groups or spec.source == "bundle" else "notice"
+    what = "files that are open to these groups alone"
+    return [Degradation("groups", "groups", ", ".join(lost), "none of them", what, 0, why, "", level, cause)]
 
 
 def _groups_dropped() -> Degradation:
@@ -372,17 +389,22 @@ def _root(spec: Spec, config: "dict", linux: "dict", stage: str, idmap: bool) ->
     )
 
 
-def _mounts(
-    spec: Spec, config: "dict", linux: "dict", namespaces: "tuple", table: "maps.Maps | None", idmap: bool
-) -> "list":
+def _known(spec: Spec, host: Host, joins: "tuple", table: "maps.Maps | None") -> "tuple[tuple, tuple] | None":
+    """The user and group ids that file systems are made with; None: not known, or a bundle's own affair."""
+    if spec.source == "bundle" or any(kind == "user" for kind, _ in joins):
+        return None
+    return (host.uid_map, host.gid_map) if table is None else (table.uids, table.gids)
+
+
+def _mounts(spec: Spec, config: "dict", known: "tuple[tuple, tuple] | None", idmap: bool) -> "list":
     result = []
     for entry in config.get("mounts") or ():
         options = list(entry.get("options") or ())
-        if table is not None and spec.source != "bundle":
-            options = _mapped_options(options, table)
         mount = mounts.parse(
             entry["destination"], entry.get("type") or "", entry.get("source") or "", options
         )
+        if known and mount.words:
+            mount = mount.replace(words=maps.known_words(mount, *known))
         if mount.kind == "bind":
             mount = mount.replace(source=os.path.join(spec.bundle, mount.source))
             if idmap and not mount.idmap and entry.get("type") != "none":
@@ -395,18 +417,6 @@ def _mounts(
             mount = mount.replace(mappings=pair, idmap=mount.idmap or "idmap")
         result.append(mount)
     return result
-
-
-def _mapped_options(options: "list[str]", table: maps.Maps) -> "list[str]":
-    """devpts refuses gid=5, the tty group, where the container has no group 5."""
-    kept = []
-    for option in options:
-        name, _, value = option.partition("=")
-        if name in ("uid", "gid") and value.isdigit():
-            if not maps.inside(table.uids if name == "uid" else table.gids, int(value)):
-                continue
-        kept.append(option)
-    return kept
 
 
 def _devices(linux: "dict") -> "tuple[Device, ...]":

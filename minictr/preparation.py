@@ -1,6 +1,6 @@
 """From a Spec to its Plan: look at the host, and at the container's own users.
 
-Nothing is changed: `explain` stops here.
+Nothing is changed but for a note, where a container is to start: `explain` stops here.
 
 Side: host
 """
@@ -20,14 +20,17 @@ def explain(record: Degradation) -> None:
         record.why, record.fix = record.why or cause.why, record.fix or cause.fix
 
 
-def prepare(spec: Spec, stage: str) -> plan.Plan:
-    """Look at the host and decide. Nothing is changed."""
+def prepare(spec: Spec, stage: str, starts: bool = False) -> plan.Plan:
+    """Look at the host and decide. Where the container STARTS, the range of ids that was found for it is
+    noted down."""
     seen = host.probe(ranges=spec.userns not in ("host", "config") or _asks_helpers(spec))
     if spec.user or spec.groups or spec.source != "bundle":
         spec = with_user(spec)
     else:
         spec = with_home(spec)
     made = plan.make(spec, seen, stage)
+    if starts and not seen.noted:
+        host.note_range(seen.free_id)
     if made.labels or made.mount_label:
         made = _with_labels(made)
     if spec.landlock:

@@ -8,6 +8,7 @@ Side: host
 import _stat as stat
 
 from . import unix as os
+from .errors import ContainerError
 from .words import absolute, bad, integer, number
 
 MAX_PIDS = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
@@ -256,6 +257,10 @@ def beside(changes: "dict", before: "dict") -> "dict":
     elif limit or swap:
         old = before.get("memory") or {}
         memory.update(limit=limit or old.get("limit") or 0, swap=swap or old.get("swap") or 0)
+        if not swap and 0 < memory["swap"] < limit:
+            why = "the limit of memory and swap together is %d, and would be below it" % memory["swap"]
+            hint = "--memory-swap SIZE beside it"
+            raise ContainerError("set the memory limit to %d" % limit, why, hint=hint)
     return dict(changes, memory=memory) if memory else changes
 
 

@@ -246,6 +246,23 @@ def test_root_s_range_is_too_small_for_an_id_beyond_it(minictr, busybox_root):
     assert told.errors[0].startswith("become user 70000: the container has 65536 ids")
 
 
+@pytest.mark.parametrize("word, whom", [("uid=70000", "user 70000"), ("gid=70000", "group 70000")])
+def test_the_owner_of_a_tmpfs_must_be_among_them(minictr, busybox_root, word, whom):
+    told = run(minictr, busybox_root, "--tmpfs", "/tmp:%s" % word)
+
+    assert told.result == (125, "")
+    assert told.errors[0].startswith("give /tmp to %s: the container has 65536 ids, and 70000 is" % whom)
+
+
+def test_nor_is_it_dropped_where_the_helpers_fail(minictr, busybox_root, ranged):
+    words = ["--tmpfs", "/tmp:uid=1000"]
+    assert run(minictr, busybox_root, *words, user=ranged).result.status == 0
+    told = run(minictr, busybox_root, *words, user=ranged, cover="plain-helpers")
+
+    assert told.result == (125, "")
+    assert told.errors[0].startswith("give /tmp to user 1000: the container has 1 ids, and 1000 is")
+
+
 @pytest.mark.parametrize("whose", ["root", "another user", "nobody"])
 def test_ids_of_another_user_are_refused_by_the_helper(minictr, busybox_root, ranged, unranged, whose):
     start = {"root": 0, "another user": unranged.uid, "nobody": ranged.start + 65536}[whose]

@@ -1,5 +1,6 @@
 """minictr inside a container: of runc, crun, bubblewrap, and its own."""
 
+import json
 import os
 
 import bundles
@@ -176,3 +177,41 @@ def _allowed():
     from minictr import syscalls  # the names of this machine's calls
 
     return sorted(set(syscalls.table(os.uname().machine)) - set(REFUSED + ["clone", "clone3"]))
+
+
+# --- in a user namespace of one id ----------------------------------------------------------------
+
+
+def alone(minictr, *words):
+    """minictr WORDS as root of a namespace in which setgroups(2) is denied (unshare(1), --map-root-user)."""
+    command = ["unshare", "-U", "-r", support.python(), "-m", "minictr", "--root", minictr.state()]
+    return minictr.command(*(command + list(words)), env={"PYTHONPATH": support.checkout()})
+
+
+@needs("unshare")
+@pytest.mark.parametrize("options", [(), ("--userns", "host")], ids=["below", "in it"])
+def test_a_container_starts_in_a_user_namespace_where_groups_are_denied(minictr, busybox_root, options):
+    """It has no group 5 for terminals, and its cgroup no rules for devices: those are the host's root's."""
+    script = "cat /proc/self/setgroups /proc/self/uid_map; stat -c %g /dev/pts/ptmx; id -G"
+    found = alone(minictr, "run", *(options + ("--rootfs", busybox_root, "--", "sh", "-c", script)))
+
+    assert found.ok.lines[0] == "deny" and found.fields[1:] == "0 0 1 0 0".split(), found
+
+
+@needs("unshare")
+def test_doctor_finds_the_user_namespace_below_one_where_groups_are_denied(minictr):
+    checks = json.loads(alone(minictr, "doctor", "--json").out)["checks"]
+    found = {check["check"]: check["ok"] for check in checks}
+    assert (found["user namespace"], found["id maps"]) == (True, True), checks
+
+
+@needs("unshare")
+@pytest.mark.parametrize("options", [(), ("--userns", "host")], ids=["below", "in it"])
+def test_groups_that_are_denied_there_are_told_of(minictr, busybox_root, options):
+    words = options + ("--group-add", "0,70,71", "--rootfs", busybox_root, "--", "id", "-G")
+    found = alone(minictr, "run", *words)
+    told = "groups: wanted 70, 71, got none of them; setgroups(2) is denied in the user namespace around us"
+    assert (found.status, found.out) == (0, "0\n")
+    assert found.err.startswith("minictr: warning: " + told) and found.err.count("\n") == 1
+
+    assert alone(minictr, "run", "--strict", *words).status == 123

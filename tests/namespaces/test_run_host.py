@@ -4,6 +4,7 @@ import os
 import tempfile
 
 import pytest
+import support
 from support import needs
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap")
@@ -190,6 +191,35 @@ def test_a_volume_can_be_shown_in_it(minictr, strong_caller, tmp_path, place):
     )
 
     assert run.ok.out == "from outside\n"
+
+
+@needs("idmap")
+def test_a_volume_of_root_s_keeps_its_ids_and_the_root_beside_it_does_not(minictr, shown, secret, tmp_path):
+    tmp_path.chmod(0o700)
+    script = "cd /mnt; touch made; stat -c %%u . %s; cat %s" % (secret, secret)
+    run = minictr("run", "-v", "%s:/mnt" % tmp_path, "--", "sh", "-c", script)
+
+    assert (run.status, run.out) == (1, "0\n65534\n")
+    assert run.err == "cat: %s: Permission denied\n" % secret
+    assert os.stat(str(tmp_path / "made")).st_uid == 0
+
+
+RESOLVER = """set -e; mount --make-rprivate /; mount -t tmpfs run /run; mkdir /run/upper /run/work
+mount -t overlay -o lowerdir=/etc,upperdir=/run/upper,workdir=/run/work etc /etc
+ln -sf /run/names /etc/resolv.conf; echo secret >/run/names; chmod 600 /run/names; exec "$@"
+"""
+
+
+@needs("unshare", "overlay")
+def test_the_list_of_name_servers_is_shown_as_it_is_on_the_host(minictr):
+    """It lies in /run, which is hidden, so that it is mounted; but nobody has asked for it as a volume."""
+    words = ["unshare", "-m", "sh", "-c", RESOLVER, "sh", support.python(), "-m", "minictr"]
+    words += ["--root", minictr.state(), "run", "--net", "host", "--", "sh", "-c"]
+    words.append("stat -Lc %u /etc/resolv.conf; cat /etc/resolv.conf")
+    run = minictr.command(*words, env={"PYTHONPATH": support.checkout()})
+
+    assert (run.status, run.out) == (1, "65534\n"), run
+    assert run.err == "cat: /etc/resolv.conf: Permission denied\n"
 
 
 def test_a_volume_at_a_place_that_does_not_exist_is_refused(minictr, tmp_path):

@@ -411,6 +411,29 @@ def test_without_a_cgroup_a_limit_is_an_error_where_steps_down_are_refused(alone
         assert "is required" in lines[0]
 
 
+@pytest.mark.parametrize(
+    "words, wanted",
+    [
+        (["--require", "resources"], "one of its own"),
+        (["--strict", "--cgroups", "enabled"], "one of its own"),
+        (["--strict", "--userns", "host"], "rules for devices"),
+    ],
+)
+def test_a_cgroup_that_is_required_and_cannot_be_had_is_told_of_with_its_cause_and_fix(alone, words, wanted):
+    undelegated()
+    found, lines = alone("exit 0", *words)
+    assert (found.status, len(lines)) == (123, 1), found
+    why = "the cgroup is not delegated to this user; hint: "
+    assert lines[0].startswith("minictr: cgroup: %s is required: %s" % (wanted, why))
+
+
+def test_one_that_was_asked_for_is_told_of_in_the_same_words(alone):
+    undelegated()
+    found, (line,) = alone("exit 7", "--cgroups", "enabled")
+    assert found.status == 7 and "; fix: " in line
+    assert "cgroup: wanted one of its own, got none; the cgroup is not delegated to this user; lost:" in line
+
+
 @pytest.fixture(params=["below it", "in it"] if V2 else ["in it"])
 def handed(request, minictr, ranged):
     """handed(words...) of minictr's by a user in a cgroup that was handed to them. "in it" on v2: alone in

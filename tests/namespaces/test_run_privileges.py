@@ -414,6 +414,25 @@ def test_a_user_may_map_itself_alone(minictr, unranged, busybox_root):
     assert maps_of(run) == [[(7, unranged.uid, 1)], [(8, unranged.gid, 1)]]
 
 
+def test_groups_that_a_user_alone_cannot_have_are_told_of(minictr, unranged, busybox_root):
+    maps = ("--uidmap", "0:%d:1" % unranged.uid, "--gidmap", "0:%d:1" % unranged.gid)
+    words = maps + ("--group-add", "0,70", "--read-only", "--rootfs", busybox_root, "--", "id", "-G")
+    run = minictr("run", *words, user=unranged)
+    told = "groups: wanted 70, got none of them; setgroups(2) is denied where the caller alone is mapped"
+    assert (run.status, run.out) == (0, "0\n")
+    assert run.err.startswith("minictr: warning: " + told) and run.err.count("\n") == 1
+
+    run = minictr("run", "--strict", *words, user=unranged)
+    assert (run.status, run.out) == (123, "") and "groups: 70 is required: setgroups(2)" in run.err
+
+
+def test_groups_of_its_own_files_that_a_user_alone_cannot_have_are_noted(minictr, unranged, busybox_root):
+    maps = ("--uidmap", "1000:%d:1" % unranged.uid, "--gidmap", "1000:%d:1" % unranged.gid)
+    words = maps + ("-u", "app", "--read-only", "--rootfs", busybox_root, "--", "id", "-G")
+    assert minictr("run", *words, user=unranged).ok.out == "1000\n"
+    assert "groups: wanted 29, got none of them" in minictr("--debug", "run", *words, user=unranged).err
+
+
 @pytest.mark.parametrize("name", ["ranged", "unranged"])
 def test_a_user_can_keep_its_id(minictr, request, busybox_root, name):
     account = request.getfixturevalue(name)

@@ -58,6 +58,15 @@ def test_without_it_there_is_none(start):
     assert lines[2:] == ["?", "TT", "ptmx", "1"]
 
 
+def test_a_detached_container_has_none_and_is_told_what_would_give_one(minictr, busybox_root):
+    found = minictr("run", "-d", "-t", "--rootfs", busybox_root, "--", "sh")
+    assert (found.status, found.out) == (125, "")
+    assert found.err == (
+        "minictr: make a terminal: with --detach nobody is left to pass on what is typed and shown; "
+        "hint: leave --tty out: exec --tty gives a terminal in the running container\n"
+    )
+
+
 def test_nothing_can_be_pushed_into_the_callers_terminal(minictr, tmp_path):
     """By the ioctl that does it, TIOCSTI: a shell above us would execute it (CVE-2017-5226). More of it, with
     the filter and without, is in tests/security/test_powers.py."""

@@ -90,6 +90,28 @@ def test_explain_tells_the_steps_and_takes_none(minictr, caller, busybox_root, t
     assert not os.path.exists(busybox_root + "/data")
 
 
+def test_only_a_container_that_starts_has_its_range_of_ids_noted_down(minictr, busybox_root, tmp_path):
+    """What explain and doctor have said holds all the same: the same range is found again."""
+    place = tmp_path / "minictr"
+    cover = {"/var/lib": str(tmp_path), "/etc/subuid": "", "/etc/subgid": ""}
+    words = ("--read-only", "--rootfs", busybox_root, "--", "cat", "/proc/self/uid_map")
+    explained = minictr("explain", *words, cover=cover).ok.out
+    assert minictr("doctor", cover=cover).status == 0
+    assert not place.exists()
+
+    start = minictr("run", *words, cover=cover).ok.fields[1]
+    assert (place / "ids").read_text() == start + "\n"
+    assert "map user ids 0 to %s (65536)" % start in explained
+    assert minictr("explain", *words, cover=cover).ok.out.count(" to %s " % start) == 1
+
+
+@pytest.mark.parametrize("manager, told", [("cgroupfs", False), ("disabled", True)])
+def test_explain_knows_who_keeps_the_cgroup(minictr, busybox_root, manager, told):
+    words = ("explain", "--rootfs", busybox_root, "--", "true")
+    lines = minictr("--cgroup-manager", manager, *words).ok.lines
+    assert (" 2. make no cgroup" in lines) is told
+
+
 def test_steps_down_that_are_certain_are_told(minictr, unranged, busybox_root):
     run = minictr("explain", "--rootfs", busybox_root, "--", "true", user=unranged)
 

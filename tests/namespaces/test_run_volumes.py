@@ -180,6 +180,20 @@ def test_what_is_mounted_below_a_source_comes_along_unless_it_is_told_not_to(
     assert found == ([seen] if seen else [])
 
 
+@needs("idmap")
+def test_what_below_a_source_cannot_have_other_ids_is_named(minictr, tmp_path, busybox_copy):
+    source = str(tmp_path)
+    os.mkdir(source + "/below")
+    os.mkdir(source + "/proc")
+    setup = mount_below(source, ["mount", "-t", "proc", "proc", source + "/proc"])
+    run = minictr("run", "-v", source + ":/v", "--rootfs", busybox_copy(), "--", "true", setup=setup)
+
+    why = "; proc, which is mounted below it on %s/proc, cannot be mounted with other ids" % source
+    assert run.status == 0 and why in run.err and "; fix: leave out what is mounted below, " in run.err
+    words = ("run", "-v", source + ":/v:bind", "--rootfs", busybox_copy(), "--", "true")
+    assert minictr(*words, setup=setup).ok
+
+
 @pytest.mark.parametrize(("options", "arrives"), [(":rslave", True), (":rprivate", False), ("", False)])
 def test_a_later_mount_of_the_hosts_arrives_where_the_volume_is_a_slave(
     minictr, tmp_path, busybox_copy, options, arrives

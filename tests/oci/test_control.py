@@ -412,7 +412,13 @@ def test_memory_and_swap_are_changed_together(own, box):
     assert one.value(SWAP) == str((16 if V2 else 96) * MIB)  # of swap alone, or with memory
     found = one.verb("update", "--memory=128M")
     assert (found.status, found.out) == (125, "")
-    assert "is below the memory limit %d" % (128 * MIB) in found.err
+    said = (
+        "minictr: set the memory limit to %d: the limit of memory and swap together is %d, and would be below"
+    )
+    assert found.err == said % (128 * MIB, 96 * MIB) + " it; hint: --memory-swap SIZE beside it\n"
+    assert one.verb("update", "--memory=128M", "--memory-swap=96M").err.endswith(
+        "is below the memory limit %d\n" % (128 * MIB)
+    )
     one.verb("update", "--memory=-1").ok
     assert [one.value(MEMORY), one.value(SWAP)] == free
     assert remembered(one)["memory"] == {"limit": -1, "swap": -1}

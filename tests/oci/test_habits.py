@@ -308,6 +308,19 @@ def test_a_user_joins_the_namespaces_of_another_container(own, bundle, unranged,
     assert own.run(made, user=unranged).ok.out == "0\n/proc/1\nsleep\n"
 
 
+def test_groups_that_a_user_alone_cannot_have_are_refused(own, bundle, unranged):
+    made = of_a_user(bundle(account=unranged), unranged, "id -G")
+    made.process["user"]["additionalGids"] = [0]  # the process's own, as podman names it
+    assert own.run(made, user=unranged).ok.out == "0\n"
+
+    made.process["user"]["additionalGids"] = [0, 70]
+    found = own.run(made, user=unranged)
+    assert (found.status, found.out) == (123, "")
+    assert "groups: 70 is required: setgroups(2) is denied where the caller alone is mapped" in found.err
+    found = own.run(made, "--allow-degraded", user=unranged)
+    assert (found.status, found.out) == (0, "0\n") and "warning: groups: wanted 70" in found.err
+
+
 def test_to_kill_all_of_one_that_has_ended_is_no_error_for_a_user(own, unranged, lives):
     for _ in range(2):
         assert own.verb("kill", "--all", lives[1], "KILL", user=unranged) == (0, "", "")
