@@ -414,6 +414,16 @@ def test_a_hook_finds_the_namespaces_of_a_container_with_a_filter(runtime, bundl
     assert found.lines[1].split() == ["Seccomp:", "2"]
 
 
+def test_a_hook_of_the_host_has_the_callers_umask(runtime, bundle, tmp_path):
+    one = bundle()
+    names = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    one.config["hooks"] = {
+        name: [{"path": "/bin/sh", "args": ["sh", "-c", "umask >%s" % (tmp_path / name)]}] for name in names
+    }
+    assert runtime.sh(one, "umask", umask=0o027).ok.out == "0022\n"
+    assert {name: (tmp_path / name).read_text() for name in names} == dict.fromkeys(names, "0027\n")
+
+
 # --- callers without an environment ---------------------------------------------------------------------
 
 
