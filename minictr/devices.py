@@ -23,7 +23,7 @@ def populate(stage, plan) -> None:
 
     stage: a rootfs.Stage
     """
-    if not stage.mountable or any(m.target.rstrip("/") == "/dev" and m.kind == "bind" for m in plan.mounts):
+    if not stage.mountable or any(m.kind == "bind" and paths.plain(m.target) == "/dev" for m in plan.mounts):
         return
     with step("open /dev of the container"):
         directory = paths.make_in(stage.root, "/dev")
@@ -85,8 +85,7 @@ def _bind(stage, directory: int, name: str, device) -> None:
     same = stat.S_IFMT(state.st_mode) == _TYPES[device.kind]
     if not same or state.st_rdev != os.makedev(device.major, device.minor):
         raise ContainerError("make the device %s" % device.path, "the host's is another device")
-    flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(name, flags, 0o666, dir_fd=directory))
+    _make_target(directory, name)
     target = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     mount = mounts.Mount(
         target=device.path, kind="bind", source=device.path, set=abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NOEXEC
@@ -94,6 +93,16 @@ def _bind(stage, directory: int, name: str, device) -> None:
     os.close(mounts.bind(stage.root, source, target, mount))
     os.close(target)
     os.close(source)
+
+
+def _make_target(directory: int, name: str) -> None:
+    """An empty file, unless something of the image is there: a FIFO would hold who opens it for ever."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        os.close(os.open(name, flags, 0o666, dir_fd=directory))
+    except OSError as error:
+        if error.errno != abi.EEXIST:
+            raise
 
 
 def _missing(stage, device, why: str) -> None:
