@@ -85,6 +85,8 @@ def _bind(stage, directory: int, name: str, device) -> None:
     same = stat.S_IFMT(state.st_mode) == _TYPES[device.kind]
     if not same or state.st_rdev != os.makedev(device.major, device.minor):
         raise ContainerError("make the device %s" % device.path, "the host's is another device")
+    if not device.default:
+        _compare(stage, device, state)
     _make_target(directory, name)
     target = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     mount = mounts.Mount(
@@ -93,6 +95,28 @@ def _bind(stage, directory: int, name: str, device) -> None:
     os.close(mounts.bind(stage.root, source, target, mount))
     os.close(target)
     os.close(source)
+
+
+def _compare(stage, device, state) -> None:
+    """A node that is bound keeps the host's mode and owner: STATE. Who has no id here is nobody, and lets nobody in."""
+    mode = stat.S_IMODE(state.st_mode)
+    owner = [mine if mine != 65534 else asked for mine, asked in
+             ((state.st_uid, device.uid), (state.st_gid, device.gid))]  # fmt: skip
+    if (mode, owner) == (device.mode, [device.uid, device.gid]):
+        return
+    stage.degrade(
+        Degradation(
+            "device-bound",
+            "devices",
+            "%s with the mode %o and the owner %d:%d" % (device.path, device.mode, device.uid, device.gid),
+            "the host's, %o and %d:%d" % (mode, state.st_uid, state.st_gid),
+            "who may open it is not what was asked for",
+            0,
+            "a node that cannot be made is bound from the host's",
+            "chmod %o %s" % (device.mode, device.path),
+            "warning" if mode & 0o777 & ~device.mode else "notice",
+        )  # fmt: skip
+    )
 
 
 def _make_target(directory: int, name: str) -> None:

@@ -7,6 +7,7 @@ is about what minictr does in its own way, or what the judges at hand are too ol
 import json
 import os
 import signal
+import stat
 import subprocess
 import textwrap
 
@@ -991,6 +992,38 @@ def test_steps_down_stand_in_the_state(own, bundle):
     assert [record["code"] for record in records] == ["root-move"]
     live.close_input()
     live.wait()
+
+
+@pytest.mark.parametrize(
+    "asked, levels",
+    [
+        ({"fileMode": 0o644, "uid": 5, "gid": 6}, []),
+        ({"fileMode": 0o640, "uid": 5, "gid": 6}, ["warning"]),
+        ({"fileMode": 0o666, "uid": 5, "gid": 6}, ["notice"]),
+        ({"fileMode": 0o644, "uid": 5, "gid": 7}, ["notice"]),
+    ],
+    ids=["alike", "more open", "less open", "another owner"],
+)
+def test_a_device_that_is_bound_with_another_mode_or_owner_is_told_of(own, bundle, asked, levels):
+    made = bundle()
+    made.namespaces("user")
+    made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    place = support.SESSION.place("node") + "/it"
+    os.mknod(place, 0o644 | stat.S_IFCHR, os.makedev(10, 250))
+    os.chown(place, 5, 6)
+    made.linux["devices"] = [dict(asked, path=place, type="c", major=10, minor=250)]
+    made.process["args"] = ["sh", "-c", "stat -c '%%a %%u %%g' %s; read line" % place]
+    live = own.start(made, "--allow-degraded")
+    live.expect("644 5 6\n")
+    state = json.loads(own.runner("state", made.identifier).ok.out)
+    live.close_input()
+    live.wait()
+    records = json.loads(state["annotations"].get("org.minictr.degradations") or "[]")
+    assert [(record["code"], record["level"]) for record in records] == [
+        ("device-bound", level) for level in levels
+    ]
+    made.process["args"] = ["true"]
+    assert own.run(made).status == (123 if levels == ["warning"] else 0)
 
 
 # --- a configuration that is none -------------------------------------------------------------------
