@@ -441,6 +441,17 @@ def test_the_root_can_be_unbindable(own, bundle, propagation, flags):
 
 
 @needs("unshare")
+def test_a_mount_point_of_the_hosts_may_have_any_name(own, bundle):
+    made = bundle()
+    made.process["args"] = ["echo", "well"]
+    place = support.SESSION.place("host") + "/a b\\c\td\ne\ff\vg\x1ch\x85i\u2028j"
+    os.mkdir(place)
+    wrap = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs x "$0" && exec "$@"', place]
+    found = own.run(made, "--no-pivot", wrap=wrap)
+    assert found == (0, "well\n", "")
+
+
+@needs("unshare")
 def test_a_shared_mount_spreads_to_the_host(runtime, bundle):
     made = bundle()
     source = support.SESSION.place("source")
