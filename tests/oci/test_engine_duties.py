@@ -184,7 +184,16 @@ SHOW = 'echo "$LISTEN_FDS of $LISTEN_PID"; ls /proc/$$/fd; true'
 
 
 def activated(runtime, made, more=0, mine=True):
-    """Run with a socket as descriptor 3 in the manner of a service manager, and MORE descriptors."""
+    """The same for a bundle, and with MORE descriptors."""
+    made.process["args"] = ["sh", "-c", SHOW]
+    made.save()
+    options = ["--preserve-fds", str(more)] if more else []
+    words = runtime._words({}) + ["run"] + options + ["--bundle", made.path, made.identifier]
+    return with_socket(runtime, words, more, mine)
+
+
+def with_socket(runtime, words, more=0, mine=True):
+    """Run WORDS with a socket as descriptor 3 in the manner of a service manager."""
     listener = socket.socket(socket.AF_UNIX)
 
     def place():
@@ -194,11 +203,6 @@ def activated(runtime, made, more=0, mine=True):
         os.environ["PYTHONPATH"] = support.CHECKOUT
         os.execvpe(words[0], words, os.environ)
 
-    made.save()
-    made.process["args"] = ["sh", "-c", SHOW]
-    options = ["--preserve-fds", str(more)] if more else []
-    words = runtime._words({}) + ["run"] + options + ["--bundle", made.path, made.identifier]
-    made.save()
     with listener:
         return runtime.runner.command("true", setup=place, pass_fds=range(3, 4 + more))
 
@@ -206,6 +210,13 @@ def activated(runtime, made, more=0, mine=True):
 def test_sockets_of_a_service_manager_reach_the_program(runtime, bundle):
     unlike(runtime, "crun", "is hidden behind mounts that this test does not make")
     assert activated(runtime, bundle()).ok.lines == ["1 of 1", "0", "1", "2", "3"]
+
+
+@needs("userns")
+def test_the_sockets_are_the_programs_below_a_reaping_process_too(own, busybox_root):
+    words = ["run", "--init", "--rootfs", busybox_root, "--", "sh", "-c", SHOW]
+    found = with_socket(own, own._words({}) + words)
+    assert found.ok.lines == ["1 of 2", "0", "1", "2", "3"]
 
 
 def test_further_descriptors_come_after_the_sockets(runtime, bundle):
