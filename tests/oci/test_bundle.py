@@ -521,8 +521,13 @@ def test_a_tmpfs_copies_up_what_it_covers(own, bundle):
         ({"destination": "/etc/passwd"}, "the source is a directory, the target a file"),
         ({"type": "no-such-fs", "options": []}, "mount no-such-fs on /mnt: "),
         ({"type": "tmpfs", "options": ["no-such-option"]}, "Unknown parameter 'no-such-option'"),
+        ({"options": ["rbind", "readonly", "no-exec"]}, "readonly is no option of a bind mount"),
+        ({"type": "none", "options": ["bind", "mode=700"]}, "mode=700 is no option of a bind mount"),
+        ({"options": ["bind", "remount", "ro"]}, "remount: a mount is made here, not changed; hint: "),
+        ({"type": "tmpfs", "options": ["remount", "ro"]}, "remount: a mount is made here, not changed; hint: "),
     ],
-    ids=["no source", "over proc", "over the root", "another kind", "no file system", "no option"],
+    ids=["no source", "over proc", "over the root", "another kind", "no file system", "no option",
+         "no option of a bind", "nor of that", "a changed bind", "a changed tmpfs"],
 )
 def test_a_mount_that_cannot_be_is_an_error_in_one_line(own, bundle, change, words):
     made = bundle()
