@@ -23,7 +23,7 @@ def populate(stage, plan) -> None:
 
     stage: a rootfs.Stage
     """
-    if not stage.mountable or any(m.target.rstrip("/") == "/dev" and m.kind == "bind" for m in plan.mounts):
+    if not stage.mountable or any(m.kind == "bind" and paths.plain(m.target) == "/dev" for m in plan.mounts):
         return
     with step("open /dev of the container"):
         directory = paths.make_in(stage.root, "/dev")
@@ -85,8 +85,9 @@ def _bind(stage, directory: int, name: str, device) -> None:
     same = stat.S_IFMT(state.st_mode) == _TYPES[device.kind]
     if not same or state.st_rdev != os.makedev(device.major, device.minor):
         raise ContainerError("make the device %s" % device.path, "the host's is another device")
-    flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(name, flags, 0o666, dir_fd=directory))
+    if not device.default:
+        _compare(stage, device, state)
+    _make_target(directory, name)
     target = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     mount = mounts.Mount(
         target=device.path, kind="bind", source=device.path, set=abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NOEXEC
@@ -94,6 +95,38 @@ def _bind(stage, directory: int, name: str, device) -> None:
     os.close(mounts.bind(stage.root, source, target, mount))
     os.close(target)
     os.close(source)
+
+
+def _compare(stage, device, state) -> None:
+    """A node that is bound keeps the host's mode and owner: STATE. Who has no id here is nobody, and lets nobody in."""
+    mode = stat.S_IMODE(state.st_mode)
+    owner = [mine if mine != 65534 else asked for mine, asked in
+             ((state.st_uid, device.uid), (state.st_gid, device.gid))]  # fmt: skip
+    if (mode, owner) == (device.mode, [device.uid, device.gid]):
+        return
+    stage.degrade(
+        Degradation(
+            "device-bound",
+            "devices",
+            "%s with the mode %o and the owner %d:%d" % (device.path, device.mode, device.uid, device.gid),
+            "the host's, %o and %d:%d" % (mode, state.st_uid, state.st_gid),
+            "who may open it is not what was asked for",
+            0,
+            "a node that cannot be made is bound from the host's",
+            "chmod %o %s" % (device.mode, device.path),
+            "warning" if mode & 0o777 & ~device.mode else "notice",
+        )  # fmt: skip
+    )
+
+
+def _make_target(directory: int, name: str) -> None:
+    """An empty file, unless something of the image is there: a FIFO would hold who opens it for ever."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        os.close(os.open(name, flags, 0o666, dir_fd=directory))
+    except OSError as error:
+        if error.errno != abi.EEXIST:
+            raise
 
 
 def _missing(stage, device, why: str) -> None:

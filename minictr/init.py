@@ -60,6 +60,7 @@ class Init:
     rulesets: of landlock.Ruleset, in force once the program is found
     standin, hook_guard: descriptors of stand-ins, for the program and for its hooks, -1 without one
     attributes: where the label of a security module is asked for, -1 without one
+    umask: the caller's, which hooks of the host have
     """
 
     def __init__(self, plan, channel, handed: Handed, lost: "dict[str, int]") -> None:
@@ -73,6 +74,7 @@ class Init:
         self.way = self.prefix = ""
         self.rulesets = []  # type: list
         self.standin = self.hook_guard = self.attributes = -1
+        self.umask = 0
 
     def degrade(self, record: Degradation) -> None:
         """Tell the runtime of a step down, or refuse it."""
@@ -117,7 +119,7 @@ def begin(me: Init) -> None:
         os.dup2(descriptor, number)
     os.setsid()  # no terminal of the caller's: TIOCSTI has nothing to push into
     _reset_signals()
-    os.umask(0)
+    me.umask = os.umask(0)
 
 
 def _reset_signals() -> None:
@@ -349,7 +351,9 @@ def run_hooks(me: Init) -> None:
     if "prestart" in me.plan.hooks or "createRuntime" in me.plan.hooks:
         me.channel.say("built")
         me.channel.expect("enter")
+    os.umask(me.umask)
     last.run_hooks(me, "createContainer", "creating")
+    os.umask(0)
 
 
 def enter_root(me: Init) -> None:

@@ -279,10 +279,7 @@ def confine(me) -> None:
 def execute(me) -> None:
     """Become the program; what stops that is the runtime's to tell."""
     plan = me.plan
-    environment = program.environment(plan.env)
-    if plan.spec.listen_fds:
-        environment.update(LISTEN_FDS=str(plan.spec.listen_fds), LISTEN_PID=str(os.getpid()))
-    candidates, arguments, environment = find_program(me, environment)
+    candidates, arguments, environment = find_program(me, program.environment(plan.env))
     if me.standin >= 0:
         os.set_inheritable(me.channel.outgoing, True)
         arguments, candidates = candidates[:1] + arguments, [me.standin]
@@ -294,6 +291,8 @@ def execute(me) -> None:
         if plan.labels:
             _take_label(me, me.standin, True)  # through /proc, which Landlock may close
             _restrict(me)
+    if plan.spec.listen_fds:
+        environment.update(LISTEN_FDS=str(plan.spec.listen_fds), LISTEN_PID=str(os.getpid()))
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     failure = None  # type: OSError | None
     for path in candidates:

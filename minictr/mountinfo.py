@@ -17,9 +17,10 @@ class Row(Record):
 
 
 def table(text: str) -> "dict[int, Row]":
-    """The mounts of /proc/PID/mountinfo by their ids (proc(5))."""
+    """The mounts of /proc/PID/mountinfo by their ids (proc(5)). A name may have any character in it that
+    str.splitlines takes for the end of a line; the kernel escapes the newline alone."""
     rows = {}
-    for line in text.splitlines():
+    for line in text.split("\n")[:-1]:
         fields, _, rest = line.partition(" - ")
         words = fields.split(" ")
         place, kind = _unescape(words[4]), rest.split(" ")[0]

@@ -103,8 +103,8 @@ class Mount(Record):
 
 
 def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
-    """The Mount for one entry of `mounts` in config.json. Unknown options are the file system's. An empty one
-    means nothing; podman 5 writes one for each tmpfs of --systemd."""
+    """The Mount for one entry of `mounts` in config.json. Unknown options are the file system's, and a bind mount
+    has none. An empty one means nothing; podman 5 writes one for each tmpfs of --systemd."""
     value = {
         "set": 0, "clear": 0, "set_all": 0, "clear_all": 0, "flags": 0, "propagation": 0,
         "recursive": False, "copy_up": False, "idmap": "", "nofollow": False,
@@ -115,7 +115,13 @@ def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
             words.append(option)
     if value.pop("bind", False) or kind == "bind":
         kind = "bind"
-    return Mount(target=target, kind=kind, source=source, words=tuple(words), **value)
+    mount = Mount(target=target, kind=kind, source=source, words=tuple(words), **value)
+    if kind == "bind" and words:
+        raise ContainerError(str(mount), "%s is no option of a bind mount" % words[0])
+    if "remount" in options:
+        hint = "give its options where it is made"
+        raise ContainerError(str(mount), "remount: a mount is made here, not changed", hint=hint)
+    return mount
 
 
 def _parse_option(option: str, value: dict) -> bool:

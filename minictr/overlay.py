@@ -14,6 +14,7 @@ from . import abi, mountinfo, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
+_NOBODY = 65534  # how the kernel shows an id that has no map: kernel.overflowuid
 _REFUSED = mounts.REFUSED + (abi.EINVAL, abi.ENODEV)
 
 
@@ -102,8 +103,10 @@ def _show(stage, layer: int, source: int, name: str, busy: bool) -> None:
 def _mount(stage, layer: int, lower: int, merged: str, upper: str, work: str) -> int:
     place = paths.descriptor_path
     opened = [os.open(name, abi.O_PATH | os.O_CLOEXEC, dir_fd=layer) for name in (merged, upper, work)]
-    state = os.fstat(lower)
-    os.chmod(upper, stat.S_IMODE(state.st_mode), dir_fd=layer)  # the merged directory shows its mode
+    state = os.fstat(lower)  # the merged directory shows owner and mode of the upper one
+    owner = [-1 if number == _NOBODY else number for number in (state.st_uid, state.st_gid)]
+    os.chown(upper, owner[0], owner[1], dir_fd=layer)
+    os.chmod(upper, stat.S_IMODE(state.st_mode), dir_fd=layer)
     words = ("lowerdir=" + place(lower), "upperdir=" + place(opened[1]), "workdir=" + place(opened[2]))  # type: tuple[str, ...]
     if stage.plan.inner_user:
         words += ("userxattr",)  # trusted.* is the host's root's (Documentation/filesystems/overlayfs.rst)

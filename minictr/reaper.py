@@ -24,6 +24,8 @@ def keep(me) -> None:
     me.channel.close()
     if me.standin >= 0:
         os.close(me.standin)
+    for passed in range(3, 3 + me.plan.spec.preserve_fds):
+        os.close(passed)  # the program's: who reads from a pipe waits until the last writer has closed it
     libc.prctl(abi.PR_SET_DUMPABLE, 0)
     while True:
         number = _signal.sigwait(everything)

@@ -112,7 +112,7 @@ def surroundings() -> str:
 
 def unit() -> str:
     """The systemd service we belong to, "" for none; a user's whole manager does not count."""
-    for line in read("/proc/self/cgroup").splitlines():
+    for line in read("/proc/self/cgroup").split("\n"):
         controllers, _, path = line.partition(":")[2].partition(":")
         if controllers not in ("", "name=systemd"):
             continue
@@ -134,7 +134,7 @@ class Mount(Record):
 
 def mounts() -> "list[Mount]":
     found = []
-    for line in read("/proc/self/mountinfo").splitlines():
+    for line in read("/proc/self/mountinfo").split("\n"):
         fields = line.split(" ")
         end = fields.index("-", 6) if "-" in fields[6:] else len(fields)
         if len(fields) > end + 3:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import time
 
@@ -201,6 +202,19 @@ def test_with_init_even_a_signal_that_has_no_handler_ends_the_program(inside):
     live.signal(signal.SIGTERM)
 
     assert live.wait().status == 128 + signal.SIGTERM
+
+
+def test_init_keeps_no_descriptor_of_the_programs_open(inside):
+    reader, writer = os.pipe()
+    options = ("--init", "-d", "--name", "box", "--preserve-fds", "1")
+    try:
+        script = "exec 3>&-; exec sleep 1000"
+        assert inside(script, *options, setup=lambda: os.dup2(writer, 3), pass_fds=(3,)).status == 0
+        os.close(writer)
+        assert select.select([reader], [], [], 10)[0] and os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
+        inside.verb("delete", "--force", "box")
 
 
 def test_when_the_program_ends_what_it_left_running_ends_too(inside):

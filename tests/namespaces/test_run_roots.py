@@ -145,6 +145,18 @@ def test_what_is_written_to_an_overlay_is_thrown_away(minictr, caller, busybox_c
         assert file.read() == "busybox\n"
 
 
+@needs("overlay", "idmap")
+@pytest.mark.parametrize("userns", ["auto", "host"])
+def test_an_overlay_leaves_the_owner_of_the_root_as_it_is(minictr, busybox_copy, userns):
+    root = busybox_copy()
+    os.chown(root, 1000, 1001)
+    os.chmod(root, 0o2700)
+    words = ("run", "--userns", userns, "--overlay", "-u", "1000:1001", "--rootfs", root, "--")
+    run = minictr(*(words + ("sh", "-c", "stat -c '%u %g %a' /; touch /new && echo made")))
+
+    assert run.ok.lines == ["1000 1001 2700", "made"]
+
+
 @needs("overlay")
 def test_a_root_of_another_user_is_writable_under_an_overlay(minictr, caller, busybox_root):
     run = minictr(

@@ -7,6 +7,7 @@ is about what minictr does in its own way, or what the judges at hand are too ol
 import json
 import os
 import signal
+import stat
 import subprocess
 import textwrap
 
@@ -440,6 +441,17 @@ def test_the_root_can_be_unbindable(own, bundle, propagation, flags):
 
 
 @needs("unshare")
+def test_a_mount_point_of_the_hosts_may_have_any_name(own, bundle):
+    made = bundle()
+    made.process["args"] = ["echo", "well"]
+    place = support.SESSION.place("host") + "/a b\\c\td\ne\ff\vg\x1ch\x85i\u2028j"
+    os.mkdir(place)
+    wrap = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs x "$0" && exec "$@"', place]
+    found = own.run(made, "--no-pivot", wrap=wrap)
+    assert found == (0, "well\n", "")
+
+
+@needs("unshare")
 def test_a_shared_mount_spreads_to_the_host(runtime, bundle):
     made = bundle()
     source = support.SESSION.place("source")
@@ -509,8 +521,13 @@ def test_a_tmpfs_copies_up_what_it_covers(own, bundle):
         ({"destination": "/etc/passwd"}, "the source is a directory, the target a file"),
         ({"type": "no-such-fs", "options": []}, "mount no-such-fs on /mnt: "),
         ({"type": "tmpfs", "options": ["no-such-option"]}, "Unknown parameter 'no-such-option'"),
+        ({"options": ["rbind", "readonly", "no-exec"]}, "readonly is no option of a bind mount"),
+        ({"type": "none", "options": ["bind", "mode=700"]}, "mode=700 is no option of a bind mount"),
+        ({"options": ["bind", "remount", "ro"]}, "remount: a mount is made here, not changed; hint: "),
+        ({"type": "tmpfs", "options": ["remount", "ro"]}, "remount: a mount is made here, not changed; hint: "),
     ],
-    ids=["no source", "over proc", "over the root", "another kind", "no file system", "no option"],
+    ids=["no source", "over proc", "over the root", "another kind", "no file system", "no option",
+         "no option of a bind", "nor of that", "a changed bind", "a changed tmpfs"],
 )
 def test_a_mount_that_cannot_be_is_an_error_in_one_line(own, bundle, change, words):
     made = bundle()
@@ -1055,6 +1072,38 @@ def test_steps_down_stand_in_the_state(own, bundle):
     assert [record["code"] for record in records] == ["root-move"]
     live.close_input()
     live.wait()
+
+
+@pytest.mark.parametrize(
+    "asked, levels",
+    [
+        ({"fileMode": 0o644, "uid": 5, "gid": 6}, []),
+        ({"fileMode": 0o640, "uid": 5, "gid": 6}, ["warning"]),
+        ({"fileMode": 0o666, "uid": 5, "gid": 6}, ["notice"]),
+        ({"fileMode": 0o644, "uid": 5, "gid": 7}, ["notice"]),
+    ],
+    ids=["alike", "more open", "less open", "another owner"],
+)
+def test_a_device_that_is_bound_with_another_mode_or_owner_is_told_of(own, bundle, asked, levels):
+    made = bundle()
+    made.namespaces("user")
+    made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    place = support.SESSION.place("node") + "/it"
+    os.mknod(place, 0o644 | stat.S_IFCHR, os.makedev(10, 250))
+    os.chown(place, 5, 6)
+    made.linux["devices"] = [dict(asked, path=place, type="c", major=10, minor=250)]
+    made.process["args"] = ["sh", "-c", "stat -c '%%a %%u %%g' %s; read line" % place]
+    live = own.start(made, "--allow-degraded")
+    live.expect("644 5 6\n")
+    state = json.loads(own.runner("state", made.identifier).ok.out)
+    live.close_input()
+    live.wait()
+    records = json.loads(state["annotations"].get("org.minictr.degradations") or "[]")
+    assert [(record["code"], record["level"]) for record in records] == [
+        ("device-bound", level) for level in levels
+    ]
+    made.process["args"] = ["true"]
+    assert own.run(made).status == (123 if levels == ["warning"] else 0)
 
 
 # --- a configuration that is none -------------------------------------------------------------------

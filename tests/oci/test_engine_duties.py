@@ -184,7 +184,16 @@ SHOW = 'echo "$LISTEN_FDS of $LISTEN_PID"; ls /proc/$$/fd; true'
 
 
 def activated(runtime, made, more=0, mine=True, count="1"):
-    """Run with a socket as descriptor 3 in the manner of a service manager, and MORE descriptors."""
+    """The same for a bundle, and with MORE descriptors."""
+    made.process["args"] = ["sh", "-c", SHOW]
+    made.save()
+    options = ["--preserve-fds", str(more)] if more else []
+    words = runtime._words({}) + ["run"] + options + ["--bundle", made.path, made.identifier]
+    return with_socket(runtime, words, more, mine, count)
+
+
+def with_socket(runtime, words, more=0, mine=True, count="1"):
+    """Run WORDS with a socket as descriptor 3 in the manner of a service manager."""
     listener = socket.socket(socket.AF_UNIX)
 
     def place():
@@ -194,11 +203,6 @@ def activated(runtime, made, more=0, mine=True, count="1"):
         os.environ["PYTHONPATH"] = support.CHECKOUT
         os.execvpe(words[0], words, os.environ)
 
-    made.save()
-    made.process["args"] = ["sh", "-c", SHOW]
-    options = ["--preserve-fds", str(more)] if more else []
-    words = runtime._words({}) + ["run"] + options + ["--bundle", made.path, made.identifier]
-    made.save()
     with listener:
         return runtime.runner.command("true", setup=place, pass_fds=range(3, 4 + more))
 
@@ -210,6 +214,13 @@ def test_sockets_of_a_service_manager_reach_the_program(runtime, bundle):
 
 def test_a_number_of_sockets_that_is_none_counts_as_no_socket(own, bundle):
     assert activated(own, bundle(), count="\u00b2").ok.lines == [" of ", "0", "1", "2"]
+
+
+@needs("userns")
+def test_the_sockets_are_the_programs_below_a_reaping_process_too(own, busybox_root):
+    words = ["run", "--init", "--rootfs", busybox_root, "--", "sh", "-c", SHOW]
+    found = with_socket(own, own._words({}) + words)
+    assert found.ok.lines == ["1 of 2", "0", "1", "2", "3"]
 
 
 def test_further_descriptors_come_after_the_sockets(runtime, bundle):
@@ -416,6 +427,16 @@ def test_a_hook_finds_the_namespaces_of_a_container_with_a_filter(runtime, bundl
     with open(place) as file:
         assert file.read() == found.lines[0] + "\n"
     assert found.lines[1].split() == ["Seccomp:", "2"]
+
+
+def test_a_hook_of_the_host_has_the_callers_umask(runtime, bundle, tmp_path):
+    one = bundle()
+    names = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    one.config["hooks"] = {
+        name: [{"path": "/bin/sh", "args": ["sh", "-c", "umask >%s" % (tmp_path / name)]}] for name in names
+    }
+    assert runtime.sh(one, "umask", umask=0o027).ok.out == "0022\n"
+    assert {name: (tmp_path / name).read_text() for name in names} == dict.fromkeys(names, "0027\n")
 
 
 # --- callers without an environment ---------------------------------------------------------------------

@@ -248,6 +248,40 @@ def test_a_null_of_the_images_masks_nothing(minictr, busybox_copy, kind):
     assert found.out == "1:3\n", found
 
 
+@pytest.mark.parametrize("kind", ["a FIFO", "a file", "a link"])
+def test_what_an_image_has_in_the_place_of_a_device_is_not_opened(minictr, busybox_copy, canary, kind):
+    """Where devices are bound: a FIFO would hold the start for ever."""
+    bundle = bundles.Bundle(busybox_copy())
+    without(bundle, "/dev")
+    bundle.namespaces("user")
+    ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = ids
+    place = bundle.root + "/dev/null"
+    if kind == "a FIFO":
+        os.mkfifo(place)
+    elif kind == "a file":
+        open(place, "w").close()
+    else:
+        os.symlink(canary.path + "/file", place)
+    found = bundles.Runtime("minictr", minictr).sh(bundle, "stat -c %t:%T /dev/null", timeout=20)
+
+    assert found.ok.out == "1:3\n"
+    assert canary.untouched
+
+
+@pytest.mark.parametrize("spelt", ["/dev", "/dev/", "/dev/.", "//dev", "/../dev", "/etc/../dev"])
+def test_a_dev_of_the_hosts_is_left_as_it_is_however_it_is_spelt(minictr, busybox_copy, canary, spelt):
+    bundle = bundles.Bundle(busybox_copy())
+    without(bundle, "/dev")
+    bundle.config["mounts"].append(
+        {"destination": spelt, "type": "bind", "source": canary.path, "options": ["rbind"]}
+    )
+    found = bundles.Runtime("minictr", minictr).sh(bundle, "ls /dev")
+
+    assert found.ok.out == "file\n"
+    assert canary.untouched
+
+
 @pytest.mark.parametrize("kind", ["a link", "a link inside"])
 def test_a_console_that_is_a_link_is_mounted_inside(minictr, busybox_copy, canary, kind):
     """CVE-2025-52565: the terminal is known by its descriptor, and /dev/console is looked up in the root."""

@@ -475,6 +475,13 @@ def test_a_file_system_that_is_not_loaded(host):
     assert causes.why("mount", ENODEV, kind="fuse").fix == "modprobe fuse"
 
 
+def test_a_mount_point_may_have_any_name(host):
+    names = ["/a\fb", "/a\x1cb", "/a\u2028b", "/a\\012b"]
+    host.mounted(*["%d 1 0:9 / %s rw - tmpfs x rw" % (number, name) for number, name in enumerate(names)])
+
+    assert [mount.place for mount in signs.mounts()][-4:] == names[:3] + ["/a\nb"]
+
+
 def test_an_initramfs_is_no_root_to_pivot_from(host):
     host.files["/proc/self/mountinfo"] = "1 1 0:2 / / rw - rootfs rootfs rw\n"
 
