@@ -8,7 +8,9 @@ import contextlib
 import ctypes
 import errno
 import os
+import signal
 import stat
+import time
 
 import bundles
 import pytest
@@ -18,7 +20,7 @@ import support
 from canaries import refused
 from support import needs
 
-from minictr import abi, libc, mounts, paths
+from minictr import abi, libc, mounts, paths, rootfs
 from minictr.errors import ContainerError
 
 pytestmark = needs("root", "userns", "busybox")
@@ -71,6 +73,90 @@ def test_a_target_that_is_swapped_for_a_link_never_leads_out(tmp_path, canary, o
         in_private_mounts(body)
     assert race.rounds > 1000
     assert canary.untouched
+
+
+def test_a_file_whose_place_becomes_a_link_is_made_inside_or_not_at_all(tmp_path, canary):
+    """Between the look that finds nothing and the making."""
+    root = str(tmp_path / "root")
+    os.makedirs(root + canary.path)
+    descriptor = os.open(root, abi.O_PATH | os.O_DIRECTORY)
+    other = os.fork()
+    if other == 0:
+        try:
+            os.chdir(root)
+            while os.getppid() != 1:
+                with contextlib.suppress(FileExistsError):
+                    os.symlink(canary.path + "/made", "place")
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink("place")
+        finally:
+            os._exit(0)
+    try:
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            with contextlib.suppress(FileNotFoundError):
+                os.close(paths.make_in(descriptor, "/place", directory=False))
+    finally:
+        os.kill(other, signal.SIGKILL)
+        os.waitpid(other, 0)
+        os.close(descriptor)
+    assert canary.untouched
+
+
+@pytest.mark.parametrize("name", ["bare", "other"])
+def test_a_mount_that_its_name_does_not_lead_to_is_not_taken_for_it(tmp_path, name):
+    """Before 5.2 it can be found by its name alone, which may lead elsewhere by then: to a directory that
+    nothing was mounted on, or to another mount."""
+    for place in ("source", "root/target", "root/bare", "root/other"):
+        os.makedirs(str(tmp_path / place))
+
+    def body():
+        refusal.refuse(["open_tree"])
+        libc.mount("none", str(tmp_path / "root/other"), "tmpfs", 0)
+        root, source, target = [
+            os.open(str(tmp_path / place), abi.O_PATH) for place in ("root", "source", "root/target")
+        ]
+        os.close(mounts.bind(root, source, target, mounts.Mount(target="/target", kind="bind")))
+        target = os.open(str(tmp_path / "root/target"), abi.O_PATH)
+        with pytest.raises(ContainerError, match="the target was exchanged while it was mounted"):
+            mounts.bind(root, source, target, mounts.Mount(target="/" + name, kind="bind"))
+
+    in_private_mounts(body)
+
+
+def test_nor_another_name_of_what_was_mounted_on_itself(tmp_path):
+    """As paths are that are made read-only; what else has the name's mount would be so, too."""
+    (tmp_path / "file").write_text("")
+    os.link(str(tmp_path / "file"), str(tmp_path / "other"))
+
+    def body():
+        refusal.refuse(["open_tree"])
+        root, file = [os.open(str(tmp_path / place), abi.O_PATH) for place in ("", "file")]
+        mount = mounts.Mount(target="/other", kind="bind", set=abi.MOUNT_ATTR_RDONLY)
+        with pytest.raises(ContainerError, match="the target was exchanged while it was mounted"):
+            mounts.bind(root, file, file, mount)
+
+    in_private_mounts(body)
+
+
+@pytest.mark.parametrize("openat2", [True, False], ids=["openat2", "a walk"])
+def test_links_are_followed_as_far_as_the_kernel_follows_them(tmp_path, openat2):
+    os.symlink("loop", str(tmp_path / "loop"))
+    for number in range(1, 42):
+        os.symlink("link%d" % (number - 1), str(tmp_path / ("link%d" % number)))
+    (tmp_path / "link0").write_text("found")
+
+    def body():
+        if not openat2:
+            refusal.refuse(["openat2"])
+        root = os.open(str(tmp_path), abi.O_PATH | os.O_DIRECTORY)
+        assert paths.read_file(root, "link40", 10) == b"found"
+        for name in ("link41", "loop", "loop/below"):
+            with pytest.raises(OSError) as caught:
+                paths.open_in(root, name)
+            assert caught.value.errno == errno.ELOOP, name
+
+    in_private_mounts(body)
 
 
 @pytest.mark.parametrize("name", ["run", "run, host ids", "bundle", "rootless"])
@@ -138,6 +224,18 @@ def test_a_proc_that_is_swapped_is_masked_wherever_it_is(minictr, busybox_copy):
 # --- /proc ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["proc", "sys"])
+def test_what_was_looked_at_is_mounted_on(tmp_path, name):
+    """CVE-2023-27561: what the name led to before may have been the target of a link."""
+    os.mkdir(str(tmp_path / name))
+    os.mkdir(str(tmp_path / "elsewhere"))
+    root, before = [os.open(str(tmp_path / place), abi.O_PATH) for place in ("", "elsewhere")]
+    found = rootfs._must_be(root, "/" + name, before)
+    assert os.path.samestat(os.fstat(found), os.stat(str(tmp_path / name)))
+    os.close(found)
+    os.close(root)
+
+
 @pytest.mark.parametrize("over", ["a file", "a file of procfs"])
 def test_what_is_written_to_proc_goes_nowhere_else(tmp_path, over):
     """CVE-2019-16884, CVE-2025-52881: something is mounted over the file that is to be written, be it
@@ -156,6 +254,55 @@ def test_what_is_written_to_proc_goes_nowhere_else(tmp_path, over):
 
     in_private_mounts(body)
     assert file.read_text() == "as it was\n"
+
+
+@pytest.mark.parametrize("openat2", [True, False], ids=["openat2", "an open by name"])
+def test_a_setting_of_the_kernels_is_written_to_procfs_alone(tmp_path, openat2):
+    """Below /proc/sys outer containers have mounts of their own, so that a mount is no obstacle there: what
+    lies on it is."""
+    file = tmp_path / "file"
+    file.write_text("as it was\n")
+
+    def body():
+        if not openat2:
+            refusal.refuse(["openat2"])
+        libc.unshare(abi.CLONE_NEWUTS)
+        proc = paths.open_proc()
+        libc.mount("/proc/sys/kernel", "/proc/sys/kernel", "", abi.MS_BIND)
+        paths.write_proc(proc, "sys/kernel/domainname", "of.its.own", proof="of.its.own")
+        libc.mount(str(file), "/proc/sys/kernel/domainname", "", abi.MS_BIND)
+        with pytest.raises(ContainerError, match="something is mounted over it"):
+            paths.write_proc(proc, "sys/kernel/domainname", "elsewhere")
+
+    in_private_mounts(body)
+    assert file.read_text() == "as it was\n"
+
+
+@pytest.mark.parametrize("openat2", [True, False], ids=["openat2", "an open by name"])
+def test_nothing_is_written_through_a_link_of_procfs(openat2):
+    """A descriptor below /proc/self/fd may lead to any file, of procfs as well."""
+
+    def body():
+        if not openat2:
+            refusal.refuse(["openat2"])
+        with open("/proc/self/comm", "r+b", buffering=0) as name:
+            name.write(b"before")
+            with pytest.raises(OSError) as caught:
+                paths.write_proc(paths.open_proc(), "self/fd/%d" % name.fileno(), "after")
+            assert caught.value.errno == errno.ELOOP
+            assert open("/proc/self/comm").read() == "before\n"
+
+    in_private_mounts(body)
+
+
+def test_what_the_kernel_has_understood_otherwise_is_an_error():
+    def body():
+        proc = paths.open_proc()
+        paths.write_proc(proc, "self/coredump_filter", "0x7", proof="00000007")
+        with pytest.raises(ContainerError, match="wrote '0x3', reads '00000003"):
+            paths.write_proc(proc, "self/coredump_filter", "0x3", proof="0x3")
+
+    in_private_mounts(body)
 
 
 def test_a_proc_that_is_none_is_not_written_to(tmp_path):
@@ -230,6 +377,20 @@ def without(bundle, *places):
 
 
 @pytest.mark.parametrize("kind", ["a link", "a file"])
+def test_a_file_of_the_images_is_no_device_that_was_asked_for(minictr, busybox_copy, kind):
+    bundle = bundles.Bundle(busybox_copy())
+    without(bundle, "/dev")
+    if kind == "a link":
+        os.symlink("/etc/passwd", bundle.root + "/dev/special")
+    else:
+        open(bundle.root + "/dev/special", "w").close()
+    bundle.linux["devices"] = [{"path": "/dev/special", "type": "c", "major": 1, "minor": 3}]
+    found = bundles.Runtime("minictr", minictr).sh(bundle, "true")
+
+    assert found == (125, "", "minictr: make the device /dev/special: File exists\n")
+
+
+@pytest.mark.parametrize("kind", ["a link", "a file"])
 def test_a_null_of_the_images_masks_nothing(minictr, busybox_copy, kind):
     """CVE-2025-31133: what lies over a masked path is the host's null, known by its number."""
     bundle = bundles.Bundle(busybox_copy())
@@ -280,6 +441,18 @@ def test_a_dev_of_the_hosts_is_left_as_it_is_however_it_is_spelt(minictr, busybo
 
     assert found.ok.out == "file\n"
     assert canary.untouched
+
+
+@pytest.mark.parametrize("name", ["run", "bundle"])
+def test_a_null_of_the_hosts_that_is_another_device_masks_nothing(ways, name):
+    """Nor is it the container's null, where that has to be the host's."""
+    way = ways(name)
+    found = way.run(["true"], cover={"/dev/null": "/dev/zero"})
+    if name == "run":
+        assert found == (125, "", "minictr: make the device /dev/null: the host's is another device\n")
+    else:
+        hint = "mknod -m 666 /dev/null c 1 3"
+        assert found == (125, "", "minictr: open /dev/null: not the null device; hint: %s\n" % hint)
 
 
 @pytest.mark.parametrize("kind", ["a link", "a link inside"])
@@ -393,9 +566,10 @@ def test_names_that_are_exchanged_elsewhere_do_not_stop_a_start(tmp_path):
 # --- what lies below the root -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["proc", "sysfs"])
 @pytest.mark.parametrize("hidden", [True, False], ids=["as engines mask it", "nothing is masked"])
 @pytest.mark.parametrize("user", [False, True], ids=["host ids", "user namespace"])
-def test_no_whole_proc_waits_below_a_root_that_was_moved(minictr, busybox_copy, user, hidden):
+def test_no_whole_proc_or_sys_waits_below_a_root_that_was_moved(minictr, busybox_copy, user, hidden, kind):
     """A user namespace inside may mount what is to be seen whole already: with --no-pivot that must not be
     the host's, which stays below the root."""
     bundle = bundles.Bundle(busybox_copy())
@@ -407,8 +581,8 @@ def test_no_whole_proc_waits_below_a_root_that_was_moved(minictr, busybox_copy, 
         bundle.linux["maskedPaths"] = bundle.linux["readonlyPaths"] = []
     for name in ("bounding", "effective", "permitted"):
         bundle.process["capabilities"][name].append("CAP_SETFCAP")  # since 5.12 to map root
-    script = "mount -t proc none /dev/shm && echo mounted"
-    bundle.process["args"] = ["unshare", "-Urmpf", "sh", "-c", script]
+    script = "mount -o ro -t %s none /dev/shm && echo mounted" % kind
+    bundle.process["args"] = ["unshare", "-Urmnpf", "sh", "-c", script]
     before = sorted(support.cgroup_mounts()), os.listdir("/proc/1")
     found = bundles.Runtime("minictr", minictr).run(bundle, "--no-pivot")
 
