@@ -111,7 +111,8 @@ def test_control_groups_that_a_bundle_mounts_are_read_only(ways, name):
     config["mounts"].append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"})
     cgroup = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
     config["mounts"].append(dict(cgroup, options=["nosuid", "noexec", "nodev", "ro"]))
-    found = way.sh("ls /sys/fs/cgroup | head -n 1; echo -; " + RELEASE).ok
+    made = "mkdir /sys/fs/cgroup/made 2>/dev/null && echo made; "
+    found = way.sh("ls /sys/fs/cgroup | head -n 1; echo -; " + made + RELEASE).ok
 
     shown, _, written = found.out.partition("-\n")
     assert shown and written == ""
