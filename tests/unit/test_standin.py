@@ -187,8 +187,9 @@ def test_the_stand_in_cannot_be_written_by_anybody():
     descriptor = standin.make(theirs)
     with pytest.raises(PermissionError):
         os.write(descriptor, b"x")
-    with pytest.raises(PermissionError):
-        os.truncate(descriptor, 0)
+    for size in (0, os.fstat(descriptor).st_size + 1):
+        with pytest.raises(PermissionError):
+            os.truncate(descriptor, size)
     again = os.open("/proc/self/fd/%d" % descriptor, os.O_RDWR)
     with pytest.raises(PermissionError):
         os.pwrite(again, b"x", 0)
