@@ -269,6 +269,7 @@ def test_a_bundle_refuses_every_step_down_unless_it_is_told_otherwise(minictr, c
         (["setdomainname=EINVAL"], ["--domainname", "dom"]),
         (["openat2=EIO"], []),
         (["move_mount=EBUSY"], []),
+        (["pivot_root=ENOMEM"], []),
         (["fsopen=ENFILE"], []),
         (["fsmount=ENOMEM"], []),
         (["mount_setattr=EIO"], []),

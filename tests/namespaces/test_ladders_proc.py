@@ -123,14 +123,15 @@ def test_what_reads_proc_still_has_an_answer(minictr, strong_caller, busybox_roo
     assert [record["code"] for record in told.warnings] == [rung()[0]]
 
 
-def test_sysfs_that_is_covered_is_the_host_s_read_only(minictr, strong_caller, busybox_root):
+@pytest.mark.parametrize("words", [[], ["--privileged"]], ids=["unprivileged", "privileged"])
+def test_sysfs_that_is_covered_is_the_host_s_read_only(minictr, strong_caller, busybox_root, words):
     empty = support.SESSION.place("empty")
     script = "ls /sys/kernel | wc -l; echo x 2>/dev/null > /sys/class/net/lo/mtu || echo refused; "
-    script += "ls /sys/class/net"
+    script += "grep -E ' /sys(/kernel)? ' /proc/mounts | grep -cv ' ro,'; ls /sys/class/net"
     covered = {"/sys/kernel": empty}
-    told = sh(minictr, strong_caller, script, "--rootfs", busybox_root, cover=covered)
+    told = sh(minictr, strong_caller, script, "--rootfs", busybox_root, *words, cover=covered)
 
     assert told.short() == [("sysfs-host", "sysfs", "a fresh sysfs on /sys", "the host's, read-only", 1)]
     assert "/sys/kernel" in told.warnings[0]["why"]
-    assert told.result.lines[:2] == ["0", "refused"]
-    assert sorted(told.result.lines[2:]) == sorted(os.listdir("/sys/class/net"))
+    assert told.result.lines[:3] == ["0", "refused", "0"]
+    assert sorted(told.result.lines[3:]) == sorted(os.listdir("/sys/class/net"))
