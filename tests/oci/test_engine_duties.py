@@ -3,9 +3,11 @@
 import array
 import json
 import os
+import signal
 import socket
 import sys
 
+import leftovers
 import pytest
 import support
 from bundles import V2, unlike
@@ -437,6 +439,74 @@ def test_a_hook_of_the_host_has_the_callers_umask(runtime, bundle, tmp_path):
     }
     assert runtime.sh(one, "umask", umask=0o027).ok.out == "0022\n"
     assert {name: (tmp_path / name).read_text() for name in names} == dict.fromkeys(names, "0027\n")
+
+
+@pytest.mark.parametrize("size", [10, 200000], ids=["a short state", "a state that no pipe has room for"])
+def test_a_hook_that_takes_too_long_is_killed(own, bundle, size):
+    one = bundle()
+    one.config["annotations"] = {"long": "x" * size}
+    one.config["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]}
+    words = "run the createRuntime hook /bin/sleep: it took more than 1 seconds"
+    assert own.run(one) == (125, "", "minictr: %s\n" % words)
+
+
+def test_what_a_hook_leaves_running_is_not_waited_for(own, bundle, tmp_path):
+    """Though it holds the streams of the hook."""
+    one = bundle()
+    one.process["args"] = ["true"]
+    script = "sleep 1000 & echo $! >%s/pid" % tmp_path
+    one.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    try:
+        assert own.run(one, timeout=20).ok
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def test_a_hook_has_no_signals_blocked_or_ignored(own, bundle, tmp_path):
+    one = bundle()
+    one.process["args"] = ["true"]
+    names = ("createRuntime", "createContainer", "poststop")
+    one.config["hooks"] = {
+        name: [{"path": "/bin/cp", "args": ["cp", "/proc/self/status", str(tmp_path / name)]}]
+        for name in names
+    }
+    assert own.run(one).ok
+    for name in names:
+        lines = (tmp_path / name).read_text().splitlines()
+        found = [line.split()[1] for line in lines if line.startswith(("SigBlk:", "SigIgn:"))]
+        assert found == ["%016x" % 0] * 2, name
+
+
+def test_a_signal_that_the_caller_ignores_does_not_end_the_making(own, bundle, tmp_path):
+    """nohup(1)."""
+    one = bundle()
+    one.process["args"] = ["echo", "started"]
+    script = "echo >%s/begun; sleep 0.5" % tmp_path
+    one.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    live = own.start(one, ignore=(signal.SIGHUP,))
+    support.wait_until((tmp_path / "begun").exists)
+    live.signal(signal.SIGHUP)
+    assert live.wait().ok.out == "started\n"
+
+
+@pytest.mark.parametrize("ids", ["host ids", "a user namespace"])
+def test_a_killed_runtime_takes_a_hook_inside_with_it(own, bundle, tmp_path, ids):
+    """While its hook runs the container's first process hears nothing: the kernel has to end it."""
+    one, place = bundle(), tmp_path / "place"
+    place.mkdir()
+    place.chmod(0o777)
+    if ids != "host ids":
+        line = {"containerID": 0, "hostID": 300000, "size": 65536}
+        one.namespaces("user")
+        one.linux.update(uidMappings=[line], gidMappings=[line])
+    script = "echo >%s/begun; exec sleep 1000" % place
+    one.config["hooks"] = {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    live = own.start(one)
+    support.wait_until((place / "begun").exists)
+    live.signal(signal.SIGKILL)
+    live.wait()
+    support.wait_until(lambda: not leftovers.processes(), 5, "the container has outlived its runtime")
+    assert own.verb("list", "--quiet") == (0, "", "")
 
 
 # --- callers without an environment ---------------------------------------------------------------------
