@@ -176,6 +176,18 @@ def test_a_bounding_set_that_lacks_a_capability_is_named(minictr, busybox_root, 
     assert "; fix: start from a login shell" in said
 
 
+def test_groups_of_a_user_without_helpers_do_not_stop_the_start(minictr, busybox_root, ranged):
+    """They cannot be taken away where a user has mapped itself alone: setgroups(2) is denied."""
+    words = ["setpriv", "--reuid", str(ranged.uid), "--regid", str(ranged.gid)]
+    words += ["--groups", "%d,2345" % ranged.gid, support.python(), "-m", "minictr"]
+    words += ["--root", minictr.state(ranged), "run", "--rootfs", busybox_root, "--", "id", "-u"]
+    env = {"PYTHONPATH": support.checkout(), "HOME": ranged.home}
+    found = minictr.command(*words, cover="plain-helpers", env=env)
+
+    assert (found.status, found.out) == (0, "0\n"), found
+    assert "minictr: warning: id map: wanted a range of ids, got the caller's own id" in found.err
+
+
 def test_a_user_without_a_name_or_range(minictr, busybox_root):
     told = run(minictr, busybox_root, user=4000000000)
 

@@ -208,14 +208,32 @@ def test_a_capability_that_cannot_be_ambient_is_told_and_left_out(own, bundle, t
 def test_a_capability_that_the_caller_lacks_is_told_and_left_out(own, bundle, tmp_path):
     log = str(tmp_path / "log")
     made = bundle()
-    made.process["args"] = ["grep", "CapBnd", "/proc/self/status"]
+    made.process["args"] = ["grep", "-E", "Cap(Inh|Bnd)", "/proc/self/status"]
+    made.process["capabilities"]["inheritable"] = ["CAP_CHOWN", "CAP_KILL"]
     made.save()
     lacking = ["setpriv", "--bounding-set=-chown", "--inh-caps=-chown"]
     words = own._words({}) + ["--log", log, "run", "--bundle", made.path, made.identifier]
     found = own.runner.start_command(*(lacking + words), env={"PYTHONPATH": support.CHECKOUT}).wait()
-    assert int(found.ok.fields[1], 16) & 1 == 0
+    assert found.ok.fields[:2] == ["CapInh:", "0000000000000020"]
+    assert int(found.fields[3], 16) & 1 == 0
     with open(log) as file:
         assert "wanted CAP_CHOWN, got nothing; the caller does not hold it" in file.read()
+
+
+def test_a_bounding_set_that_cannot_be_lowered_ends_the_start(own, bundle):
+    made = bundle()
+    made.process["args"] = ["true"]
+    why = "drop capabilities from the bounding set: Operation not permitted; hint: it takes CAP_SETPCAP"
+    assert own.run(made, drop=["SETPCAP"]) == (125, "", "minictr: %s\n" % why)
+
+
+def test_what_is_ambient_for_the_caller_is_not_for_the_program(own, bundle):
+    """Not even where the program may inherit it."""
+    made = bundle()
+    made.process["args"] = ["grep", "-E", "Cap(Inh|Amb)", "/proc/self/status"]
+    made.process["capabilities"]["inheritable"] = ["CAP_KILL"]
+    found = own.run(made, wrap=["setpriv", "--inh-caps=+kill", "--ambient-caps=+kill"])
+    assert found.ok.fields == ["CapInh:", "0000000000000020", "CapAmb:", "0000000000000000"]
 
 
 def test_exec_with_a_capability_has_it_ambient_if_the_container_may_inherit_it(own, box):
@@ -227,6 +245,13 @@ def test_exec_with_a_capability_has_it_ambient_if_the_container_may_inherit_it(o
     one = box(own, change=inheritable)
     words = ["--cap", "CAP_SYSLOG", one.id, "grep", "CapAmb", "/proc/self/status"]
     assert own.verb("exec", *words).ok.fields == ["CapAmb:", "%016x" % (1 << 34 | 1 << 5)]
+
+
+def test_exec_with_a_capability_has_it_as_another_user_too(own, box):
+    """execve(2) leaves who is not root what is ambient alone."""
+    one = box(own)
+    words = ["--user", "1000", "--cap", "CAP_KILL", one.id, "grep", "CapEff", "/proc/self/status"]
+    assert own.verb("exec", *words).ok.fields == ["CapEff:", "%016x" % (1 << 5)]
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -319,6 +344,23 @@ def test_groups_that_a_user_alone_cannot_have_are_refused(own, bundle, unranged)
     assert "groups: 70 is required: setgroups(2) is denied where the caller alone is mapped" in found.err
     found = own.run(made, "--allow-degraded", user=unranged)
     assert (found.status, found.out) == (0, "0\n") and "warning: groups: wanted 70" in found.err
+
+
+def test_a_group_that_is_shown_as_nobodys_is_not_taken_for_the_one_that_is_asked_for(
+    own, bundle, unranged, lives
+):
+    """It may be any of the caller's, and cannot be taken away there."""
+    made = of_a_user(bundle(account=unranged), unranged, "true")
+    kinds = {"user": "user", "pid": "pid", "ipc": "ipc", "uts": "uts", "network": "net"}
+    made.namespaces(**{kind: "/proc/%d/ns/%s" % (lives[0], name) for kind, name in kinds.items()})
+    del made.linux["uidMappings"], made.linux["gidMappings"]
+    made.process["user"]["additionalGids"] = [65534]
+    made.save()
+    words = ["setpriv", "--reuid", str(unranged.uid), "--regid", str(unranged.gid), "--groups", "2345"]
+    words += own._words({"user": unranged}) + ["run", "--bundle", made.path, made.identifier]
+    found = own.runner.command(*words, env={"PYTHONPATH": support.checkout()})
+    why = "set groups: Operation not permitted; hint: it takes CAP_SETGID"
+    assert found == (125, "", "minictr: %s\n" % why)
 
 
 def test_to_kill_all_of_one_that_has_ended_is_no_error_for_a_user(own, unranged, lives):
