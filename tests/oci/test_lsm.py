@@ -224,6 +224,8 @@ def test_a_bundle_mounts_nothing_below_proc(own, bundle, where):
         ("SELinux", "u:r:t:s0:c2,c1", "u:r:t:s0:c1,c2\0", True),
         ("SELinux", "u:r:t", "u:r:t:s0\0", True),
         ("SELinux", "u:r:t:s0", "u:r:other:s0", False),
+        ("SELinux", "u:r:t:s0", "u:other:t:s0", False),
+        ("SELinux", "u:r:t:s0", "other:r:t:s0", False),
         ("SELinux", "u:r:t:s0", "", False),
     ],
 )
