@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 
+import bundles
 import ladders
 import pytest
 import refusal
@@ -178,12 +179,27 @@ def test_a_root_is_as_writable_as_was_asked_for(as_user, options, status):
     assert told.result.status == status, told.result
 
 
-@pytest.mark.parametrize("mode, status", [("", 0), (":ro", 1)])
+@pytest.mark.parametrize("mode, status", [("", 0), (":ro", 1), (":rro", 1)])
 def test_a_volume_is_open_where_it_lies(as_user, mode, status):
     volume = "%s:/mnt%s" % (as_user.host, mode)
     told = as_user.run("cat {secret} && echo x >{host}/new", "--volume", volume)
 
     assert (told.result.status, told.result.lines[0]) == (status, "the host's"), told.result
+
+
+@pytest.mark.parametrize("mode, status", [("", 0), (":noexec", 126)])
+def test_a_volume_lets_programs_run_where_it_lies_unless_it_is_told_not_to(as_user, mode, status):
+    told = as_user.run("{host}/true true", "--volume", "%s:/mnt%s" % (as_user.host, mode))
+
+    assert told.result.status == status, told.result
+
+
+def test_what_is_asked_for_lies_in_a_root_that_is_only_a_directory(as_user):
+    words = ["--landlock", "rx=/bin", "--rootfs", as_user.root]
+    command = ["sh", "-c", "cat etc/passwd || echo closed"]
+    found = as_user.minictr("run", *words, "--", *command, user=as_user.account, refuse=as_user.refused)
+
+    assert found.out == "closed\n", found
 
 
 @with_namespaces
@@ -204,11 +220,9 @@ def test_the_hosts_own_root_shows_what_a_container_of_it_would_show(minictr, unr
     with open(secret, "w") as file:
         file.write("the host's\n")
     made = "/var/tmp/minictr-test-%d" % os.getpid()
-    script = "cat /etc/os-release >/dev/null && echo shown; cat %s; ls /tmp /home; echo x >%s" % (
-        secret,
-        made,
-    )
-    words = ["run", "--", "sh", "-c", script]
+    script = "cat /etc/os-release >/dev/null && echo shown; ls /tmp /home /run; "
+    script += "cat %s /etc/hostname; echo x >%s" % (secret, made)
+    words = ["run", "--security-opt", "mask=/etc/hostname", "--", "sh", "-c", script]
     run = minictr(*words, user=unranged, refuse=NO_NAMESPACES)
     left = os.path.exists(made)
     off = minictr(*words, user=unranged, refuse=NO_NAMESPACES + OFF)
@@ -241,6 +255,28 @@ def test_without_a_network_namespace_there_is_no_tcp(as_user, off):
         told = as_user.run("nc -w 1 127.0.0.1 {port} -e true", off=off, more={"port": port})
 
     assert (told.result.status == 0) == off, told.result
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["landlock", "without it"])
+def test_a_hook_inside_is_held_as_the_program_is(minictr, busybox_copy, off):
+    """It may be the image's."""
+    made = bundles.Bundle(busybox_copy())
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        script = "timeout 1 nc 127.0.0.1 %d; true" % server.getsockname()[1]
+        made.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+        made.process["args"] = ["true"]
+        refused = ["clone&CLONE_NEWNET", "clone3=ENOSYS"] + (OFF if off else [])
+        found = bundles.Runtime("minictr", minictr).run(made, "--allow-degraded", refuse=refused)
+        server.settimeout(0.1)
+        try:
+            server.accept()[0].close()
+            reached = True
+        except socket.timeout:
+            reached = False
+
+    assert (found.status, reached) == (0, off), found
 
 
 def test_only_what_was_lost_is_taken_away(minictr, busybox_copy):
@@ -384,6 +420,35 @@ def test_a_further_program_of_such_a_container_is_confined_too(place):
 
     assert "bin" in inside.lines and "the host's" not in inside.out, inside
     assert "Permission denied" in inside.err
+
+
+@with_namespaces
+def test_nor_does_a_further_program_get_at_a_volume_where_it_lies(minictr, busybox_copy):
+    """The mounts are to be seen in the root."""
+    place = Place(minictr, busybox_copy(), None)
+    words = ["-d", "--name", "bare", "-v", place.host + ":/mnt:ro", "--rootfs", place.root]
+    assert minictr("run", *words, "--", "sleep", "60", refuse=["pivot_root", "chroot"]).status == 0
+
+    inside = minictr("exec", "bare", "sh", "-c", "cat mnt/secret; cat %s" % place.secret)
+    minictr("delete", "--force", "bare").ok
+
+    assert inside.out == "the host's\n" and "Permission denied" in inside.err, inside
+
+
+def test_nor_does_it_reach_what_a_namespace_would_hide(as_user):
+    words = ["-d", "--name", "bare", "--rootfs", as_user.root, "--", "sleep", "60"]
+    as_user.minictr("run", *words, user=as_user.account, refuse=as_user.refused)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        script = "timeout 1 nc 127.0.0.1 %d </dev/null" % server.getsockname()[1]
+        inside = as_user.minictr("exec", "bare", "sh", "-c", script, user=as_user.account)
+        as_user.minictr("delete", "--force", "bare", user=as_user.account).ok
+        server.settimeout(0.1)
+        with pytest.raises(socket.timeout):
+            server.accept()
+
+    assert "Permission denied" in inside.err, inside
 
 
 # --- on request -------------------------------------------------------------------------------------
