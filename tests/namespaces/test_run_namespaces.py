@@ -155,6 +155,8 @@ def test_the_longest_host_name(inside):
         ("kernel.shmmax", "12345678"),
         ("kernel.msgmni", "77"),
         ("fs.mqueue.msg_max", "11"),
+        ("net/ipv4/ip_default_ttl", "33"),
+        ("kernel/shmall", "4321"),
     ],
 )
 def test_a_sysctl_of_its_namespaces(inside, name, value):
@@ -246,6 +248,18 @@ def test_clocks_are_moved(inside, options, monotonic, boottime):
     assert {clock: int(secs) + int(nanos) / 1e9 for clock, secs, nanos in offsets} == {
         "monotonic": monotonic, "boottime": boottime,
     }  # fmt: skip
+
+
+@needs("timens")
+def test_a_further_program_has_the_same_clocks(minictr, strong_caller, busybox_root):
+    words = ["-d", "--name", "late", "--time-offset", "boottime=200000", "--rootfs", busybox_root]
+    assert minictr("run", *words, "--", "sleep", "1000", **strong_caller.options).ok
+    script = "for n in 1 self; do readlink /proc/$n/ns/time; done; cut -d. -f1 /proc/uptime"
+    found = minictr("exec", "late", "sh", "-c", script, **strong_caller.options)
+    minictr("delete", "--force", "late", **strong_caller.options).ok
+
+    first, own, uptime = found.ok.fields
+    assert first == own and int(uptime) > time.clock_gettime(BOOTTIME) + 199900
 
 
 @needs("timens")

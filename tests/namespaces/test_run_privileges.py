@@ -283,6 +283,17 @@ def test_a_program_that_joins_has_the_filter(minictr, inside):
 
 
 @needs("seccomp")
+def test_a_program_that_cannot_have_the_filter_of_the_first_does_not_join(minictr, inside):
+    assert inside(["sleep", "1000"], "-d", "--name", "box").ok
+    how = dict(inside.caller.options, refuse=["seccomp"])
+    found = minictr("exec", "box", "echo", "joined", **how)
+    minictr("delete", "--force", "box", **inside.caller.options).ok
+
+    assert (found.status, found.out, found.err.count("\n")) == (255, "", 1), found
+    assert found.err.startswith("minictr: seccomp: a filter of system calls is required: "), found
+
+
+@needs("seccomp")
 def test_where_no_filter_can_be_had_that_is_told(inside):
     run = inside("grep ^Seccomp_filters: /proc/self/status; echo started", refuse=["seccomp"])
 
