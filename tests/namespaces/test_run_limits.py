@@ -301,6 +301,30 @@ def test_what_a_runtime_killed_before_anyone_was_in_the_cgroup_has_left_is_clear
     assert left("torn") == [] and left("test-torn") == []
 
 
+def test_a_cgroup_that_was_not_yet_known_to_be_its_own_is_left_in_peace(minictr):
+    """Its runtime was killed when it had only noted down where the cgroup is to be."""
+    kinds = ("cgroup2",) if V2 else ("cgroup",)
+    point = [point for kind, point in support.cgroup_mounts() if kind in kinds and "pids" in point or V2][0]
+    place = "%s/minictr-test-others-%d" % (point, os.getpid())
+    os.mkdir(place)
+    other = subprocess.Popen(["sleep", "1000"])
+    try:
+        with open(place + "/cgroup.procs", "w") as file:
+            file.write(str(other.pid))
+        entry = os.path.join(minictr.state(), "torn")
+        os.mkdir(entry)
+        os.chmod(entry, 0o1700)
+        with open(entry + "/state.json", "w") as file:
+            json.dump({"id": "torn", "status": "creating", "pid": 0, "cgroups": [place]}, file)
+        assert minictr("list", "--quiet").out == ""
+        assert not os.path.exists(entry)
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+        os.rmdir(place)
+
+
 # --- what cannot be had -----------------------------------------------------------------------------
 
 

@@ -115,8 +115,10 @@ def test_a_signal_that_comes_while_the_container_is_made_ends_it_or_reaches_it(s
 # --- death --------------------------------------------------------------------------------------
 
 
-def test_a_foreground_container_ends_with_its_runtime(start):
-    live = start("echo ready; sleep 1000 & exec sleep 2000", "--name", "orphan")
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_a_foreground_container_ends_with_its_runtime(start, user):
+    """Which the kernel forgets with each change of ids (prctl(2), PR_SET_PDEATHSIG)."""
+    live = start("echo ready; sleep 1000 & exec sleep 2000", "--name", "orphan", "--user", user)
     live.expect("ready\n")
     (init,) = children(live.pid)
     live.signal(signal.SIGKILL)
@@ -124,6 +126,20 @@ def test_a_foreground_container_ends_with_its_runtime(start):
     wait_until(lambda: gone(init))
     live.wait()
     assert start.verb("list", "--quiet").ok.out == ""  # which clears away what is left
+
+
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_a_further_program_ends_with_its_runtime(start, user, minictr):
+    start("exec sleep 1000", "--detach", "--name", "first").wait()
+    words = ["exec", "--user", user, "first", "sh", "-c", "echo ready; exec sleep 2000"]
+    live = minictr.start(*words, **start.caller.options)
+    live.expect("ready\n")
+    (program,) = children(live.pid)
+    live.signal(signal.SIGKILL)
+
+    wait_until(lambda: gone(program))
+    live.wait()
+    assert start.verb("delete", "--force", "first").ok
 
 
 def test_what_a_killed_runtime_left_is_removed_by_the_next_command(start, minictr):
