@@ -238,6 +238,18 @@ def test_an_agent_that_is_gone_is_an_error(own, bundle, agent):
     assert "Connection refused; hint: start the agent" in run.err
 
 
+def test_calls_fail_once_the_agent_has_let_go_of_the_listener(own, bundle, agent):
+    """Nobody else holds it: else they would wait for an answer that never comes."""
+    listening = agent()
+    made = bundle(profile(listening.path, *MKDIR))
+    made.process["args"] = ["sh", "-c", "echo up; read line; mkdir /x"]
+    live = own.start(made)
+    live.expect("up\n")
+    listening.close()
+    live.send("\n")
+    assert os.strerror(errno.ENOSYS) in live.wait(20).err
+
+
 @pytest.mark.parametrize("path", ["relative", "/" + "x" * 107])
 def test_a_path_that_no_socket_can_have_is_an_error(own, bundle, path):
     run = own.run(bundle(profile(path, "uname")))
