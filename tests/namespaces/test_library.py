@@ -609,6 +609,20 @@ def test_a_helper_that_was_killed_is_started_again(library):
     assert library(text).ok.lines == ["5 True"] + ["6 0"] * 4 + ["7"]
 
 
+def test_the_helper_holds_nothing_of_the_callers_open(library):
+    """Else the end of a pipe would not be seen as long as it waits for more work."""
+    text = """
+        import select
+
+        reader, writer = os.pipe()
+        os.set_inheritable(writer, True)
+        print(run("true").returncode, len(helpers()) >= 1)
+        os.close(writer)
+        print(select.select([reader], [], [], 5)[0] == [reader] and os.read(reader, 1))
+    """
+    assert library(text).ok.lines == ["0 True", "b''"]
+
+
 def test_the_container_ends_with_a_caller_that_is_killed(library, minictr):
     text = """
         run("true")
@@ -712,6 +726,18 @@ def test_changes_of_limits_and_variables_of_the_caller_count_at_once(library):
         print(sh("ulimit -n; echo $GIVEN", env=["GIVEN"], capture_output=True).stdout.split())
     """
     assert library(text).ok.out == "[b'99', b'now']\n"
+
+
+def test_a_worker_has_the_variables_of_each_caller_anew(library):
+    text = """
+        os.environ["GIVEN"] = "before"
+        print(sh("echo $GIVEN", env=["GIVEN"], capture_output=True).stdout)
+        os.environ["GIVEN"] = "now"
+        print(sh("echo $GIVEN", env=["GIVEN"], capture_output=True).stdout)
+        del os.environ["GIVEN"]
+        print(sh("echo $GIVEN", env=["GIVEN"], capture_output=True).stdout)
+    """
+    assert library(text).ok.lines == ["b'before\\n'", "b'now\\n'", "b'\\n'"]
 
 
 # --- imports --------------------------------------------------------------------------------------
