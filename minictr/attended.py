@@ -284,8 +284,11 @@ def _open_streams(streams: tuple, ends: "dict[int, int]") -> "tuple[tuple[int, i
                 )
             elif stream == DEVNULL:
                 given[number] = keep(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+            elif stream == STDOUT and number != 2:
+                raise ValueError("STDOUT is for stderr alone")
             elif stream not in (PIPE, STDOUT):
                 given[number] = stream if isinstance(stream, int) else stream.fileno()
+                os.fstat(given[number])  # EBADF is the caller's to hear, before anybody else meets it
         for number, stream in enumerate(streams):
             if stream == PIPE:
                 reader, writer = _pipe()

@@ -160,6 +160,33 @@ def test_a_step_down_is_in_the_result_and_not_on_stderr(library):
     assert found.lines[1:] == ["['root-move']", "123"]
 
 
+def test_what_makes_no_sense_of_the_streams_or_words_is_told_at_once(library):
+    text = """
+        run("true")
+        before = helpers(), os.listdir("/proc/self/fd")
+        wrong = (
+            {"stdout": 999}, {"stdin": 999}, {"stderr": -9}, {"stdout": minictr.STDOUT}, {"stdin": minictr.STDOUT},
+            {"capture_output": True, "stderr": minictr.STDOUT}, {"input": b"", "stdin": minictr.PIPE},
+            {"detach": True},
+        )
+        def tell(call):
+            try:
+                call()
+            except (OSError, TypeError, ValueError) as error:
+                return type(error).__name__, getattr(error, "errno", None)
+        for options in wrong:
+            print(*tell(lambda: run("true", **options)))
+        print((helpers(), os.listdir("/proc/self/fd")) == before)
+        with minictr.Container(["sleep", "1000"], **WHERE) as box:
+            print([tell(lambda: run("true", **options)) == tell(lambda: box.exec(["true"], **options))
+                for options in wrong], *tell(lambda: box.exec("id")))
+    """
+    assert library(text).ok.lines == [
+        "OSError 9", "OSError 9", "OSError 9", "ValueError None", "ValueError None", "ValueError None",
+        "ValueError None", "ValueError None", "True", "[%s] TypeError None" % ", ".join(["True"] * 8),
+    ]  # fmt: skip
+
+
 def test_options_are_those_of_the_command_line(library, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_text("of the host\n")
