@@ -16,6 +16,7 @@ PIPE, STDOUT, DEVNULL = -1, -2, -3  # the numbers that subprocess has
 PATIENCE = 30  # seconds that the end of a killed container may take
 GRACE = 1  # seconds for the rest of its output: what exec has started may live on, and hold it open
 LONGEST = 1000000  # seconds that are waited at once: poll(2) takes milliseconds as an int
+_NOTHING = memoryview(b"")
 
 
 class IsolationError(ContainerError):
@@ -136,8 +137,8 @@ class Attended:
         self.talk.say(word)
 
     def pump(
-        self, until, deadline: "float | None" = None, data: memoryview = memoryview(b""), streams: bool = True
-    ) -> bool:  # fmt: skip
+        self, until, deadline: "float | None" = None, data: memoryview = _NOTHING, streams: bool = True
+    ) -> bool:
         """Take in what comes, until UNTIL(). False if that does not hold at the time DEADLINE.
 
         data: for standard input, which is closed after it; streams: whether output is read

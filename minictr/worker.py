@@ -16,7 +16,8 @@ Only a container that went well, and left no mark on the worker, is followed by 
 A worker that stands behind one for long, or does anything else, has itself replaced, and ends with it.
 
 The door is open to the caller alone, and only as long as it is who it was when the helper was started:
-the kernel tells who asks, and a caller that has given up rights since is sent away.
+the kernel tells who asks, and a caller that has given up rights since is sent away (service.dismiss_helper
+where the kernel tells nothing).
 
 Side: host
 """
