@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from .errors import ContainerError, Degradation
     from .failures import CalledProcessError, TimeoutExpired
     from .library import Container, containers, run
+    from .service import dismiss_helper
 
 __all__ = [
     "DEVNULL", "PIPE", "STDOUT", "CalledProcessError", "CompletedProcess", "Container", "ContainerError",
-    "Degradation", "Ending", "IsolationError", "TimeoutExpired", "containers", "run",
+    "Degradation", "Ending", "IsolationError", "TimeoutExpired", "containers", "dismiss_helper", "run",
 ]  # fmt: skip
-_PLACES = {"failures": ("CalledProcessError", "TimeoutExpired"), "errors": ("Degradation",)}
+_PLACES = {
+    "failures": ("CalledProcessError", "TimeoutExpired"),
+    "errors": ("Degradation",),
+    "service": ("dismiss_helper",),
+}
 
 
 def __getattr__(name: str) -> object:

@@ -16,6 +16,7 @@ PIPE, STDOUT, DEVNULL = -1, -2, -3  # the numbers that subprocess has
 PATIENCE = 30  # seconds that the end of a killed container may take
 GRACE = 1  # seconds for the rest of its output: what exec has started may live on, and hold it open
 LONGEST = 1000000  # seconds that are waited at once: poll(2) takes milliseconds as an int
+_NOTHING = memoryview(b"")
 
 
 class IsolationError(ContainerError):
@@ -136,8 +137,8 @@ class Attended:
         self.talk.say(word)
 
     def pump(
-        self, until, deadline: "float | None" = None, data: memoryview = memoryview(b""), streams: bool = True
-    ) -> bool:  # fmt: skip
+        self, until, deadline: "float | None" = None, data: memoryview = _NOTHING, streams: bool = True
+    ) -> bool:
         """Take in what comes, until UNTIL(). False if that does not hold at the time DEADLINE.
 
         data: for standard input, which is closed after it; streams: whether output is read
@@ -284,8 +285,11 @@ def _open_streams(streams: tuple, ends: "dict[int, int]") -> "tuple[tuple[int, i
                 )
             elif stream == DEVNULL:
                 given[number] = keep(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+            elif stream == STDOUT and number != 2:
+                raise ValueError("STDOUT is for stderr alone")
             elif stream not in (PIPE, STDOUT):
                 given[number] = stream if isinstance(stream, int) else stream.fileno()
+                os.fstat(given[number])  # EBADF is the caller's to hear, before anybody else meets it
         for number, stream in enumerate(streams):
             if stream == PIPE:
                 reader, writer = _pipe()

@@ -71,14 +71,15 @@ def status_of(process: "int | str") -> str:
 
 
 def standing(process: "int | str", status: str) -> str:
-    """Who a process is and where: ids, capabilities, filters, limits, namespaces, root and cgroup.
+    """Who a process is and where: ids, capabilities, filters, label, limits, namespaces, root and cgroup.
 
     status: what `status_of` says of it
-    Two processes with the same text may do the same. What cannot be seen of one is told by its errno.
+    Two processes with the same text may do the same, but for Landlock: /proc says nothing of it, only of the
+    no_new_privs that most need for it. What cannot be seen of one is told by its errno.
     """
     place = "/proc/%s/" % process
     lines = [line for line in status.split("\n") if line.startswith(_LINES)]
-    lines += [_text(place + name) for name in ("limits", "cgroup", "oom_score_adj")]
+    lines += [_text(place + name) for name in ("attr/current", "limits", "cgroup", "oom_score_adj")]
     lines += [_identity(place + name) for name in _PLACES]
     return "\n".join(lines)
 

@@ -16,27 +16,29 @@ _COLON = ("volume", "device", "tmpfs")  # what stands between key and value of a
 def request(args, root, config: "dict | None", options: "dict[str, object]") -> "dict":
     """What a worker is asked for. Raises ValueError and TypeError for what is no request."""
     bundled = config is not None or "bundle" in options
-    if isinstance(args, (str, bytes)):
-        raise TypeError("args is a list of words: there is no shell to split %r" % (args,))
+    given = None if args is None else words(args)
     if bundled == (args is not None):
         raise ValueError("either args, or a bundle or configuration, which has its own")
     for name in ("help", "json", "tty", "interactive"):
         if options.get(name):
             raise ValueError("%s=True is for the command line alone" % name)
-    words = None if bundled else [text(item) for item in args]
     identifier = options.pop("name", None)
     if bundled:
         argv = flags(options) + [text(identifier) if identifier else os.urandom(6).hex()]
     else:
-        argv = flags(dict(options, name=identifier)) + ["--"] + (words or [])
-    given = None
+        argv = flags(dict(options, name=identifier)) + ["--"] + (given or [])
     if config is not None:
-        from . import (
-            document,  # what is no JSON is told here; dicts and strings of other kinds are plain there
-        )
+        from . import document
 
-        given = document.dumps(config)
-    return {"argv": argv, "args": words, "root": place(root), "config": given, "environ": dict(os.environ)}
+        # what is no JSON is told here; dicts and strings of other kinds are plain there
+        config = document.dumps(config)  # type: ignore[assignment]
+    return {"argv": argv, "args": given, "root": place(root), "config": config, "environ": dict(os.environ)}
+
+
+def words(args) -> "list[str]":
+    if isinstance(args, (str, bytes)):
+        raise TypeError("args is a list of words: there is no shell to split %r" % (args,))
+    return [text(item) for item in args]
 
 
 def place(root: object) -> str:
@@ -49,7 +51,7 @@ def flags(options: "dict[str, object]") -> "list[str]":
 
     None in a dict stands for the key alone: env={"K": None} takes the caller's K, env={"K": ""} does not.
     """
-    words = []
+    found = []
     for key, value in options.items():
         name = key.replace("_", "-")
         name = _PLURALS.get(name, name)
@@ -58,8 +60,8 @@ def flags(options: "dict[str, object]") -> "list[str]":
         if isinstance(value, dict):
             value = [_pair(name, item, given) for item, given in value.items()]
         for item in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
-            words.append("--%s=%s" % (name, "true" if item is True else text(item)))
-    return words
+            found.append("--%s=%s" % (name, "true" if item is True else text(item)))
+    return found
 
 
 def _pair(name: str, key: object, value: object) -> str:

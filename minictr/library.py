@@ -59,7 +59,17 @@ def run(
     Raises ContainerError if the program could not be run: its `status` is the exit status that the
     command has then (125; 126 and 127 for a program that cannot be executed, or is not there).
     """
-    if capture_output:
+    streams = _streams(input, stdin, stdout, stderr, capture_output)
+    if options.get("detach"):
+        raise ValueError("run() waits for the end: use Container(..., detach=True)")
+    wish = keywords.request(args, root, config, options)
+    program = Attended("run", wish, wish["args"], streams)
+    return _complete(program, Codec(text, encoding, errors), input, timeout, check)
+
+
+def _streams(input, stdin: "Stream", stdout: "Stream", stderr: "Stream", capture: bool) -> tuple:
+    """The three, of which `input` and `capture_output` are pipes."""
+    if capture:
         if stdout is not None or stderr is not None:
             raise ValueError("stdout and stderr may not be used with capture_output")
         stdout = stderr = PIPE
@@ -67,11 +77,7 @@ def run(
         if stdin is not None:
             raise ValueError("stdin may not be used with input")
         stdin = PIPE
-    if options.get("detach"):
-        raise ValueError("run() waits for the end: use Container(..., detach=True)")
-    wish = keywords.request(args, root, config, options)
-    program = Attended("run", wish, wish["args"], (stdin, stdout, stderr))
-    return _complete(program, Codec(text, encoding, errors), input, timeout, check)
+    return stdin, stdout, stderr
 
 
 def _complete(program: Attended, codec: Codec, data, timeout: "float | None", check: bool):
@@ -299,17 +305,16 @@ class Container:
         The rest is as in `run`.
         """
         self._begun("exec in")
-        if capture_output:
-            stdout = stderr = PIPE
-        if input is not None:
-            stdin = PIPE
+        streams = _streams(input, stdin, stdout, stderr, capture_output)
+        if options.get("detach"):
+            raise ValueError("exec() waits for the end of the program")
         if "workdir" in options:
             options["cwd"] = options.pop("workdir")
-        words = [keywords.text(item) for item in args]
+        words = keywords.words(args)
         wish = asking.request(
             self._root, keywords.flags(options) + [self.id, "--"] + words, self.id, self._created
         )
-        program = Attended("exec", wish, words, (stdin, stdout, stderr))
+        program = Attended("exec", wish, words, streams)
         return _complete(program, Codec(text, encoding, errors), input, timeout, check)
 
     def kill(self, signal: "str | int" = "TERM", all: bool = False) -> None:

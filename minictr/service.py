@@ -18,9 +18,11 @@ from .conversation import Conversation
 from .errors import ContainerError
 
 _PASSCRED = 16  # SO_PASSCRED, include/uapi/asm-generic/socket.h
-_SEQPACKET, _CLOEXEC = 5, os.O_CLOEXEC  # include/linux/net.h
+_SEQPACKET = 5  # include/linux/net.h
+_SHUT_RDWR = 2
 _FIRST = 10  # descriptors of ours are above this, where no shell and no spawned program looks for one
 _GONE = (9, 32, 104, 107)  # EBADF, EPIPE, ECONNRESET, ENOTCONN: what sendmsg says where nobody is there
+_PLACE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # now: it is relative before Python 3.9
 _HELPER = """\
 import sys
 sys.path.append(sys.argv[1])
@@ -29,12 +31,19 @@ worker.main(int(sys.argv[2]))
 """
 
 
+class Door(_socket.socket):
+    """Our end of the helper's door, open until the caller ends: no oversight that is to be warned of."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Service:
     """The door to this process's helper. A process that was forked from ours has another one."""
 
     def __init__(self) -> None:
         self.lock = _thread.allocate_lock()
-        self.door = None  # type: _socket.socket | None
+        self.door = None  # type: Door | None
 
     def open(self, streams: "tuple[int, int, int]", *request: object) -> Conversation:
         """A conversation with a worker that has taken REQUEST, the descriptors STREAMS as its standard
@@ -61,6 +70,13 @@ class Service:
             hint="does this run? %s -IS -c pass" % (sys.executable or "python3"),
         )  # fmt: skip
 
+    def dismiss(self) -> None:
+        with self.lock:
+            door, self.door = self.door, None
+        if door is not None:
+            door.shutdown(_SHUT_RDWR)  # a process that was forked from ours may hold it as well
+            door.close()
+
 
 _services = {}  # type: dict[int, Service]
 
@@ -74,6 +90,18 @@ def open(streams: "tuple[int, int, int]", *request: object) -> Conversation:  # 
                 service.door.close()
         _services.clear()
     return _services.setdefault(pid, Service()).open(streams, *request)
+
+
+def dismiss_helper() -> None:
+    """End the helper that makes this process's containers; the next call starts another one.
+
+    The helper may do what the caller could when it was started. The kernel tells when the caller has given
+    up ids, capabilities and the like since, but not of Landlock (`landlock_restrict_self`): who restricts
+    himself so calls this first or next. Containers that run go on, and end as they would have.
+    """
+    service = _services.get(os.getpid())
+    if service is not None:
+        service.dismiss()
 
 
 def _ask(door, streams: "tuple[int, int, int]", request: "tuple") -> "Conversation | None":
@@ -114,21 +142,20 @@ def _pair(kind: int) -> "tuple[_socket.socket, _socket.socket]":
     return pair[0], pair[1]
 
 
-def _start() -> "_socket.socket":
+def _start() -> Door:
     """Start the helper; our end of its door comes back."""
     ours, theirs = _pair(_SEQPACKET)
     theirs.setsockopt(_socket.SOL_SOCKET, _PASSCRED, 1)
-    place = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     program = sys.executable or "/usr/bin/python3"
     options = "-ISB" if sys.flags.dont_write_bytecode else "-IS"
     try:
-        _spawn(program, [program, options, "-c", _HELPER, place], theirs.fileno())
+        _spawn(program, [program, options, "-c", _HELPER, _PLACE], theirs.fileno())
+        return Door(_socket.AF_UNIX, _SEQPACKET, 0, ours.detach())
     except OSError as error:
-        ours.close()
         raise ContainerError("start the library's helper %s" % program, "", error.errno or 0) from error
     finally:
+        ours.close()
         theirs.close()
-    return ours
 
 
 def _spawn(program: str, words: "list[str]", door: int) -> None:
@@ -151,3 +178,6 @@ def _spawn(program: str, words: "list[str]", door: int) -> None:
         os.waitpid(pid, 0)
     except ChildProcessError:
         pass  # SIGCHLD is ignored, or the caller's handler has waited for it
+    except BaseException:  # a handler of the caller's: no zombie is left for him
+        os.waitpid(pid, 0)
+        raise

@@ -16,7 +16,8 @@ Only a container that went well, and left no mark on the worker, is followed by 
 A worker that stands behind one for long, or does anything else, has itself replaced, and ends with it.
 
 The door is open to the caller alone, and only as long as it is who it was when the helper was started:
-the kernel tells who asks, and a caller that has given up rights since is sent away.
+the kernel tells who asks, and a caller that has given up rights since is sent away (service.dismiss_helper
+where the kernel tells nothing).
 
 Side: host
 """
@@ -193,7 +194,9 @@ def _take(seat: Seat, caller: str) -> "Conversation | None":
     words.here = ""
     try:
         os.fchdir(passed[1])
-    except PermissionError:  # the caller may not search it either: a path from there is to fail as its own does
+    except (
+        PermissionError
+    ):  # the caller may not search it either: a path from there is to fail as its own does
         words.here = os.readlink("/proc/self/fd/%d" % passed[1])
     for target, descriptor in enumerate(passed[2:]):
         os.dup2(descriptor, target)

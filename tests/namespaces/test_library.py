@@ -160,6 +160,34 @@ def test_a_step_down_is_in_the_result_and_not_on_stderr(library):
     assert found.lines[1:] == ["['root-move']", "123"]
 
 
+def test_what_makes_no_sense_of_the_streams_or_words_is_told_at_once(library):
+    text = """
+        run("true")
+        before = helpers(), os.listdir("/proc/self/fd")
+        wrong = (
+            {"stdout": 999}, {"stdin": 999}, {"stderr": -9},
+            {"stdout": minictr.STDOUT}, {"stdin": minictr.STDOUT},
+            {"capture_output": True, "stderr": minictr.STDOUT}, {"input": b"", "stdin": minictr.PIPE},
+            {"detach": True},
+        )
+        def tell(call):
+            try:
+                call()
+            except (OSError, TypeError, ValueError) as error:
+                return type(error).__name__, getattr(error, "errno", None)
+        for options in wrong:
+            print(*tell(lambda: run("true", **options)))
+        print((helpers(), os.listdir("/proc/self/fd")) == before)
+        with minictr.Container(["sleep", "1000"], **WHERE) as box:
+            print([tell(lambda: run("true", **options)) == tell(lambda: box.exec(["true"], **options))
+                for options in wrong], *tell(lambda: box.exec("id")))
+    """
+    assert library(text).ok.lines == [
+        "OSError 9", "OSError 9", "OSError 9", "ValueError None", "ValueError None", "ValueError None",
+        "ValueError None", "ValueError None", "True", "[%s] TypeError None" % ", ".join(["True"] * 8),
+    ]  # fmt: skip
+
+
 def test_options_are_those_of_the_command_line(library, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_text("of the host\n")
@@ -246,14 +274,16 @@ def test_values_of_enumerations_and_of_kinds_of_str_and_dict_are_what_they_stand
             pass
         class Level(enum.IntEnum):
             SEVEN = 7
-        done = run(Word.ECHO, Text("this"), Level.SEVEN, 1.5, True, hostname=Word.BOX, env={Text("A"): Text("b")},
-            user=Level.SEVEN, stop_signal=signal.SIGTERM, capture_output=True)
+        done = run(Word.ECHO, Text("this"), Level.SEVEN, 1.5, True, hostname=Word.BOX,
+            env={Text("A"): Text("b")}, user=Level.SEVEN, stop_signal=signal.SIGTERM, capture_output=True)
         print(done.stdout, [type(word) for word in done.args] == [str] * 5)
         config = collections.OrderedDict(spec.default_config([Word.ECHO, Text("that")], Text(ROOT)))
         config["process"]["user"] = collections.OrderedDict(uid=Level.SEVEN, gid=0)
-        print(minictr.run(config=config, root=pathlib.Path(STATE), allow_degraded=True, capture_output=True).stdout)
+        where = {"root": pathlib.Path(STATE), "allow_degraded": True}
+        print(minictr.run(config=config, capture_output=True, **where).stdout)
         with minictr.Container(["sleep", "100"], name=Word.BOX, **WHERE) as box:
-            print(minictr.Container.get(Word.BOX, root=STATE).id, box.exec([Word.ECHO], stdout=minictr.PIPE).stdout)
+            got = minictr.Container.get(Word.BOX, root=STATE)
+            print(got.id, got.exec([Word.ECHO], stdout=minictr.PIPE).stdout)
             box.kill(signal.SIGKILL)
             box.wait()
     """
@@ -514,6 +544,44 @@ def test_a_caller_with_a_large_heap_and_threads_is_not_forked(library):
     assert library(text).ok.out == "0\n"
 
 
+def test_the_door_to_the_helper_is_no_leak_to_be_warned_of(library):
+    assert library("run('true')", env={"PYTHONWARNINGS": "always"}).ok.out == ""
+
+
+def test_a_handler_that_raises_while_the_helper_is_started_leaves_no_child(library, tmp_path):
+    slow = tmp_path / "python"
+    slow.write_text('#!/bin/sh\nsleep 1\nexec %s "$@"\n' % support.sys.executable)
+    slow.chmod(0o755)
+    text = """
+        usual, sys.executable = sys.executable, sys.argv[4]
+        before = os.listdir("/proc/self/fd")
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            run("true")
+        except KeyboardInterrupt as error:
+            kept = error
+        print(no_child(), os.listdir("/proc/self/fd") == before)
+        sys.executable = usual
+        print(sh("exit 3").returncode)
+    """
+    assert library(text, None, str(slow)).ok.lines == ["True True", "3"]
+
+
+def test_the_place_of_the_package_may_be_named_relatively(library, tmp_path):
+    (tmp_path / "here").symlink_to(support.CHECKOUT)
+    text = """
+        sys.path[0] = "here"
+        for name in [name for name in sys.modules if name.split(".")[0] == "minictr"]:
+            del sys.modules[name]
+        import minictr
+        minictr.run
+        os.chdir("/")
+        print(run("true").returncode)
+    """
+    assert library(text, cwd=str(tmp_path)).ok.out == "0\n"
+
+
 def test_a_process_that_was_forked_has_a_helper_of_its_own(library):
     text = """
         run("true")
@@ -621,6 +689,55 @@ def test_the_helper_holds_nothing_of_the_callers_open(library):
         print(select.select([reader], [], [], 5)[0] == [reader] and os.read(reader, 1))
     """
     assert library(text).ok.lines == ["0 True", "b''"]
+
+
+def test_a_helper_that_is_dismissed_ends_and_the_containers_go_on(library):
+    text = """
+        minictr.dismiss_helper()  # there is none
+        words = ["sh", "-c", "read x; exit 5"]
+        with minictr.Container(words, stdin=minictr.PIPE, **WHERE) as box:
+            pid = os.fork()
+            if pid == 0:
+                box.stdin.close()
+                minictr.dismiss_helper()  # of the child, which has none
+                time.sleep(1000)
+            time.sleep(1.2)  # who stands behind it has been replaced
+            old = helpers()
+            minictr.dismiss_helper()
+            time.sleep(0.3)
+            print(len(set(old) & set(helpers())), box.status, set(helpers()) > set(old))
+            box.stdin.close()
+            print(box.wait().returncode)
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        minictr.dismiss_helper()
+        while helpers():
+            time.sleep(0.01)
+        print(sh("exit 4").returncode)
+    """
+    assert library(text).ok.lines == ["1 running False", "5", "4"]
+
+
+@needs("landlock")
+def test_who_dismisses_the_helper_cannot_get_around_landlock_by_the_library(library, tmp_path):
+    (tmp_path / "file").write_text("whole\n")
+    text = """
+        import ctypes
+        run("true")
+        libc, asked = ctypes.CDLL(None), ctypes.c_uint64(1 << 1)  # LANDLOCK_ACCESS_FS_WRITE_FILE
+        ruleset = libc.syscall(444, ctypes.byref(asked), ctypes.sizeof(asked), 0)
+        print(libc.syscall(446, ruleset, 0))  # no_new_privs, which others than root need first, would be seen
+        os.close(ruleset)
+        minictr.dismiss_helper()
+        try:
+            done = run("sh", "-c", "echo broken >/mnt/file", volumes=[sys.argv[4] + ":/mnt"], userns="host")
+            print(done.returncode == 0)
+        except minictr.ContainerError:
+            print(False)
+    """
+    found = library(text, None, str(tmp_path))
+    assert found.lines == ["0", "False"], found
+    assert (tmp_path / "file").read_text() == "whole\n"
 
 
 def test_the_container_ends_with_a_caller_that_is_killed(library, minictr):
