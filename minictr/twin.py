@@ -194,8 +194,11 @@ class _Out:
         self.opened.append(loopback)
         try:
             loopback.bind(("127.0.0.1", 0))
-            loopback.listen(1)
-        except OSError:  # a host whose loopback device is down
+            loopback.listen(2)  # ours and that of the attempt
+            own = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+            self.opened.append(own)
+            own.connect(loopback.getsockname())  # bind(2) may not know yet that the loopback device is down
+        except OSError:
             return 0
         return loopback.getsockname()[1]
 

@@ -124,6 +124,34 @@ def test_with_the_device_granted_it_is_possible_to_open_it(minictr, busybox_root
     assert outcomes(run)["open a block device"]["outcome"] == "possible", run
 
 
+def test_a_node_that_is_made_where_dev_is_closed_opens_it_too(minictr, busybox_copy, tmp_path):
+    if not twin._block_device():
+        pytest.skip("this machine has no block device")
+    config = spec.default_config(["true"], busybox_copy(), readonly=False)
+    for mount in config["mounts"]:
+        mount["options"] += ["nodev"] if mount["destination"] == "/dev" else []
+    config["linux"]["resources"] = {"devices": [{"allow": True, "access": "rwm"}]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = minictr("report", "--json", "--bundle", str(tmp_path), "told")
+    assert outcomes(run)["open a block device"]["outcome"] == "possible", run
+
+
+@needs("unshare")
+def test_where_the_hosts_loopback_is_down_there_is_nothing_to_connect_to(minictr, busybox_root):
+    call = ("unshare", "--net", support.python(), "-m", "minictr", "--root", minictr.state(None), "report")
+    options = ("--json", "--net", "host", "--rootfs", busybox_root, "--", "true")
+    run = minictr.command(*(call + options), env={"PYTHONPATH": support.checkout()})
+    assert outcomes(run)["connect to the host's loopback"]["outcome"] == "absent", run
+
+
+def test_the_kernels_log_is_refused_by_the_kernel_only_where_it_is_closed(minictr, busybox_root):
+    with open("/proc/sys/kernel/dmesg_restrict") as file:
+        closed = int(file.read())
+    options = ("--security-opt", "seccomp=unconfined", "--rootfs", busybox_root, "--", "true")
+    run = minictr("report", "--json", *options)
+    assert outcomes(run)["read the kernel's log"]["outcome"] == ("refused" if closed else "possible"), run
+
+
 def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
     """With what is left of the ladder where pivot_root and the moving of mounts are refused."""
     words = ("--userns", "host", "--cap-add", "ALL", "--security-opt", "seccomp=unconfined")
