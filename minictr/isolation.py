@@ -2,7 +2,7 @@
 requires some may go on.
 
     sandbox    the host's files out of reach (Landlock, or a root of its own), seccomp, no_new_privs
-    container  every namespace, pivot_root or a moved mount, a fresh /proc, capabilities, seccomp
+    container  every namespace, pivot_root or a moved mount, a fresh /proc, masked, capabilities, seccomp
     rootless   a container in a user namespace whose root is not the host's
 
 Side: both
@@ -23,7 +23,8 @@ LAYERS = NAMESPACES + (
     "keyring", "devices", "masked-paths", "interpreter", "resources",
 )  # fmt: skip
 _CONTAINER = (
-    "pid", "mount", "network", "ipc", "uts", "cgroup", "root", "proc", "capabilities", "seccomp",
+    "pid", "mount", "network", "ipc", "uts", "cgroup", "root", "proc", "masked-paths", "capabilities",
+    "seccomp",
 )  # fmt: skip
 LEVELS = {
     "sandbox": ("files", "no-new-privs", "seccomp"),
@@ -187,11 +188,16 @@ def every_device(plan: "Plan") -> bool:
 
 
 def _unasked_capabilities(plan: "Plan") -> "tuple[str, str]":
-    extra = names_beyond_default(plan.credentials.capabilities)
-    if extra is None:
+    sets = plan.credentials.capabilities
+    extra = names_beyond_default(sets)
+    if sets is None or extra is None:
         return "the program keeps the capabilities that it is born with", "name those it is to have"
     if extra:
         return "it is granted %s" % ", ".join(extra), "leave --cap-add and --privileged out"
+    if (
+        sets["inheritable"] & ~sets["ambient"]
+    ):  # a program with file capabilities takes them up (CVE-2022-24769)
+        return "it has capabilities to inherit that are not ambient", "leave them out"
     return "", ""
 
 
