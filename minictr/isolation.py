@@ -95,7 +95,34 @@ def check(plan: "Plan") -> None:
     for layer in plan.spec.require:
         why, fix = unasked(layer, plan)
         if why:
-            raise ContainerError("%s is required" % layer, why, 0, fix, EXIT_REQUIRED)
+            raise ContainerError("%s is required" % layer, why, 0, _fix(layer, fix, plan), EXIT_REQUIRED)
+
+
+def _fix(layer: str, fix: str, plan: "Plan") -> str:
+    """FIX, which speaks of the option of its own that took LAYER away, by what can be said in its stead."""
+    if plan.spec.source == "bundle":
+        if layer in NAMESPACES:
+            ids = fix.startswith("map it")
+            return "%s of config.json" % ("the mappings" if ids else "a new one in linux.namespaces")
+        return _BUNDLE.get(layer, fix)
+    if every_device(plan) and layer in ("no-new-privs", "seccomp", "masked-paths"):
+        return "leave --privileged out"
+    return fix
+
+
+# What of a bundle it is that takes a layer away. --no-pivot and --no-new-keyring are options there, too
+_BUNDLE = {
+    "proc": "a mount of the type proc on /proc and a new pid namespace in config.json",
+    "capabilities": "process.capabilities of config.json",
+    "no-new-privs": "process.noNewPrivileges of config.json",
+    "seccomp": "linux.seccomp of config.json",
+    "apparmor": "process.apparmorProfile of config.json",
+    "selinux": "process.selinuxLabel of config.json",
+    "landlock": "only containers of the native form have such rules",
+    "devices": "linux.resources.devices of config.json, and a cgroup",
+    "masked-paths": "linux.maskedPaths of config.json",
+    "resources": "leave --cgroup-manager disabled out",
+}
 
 
 def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
