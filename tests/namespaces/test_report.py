@@ -16,6 +16,8 @@ pytestmark = needs("root", "userns", "busybox", "seccomp")
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAMES = [name for _, name, _ in attempts.ATTEMPTS]
 OPEN = ("--userns", "host", "--security-opt", "seccomp=unconfined")
+# wherever the file may lie that the attempts are after
+EVERYWHERE = ("-v", "/tmp:/tmp", "-v", "/var/tmp:/var/tmp", "-v", "/dev/shm:/dev/shm", "-v", "/run:/run")
 RAW = "open a raw socket"  # by CAP_NET_RAW, which docker and podman grant, on a network of its own
 
 
@@ -46,8 +48,8 @@ WEAK = {
     "see a process of the host": ("--pid", "host"),
     "signal a process of the host": ("--pid", "host", "--userns", "host"),
     "trace a process of the host": ("--pid", "host", "--cap-add", "SYS_PTRACE") + OPEN,
-    "open a file of the host by its path": ("-v", "/tmp:/tmp"),
-    "open it by ..": ("-v", "/tmp:/tmp"),
+    "open a file of the host by its path": EVERYWHERE,
+    "open it by ..": EVERYWHERE,
     "open it by /proc/PID/root and cwd": ("--pid", "host", "--cap-add", "ALL") + OPEN,
     "open it from a leaked descriptor": ("--preserve-fds", "1"),
     "open by a file handle": ("--cap-add", "DAC_READ_SEARCH") + OPEN,
@@ -179,7 +181,8 @@ def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
         (("--pid", "host"), "sandbox"),
         (("--cap-add", "SYS_ADMIN"), "sandbox"),
         (("--security-opt", "seccomp=unconfined"), "none"),
-        (("-v", "/tmp:/tmp"), "none"),
+        (("-v", "/tmp:/tmp"), "rootless"),  # a volume is no way out
+        (EVERYWHERE, "none"),
     ],
 )
 def test_the_level_is_what_was_proven(minictr, busybox_root, options, level):
