@@ -46,8 +46,9 @@ def set_clock(bait: Bait) -> str:
 
 
 def kernel_log(bait: Bait) -> str:
-    """syslog(2): SYSLOG_ACTION_SIZE_UNREAD, which needs what SYSLOG_ACTION_READ needs."""
-    libc_rare.syscall(call_number("syslog"), 9, 0, 0)
+    """syslog(2): SYSLOG_ACTION_SIZE_BUFFER, which needs what SYSLOG_ACTION_READ_ALL needs: nothing without
+    kernel.dmesg_restrict (check_syslog_permissions in kernel/printk/printk.c)."""
+    libc_rare.syscall(call_number("syslog"), 10, 0, 0)
     return "allowed"
 
 
@@ -67,44 +68,65 @@ def _unless(numbers: "tuple[int, ...]", function, *arguments: object) -> str:
 def make_device(bait: Bait) -> str:
     if not bait.device:
         raise Absent("the host has no block device")
-    name = _somewhere("minictr-attempt")
-    os.mknod(name, stat.S_IFBLK | 0o600, os.makedev(*bait.device[:2]))
-    os.unlink(name)
-    return "made in " + os.path.dirname(name)
+    places = _places()
+    if not places:
+        raise OSError(abi.EROFS, "")
+    os.unlink(_make(places[0], bait))
+    return "made in " + (places[0] or "/")
 
 
 def open_device(bait: Bait) -> str:
-    """By a node that is made, or is there."""
+    """By a node that is made, in whatever place is not mounted nodev, or that is there."""
     if not bait.device:
         raise Absent("the host has no block device")
-    wanted = os.makedev(*bait.device[:2])
-    name, made = _somewhere("minictr-attempt"), False
-    try:
-        os.mknod(name, stat.S_IFBLK | 0o600, wanted)
-        made = True
-    except OSError as error:
-        nodes = [entry for entry in os.scandir("/dev") if not entry.is_symlink()]
-        name = next((n.path for n in nodes if n.stat(follow_symlinks=False).st_rdev == wanted), "")
-        if not name:
-            raise error
-    try:
-        os.close(os.open(name, os.O_RDONLY | os.O_NONBLOCK))
-    finally:
-        if made:
-            os.unlink(name)
-    return "%d:%d was opened" % bait.device[:2]
-
-
-def _somewhere(name: str) -> str:
-    """A path where a file may be made."""
-    for place in ("/dev", "/tmp", "/run", "/var/tmp", "/dev/shm", "/"):
+    refusal = OSError(abi.EROFS, "")
+    for place in _places():
         try:
-            os.close(os.open(place + "/" + name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            name = _make(place, bait)
+        except OSError as error:
+            refusal = error
+            continue
+        try:
+            return _opened(name)
+        except OSError as error:
+            refusal = error
+        finally:
+            os.unlink(name)
+    for entry in os.scandir("/dev"):
+        state = entry.stat(follow_symlinks=False)
+        if stat.S_ISBLK(state.st_mode) and state.st_rdev == os.makedev(*bait.device[:2]):
+            try:
+                return _opened(entry.path)
+            except OSError as error:
+                refusal = error
+    raise refusal
+
+
+def _make(place: str, bait: Bait) -> str:
+    name = place + "/minictr-attempt"
+    os.mknod(name, stat.S_IFBLK | 0o600, os.makedev(*bait.device[:2]))
+    return name
+
+
+def _opened(name: str) -> str:
+    node = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+    number = os.fstat(node).st_rdev
+    os.close(node)
+    return "%d:%d was opened" % (os.major(number), os.minor(number))
+
+
+def _places() -> "list[str]":
+    """The directories where a file may be made."""
+    found = []
+    for place in ("/dev", "/tmp", "/run", "/var/tmp", "/dev/shm", ""):
+        name = place + "/minictr-attempt"
+        try:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except OSError:
             continue
-        os.unlink(place + "/" + name)
-        return place + "/" + name
-    raise OSError(abi.EROFS, "")
+        os.unlink(name)
+        found.append(place)
+    return found
 
 
 def write_proc(bait: Bait) -> str:

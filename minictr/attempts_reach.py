@@ -140,6 +140,8 @@ def abstract_socket(bait: Bait) -> str:
 
 
 def host_loopback(bait: Bait) -> str:
+    if not bait.port:
+        raise Absent("the host's loopback device is down")
     return _connect(2, ("127.0.0.1", bait.port))  # AF_INET
 
 

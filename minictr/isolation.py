@@ -2,7 +2,7 @@
 requires some may go on.
 
     sandbox    the host's files out of reach (Landlock, or a root of its own), seccomp, no_new_privs
-    container  every namespace, pivot_root or a moved mount, a fresh /proc, capabilities, seccomp
+    container  every namespace, pivot_root or a moved mount, a fresh /proc, masked, capabilities, seccomp
     rootless   a container in a user namespace whose root is not the host's
 
 Side: both
@@ -23,7 +23,8 @@ LAYERS = NAMESPACES + (
     "keyring", "devices", "masked-paths", "interpreter", "resources",
 )  # fmt: skip
 _CONTAINER = (
-    "pid", "mount", "network", "ipc", "uts", "cgroup", "root", "proc", "capabilities", "seccomp",
+    "pid", "mount", "network", "ipc", "uts", "cgroup", "root", "proc", "masked-paths", "capabilities",
+    "seccomp",
 )  # fmt: skip
 LEVELS = {
     "sandbox": ("files", "no-new-privs", "seccomp"),
@@ -94,7 +95,34 @@ def check(plan: "Plan") -> None:
     for layer in plan.spec.require:
         why, fix = unasked(layer, plan)
         if why:
-            raise ContainerError("%s is required" % layer, why, 0, fix, EXIT_REQUIRED)
+            raise ContainerError("%s is required" % layer, why, 0, _fix(layer, fix, plan), EXIT_REQUIRED)
+
+
+def _fix(layer: str, fix: str, plan: "Plan") -> str:
+    """FIX, which speaks of the option of its own that took LAYER away, by what can be said in its stead."""
+    if plan.spec.source == "bundle":
+        if layer in NAMESPACES:
+            ids = fix.startswith("map it")
+            return "%s of config.json" % ("the mappings" if ids else "a new one in linux.namespaces")
+        return _BUNDLE.get(layer, fix)
+    if every_device(plan) and layer in ("no-new-privs", "seccomp", "masked-paths"):
+        return "leave --privileged out"
+    return fix
+
+
+# What of a bundle it is that takes a layer away. --no-pivot and --no-new-keyring are options there, too
+_BUNDLE = {
+    "proc": "a mount of the type proc on /proc and a new pid namespace in config.json",
+    "capabilities": "process.capabilities of config.json",
+    "no-new-privs": "process.noNewPrivileges of config.json",
+    "seccomp": "linux.seccomp of config.json",
+    "apparmor": "process.apparmorProfile of config.json",
+    "selinux": "process.selinuxLabel of config.json",
+    "landlock": "only containers of the native form have such rules",
+    "devices": "linux.resources.devices of config.json, and a cgroup",
+    "masked-paths": "linux.maskedPaths of config.json",
+    "resources": "leave --cgroup-manager disabled out",
+}
 
 
 def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
@@ -187,11 +215,16 @@ def every_device(plan: "Plan") -> bool:
 
 
 def _unasked_capabilities(plan: "Plan") -> "tuple[str, str]":
-    extra = names_beyond_default(plan.credentials.capabilities)
-    if extra is None:
+    sets = plan.credentials.capabilities
+    extra = names_beyond_default(sets)
+    if sets is None or extra is None:
         return "the program keeps the capabilities that it is born with", "name those it is to have"
     if extra:
         return "it is granted %s" % ", ".join(extra), "leave --cap-add and --privileged out"
+    if (
+        sets["inheritable"] & ~sets["ambient"]
+    ):  # a program with file capabilities takes them up (CVE-2022-24769)
+        return "it has capabilities to inherit that are not ambient", "leave them out"
     return "", ""
 
 

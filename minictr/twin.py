@@ -50,7 +50,7 @@ class Found(Record):
 
 def examine(spec: Spec, root_path: str, report) -> Found:
     """Start a twin of the container that SPEC wants, let it try, look at it, and take it away."""
-    out = _Out(os.urandom(3).hex())
+    out = _Out(os.urandom(3).hex(), _volumes(spec))
     twin = lifecycle.Container(_twin_of(spec), root_path, report)
     try:
         twin.stages = STAGES[:-1] + (lambda me: attempts.probe(me, out.bait),)
@@ -140,15 +140,24 @@ def _child(birth, number: int) -> int:
 # --- what is put out for the attempts ---------------------------------------------------------
 
 
-class _Out:
-    """A process, a file and two sockets of the host's. word: a random one that their names have"""
+def _volumes(spec: Spec) -> "list[str]":
+    """Directories of the host's that the container is handed, and has under the same names."""
+    mounts = [mount for mount in spec.config.get("mounts") or () if mount.get("source")]
+    sources = [(os.path.join(spec.bundle, mount["source"]), mount["destination"]) for mount in mounts]
+    return [source for source, target in sources if os.path.normpath(source) == os.path.normpath(target)]
 
-    def __init__(self, word: str) -> None:
+
+class _Out:
+    """A process, a file and two sockets of the host's. word: a random one that their names have
+    handed: where the file is only put if there is no other place
+    """
+
+    def __init__(self, word: str, handed: "list[str]") -> None:
         self.opened = []  # type: list
         self.directory, self.pid = "", 0
         content = "minictr-bait-%s-%s" % (word, os.urandom(8).hex())
         try:
-            path = self._file(word, content)
+            path = self._file(word, content, handed)
             self.pid = self._process("bait-" + word)
             self.bait = Bait(
                 pid=self.pid, name="bait-" + word, path=path, content=content, device=_block_device(),
@@ -158,8 +167,9 @@ class _Out:
             self.take_in()
             raise
 
-    def _file(self, word: str, content: str) -> str:
-        for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"):
+    def _file(self, word: str, content: str, handed: "list[str]") -> str:
+        places = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+        for place in sorted(places, key=lambda place: any(_lies_in(place, volume) for volume in handed)):
             try:
                 os.mkdir("%s/minictr-bait-%s" % (place, word), 0o755)
             except OSError:
@@ -194,8 +204,11 @@ class _Out:
         self.opened.append(loopback)
         try:
             loopback.bind(("127.0.0.1", 0))
-            loopback.listen(1)
-        except OSError:  # a host whose loopback device is down
+            loopback.listen(2)  # ours and that of the attempt
+            own = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+            self.opened.append(own)
+            own.connect(loopback.getsockname())  # bind(2) may not know yet that the loopback device is down
+        except OSError:
             return 0
         return loopback.getsockname()[1]
 
@@ -209,6 +222,10 @@ class _Out:
             if os.path.exists(self.directory + "/file"):
                 os.unlink(self.directory + "/file")
             os.rmdir(self.directory)
+
+
+def _lies_in(place: str, directory: str) -> bool:
+    return (place + "/").startswith(directory.rstrip("/") + "/")
 
 
 def _signalled(pid: int) -> bool:

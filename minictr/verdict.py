@@ -61,7 +61,14 @@ def rows(found) -> "list[Row]":
     made = [_namespace(kind, found) for kind in kinds]
     made += [_root(found), _proc(found), _capabilities(found), _no_new_privs(found), _seccomp(found)]
     made += _labels(found)
-    made += [_devices(found), _sys(found), _cgroup_files(found), _landlock(found), _keyring(found)]
+    made += [
+        _masked(found),
+        _devices(found),
+        _sys(found),
+        _cgroup_files(found),
+        _landlock(found),
+        _keyring(found),
+    ]
     made.append(_resources(found))
     for record in found.records:
         if record.level == "warning":
@@ -255,6 +262,12 @@ def _label(found, layer: str, name: str) -> Row:
     return _row(
         found, layer, name, got, one.held and not one.lacks, ("label of a program read from outside",)
     )
+
+
+def _masked(found) -> Row:
+    count = len(found.plan.masked_paths)
+    asked = "%d of them" % count if count else ""
+    return _row(found, "masked-paths", asked, "none" if _unmounted(found) else asked or "none", True)
 
 
 def _devices(found) -> Row:

@@ -16,6 +16,8 @@ pytestmark = needs("root", "userns", "busybox", "seccomp")
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAMES = [name for _, name, _ in attempts.ATTEMPTS]
 OPEN = ("--userns", "host", "--security-opt", "seccomp=unconfined")
+# wherever the file may lie that the attempts are after
+EVERYWHERE = ("-v", "/tmp:/tmp", "-v", "/var/tmp:/var/tmp", "-v", "/dev/shm:/dev/shm", "-v", "/run:/run")
 RAW = "open a raw socket"  # by CAP_NET_RAW, which docker and podman grant, on a network of its own
 
 
@@ -46,8 +48,8 @@ WEAK = {
     "see a process of the host": ("--pid", "host"),
     "signal a process of the host": ("--pid", "host", "--userns", "host"),
     "trace a process of the host": ("--pid", "host", "--cap-add", "SYS_PTRACE") + OPEN,
-    "open a file of the host by its path": ("-v", "/tmp:/tmp"),
-    "open it by ..": ("-v", "/tmp:/tmp"),
+    "open a file of the host by its path": EVERYWHERE,
+    "open it by ..": EVERYWHERE,
     "open it by /proc/PID/root and cwd": ("--pid", "host", "--cap-add", "ALL") + OPEN,
     "open it from a leaked descriptor": ("--preserve-fds", "1"),
     "open by a file handle": ("--cap-add", "DAC_READ_SEARCH") + OPEN,
@@ -124,6 +126,34 @@ def test_with_the_device_granted_it_is_possible_to_open_it(minictr, busybox_root
     assert outcomes(run)["open a block device"]["outcome"] == "possible", run
 
 
+def test_a_node_that_is_made_where_dev_is_closed_opens_it_too(minictr, busybox_copy, tmp_path):
+    if not twin._block_device():
+        pytest.skip("this machine has no block device")
+    config = spec.default_config(["true"], busybox_copy(), readonly=False)
+    for mount in config["mounts"]:
+        mount["options"] += ["nodev"] if mount["destination"] == "/dev" else []
+    config["linux"]["resources"] = {"devices": [{"allow": True, "access": "rwm"}]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = minictr("report", "--json", "--bundle", str(tmp_path), "told")
+    assert outcomes(run)["open a block device"]["outcome"] == "possible", run
+
+
+@needs("unshare")
+def test_where_the_hosts_loopback_is_down_there_is_nothing_to_connect_to(minictr, busybox_root):
+    call = ("unshare", "--net", support.python(), "-m", "minictr", "--root", minictr.state(None), "report")
+    options = ("--json", "--net", "host", "--rootfs", busybox_root, "--", "true")
+    run = minictr.command(*(call + options), env={"PYTHONPATH": support.checkout()})
+    assert outcomes(run)["connect to the host's loopback"]["outcome"] == "absent", run
+
+
+def test_the_kernels_log_is_refused_by_the_kernel_only_where_it_is_closed(minictr, busybox_root):
+    with open("/proc/sys/kernel/dmesg_restrict") as file:
+        closed = int(file.read())
+    options = ("--security-opt", "seccomp=unconfined", "--rootfs", busybox_root, "--", "true")
+    run = minictr("report", "--json", *options)
+    assert outcomes(run)["read the kernel's log"]["outcome"] == ("refused" if closed else "possible"), run
+
+
 def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
     """With what is left of the ladder where pivot_root and the moving of mounts are refused."""
     words = ("--userns", "host", "--cap-add", "ALL", "--security-opt", "seccomp=unconfined")
@@ -151,7 +181,8 @@ def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
         (("--pid", "host"), "sandbox"),
         (("--cap-add", "SYS_ADMIN"), "sandbox"),
         (("--security-opt", "seccomp=unconfined"), "none"),
-        (("-v", "/tmp:/tmp"), "none"),
+        (("-v", "/tmp:/tmp"), "rootless"),  # a volume is no way out
+        (EVERYWHERE, "none"),
     ],
 )
 def test_the_level_is_what_was_proven(minictr, busybox_root, options, level):

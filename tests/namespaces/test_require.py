@@ -13,6 +13,7 @@ from minictr.errors import Degradation
 pytestmark = needs("root", "userns", "busybox", "seccomp")
 
 UNCONFINED = ("--security-opt", "seccomp=unconfined")
+UNMASKED = ("--security-opt", "unmask=ALL")
 HOST_ROOT = ("--userns", "host")
 ALONE = ("-u", "1")
 
@@ -41,6 +42,9 @@ CONTRADICTIONS = (
     ("sandbox", ("--security-opt", "no-new-privileges=false"), "no-new-privs", "not asked for", "leave"),
     ("container", ("--cap-add", "SYS_ADMIN"), "capabilities", "it is granted CAP_SYS_ADMIN", "leave"),
     ("masked-paths", ("--security-opt", "unmask=ALL"), "masked-paths", "no path is masked", "unmask"),
+    ("masked-paths", ("--privileged",), "masked-paths", "no path is masked", "leave --privileged out"),
+    ("seccomp", ("--privileged",), "seccomp", "no filter of system calls", "leave --privileged out"),
+    ("container", UNMASKED, "masked-paths", "no path is masked", "unmask"),
     ("keyring", ("--no-new-keyring",), "keyring", "the caller's", "leave --no-new-keyring out"),
     ("resources", ("--cgroups", "disabled"), "resources", "has no cgroup", "leave --cgroups disabled out"),
     ("container,devices", HOST_ROOT + ("--cgroups", "disabled"), "devices",
@@ -148,6 +152,46 @@ def test_a_bundle_may_be_required_to_be_confined(minictr, busybox_root, tmp_path
     assert run.status == 123
     assert run.err.startswith("minictr: seccomp is required: there is no filter of system calls")
     assert minictr("run", "--require", "root,proc", "--bundle", str(tmp_path), "bundled").ok.out == "ran\n"
+
+
+@pytest.mark.parametrize(
+    "layer, fix",
+    [
+        ("user", "a new one in linux.namespaces of config.json"),
+        ("seccomp", "linux.seccomp of config.json"),
+        ("no-new-privs", "process.noNewPrivileges of config.json"),
+        ("masked-paths", "linux.maskedPaths of config.json"),
+        ("proc", "a mount of the type proc on /proc and a new pid namespace in config.json"),
+        ("capabilities", "process.capabilities of config.json"),
+        ("keyring", "leave --no-new-keyring out"),
+        ("apparmor", "process.apparmorProfile of config.json"),
+        ("landlock", "only containers of the native form have such rules"),
+    ],
+)
+def test_what_would_change_it_can_be_said_of_a_bundle(minictr, busybox_root, tmp_path, layer, fix):
+    config = spec.default_config(["echo", "ran"], busybox_root)
+    config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] != "/proc"]
+    config["process"].update(noNewPrivileges=False, capabilities={"bounding": ["CAP_SYS_ADMIN"]})
+    config["linux"]["maskedPaths"] = []
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    options = ("--no-new-keyring", "--require", layer, "--bundle", str(tmp_path))
+    run = minictr("run", *options, "bundled")
+    assert (run.status, run.err.partition("; hint: ")[2]) == (123, fix + "\n"), run
+
+
+def test_capabilities_to_inherit_are_no_container(minictr, busybox_root, tmp_path):
+    """With which CVE-2022-24769 and its kin began. Those that are ambient, too, were given to the program."""
+    config = spec.default_config(["echo", "ran"], busybox_root)
+    sets = config["process"]["capabilities"]
+    sets["inheritable"] = sets["bounding"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    words = ("run", "--require", "capabilities", "--bundle", str(tmp_path), "bundled")
+    run = minictr(*words)
+    assert (run.status, run.out) == (123, ""), run
+    assert run.err.startswith("minictr: capabilities is required: it has capabilities to inherit"), run
+    sets["ambient"] = sets["bounding"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert minictr(*words).ok.out == "ran\n"
 
 
 @pytest.mark.parametrize("word", ["everything", "sandbox,", "pid, ipc"])
