@@ -194,10 +194,12 @@ def _called(options: Globals, spec):
     spec = spec.replace(systemd=options.systemd_cgroup)
     if options.cgroup_manager == "disabled":
         spec = spec.replace(cgroups="disabled")
-    count = os.getenv("LISTEN_FDS", "")
-    if not count.isdigit() or os.getenv("LISTEN_PID") != str(os.getpid()):
+    from .words import number  # which `options` has loaded
+
+    count = number(os.getenv("LISTEN_FDS", ""))
+    if count < 0 or os.getenv("LISTEN_PID") != str(os.getpid()):
         return spec
-    return spec.replace(listen_fds=int(count), preserve_fds=int(count) + spec.preserve_fds)
+    return spec.replace(listen_fds=count, preserve_fds=count + spec.preserve_fds)
 
 
 def _explain(options: Globals, report, argv: "list[str]") -> int:

@@ -15,6 +15,7 @@ import sys
 
 from . import abi, libc, syscalls
 from .errors import step
+from .words import number
 
 # include/uapi/linux/sched.h
 POLICIES = {
@@ -130,9 +131,9 @@ def parse_list(text: str, limit: int) -> "list[int]":
     numbers = []  # type: list[int]
     for part in text.split(",") if text.strip() else ():
         first, dash, last = [word.strip() for word in part.partition("-")]
-        if not (first.isdigit() and (last.isdigit() or not dash)):
+        low, high = number(first), number(last if dash else first)
+        if low < 0 or high < 0:
             raise ValueError("is not a list such as 0-3,7")
-        low, high = int(first), int(last) if dash else int(first)
         if low > high or high >= limit:
             raise ValueError("has a range that is none, or a number above %d" % (limit - 1))
         numbers += range(low, high + 1)

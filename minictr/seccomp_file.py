@@ -17,7 +17,7 @@ import os
 
 from . import abi, document, host, seccomp
 from .errors import ContainerError, printable
-from .words import absolute, bad
+from .words import absolute, bad, number
 
 LIMIT = 4 << 20  # bytes; Docker's own profile has 15 kB
 
@@ -126,10 +126,10 @@ def _condition(content: object, where: str) -> "dict":
             raise _wrong("%s.%s" % (where, key), "holds something that is not a string")
         given[key] = words
     if given.get("minKernel"):
-        numbers = str(given["minKernel"]).split(".")
-        if len(numbers) < 2 or not all(word.isdigit() for word in numbers[:2]):
+        numbers = [number(word) for word in str(given["minKernel"]).split(".")[:2]]
+        if len(numbers) < 2 or min(numbers) < 0:
             raise _wrong(where + ".minKernel", "%s is not a version" % printable(given["minKernel"]))
-        given["minKernel"] = (int(numbers[0]), int(numbers[1]))
+        given["minKernel"] = tuple(numbers)
     return given
 
 

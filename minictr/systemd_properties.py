@@ -14,6 +14,7 @@ import os
 
 from .cgroup_group import Setting
 from .errors import ContainerError, Degradation, printable
+from .words import number
 
 INFINITE = (1 << 64) - 1
 ANNOTATION = "org.systemd.property."
@@ -90,10 +91,10 @@ def bits(name: str, text: str) -> bytes:
         first, dash, last = piece.strip().partition("-")
         if not first + dash:
             continue
-        last = last if dash else first
-        if not (first.isdigit() and last.isdigit()) or not int(first) <= int(last) < 8192:
+        low, high = number(first), number(last if dash else first)
+        if not 0 <= low <= high < 8192:
             raise ContainerError("set %s to %s" % (name, printable(text)), "it is no list such as 0-2,5")
-        mask |= (1 << int(last) + 1) - (1 << int(first))
+        mask |= (1 << high + 1) - (1 << low)
     return mask.to_bytes((mask.bit_length() + 7) // 8, "little")
 
 
@@ -119,7 +120,7 @@ def _bandwidth(settings: "list[Setting]", read) -> "tuple[int, int]":
         return 0, 0
     words = {"max": "0", "": "0"}
     quota, period = words.get(quota, quota), period or "100000"
-    if quota.lstrip("-").isdigit() and period.isdigit() and int(period):
+    if number(quota[1:] if quota[:1] == "-" else quota) >= 0 and number(period) > 0:
         return int(quota), int(period)
     raise ContainerError("set the quota of CPU to %s" % printable(values), "systemd takes two numbers")
 
@@ -219,7 +220,7 @@ def of_annotations(annotations: "dict[str, str]") -> "tuple[list[tuple], list[De
 def _seconds(text: str) -> int:
     """Microseconds; as runc has it, a name that ends in Sec takes seconds, with a part after a point."""
     whole, _, part = text.strip().rpartition(" ")[2].partition(".")
-    if not whole.isdigit() or part.strip("0123456789") or int(whole) >= 1 << 43:
+    if not 0 <= number(whole) < 1 << 43 or part.strip("0123456789"):
         raise ValueError
     return int(whole) * 1000000 + int((part + "000000")[:6])
 

@@ -183,14 +183,14 @@ def test_exec_names_a_descriptor_that_is_not_open(own, box):
 SHOW = 'echo "$LISTEN_FDS of $LISTEN_PID"; ls /proc/$$/fd; true'
 
 
-def activated(runtime, made, more=0, mine=True):
+def activated(runtime, made, more=0, mine=True, count="1"):
     """Run with a socket as descriptor 3 in the manner of a service manager, and MORE descriptors."""
     listener = socket.socket(socket.AF_UNIX)
 
     def place():
         for number in range(3, 4 + more):
             os.dup2(listener.fileno(), number)
-        os.environ["LISTEN_FDS"], os.environ["LISTEN_PID"] = "1", str(os.getpid() if mine else 1)
+        os.environ["LISTEN_FDS"], os.environ["LISTEN_PID"] = count, str(os.getpid() if mine else 1)
         os.environ["PYTHONPATH"] = support.CHECKOUT
         os.execvpe(words[0], words, os.environ)
 
@@ -206,6 +206,10 @@ def activated(runtime, made, more=0, mine=True):
 def test_sockets_of_a_service_manager_reach_the_program(runtime, bundle):
     unlike(runtime, "crun", "is hidden behind mounts that this test does not make")
     assert activated(runtime, bundle()).ok.lines == ["1 of 1", "0", "1", "2", "3"]
+
+
+def test_a_number_of_sockets_that_is_none_counts_as_no_socket(own, bundle):
+    assert activated(own, bundle(), count="\u00b2").ok.lines == [" of ", "0", "1", "2"]
 
 
 def test_further_descriptors_come_after_the_sockets(runtime, bundle):

@@ -145,7 +145,7 @@ def test_an_old_systemd_is_not_asked_for_what_it_lacks():
     "name, value",
     [("memory.max", "lots"), ("memory.max", ""), ("memory.max", "-5"), ("pids.max", str(1 << 64)),
      ("cpu.max", "a b"), ("cpuset.cpus", "0-"), ("cpuset.cpus", "3-1"), ("cpuset.cpus", "0-99999999"),
-     ("cpuset.cpus", "x")],
+     ("cpuset.cpus", "x"), ("cpuset.cpus", "0-\u00b2"), ("cpu.max", "\u00b2 100000")],
 )  # fmt: skip
 def test_what_systemd_cannot_be_told_is_refused(name, value):
     with pytest.raises(ContainerError) as caught:

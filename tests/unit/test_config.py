@@ -205,6 +205,7 @@ INVALID = [
     ("process.scheduler.flags", ["SCHED_FLAG_ALL"], "has an unknown flag"),
     ("process.execCPUAffinity.initial", "all", "is not a list of CPUs"),
     ("process.execCPUAffinity.final", "3-1", "has a range that is none"),
+    ("process.execCPUAffinity.initial", "1" * 5000, "is not a list such as"),
     ("mounts", {}, ARRAY),
     ("mounts[0]", None, OBJECT),
     ("mounts[0].destination", None, "is missing"),
