@@ -247,20 +247,12 @@ def test_exec_takes_a_capability_as_run_does(own, box, name):
         (["-e", "A"], "--env A: is not NAME=VALUE"),
         (["--preserve-fds", "\u00b2"], "--preserve-fds \u00b2: is not a number from 0 to 1048576"),
         (["--process", "/no/such"], "read /no/such: No such file or directory"),
-        (["-u", "70000"], "become user 70000: the container has 65536 ids, and 70000 is not among them"),
-        (["-g", "70000"], "become group 70000: the container has 65536 ids, and 70000 is not among them"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_exec_is_asked_for_and_cannot_do_is_named(own, box, words, why):
-    def of_its_own(made):
-        made.namespaces("user")
-        ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
-        made.linux["uidMappings"] = made.linux["gidMappings"] = ids
-
-    found = own.verb("exec", *words, box(own, change=of_its_own).id, "true", env={"LC_ALL": "C.UTF-8"})
-    assert (found.status, found.out) == (255, "")
-    assert found.err.partition(";")[0].rstrip("\n") == "minictr: " + why
+    found = own.verb("exec", *words, box(own).id, "true", env={"LC_ALL": "C.UTF-8"})
+    assert found == (255, "", "minictr: %s\n" % why)
 
 
 @pytest.mark.parametrize(
