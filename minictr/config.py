@@ -11,7 +11,7 @@ import sys
 
 from . import abi, document, words
 from . import unix as os
-from .errors import ContainerError, printable
+from .errors import ContainerError, printable, step
 
 MAX_CONFIG = 32 << 20  # bytes; engines write some 30 kB
 
@@ -35,6 +35,25 @@ def load(bundle: str) -> dict:
         raise ContainerError(doing, "not JSON: %s" % error) from None
     check(config)
     return config  # type: ignore[return-value]
+
+
+def load_part(path: str, check) -> dict:
+    """The part of a configuration in the file PATH, - for standard input, which CHECK finds sound."""
+    doing = "read %s" % ("standard input" if path == "-" else printable(path))
+    with step(doing):
+        descriptor = os.dup(0) if path == "-" else os.open(words.absolute(path), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = read(descriptor, doing)
+    finally:
+        os.close(descriptor)
+    try:
+        part = document.loads(text)
+        check(part)
+    except Invalid as error:
+        raise ContainerError(doing, error.why) from None
+    except ValueError as error:
+        raise ContainerError(doing, "not JSON: %s" % error) from None
+    return part  # type: ignore[return-value]
 
 
 def read(descriptor: int, doing: str) -> str:

@@ -8,8 +8,7 @@ Side: host
 import os
 
 from . import document, living, state, verbs
-from .errors import ContainerError, printable, step
-from .words import absolute
+from .errors import ContainerError, printable
 
 HELP = {
     "pause": """usage: minictr pause ID
@@ -194,7 +193,9 @@ def update(root_path: str, report, argv: "list[str]") -> int:
     if "--resources" in given:
         if len(given) > 1:
             raise ContainerError("read the options", "--resources comes without other limits")
-        changes = _document(given["--resources"])
+        from .config import check_resources, load_part
+
+        changes = load_part(given["--resources"], check_resources)
     else:
         changes = resources.changes(given)
     doing = "update container %s" % ids[0]
@@ -223,27 +224,6 @@ def _put_back(group, resources: "dict") -> None:
         group.update(resources)
     except ContainerError:
         pass  # the refusal is what the user has to hear of
-
-
-def _document(path: str) -> "dict":
-    from . import config
-
-    doing = "read %s" % ("standard input" if path == "-" else printable(path))
-    with step(doing):
-        descriptor = os.dup(0) if path == "-" else os.open(absolute(path), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        text = config.read(descriptor, doing)
-    finally:
-        os.close(descriptor)
-    try:
-        resources = document.loads(text)
-    except ValueError as error:
-        raise ContainerError(doing, "not JSON: %s" % error) from None
-    try:
-        config.check_resources(resources)
-    except config.Invalid as error:
-        raise ContainerError(doing, error.why) from None
-    return resources  # type: ignore[return-value]
 
 
 CALLS = {"pause": pause, "resume": resume, "ps": ps, "update": update}

@@ -9,7 +9,22 @@ Side: host
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, clone, foreground, host, init, last, living, paths, plan, preparation, process, state
+from . import (
+    abi,
+    clone,
+    foreground,
+    host,
+    idmaps,
+    init,
+    last,
+    living,
+    maps,
+    paths,
+    plan,
+    preparation,
+    process,
+    state,
+)
 from . import unix as os
 from .errors import ContainerError, step
 from .record import Record
@@ -92,10 +107,10 @@ class Target:
         self.descriptors.append(descriptor)
         return kind, paths.descriptor_path(descriptor)
 
-    def _map(self, name: str) -> "list[tuple[int, int]]":
-        """(first id inside, how many) for each line."""
+    def _map(self, name: str) -> "tuple[tuple[int, int, int], ...]":
+        """(first id inside, first of ours, how many) for each line."""
         lines = paths.read_text("/proc/%d/%s" % (self.pid, name)).splitlines()
-        return [(int(line.split()[0]), int(line.split()[2])) for line in lines]
+        return tuple([tuple(map(int, line.split())) for line in lines])  # type: ignore[misc]
 
 
 def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
@@ -270,6 +285,7 @@ def _plan(spec: Spec, target: Target, bare: "tuple[str, ...]") -> plan.Plan:
     """The plan of which only the process is left: everything around it is joined."""
     made = plan.make(spec.replace(userns="config"), host.probe(ranges=False), "")
     credentials = made.credentials.replace(groups=None) if target.groups_denied else made.credentials
+    idmaps.check(maps.Maps(way="direct", uids=target.uids, gids=target.gids), credentials)
     return made.replace(
         namespaces=(),
         joins=target.joins,
@@ -306,6 +322,6 @@ def _with_labels(wish: Wish, made: plan.Plan, report) -> plan.Plan:
     return lsm.prepared(made)
 
 
-def _setup_id(table: "list[tuple[int, int]]", own: int) -> int:
+def _setup_id(table: "tuple[tuple[int, int, int], ...]", own: int) -> int:
     """0 where the container has it, as with its own set-up."""
-    return 0 if any(first == 0 for first, _ in table) else own
+    return 0 if maps.inside(table, 0) else own

@@ -28,8 +28,9 @@ Run the program of a container that was created.""",
 
 Run a further program in container ID, in all its namespaces, its cgroup and under its filter.
 
-  -p, --process FILE            a `process` object as in config.json
+  -p, --process FILE            a `process` object as in config.json; - for standard input
   -t, --tty                     a terminal of its own
+  -i, --interactive             accepted: standard input is passed on as it is
   -u, --user UID[:GID]          or names of the container's
   -g, --additional-gids GID     one more group
   -e, --env NAME=VALUE          one more variable

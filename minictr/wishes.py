@@ -3,14 +3,16 @@
 Side: host
 """
 
+from . import abi
 from .errors import ContainerError, printable
 from .execution import Wish
-from .words import absolute, boolean
+from .words import MAX_FDS, absolute, bad, boolean, integer
 
-# long and short name, field of Wish, kind: "flag", "one", "many", "number"
+# long and short name, field of Wish ("" for what is only accepted), kind: "flag", "one", "many"
 _OPTIONS = (
     ("--process", "-p", "process", "one"),
     ("--tty", "-t", "tty", "flag"),
+    ("--interactive", "-i", "", "flag"),
     ("--user", "-u", "user", "one"),
     ("--additional-gids", "-g", "groups", "many"),
     ("--env", "-e", "env", "many"),
@@ -22,7 +24,7 @@ _OPTIONS = (
     ("--console-socket", "", "console_socket", "one"),
     ("--pidfd-socket", "", "pidfd_socket", "one"),
     ("--cgroup", "", "cgroup", "many"),
-    ("--preserve-fds", "", "preserve_fds", "number"),
+    ("--preserve-fds", "", "preserve_fds", "one"),
     ("--ignore-paused", "", "ignore_paused", "flag"),
     ("--apparmor", "", "apparmor", "one"),
     ("--process-label", "", "label", "one"),
@@ -47,6 +49,13 @@ def parse(argv: "list[str]") -> Wish:
         raise ContainerError("exec", "no command", hint="minictr exec ID COMMAND, or --process FILE")
     if values.get("pid_file"):
         values["pid_file"] = absolute(values["pid_file"])
+    if "preserve_fds" in values:
+        values["preserve_fds"] = integer("--preserve-fds", values["preserve_fds"], 0, MAX_FDS)
+    values["caps"] = tuple([_capability(word) for word in values.get("caps", ())])
+    for word in values.get("env", ()):
+        if "=" not in word[1:]:
+            raise bad("--env", word, "is not NAME=VALUE")
+    values.pop("", None)
     return Wish(identifier=identifier, args=tuple(rest), **values)
 
 
@@ -71,20 +80,20 @@ def _take(values: "dict", rest: "list[str]") -> None:
         value = rest.pop(0)
     if kind == "many":
         values[field] = values.get(field, ()) + (value,)
-    elif kind == "number":
-        if not value.isdigit():
-            raise ContainerError("exec", "%s takes a number, not %s" % (name, printable(value)))
-        values[field] = int(value)
     else:
         values[field] = value
 
 
-def _load(path: str, tty: bool) -> "dict":
-    from . import config, document, paths
+def _capability(word: str) -> str:
+    name = word.upper()
+    name = name if name.startswith("CAP_") else "CAP_" + name
+    if name not in abi.CAPABILITIES:
+        raise bad("--cap", word, "there is no capability of that name")
+    return name
 
-    try:
-        process = document.loads(paths.read_text(absolute(path)))
-    except (OSError, ValueError) as error:
-        raise ContainerError("read %s" % printable(path), str(error)) from None
-    config.check_process(process)
-    return dict(process, terminal=process.get("terminal") or tty)  # type: ignore[call-overload,attr-defined]
+
+def _load(path: str, tty: bool) -> "dict":
+    from . import config
+
+    process = config.load_part(path, config.check_process)
+    return dict(process, terminal=process.get("terminal") or tty)

@@ -336,6 +336,15 @@ def test_a_flag_with_another_value_is_an_error(made):
     assert made.verb("exec", "--detach=True", "one", "echo", "unseen").status == 0
 
 
+@pytest.mark.parametrize("option, kind", [("-u", "user"), ("-g", "group")])
+def test_exec_names_an_id_that_the_container_does_not_have(made, option, kind):
+    made.run("one")
+    run = made.verb("exec", option, "70000", "one", "true")
+    assert (run.status, run.out) == (255, "")
+    assert run.err.startswith("minictr: become %s 70000: the container has " % kind)
+    assert "and 70000 is not among them" in run.err
+
+
 # --- unknown ids --------------------------------------------------------------------------------
 
 

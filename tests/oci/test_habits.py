@@ -257,6 +257,53 @@ def test_exec_with_a_capability_has_it_as_another_user_too(own, box):
 # --- words ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["SYS_ADMIN", "cap_sys_admin", "CAP_SYS_ADMIN"])
+def test_exec_takes_a_capability_as_run_does(own, box, name):
+    found = own.verb("exec", "-c", name, box(own).id, "grep", "CapEff", "/proc/self/status")
+    assert int(found.ok.fields[1], 16) >> 21 & 1
+
+
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        (["-c", "bogus"], "--cap bogus: there is no capability of that name"),
+        (["-c", "ALL"], "--cap ALL: there is no capability of that name"),
+        (["-e", "=b"], "--env =b: is not NAME=VALUE"),
+        (["-e", "A"], "--env A: is not NAME=VALUE"),
+        (["--preserve-fds", "\u00b2"], "--preserve-fds \u00b2: is not a number from 0 to 1048576"),
+        (["--process", "/no/such"], "read /no/such: No such file or directory"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_exec_is_asked_for_and_cannot_do_is_named(own, box, words, why):
+    found = own.verb("exec", *words, box(own).id, "true", env={"LC_ALL": "C.UTF-8"})
+    assert found == (255, "", "minictr: %s\n" % why)
+
+
+@pytest.mark.parametrize(
+    "process, why",
+    [
+        ("{", "not JSON: "),
+        ({"cwd": "/", "args": []}, "process.args is empty or missing"),
+        ({"cwd": "/", "args": ["sh"], "rlimits": [{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]},
+         "process.rlimits[0] has a soft limit above its hard limit"),
+    ],
+    ids=["no JSON", "no program", "limits"],
+)  # fmt: skip
+def test_a_process_that_is_none_is_named_with_its_file(own, box, tmp_path, process, why):
+    path = tmp_path / "process.json"
+    path.write_text(process if isinstance(process, str) else json.dumps(process))
+    found = own.verb("exec", "--process", str(path), box(own).id)
+    assert (found.status, found.out) == (255, "")
+    assert found.err.startswith("minictr: read %s: %s" % (path, why))
+
+
+@pytest.mark.parametrize("flags", [["-i"], ["-it"], ["--interactive=true"]], ids=" ".join)
+def test_exec_may_be_told_to_be_interactive(own, box, flags):
+    found = own.verb("exec", *flags, box(own).id, "head", "-n", "1", stdin="a line\n")
+    assert "a line" in found.ok.out
+
+
 def test_debug_tells_what_is_done(own, bundle, tmp_path):
     made = bundle()
     made.process["args"] = ["true"]
