@@ -68,8 +68,10 @@ def give_pipes(streams: "tuple[int, ...]", birth: clone.Birth) -> None:
         if libc.fstatfs_type(descriptor) == abi.PIPEFS_MAGIC and os.fstat(descriptor).st_uid != uid:
             try:
                 os.fchown(descriptor, uid, gid)
-            except PermissionError:
-                return  # a user gives nothing away
+            except OSError as error:
+                if error.errno not in (abi.EPERM, abi.EINVAL):
+                    raise
+                return  # a user gives nothing away; an id without a map is told of when the program takes it
 
 
 def check_seccomp(made: plan.Plan, degrade) -> plan.Plan:

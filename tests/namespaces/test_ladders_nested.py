@@ -199,6 +199,13 @@ def test_a_container_starts_in_a_user_namespace_where_groups_are_denied(minictr,
 
 
 @needs("unshare")
+def test_a_user_who_is_not_among_its_ids_is_named(minictr, busybox_root):
+    words = ("--userns", "host", "-u", "1000:0", "--rootfs", busybox_root, "--", "true")
+    said = "minictr: become user 1000: Invalid argument; hint: map the id: --uidmap, or a range\n"
+    assert alone(minictr, "run", *words) == (125, "", said)
+
+
+@needs("unshare")
 def test_doctor_finds_the_user_namespace_below_one_where_groups_are_denied(minictr):
     checks = json.loads(alone(minictr, "doctor", "--json").out)["checks"]
     found = {check["check"]: check["ok"] for check in checks}
