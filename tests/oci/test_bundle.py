@@ -972,6 +972,15 @@ def test_too_many_processes_are_refused(runtime, bundle):
     assert "can't fork" in found.err
 
 
+@needs("cgroup1")
+def test_what_is_mounted_is_of_the_version_that_was_asked_for(own, bundle):
+    made = bundle()
+    made.config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup"})
+    said = "mount cgroup2 on /sys/fs/cgroup: the container's cgroups are of version 1"
+    found = own.run(made)
+    assert found == (125, "", "minictr: %s; hint: the type cgroup mounts them\n" % said)
+
+
 # --- steps down ------------------------------------------------------------------------------------
 
 
