@@ -27,6 +27,10 @@ def attach(stage, mount) -> None:
     namespaced = "cgroup" in stage.plan.namespaces or any(kind == "cgroup" for kind, _ in stage.plan.joins)
     magic = libc.fstatfs_type(source)
     with step(str(mount)):
+        if mount.kind == "cgroup2" and magic != abi.CGROUP2_SUPER_MAGIC:
+            # where both are, v2 has no cgroup of the container's, and all would be shown
+            hint = "the type cgroup mounts them"
+            raise ContainerError(str(mount), "the container's cgroups are of version 1", hint=hint)
         target = stage.target(mount, True)
         if magic == abi.CGROUP2_SUPER_MAGIC:
             _one(stage, mount, target, "cgroup2", (), source, own.get("", "/"), namespaced)

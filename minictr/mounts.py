@@ -112,9 +112,13 @@ def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
     words = []
     for option in options:
         if not _parse_option(option, value):
-            words.append(option)
+            words += _apart(option)
     if value.pop("bind", False) or kind == "bind":
         kind = "bind"
+    else:  # nothing lies below a new file system
+        set_all, clear_all = value["set_all"], value["clear_all"]
+        value.update(set=value["set"] & ~clear_all | set_all, clear=value["clear"] | clear_all)
+        value.update(set_all=0, clear_all=0)
     mount = Mount(target=target, kind=kind, source=source, words=tuple(words), **value)
     if kind == "bind" and words:
         raise ContainerError(str(mount), "%s is no option of a bind mount" % words[0])
@@ -124,6 +128,18 @@ def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
     return mount
 
 
+def _apart(option: str) -> "list[str]":
+    """Several options in one, as mount(2) takes them: at commas, but for those in quotes, as labels have them,
+    or behind a backslash, as overlayfs has them in paths."""
+    words = []  # type: list[str]
+    for piece in option.split(","):
+        if words and (words[-1].count('"') % 2 or words[-1].endswith("\\")):
+            words[-1] += "," + piece
+        else:
+            words.append(piece)
+    return [word for word in words if word]
+
+
 def _parse_option(option: str, value: dict) -> bool:
     recursive = option[:1] == "r" and option[1:] in FLAGS and option not in FLAGS
     name = option[1:] if recursive else option
@@ -131,6 +147,9 @@ def _parse_option(option: str, value: dict) -> bool:
         _, attribute, on = FLAGS[name]
         set_, clear = ("set_all", "clear_all") if recursive else ("set", "clear")
         if name in _ATIME or name in _UNATIME:
+            chosen = value[clear] & abi.MOUNT_ATTR__ATIME
+            if not on and chosen and value[set_] & abi.MOUNT_ATTR__ATIME != attribute:
+                return True  # what is taken back is not what was chosen
             value[clear] |= abi.MOUNT_ATTR__ATIME
             value[set_] &= ~abi.MOUNT_ATTR__ATIME
             value[set_] |= attribute if on else 0
