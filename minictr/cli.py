@@ -171,7 +171,7 @@ def _state_root(options: Globals) -> str:
 def _run(options: Globals, report, argv: "list[str]") -> int:
     from . import options as native
 
-    if _wants_help(argv):
+    if _wants_help(argv, short=""):
         print(native.help_text("run"))
         return 0
     spec = _called(options, native.parse(argv, "run"))
@@ -206,7 +206,7 @@ def _explain(options: Globals, report, argv: "list[str]") -> int:
     from . import explain
     from . import options as native
 
-    if _wants_help(argv):
+    if _wants_help(argv, short=""):
         print(native.help_text("explain"))
         return 0
     return explain.show(_called(options, native.parse(argv, "explain")), _state_root(options))
@@ -215,7 +215,7 @@ def _explain(options: Globals, report, argv: "list[str]") -> int:
 def _report(options: Globals, report, argv: "list[str]") -> int:
     from . import options as native
 
-    if _wants_help(argv):
+    if _wants_help(argv, short=""):
         print(native.help_text("report"))
         return 0
     spec = _called(options, native.parse(argv, "report"))
@@ -303,12 +303,15 @@ def _features(options: Globals, report, argv: "list[str]") -> int:
     return features.run(argv)
 
 
-def _wants_help(argv: "list[str]", program: bool = False) -> bool:
-    """program: what follows the first word that is no option belongs to another program"""
+def _wants_help(argv: "list[str]", program: bool = False, short: str = "-h") -> bool:
+    """program: what follows the first word that is no option belongs to another program
+
+    short: "" where -h is --hostname
+    """
     for word in argv:
         if word == "--" or (program and not word.startswith("-")):
             return False
-        if word in ("--help",):
+        if word in ("--help", short):
             return True
     return False
 

@@ -17,7 +17,7 @@ What this version can do, as JSON (OCI runtime specification, "Features Structur
 
 
 def run(argv: "list[str]") -> int:
-    if "--help" in argv:
+    if "--help" in argv or "-h" in argv:
         print(HELP)
         return 0
     if argv:

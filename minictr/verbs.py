@@ -71,7 +71,7 @@ ordinary user, who is root inside."""
 
 def spec(argv: "list[str]") -> int:
     """Print the default configuration. --rootless: with the caller mapped to root; --bundle: into a file"""
-    if "--help" in argv:
+    if "--help" in argv or "-h" in argv:
         print(SPEC_HELP)
         return 0
     flags, values, words = scan(argv, {"--rootless": ""}, {"--bundle": "-b"}, 0, None)

@@ -22,6 +22,10 @@ def test_every_verb_has_help(minictr, verb):
     found = minictr(verb, "--help", state=False).ok
     assert found.lines[0].startswith("usage: minictr %s" % verb)
     assert minictr("help", verb, state=False) == found_of(found)
+    if verb in ("run", "explain", "report"):  # there it is --hostname
+        assert minictr(verb, "-h", state=False).status == 125
+    else:
+        assert minictr(verb, "-h", state=False) == found_of(found)
 
 
 def test_a_configuration_is_written_into_a_bundle_that_has_none(minictr, tmp_path):
