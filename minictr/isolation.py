@@ -58,6 +58,9 @@ _TOLD = (
     ("device", ("devices",)),
     ("standin", ("interpreter",)),
     ("overlay", ()),
+    ("capability", ()),  # tighter than was asked for, as with the next
+    ("no-new-privs", ()),
+    ("loopback", ()),
 )  # fmt: skip
 
 

@@ -95,6 +95,7 @@ def _with_loss(made: "list[Row]", record) -> "list[Row]":
     names = isolation.told(record)
     for start, more in _TOLD:
         names += more if record.code.startswith(start) else ()
+    names = names or (record.layer,)
     if not any(row.layer in names for row in made):
         return made + [Row(layer=names[0], asked=record.wanted, got=record.got, ok=False, proof=())]
     return [_less(row, record) if row.layer in names else row for row in made]

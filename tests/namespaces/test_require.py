@@ -23,7 +23,9 @@ def start(minictr, busybox_root, require, *options, **keywords):
     return minictr("run", *words, **keywords)
 
 
-@pytest.mark.parametrize("level", ["sandbox", "container", "rootless", "container,keyring,interpreter"])
+@pytest.mark.parametrize(
+    "level", ["sandbox", "container", "rootless", "container,keyring,interpreter,devices"]
+)
 def test_what_the_default_container_has_may_be_required(minictr, strong_caller, busybox_root, level):
     run = start(minictr, busybox_root, level, **strong_caller.options)
     assert (run.status, run.out) == (0, "ran\n"), run
@@ -131,6 +133,18 @@ def test_a_root_that_chroot_leaves_is_no_sandbox(minictr, busybox_root):
     run = start(minictr, busybox_root, "sandbox", refuse=refuse)
     assert (run.status, run.out) == (123, ""), run
     assert run.err.splitlines()[-1].startswith("minictr: root: pivot_root is required"), run
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [{"drop": ["AUDIT_WRITE"]}, {"drop": ["NET_ADMIN"]}],
+    ids=["a capability", "the loopback device"],
+)
+def test_a_container_with_less_than_was_asked_for_is_no_weaker(minictr, busybox_root, refused):
+    run = start(minictr, busybox_root, "container", "--userns", "host", **refused)
+    assert (run.status, run.out) == (0, "ran\n"), run
+    options = ("--userns", "host", "--rootfs", busybox_root, "--", "true")
+    assert json.loads(minictr("report", "--json", *options, **refused).out)["level"] == "container"
 
 
 def test_a_user_alone_has_a_rootless_container(minictr, unranged, busybox_root):
