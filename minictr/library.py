@@ -24,13 +24,14 @@ from .errors import ContainerError, Degradation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Sequence, Union
+    from typing import IO, Any, Sequence, Union
 
     from .watch import Watch
 
     Path = Union[str, "os.PathLike[str]"]
     Words = Sequence[Union[Path, bytes, float]]  # numbers are written out
-    Stream = Union[int, IO, None]  # as subprocess.Popen takes it
+    File = Union[IO[Any], None]
+    Stream = Union[int, File]  # as subprocess.Popen takes it
 
 __all__ = [
     "DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Container", "ContainerError", "Ending",
@@ -141,7 +142,7 @@ class Container:
         self._created = ""  # when; that tells it from a later one with its id
         self._watch = None  # type: Watch | None
         self._end = None  # type: Ending | None
-        self.stdin = self.stdout = self.stderr = None  # type: object
+        self.stdin = self.stdout = self.stderr = None  # type: File
         self.id, self.pid = "", 0
 
     @classmethod
@@ -359,7 +360,7 @@ class Container:
         return self.state().get("status", "stopped")
 
     @property
-    def degradations(self) -> "list":
+    def degradations(self) -> "list[Degradation]":
         """An errors.Degradation for each protection that was not to be had as it was wanted."""
         return [Degradation(**record) for record in self._records]
 
@@ -387,7 +388,7 @@ class Container:
         for file in (self.stdin, self.stdout, self.stderr):
             if file is not None:
                 try:
-                    file.close()  # type: ignore[attr-defined]
+                    file.close()
                 except BrokenPipeError:
                     pass  # nobody has read what was written
 
