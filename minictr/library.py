@@ -114,8 +114,9 @@ class Container:
     args, root, config, options: as of `run`; stdin, stdout, stderr: as of subprocess.Popen, and with PIPE
     the files of these names are there after `start`, buffered as there: what is written is to be flushed
 
-    It ends with the process that made it, unless detach=True, and whichever thread that was. One that
-    exists already, whoever has made it, is had by `get`: a `with` leaves that one as it is.
+    It ends with the process that made it, unless detach=True, and whichever thread that was (before Linux 5.3
+    once no child forked since lives, either); and with the last reference to this object. One that exists
+    already, whoever has made it, is had by `get`: a `with` leaves that one as it is.
 
     id, pid: strings and numbers from `start` on
     status: new, running, paused or stopped; of one that was got also creating or created
