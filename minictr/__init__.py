@@ -24,17 +24,18 @@ _PLACES = {
     "service": ("dismiss_helper",),
 }
 
+if not TYPE_CHECKING:  # to which a name that is not there is an error
 
-def __getattr__(name: str) -> object:
-    """What is asked for first is imported then (PEP 562; before Python 3.7 see below)."""
-    if name not in __all__:
-        raise AttributeError("module 'minictr' has no attribute %r" % name)
-    import importlib
+    def __getattr__(name: str) -> object:
+        """What is asked for first is imported then (PEP 562; before Python 3.7 see below)."""
+        if name not in __all__:
+            raise AttributeError("module 'minictr' has no attribute %r" % name)
+        import importlib
 
-    place = [module for module, names in _PLACES.items() if name in names] or ["library"]
-    value = getattr(importlib.import_module("minictr." + place[0]), name)
-    globals()[name] = value
-    return value
+        place = [module for module, names in _PLACES.items() if name in names] or ["library"]
+        value = getattr(importlib.import_module("minictr." + place[0]), name)
+        globals()[name] = value
+        return value
 
 
 def _before_3_7() -> None:

@@ -12,6 +12,10 @@ from . import service
 from .conversation import Conversation  # noqa: F401
 from .errors import EXIT_REQUIRED, ContainerError, Degradation
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any  # noqa: F401
+
 PIPE, STDOUT, DEVNULL = -1, -2, -3  # the numbers that subprocess has
 PATIENCE = 30  # seconds that the end of a killed container may take
 GRACE = 1  # seconds for the rest of its output: what exec has started may live on, and hold it open
@@ -44,7 +48,7 @@ class Ending:
             self.signal = os.WTERMSIG(wait_status) if os.WIFSIGNALED(wait_status) else None
             self.returncode = -self.signal if self.signal else os.WEXITSTATUS(wait_status)
         self.oom_killed = False
-        self.stdout = self.stderr = None  # type: bytes | str | None
+        self.stdout = self.stderr = None  # type: Any  # bytes, or str with text=True; as in subprocess
         self.degradations = []  # type: list[Degradation]
         self.warnings = []  # type: list[str]
 
@@ -264,8 +268,8 @@ def error_from(said: "tuple") -> ContainerError:
     """The error of a message: its words, the steps down and the warnings until then."""
     words = said[1]
     error = (IsolationError if words[4] == EXIT_REQUIRED else ContainerError)(*words)
-    error.degradations = [Degradation(**record) for record in said[2]]  # type: ignore[attr-defined]
-    error.warnings = list(said[3])  # type: ignore[attr-defined]
+    error.degradations = [Degradation(**record) for record in said[2]]
+    error.warnings = list(said[3])
     return error
 
 

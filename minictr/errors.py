@@ -5,6 +5,10 @@ Side: both
 
 from . import unix as os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence  # noqa: F401
+
 EXIT_ERROR = 125  # ours: nothing was run
 EXIT_REQUIRED = 123  # isolation that was required cannot be had
 EXIT_NOT_EXECUTABLE = 126
@@ -17,7 +21,11 @@ class ContainerError(Exception):
     doing: "mount proc on /proc"; number: an errno, 0 if the kernel was not asked
     status: the exit status that minictr leaves with
     cause: the word under which `causes` may know more, "" for none
+    degradations, warnings: for callers of the library, what was told until then
     """
+
+    degradations = ()  # type: Sequence[Degradation]
+    warnings = ()  # type: Sequence[str]
 
     def __init__(
         self, doing: str, why: str = "", number: int = 0, hint: str = "",

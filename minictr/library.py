@@ -24,13 +24,14 @@ from .errors import ContainerError, Degradation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Sequence, Union
+    from typing import IO, Any, Sequence, Union
 
     from .watch import Watch
 
     Path = Union[str, "os.PathLike[str]"]
     Words = Sequence[Union[Path, bytes, float]]  # numbers are written out
-    Stream = Union[int, IO, None]  # as subprocess.Popen takes it
+    File = Union[IO[Any], None]
+    Stream = Union[int, File]  # as subprocess.Popen takes it
 
 __all__ = [
     "DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Container", "ContainerError", "Ending",
@@ -113,8 +114,9 @@ class Container:
     args, root, config, options: as of `run`; stdin, stdout, stderr: as of subprocess.Popen, and with PIPE
     the files of these names are there after `start`, buffered as there: what is written is to be flushed
 
-    It ends with the process that made it, unless detach=True, and whichever thread that was. One that
-    exists already, whoever has made it, is had by `get`: a `with` leaves that one as it is.
+    It ends with the process that made it, unless detach=True, and whichever thread that was (before Linux 5.3
+    once no child forked since lives, either); and with the last reference to this object. One that exists
+    already, whoever has made it, is had by `get`: a `with` leaves that one as it is.
 
     id, pid: strings and numbers from `start` on
     status: new, running, paused or stopped; of one that was got also creating or created
@@ -141,7 +143,7 @@ class Container:
         self._created = ""  # when; that tells it from a later one with its id
         self._watch = None  # type: Watch | None
         self._end = None  # type: Ending | None
-        self.stdin = self.stdout = self.stderr = None  # type: object
+        self.stdin = self.stdout = self.stderr = None  # type: File
         self.id, self.pid = "", 0
 
     @classmethod
@@ -359,7 +361,7 @@ class Container:
         return self.state().get("status", "stopped")
 
     @property
-    def degradations(self) -> "list":
+    def degradations(self) -> "list[Degradation]":
         """An errors.Degradation for each protection that was not to be had as it was wanted."""
         return [Degradation(**record) for record in self._records]
 
@@ -387,7 +389,7 @@ class Container:
         for file in (self.stdin, self.stdout, self.stderr):
             if file is not None:
                 try:
-                    file.close()  # type: ignore[attr-defined]
+                    file.close()
                 except BrokenPipeError:
                     pass  # nobody has read what was written
 

@@ -113,8 +113,10 @@ def _serve(door, caller: str) -> None:
 class Seat:
     """A worker's place at the door, None once it has left. writer: a pipe to the helper
 
-    environ: of the request before, which is ours still; None before the first
+    environ: of the request before, which is ours still; None before the first; pid: of who asks
     """
+
+    pid = 0
 
     def __init__(self, door, writer: int) -> None:
         self.door, self.writer = door, writer
@@ -190,6 +192,7 @@ def _take(seat: Seat, caller: str) -> "Conversation | None":
     if standing(pid or "none", status) != caller:
         talk.say("stale")
         return None
+    seat.pid = pid
     _signal.signal(_signal.SIGTERM, _interrupt)
     words.here = ""
     try:
@@ -367,6 +370,7 @@ class Worker:
         waiting = select.poll()
         waiting.register(reader, select.POLLIN)
         waiting.register(self.talk.sock, select.POLLIN)
+        maker = self._maker(pid, waiting)
         if not waiting.poll(STAYING):
             self.seat.leave()
         while True:
@@ -377,16 +381,29 @@ class Worker:
             for descriptor, _ in ready:
                 if descriptor == reader:
                     os.read(reader, 4096)
-                else:
+                    continue
+                if descriptor == self.talk.sock.fileno():
                     self.talk.hear()
-                    waiting.unregister(self.talk.sock)
-                    self.end(pid)
+                waiting.unregister(descriptor)
+                self.end(pid)
             if not ready and due:
                 due = look(pid)
         _signal.set_wakeup_fd(-1)
-        os.close(reader)
-        os.close(wake)
+        for descriptor in maker + [reader, wake]:
+            os.close(descriptor)
         return status
+
+    def _maker(self, pid: int, waiting) -> "list[int]":
+        """Have WAITING tell of the caller's end, too: what was forked from it may hold the conversation."""
+        try:
+            maker = libc.pidfd_open(self.seat.pid)
+        except ProcessLookupError:
+            self.end(pid)
+            return []
+        except OSError:  # ENOSYS: before 5.3; EPERM: a filter; EMFILE
+            return []
+        waiting.register(maker, select.POLLIN)
+        return [maker]
 
     # --- verbs ------------------------------------------------------------------------------
 

@@ -292,6 +292,7 @@ NEEDS = {
     "openat2": (_kernel(5, 6), ""),
     "landlock": (_landlock, ""),
     "mount-api": (_kernel(5, 2), ""),
+    "pidfd": (_kernel(5, 3), ""),
     "idmap": (_kernel(5, 12), ""),
     "debian": (_debian, ""),
     "busybox": (lambda: "" if roots.static_busybox() else "there is no static busybox", "busybox-static"),

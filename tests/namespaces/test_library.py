@@ -382,6 +382,16 @@ def test_a_container_lives_on_after_the_thread_that_started_it(library):
     assert library(text).ok.lines == ["running", "stopped []"]
 
 
+def test_a_container_ends_with_the_last_reference_to_it(library):
+    text = """
+        started = minictr.Container(["sleep", "1000"], **WHERE).start().id
+        while os.listdir(STATE):
+            time.sleep(0.01)
+        print(len(started))
+    """
+    assert library(text).ok.out == "12\n"
+
+
 def test_a_container_that_is_frozen_can_be_removed(library):
     support.require("cgroup")
     text = """
@@ -754,6 +764,27 @@ def test_the_container_ends_with_a_caller_that_is_killed(library, minictr):
     for pid in found.fields:
         support.wait_until(lambda pid=pid: support.gone(int(pid)), what="the container and the helper end")
     support.wait_until(lambda: minictr("list", "--quiet").out == "", what="nothing is left of it")
+
+
+@needs("pidfd")
+def test_the_container_ends_with_its_maker_though_what_that_has_forked_lives_on(library):
+    text = """
+        box = minictr.Container(["sleep", "1000"], **WHERE).start()
+        child = os.fork()
+        if child == 0:
+            time.sleep(1000)
+        print(box.pid, child)
+        sys.stdout.flush()
+        os.kill(os.getpid(), 9)
+    """
+    found = library(text)
+    assert found.status == -9
+    box, child = [int(pid) for pid in found.fields]
+    try:
+        support.wait_until(lambda: support.gone(box), what="the container ends")
+        assert not support.gone(child)
+    finally:
+        os.kill(child, 9)
 
 
 @needs("rootless")
