@@ -9,7 +9,7 @@ Side: host
 
 from . import unix as os
 from .errors import ContainerError, printable
-from .spec import CONTAINER_ID, Spec
+from .spec import CONTAINER_ID, ID_LENGTH, Spec
 from .words import MAX_FDS, absolute, bad, boolean, integer
 
 BIND_HELP = """ro, rw, exec, noexec, suid, nosuid, dev, nodev, bind, rec, idmap, private, rprivate,
@@ -381,7 +381,7 @@ def _oci_form(given: "dict", word: str, verb: str, document: "dict | None" = Non
 
 def _identifier(option: str, text: str) -> str:
     """A container's id: it becomes the name of a directory and of a cgroup."""
-    if not 0 < len(text) <= 1024 or text.strip(CONTAINER_ID) or text in (".", ".."):
-        why = "is not an id: 1 to 1024 letters, digits and _ + - . alone"
+    if not 0 < len(text) <= ID_LENGTH or text.strip(CONTAINER_ID) or text in (".", ".."):
+        why = "is not an id: 1 to %d letters, digits and _ + - . alone" % ID_LENGTH
         raise bad(option, text, why)
     return text
