@@ -469,6 +469,8 @@ def test_a_mount_by_name_that_cannot_be_is_one_clear_line(rootfs, text, why):
             MEMORY + ["size=64m", "mode=0755", "uid=1000"],
         ),
         ("/m:size=50%,nr_inodes=10k", MEMORY + ["size=50%", "nr_inodes=10k"]),
+        ("/m:size=1.5m", MEMORY + ["size=1572864"]),
+        ("/m:size=0.5KiB", MEMORY + ["size=512"]),
         ("/m:tmpcopyup", MEMORY + ["tmpcopyup"]),
         ("/m:notmpcopyup", MEMORY),
     ],
@@ -481,6 +483,9 @@ def test_memory_has_the_documented_defaults(rootfs, text, expected):
     "text, why",
     [
         ("/m:size=1x", "1x is not a size for size"),
+        ("/m:size=-1", "-1 is not a size for size"),
+        ("/m:size=1.5%", "1.5% is not a size for size"),
+        ("/m:size=99999999999999999999g", "99999999999999999999g is not a size for size"),
         ("/m:size=", "'' is not a size for size"),
         ("/m:size=1m,size=2m", "size is given twice"),
         ("/m:mode=07777777", "07777777 is not a octal for mode"),
@@ -529,6 +534,7 @@ def test_a_device_that_cannot_be_is_one_clear_line(text, why):
 
 def test_the_size_of_shared_memory_can_be_set(rootfs):
     assert mounts("--shm-size", "1g")["/dev/shm"]["options"][-1] == "size=1g"
+    assert mounts("--shm-size", "1.5g")["/dev/shm"]["options"][-1] == "size=1610612736"
     assert "the host's /dev/shm keeps its size" in refusal("--shm-size=1g", "--ipc=host", "--", "x")
 
 
