@@ -43,20 +43,21 @@ Global options:
                             crun's option; disabled: a container has no cgroup
   --rootless true|false|auto
                             accepted: it is found out which capabilities are held
+  --criu PATH               accepted, of runc's: nothing is saved or restored
   --version, --help
 
 minictr VERB --help tells the rest."""
 
 
 _FLAGS = ("--debug", "--systemd-cgroup")
-_VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager")
+_VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager", "--criu")
 
 
 class Globals:
     """What stands before the verb."""
 
     def __init__(self) -> None:
-        self.root = self.log = ""
+        self.root = self.log = self.criu = ""
         self.log_format, self.rootless = "text", "auto"
         self.debug = self.systemd_cgroup = False
         self.cgroup_manager = "cgroupfs"

@@ -97,6 +97,7 @@ OPTIONS = (
     ("--time-offset", "[CLOCK=]SECONDS...", "monotonic or boottime clock, or both, moved by SECONDS"),
     ("--host-proc", "", "the host's /proc may stand in where no fresh one can be had"),
     ("--no-pivot", "", "do not use pivot_root"),
+    ("--no-subreaper", "", "accepted, of runc's: none is needed"),
     ("-h, --hostname", "NAME", "host name (the container's id)"),
     ("--domainname", "NAME", "NIS domain name"),
     ("--sysctl", "NAME=VALUE...", "a kernel parameter of one of its namespaces"),
@@ -120,8 +121,8 @@ OPTIONS = (
 
 # What runc has, and so the OCI form: there the configuration says everything else
 OCI_OPTIONS = (
-    "bundle", "pid-file", "detach", "no-pivot", "no-new-keyring", "preserve-fds", "keep",
-    "console-socket", "pidfd-socket", "strict", "require", "report", "allow-degraded", "json", "help",
+    "bundle", "pid-file", "detach", "no-pivot", "no-subreaper", "no-new-keyring", "preserve-fds",
+    "keep", "console-socket", "pidfd-socket", "strict", "require", "report", "allow-degraded", "json", "help",
 )  # fmt: skip
 OCI_ONLY = ("bundle", "console-socket", "pidfd-socket")
 

@@ -112,6 +112,7 @@ def test_engines_find_the_version(minictr):
         ["--systemd-cgroup"], ["--systemd-cgroup=false"], ["--debug"], ["--debug=True"], ["--debug=0"],
         ["--rootless", "auto"], ["--rootless=true"], ["--rootless=false"],
         ["--cgroup-manager=cgroupfs"], ["--cgroup-manager", "systemd"], ["--cgroup-manager", "disabled"],
+        ["--criu", "/usr/sbin/criu"],
         ["--log-format=json", "--rootless", "true", "--systemd-cgroup", "--debug"],
     ],
     ids=" ".join,

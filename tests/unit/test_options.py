@@ -100,7 +100,7 @@ def test_a_lone_word_is_the_id_of_a_bundle(loaded, tmp_path, monkeypatch):
 
 def test_the_oci_form_takes_the_options_of_runc(loaded):
     spec = options.parse(
-        ["-b", "/b", "--no-pivot", "--no-new-keyring", "--preserve-fds=3", "--keep", "-d"]
+        ["-b", "/b", "--no-pivot", "--no-new-keyring", "--no-subreaper", "--preserve-fds=3", "--keep", "-d"]
         + ["--console-socket", "/s", "--allow-degraded", "--strict", "c1"]
     )
     assert (loaded, spec.bundle, spec.identifier) == (["/b"], "/b", "c1")
