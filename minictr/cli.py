@@ -81,6 +81,8 @@ def main(argv: "list[str]") -> int:
         report.error(explained(error))
         return error.status
     except OSError as error:  # one that no step has named
+        if isinstance(error, BrokenPipeError) and _unheard():
+            return 128 + 13  # as SIGPIPE would have had it: who reads has heard enough
         _trace(report)
         report.error(from_os(verb, error))
         return EXIT_ERROR
@@ -96,6 +98,15 @@ def main(argv: "list[str]") -> int:
         return error.status
     except KeyboardInterrupt:
         return 130
+
+
+def _unheard() -> bool:
+    """Nobody reads any more what we print."""
+    import select  # only for this
+
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _quiet(options: Globals, verb: str) -> bool:
