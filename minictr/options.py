@@ -106,7 +106,7 @@ OPTIONS = (
     ("-d, --detach", "", "return once the program runs"),
     ("--rm", "", "accepted: nothing is kept after a run in the foreground"),
     ("--pid-file, --pidfile", "FILE", "write the program's process id there"),
-    ("--log-file", "FILE", "where the output of a detached program goes"),
+    ("--log-file", "FILE", "where its output goes, in the foreground too (a detached one's is dropped)"),
     ("--annotation", "NAME=VALUE...", "for hooks and for state"),
     ("--keep", "", "keep the state after the end"),
     ("--console-socket", "SOCKET", "OCI form: where the terminal is sent"),

@@ -901,6 +901,8 @@ def test_another_user_has_what_was_added_by_name_alone(user):
         (["--cap-add=kill", "--cap-drop=CAP_KILL"], "--cap-add CAP_KILL: is dropped by --cap-drop too"),
         (["--cap-add=ALL", "--cap-drop=ALL"], "--cap-add ALL: is dropped by --cap-drop too"),
         (["--security-opt=seccomp=/no/such.json"], "seccomp=/no/such.json: No such file or directory"),
+        (["--security-opt=seccomp"], "seccomp: is not of the form seccomp=builtin|unconfined|FILE"),
+        (["--security-opt=seccomp="], "seccomp=: is not of the form seccomp=builtin|unconfined|FILE"),
         (["--security-opt=apparmor"], "is not of the form apparmor=PROFILE|unconfined"),
         (["--security-opt=label=nested"], "is not supported; hint: known are disable, user:USER"),
         (["--security-opt=label:type"], "is not supported; hint: known are disable, user:USER"),
