@@ -43,20 +43,21 @@ Global options:
                             crun's option; disabled: a container has no cgroup
   --rootless true|false|auto
                             accepted: it is found out which capabilities are held
+  --criu PATH               accepted, of runc's: nothing is saved or restored
   --version, --help
 
 minictr VERB --help tells the rest."""
 
 
 _FLAGS = ("--debug", "--systemd-cgroup")
-_VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager")
+_VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager", "--criu")
 
 
 class Globals:
     """What stands before the verb."""
 
     def __init__(self) -> None:
-        self.root = self.log = ""
+        self.root = self.log = self.criu = ""
         self.log_format, self.rootless = "text", "auto"
         self.debug = self.systemd_cgroup = False
         self.cgroup_manager = "cgroupfs"
@@ -80,6 +81,8 @@ def main(argv: "list[str]") -> int:
         report.error(explained(error))
         return error.status
     except OSError as error:  # one that no step has named
+        if isinstance(error, BrokenPipeError) and _unheard():
+            return 128 + 13  # as SIGPIPE would have had it: who reads has heard enough
         _trace(report)
         report.error(from_os(verb, error))
         return EXIT_ERROR
@@ -95,6 +98,15 @@ def main(argv: "list[str]") -> int:
         return error.status
     except KeyboardInterrupt:
         return 130
+
+
+def _unheard() -> bool:
+    """Nobody reads any more what we print."""
+    import select  # only for this
+
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _quiet(options: Globals, verb: str) -> bool:

@@ -203,7 +203,8 @@ class Birth:
     def _place_living(self, pid: int) -> None:
         plan = self.plan
         if plan.oom_score_adj is not None:
-            with step("set oom_score_adj to %d" % plan.oom_score_adj):
+            hints = {abi.EACCES: "less than the caller's own takes CAP_SYS_RESOURCE"}
+            with step("set oom_score_adj to %d" % plan.oom_score_adj, hints=hints):
                 paths.write_proc(self.proc, "%d/oom_score_adj" % pid, str(plan.oom_score_adj))
         mapped = plan.new_user and "user" not in self.lost
         if mapped:

@@ -47,7 +47,8 @@ burst and idle.
       --blkio-weight-device DEVICE:N
       --device-read-bps DEVICE:SIZE, --device-write-bps DEVICE:SIZE
       --device-read-iops DEVICE:N, --device-write-iops DEVICE:N
-                                bytes and operations a second; each may be given several times
+                                bytes and operations a second, 0 for no limit; each may be given
+                                several times
       --cgroup-conf FILE=VALUE  any setting of cgroup v2""",
 }
 

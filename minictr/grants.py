@@ -99,6 +99,8 @@ def _seccomp(text: str, value: str, config: "dict", fields: "dict") -> None:
     """The profile of the last one counts: unconfined, builtin, or that of a file."""
     linux, capabilities = config["linux"], set(config["process"]["capabilities"]["bounding"])
     linux.pop("seccomp", None)
+    if not value:
+        raise bad("--security-opt", text, "is not of the form seccomp=builtin|unconfined|FILE")
     if value == "unconfined":
         return
     if value == "builtin":

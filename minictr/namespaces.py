@@ -70,12 +70,18 @@ def _enter(space: "tuple[str, int]", may_wait: bool, spaces: "list[tuple[str, in
         why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
         cause = "" if why else "setns"
         hint = ""
+        if why and kind == "user" and _is_own(descriptor):
+            why, hint = "it is the caller's own", "--userns host"
         if error.errno == abi.EPERM and not any(joined == "user" for joined, _ in spaces):
             hint = "join the user namespace it belongs to as well: --userns PATH"
         raise ContainerError(
             "join the %s namespace" % kind, why, error.errno or 0, hint, cause=cause
         ) from error
     return True
+
+
+def _is_own(descriptor: int) -> bool:
+    return os.path.samestat(os.fstat(descriptor), os.stat("/proc/self/ns/user"))
 
 
 def take_own_root(proc: int) -> None:

@@ -9,7 +9,7 @@ Side: host
 
 from . import unix as os
 from .errors import ContainerError, printable
-from .spec import CONTAINER_ID, Spec
+from .spec import CONTAINER_ID, ID_LENGTH, Spec
 from .words import MAX_FDS, absolute, bad, boolean, integer
 
 BIND_HELP = """ro, rw, exec, noexec, suid, nosuid, dev, nodev, bind, rec, idmap, private, rprivate,
@@ -97,6 +97,7 @@ OPTIONS = (
     ("--time-offset", "[CLOCK=]SECONDS...", "monotonic or boottime clock, or both, moved by SECONDS"),
     ("--host-proc", "", "the host's /proc may stand in where no fresh one can be had"),
     ("--no-pivot", "", "do not use pivot_root"),
+    ("--no-subreaper", "", "accepted, of runc's: none is needed"),
     ("-h, --hostname", "NAME", "host name (the container's id)"),
     ("--domainname", "NAME", "NIS domain name"),
     ("--sysctl", "NAME=VALUE...", "a kernel parameter of one of its namespaces"),
@@ -105,7 +106,7 @@ OPTIONS = (
     ("-d, --detach", "", "return once the program runs"),
     ("--rm", "", "accepted: nothing is kept after a run in the foreground"),
     ("--pid-file, --pidfile", "FILE", "write the program's process id there"),
-    ("--log-file", "FILE", "where the output of a detached program goes"),
+    ("--log-file", "FILE", "where its output goes, in the foreground too (a detached one's is dropped)"),
     ("--annotation", "NAME=VALUE...", "for hooks and for state"),
     ("--keep", "", "keep the state after the end"),
     ("--console-socket", "SOCKET", "OCI form: where the terminal is sent"),
@@ -120,8 +121,8 @@ OPTIONS = (
 
 # What runc has, and so the OCI form: there the configuration says everything else
 OCI_OPTIONS = (
-    "bundle", "pid-file", "detach", "no-pivot", "no-new-keyring", "preserve-fds", "keep",
-    "console-socket", "pidfd-socket", "strict", "require", "report", "allow-degraded", "json", "help",
+    "bundle", "pid-file", "detach", "no-pivot", "no-subreaper", "no-new-keyring", "preserve-fds",
+    "keep", "console-socket", "pidfd-socket", "strict", "require", "report", "allow-degraded", "json", "help",
 )  # fmt: skip
 OCI_ONLY = ("bundle", "console-socket", "pidfd-socket")
 
@@ -381,7 +382,7 @@ def _oci_form(given: "dict", word: str, verb: str, document: "dict | None" = Non
 
 def _identifier(option: str, text: str) -> str:
     """A container's id: it becomes the name of a directory and of a cgroup."""
-    if not 0 < len(text) <= 1024 or text.strip(CONTAINER_ID) or text in (".", ".."):
-        why = "is not an id: 1 to 1024 letters, digits and _ + - . alone"
+    if not 0 < len(text) <= ID_LENGTH or text.strip(CONTAINER_ID) or text in (".", ".."):
+        why = "is not an id: 1 to %d letters, digits and _ + - . alone" % ID_LENGTH
         raise bad(option, text, why)
     return text

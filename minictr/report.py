@@ -49,10 +49,11 @@ class Report:
         if not self.path:
             return
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        level = level if level != "notice" else "info"  # engines know the levels of logrus alone
         if self.json:
             from . import document
 
-            line = {"level": level if level != "notice" else "info", "msg": message, "time": moment}  # type: dict[str, object]
+            line = {"level": level, "msg": message, "time": moment}  # type: dict[str, object]
             if record is not None:
                 line["degradation"] = record.as_dict()
             text = document.dumps(line) + "\n"

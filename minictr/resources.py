@@ -58,14 +58,17 @@ def configure(given: "dict", config: "dict", fields: "dict") -> None:
         config["linux"].setdefault("resources", {})[name] = value
 
 
-def _wanted(given: "dict") -> "dict[str, dict]":
+def _wanted(given: "dict", least: int = 1) -> "dict[str, dict]":
+    """LEAST: of the rates of a device; 0 is none, which a container that is may get."""
     wanted = {}  # type: dict[str, dict]
     for option, group, name, kind in LIMITS:
         if option in given:
             wanted.setdefault(group, {})[name] = _value("--" + option, given[option], kind)
     for option, name, kind in DEVICE_LIMITS:
         for text in given.get(option, ()):
-            wanted.setdefault("blockIO", {}).setdefault(name, []).append(_device("--" + option, text, kind))
+            wanted.setdefault("blockIO", {}).setdefault(name, []).append(
+                _device("--" + option, text, kind, least)
+            )
     if "cpus" in given:
         for other in ("cpu-quota", "cpu-period"):
             if other in given:
@@ -172,7 +175,7 @@ def pair(option: str, text: str) -> "tuple[str, str]":
     return name, value
 
 
-def _device(option: str, text: str, kind: str) -> "dict[str, int]":
+def _device(option: str, text: str, kind: str, least: int) -> "dict[str, int]":
     path, _, value = text.rpartition(":")
     if not path:
         raise bad(option, text, "is not of the form PATH:%s" % ("WEIGHT" if kind == "weight" else "RATE"))
@@ -185,8 +188,8 @@ def _device(option: str, text: str, kind: str) -> "dict[str, int]":
     entry = {"major": os.major(state.st_rdev), "minor": os.minor(state.st_rdev)}
     if kind == "weight":
         return dict(entry, weight=integer(option, value, 10, 1000))
-    rate = size(option, value) if kind == "size" else integer(option, value, 1, 2**63 - 1)
-    if rate < 1:
+    rate = size(option, value) if kind == "size" else integer(option, value, least, 2**63 - 1)
+    if rate < least:
         raise bad(option, text, "is no rate")
     return dict(entry, rate=rate)
 
@@ -216,7 +219,7 @@ def changes(given: "dict") -> "dict":
     for name in ("quota", "period"):
         if "cpus" in rest and name in found.get("cpu", {}):
             raise bad("--cpus", rest["cpus"], "contradicts --cpu-" + name)
-    for name, value in _wanted(rest).items():
+    for name, value in _wanted(rest, 0).items():
         found.setdefault(name, {}).update(value)
     return found
 

@@ -9,6 +9,7 @@ Side: host
 from .record import Record
 
 CONTAINER_ID = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-."
+ID_LENGTH = 247  # its cgroup is called minictr-ID, and the name of a file has 255 bytes at most (NAME_MAX)
 
 
 class Spec(Record):

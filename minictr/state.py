@@ -18,7 +18,7 @@ import time
 from . import abi, document, paths
 from . import unix as os
 from .errors import ContainerError, step
-from .spec import CONTAINER_ID
+from .spec import CONTAINER_ID, ID_LENGTH
 from .sync import Channel
 
 FOREGROUND = 0o1700
@@ -60,12 +60,12 @@ def open_root(path: str) -> int:
 
 
 def check_id(identifier: str) -> None:
-    """Raises ContainerError unless IDENTIFIER is a plain name of at most 1024 characters."""
-    legal = identifier and all(char in CONTAINER_ID for char in identifier) and len(identifier) <= 1024
+    """Raises ContainerError unless IDENTIFIER is a plain name of at most ID_LENGTH characters."""
+    legal = identifier and all(char in CONTAINER_ID for char in identifier) and len(identifier) <= ID_LENGTH
     if not legal or identifier in (".", ".."):
         raise ContainerError(
             "use the container id %r" % identifier,
-            "ids are letters, digits and _ + - ., at most 1024 of them",
+            "ids are letters, digits and _ + - ., at most %d of them" % ID_LENGTH,
         )
 
 

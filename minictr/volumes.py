@@ -9,7 +9,7 @@ import _stat as stat
 
 from . import unix as os
 from .arrangement import entry
-from .errors import printable
+from .errors import ContainerError, printable
 from .words import absolute, bad, number
 
 _PROPAGATION = (
@@ -236,9 +236,9 @@ def _value(option: str, text: str, key: str, value: str, form: str) -> str:
         for ending in ("ib", "b"):  # docker and podman write 64mib and 64mb for 64m
             if lower.endswith(ending) and lower[: -len(ending)][-1:] in tuple("kmgt"):
                 lower = lower[: -len(ending)]
-        digits = lower[:-1] if lower[-1:] in tuple("kmgt%") else lower
-        good = number(digits) >= 0
-        value = lower
+        count = number(lower[:-1]) if lower[-1:] == "%" else _bytes(lower)
+        good = count >= 0
+        value = str(count) if good and "." in lower else lower
     elif form == "octal":
         good = 0 < len(value) <= 5 and not value.strip("01234567") and int(value, 8) <= 0o7777
     elif form == "number":
@@ -248,6 +248,16 @@ def _value(option: str, text: str, key: str, value: str, form: str) -> str:
     if not good:
         raise bad(option, text, "%s is not a %s for %s" % (printable(value) or "''", form, key))
     return value
+
+
+def _bytes(text: str) -> int:
+    """-1 for what is no size, or more than the kernel can count: it would take what is left of it."""
+    from . import resources  # only for a size
+
+    try:
+        return resources.size("", text)
+    except ContainerError:
+        return -1
 
 
 def _memory(option: str, text: str, kind: str, target: str, words: "list[str]") -> "dict":

@@ -235,6 +235,12 @@ def test_the_oom_score(inside, score):
     assert inside(["cat", "/proc/self/oom_score_adj"], "--oom-score-adj", score).ok.out == score + "\n"
 
 
+def test_an_oom_score_below_the_callers_takes_a_capability(inside):
+    run = inside(["true"], "--oom-score-adj", "-1000", drop=[] if inside.caller.account else ["SYS_RESOURCE"])
+    assert (run.status, run.out) == (125, "")
+    assert run.err.endswith("; hint: less than the caller's own takes CAP_SYS_RESOURCE\n")
+
+
 def test_the_callers_niceness_holds(inside):
     assert inside(["cut", "-d", " ", "-f", "19", "/proc/self/stat"], nice=5).ok.out == "5\n"
 

@@ -4,13 +4,15 @@ make of it."""
 import json
 import os
 import socket
+import sys
 
 import bundles
 import pytest
 import support
 from support import needs
 
-from minictr import __version__, cli, features, hooks, mounts, scheduling, seccomp
+from minictr import __version__, cli, features, hooks, mounts, report, scheduling, seccomp
+from minictr.errors import Degradation
 
 # --- help -----------------------------------------------------------------------------------------
 
@@ -116,6 +118,7 @@ def test_engines_find_the_version(minictr):
         ["--systemd-cgroup"], ["--systemd-cgroup=false"], ["--debug"], ["--debug=True"], ["--debug=0"],
         ["--rootless", "auto"], ["--rootless=true"], ["--rootless=false"],
         ["--cgroup-manager=cgroupfs"], ["--cgroup-manager", "systemd"], ["--cgroup-manager", "disabled"],
+        ["--criu", "/usr/sbin/criu"],
         ["--log-format=json", "--rootless", "true", "--systemd-cgroup", "--debug"],
     ],
     ids=" ".join,
@@ -140,6 +143,25 @@ def test_global_options_of_engines_are_taken(minictr, options):
 def test_a_wrong_global_option_is_named(minictr, words, message):
     words = words + (["list"] if words != ["--rootless"] else [])
     assert minictr(*words, state=False) == (125, "", "minictr: %s\n" % message)
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["features"], ["spec"], ["--help"]], ids=" ".join)
+def test_who_reads_may_stop_reading(minictr, words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = minictr.command(
+        sys.executable, "-u", "-m", "minictr", *words, env={"PYTHONPATH": support.CHECKOUT},
+        setup=lambda: os.dup2(writer, 1), pass_fds=(writer,),
+    )  # fmt: skip
+    os.close(writer)
+    assert (found.status, found.err) == (141, "")
+
+
+def test_a_notice_in_a_log_has_a_level_that_engines_know(minictr, tmp_path):
+    log = tmp_path / "log"
+    reporter = report.Report(str(log))
+    reporter.seen(Degradation("code", "layer", "more", "less", "something", level="notice"))
+    assert " level=info " in log.read_text()
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["--log FILE", "--log=FILE"])

@@ -345,6 +345,18 @@ def test_a_limit_is_changed_by_its_option(runtime, box, option):
 
 
 @limits
+def test_a_rate_for_a_device_is_taken_away_again(own, box):
+    disks = ["/dev/" + name for name in sorted(os.listdir("/sys/block")) if os.path.exists("/dev/" + name)]
+    file = "io.max" if V2 else "blkio.throttle.read_bps_device"
+    one = box(own)
+    if not disks or own.verb("update", "--device-read-bps", disks[0] + ":1m", one.id).status:
+        pytest.skip("no disk here can be throttled")
+    assert str(MIB) in one.value(file)
+    one.verb("update", "--device-read-bps=%s:0" % disks[0]).ok
+    assert str(MIB) not in one.value(file)
+
+
+@limits
 def test_several_limits_are_changed_at_once_before_the_id_and_after(own, box):
     one = box(own)
     own.verb("update", "--memory", "64M", one.id, "--pids-limit", "11", "--cpu-idle", "0").ok

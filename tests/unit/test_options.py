@@ -100,7 +100,7 @@ def test_a_lone_word_is_the_id_of_a_bundle(loaded, tmp_path, monkeypatch):
 
 def test_the_oci_form_takes_the_options_of_runc(loaded):
     spec = options.parse(
-        ["-b", "/b", "--no-pivot", "--no-new-keyring", "--preserve-fds=3", "--keep", "-d"]
+        ["-b", "/b", "--no-pivot", "--no-new-keyring", "--no-subreaper", "--preserve-fds=3", "--keep", "-d"]
         + ["--console-socket", "/s", "--allow-degraded", "--strict", "c1"]
     )
     assert (loaded, spec.bundle, spec.identifier) == (["/b"], "/b", "c1")
@@ -469,6 +469,8 @@ def test_a_mount_by_name_that_cannot_be_is_one_clear_line(rootfs, text, why):
             MEMORY + ["size=64m", "mode=0755", "uid=1000"],
         ),
         ("/m:size=50%,nr_inodes=10k", MEMORY + ["size=50%", "nr_inodes=10k"]),
+        ("/m:size=1.5m", MEMORY + ["size=1572864"]),
+        ("/m:size=0.5KiB", MEMORY + ["size=512"]),
         ("/m:tmpcopyup", MEMORY + ["tmpcopyup"]),
         ("/m:notmpcopyup", MEMORY),
     ],
@@ -481,6 +483,9 @@ def test_memory_has_the_documented_defaults(rootfs, text, expected):
     "text, why",
     [
         ("/m:size=1x", "1x is not a size for size"),
+        ("/m:size=-1", "-1 is not a size for size"),
+        ("/m:size=1.5%", "1.5% is not a size for size"),
+        ("/m:size=99999999999999999999g", "99999999999999999999g is not a size for size"),
         ("/m:size=", "'' is not a size for size"),
         ("/m:size=1m,size=2m", "size is given twice"),
         ("/m:mode=07777777", "07777777 is not a octal for mode"),
@@ -529,6 +534,7 @@ def test_a_device_that_cannot_be_is_one_clear_line(text, why):
 
 def test_the_size_of_shared_memory_can_be_set(rootfs):
     assert mounts("--shm-size", "1g")["/dev/shm"]["options"][-1] == "size=1g"
+    assert mounts("--shm-size", "1.5g")["/dev/shm"]["options"][-1] == "size=1610612736"
     assert "the host's /dev/shm keeps its size" in refusal("--shm-size=1g", "--ipc=host", "--", "x")
 
 
@@ -613,9 +619,9 @@ def test_a_limit_is_named_as_ulimit_names_it(text, soft, hard):
         ("--cgroups", "maybe", "is not one of enabled and disabled"),
         ("--sysctl", "kernel.shmmax", "is not of the form NAME=VALUE"),
         ("--annotation", "=x", "is not of the form NAME=VALUE"),
-        ("--name", "..", "is not an id: 1 to 1024 letters, digits"),
+        ("--name", "..", "is not an id: 1 to 247 letters, digits"),
         ("--name", "a/b", "is not an id"),
-        ("--name", "x" * 1025, "is not an id"),
+        ("--name", "x" * 248, "is not an id"),
         ("--hostname", "x" * 65, "a name has 1 to 64 bytes"),
         ("--hostname", "a b", "a name has letters, digits, - and . alone"),
         ("--hostname", "-a", "a name has letters"),
@@ -895,6 +901,8 @@ def test_another_user_has_what_was_added_by_name_alone(user):
         (["--cap-add=kill", "--cap-drop=CAP_KILL"], "--cap-add CAP_KILL: is dropped by --cap-drop too"),
         (["--cap-add=ALL", "--cap-drop=ALL"], "--cap-add ALL: is dropped by --cap-drop too"),
         (["--security-opt=seccomp=/no/such.json"], "seccomp=/no/such.json: No such file or directory"),
+        (["--security-opt=seccomp"], "seccomp: is not of the form seccomp=builtin|unconfined|FILE"),
+        (["--security-opt=seccomp="], "seccomp=: is not of the form seccomp=builtin|unconfined|FILE"),
         (["--security-opt=apparmor"], "is not of the form apparmor=PROFILE|unconfined"),
         (["--security-opt=label=nested"], "is not supported; hint: known are disable, user:USER"),
         (["--security-opt=label:type"], "is not supported; hint: known are disable, user:USER"),

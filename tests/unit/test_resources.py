@@ -169,6 +169,9 @@ def test_an_update_takes_the_same_words():
     assert found["cpu"] == {"quota": 50000, "period": 100000}
     assert found["unified"] == {"a.b": "c"}
     assert found["blockIO"]["throttleReadBpsDevice"][0]["rate"] == 1 << 20
+    for option, name in (("bps", "throttleReadBpsDevice"), ("iops", "throttleReadIOPSDevice")):
+        found = resources.changes({"--device-read-" + option: [path + ":0"]})
+        assert found["blockIO"][name][0]["rate"] == 0
     with pytest.raises(ContainerError, match="--cpus 1: contradicts --cpu-quota"):
         resources.changes({"--cpus": "1", "--cpu-quota": "5"})
 
