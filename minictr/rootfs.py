@@ -314,13 +314,18 @@ class Stage:
                 self._mask(path)
         for path in self.plan.readonly_paths:
             with step("make %s read-only" % path):
-                place = self._existing(path)
-                if place is not None:
-                    again = mounts.Mount(
-                        target=path, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY
-                    )
-                    os.close(mounts.bind(self.root, place, place, again))
-                    os.close(place)
+                self._make_readonly(path)
+
+    def _make_readonly(self, path: str) -> None:
+        place = self._existing(path)
+        if place is None:
+            return
+        if mounts.same_place(place, self.root):  # what lay over it would be left behind
+            mounts.make_readonly(self.root, self.root, recursive=True)
+        else:
+            again = mounts.Mount(target=path, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY)
+            os.close(mounts.bind(self.root, place, place, again))
+        os.close(place)
 
     def _mask(self, path: str) -> None:
         """A directory gets an empty one, a file /dev/null: the host's, known by its number
@@ -328,6 +333,8 @@ class Stage:
         place = self._existing(path)
         if place is None:
             return
+        if mounts.same_place(place, self.root):
+            raise ContainerError("mask %s" % path, "it is the root itself")
         hidden = mounts.Mount(target=path, kind="bind", set=abi.MOUNT_ATTR_RDONLY)
         if stat.S_ISDIR(os.fstat(place).st_mode):
             if self.empty < 0:

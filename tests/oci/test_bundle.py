@@ -676,6 +676,25 @@ def test_a_masked_path_that_leads_to_no_name_ends_the_start(own, bundle):
     assert found == (125, "", "minictr: mask /proc/self/exe: Too many levels of symbolic links\n")
 
 
+@pytest.mark.parametrize("spelt", ["/", "/etc/..", "/link"])
+def test_the_root_itself_can_be_a_read_only_path(own, bundle, spelt):
+    made = bundle()
+    os.symlink("/", made.root + "/link")
+    made.linux["readonlyPaths"] = [spelt]
+    made.config["root"]["readonly"] = False
+    found = own.sh(made, "touch /etc/x /dev/shm/x")
+    assert found.err.count("Read-only file system") == 2
+
+
+@pytest.mark.parametrize("spelt", ["/", "/etc/..", "/link"])
+def test_the_root_itself_cannot_be_masked(own, bundle, spelt):
+    made = bundle()
+    os.symlink("/", made.root + "/link")
+    made.linux["maskedPaths"] = [spelt]
+    made.process["args"] = ["true"]
+    assert own.run(made) == (125, "", "minictr: mask %s: it is the root itself\n" % spelt)
+
+
 def test_the_default_devices_are_there(runtime, bundle):
     seen = runtime.look(bundle())
     for name, minor in (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)):
@@ -1089,6 +1108,7 @@ def test_too_many_processes_are_refused(runtime, bundle):
 def test_what_is_mounted_is_of_the_version_that_was_asked_for(own, bundle):
     made = bundle()
     made.config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup"})
+    made.process["args"] = ["true"]
     said = "mount cgroup2 on /sys/fs/cgroup: the container's cgroups are of version 1"
     found = own.run(made)
     assert found == (125, "", "minictr: %s; hint: the type cgroup mounts them\n" % said)
