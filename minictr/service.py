@@ -22,7 +22,7 @@ _SEQPACKET = 5  # include/linux/net.h
 _SHUT_RDWR = 2
 _FIRST = 10  # descriptors of ours are above this, where no shell and no spawned program looks for one
 _GONE = (9, 32, 104, 107)  # EBADF, EPIPE, ECONNRESET, ENOTCONN: what sendmsg says where nobody is there
-_PLACE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # now: it is relative before Python 3.9
+_PLACE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # now: it is relative before Python 3.8
 _HELPER = """\
 import sys
 sys.path.append(sys.argv[1])
@@ -83,13 +83,17 @@ _services = {}  # type: dict[int, Service]
 
 def open(streams: "tuple[int, int, int]", *request: object) -> Conversation:  # noqa: A001
     """A conversation with a worker of this process's helper, which is started if there is none."""
+    return _ours().open(streams, *request)
+
+
+def _ours() -> Service:
     pid = os.getpid()
     if pid not in _services:
         for service in list(_services.values()):  # of the process that forked us: its door is not ours
             if service.door is not None:
                 service.door.close()
         _services.clear()
-    return _services.setdefault(pid, Service()).open(streams, *request)
+    return _services.setdefault(pid, Service())
 
 
 def dismiss_helper() -> None:
@@ -97,11 +101,10 @@ def dismiss_helper() -> None:
 
     The helper may do what the caller could when it was started. The kernel tells when the caller has given
     up ids, capabilities and the like since, but not of Landlock (`landlock_restrict_self`): who restricts
-    himself so calls this first or next. Containers that run go on, and end as they would have.
+    himself so calls this first or next. Containers that run go on, and end as they would have. A process
+    that was forked lets go of its parent's helper so, which serves that on.
     """
-    service = _services.get(os.getpid())
-    if service is not None:
-        service.dismiss()
+    _ours().dismiss()
 
 
 def _ask(door, streams: "tuple[int, int, int]", request: "tuple") -> "Conversation | None":

@@ -197,9 +197,7 @@ def _take(seat: Seat, caller: str) -> "Conversation | None":
     words.here = ""
     try:
         os.fchdir(passed[1])
-    except (
-        PermissionError
-    ):  # the caller may not search it either: a path from there is to fail as its own does
+    except PermissionError:  # the caller may not search it either: a path from there fails as its own does
         words.here = os.readlink("/proc/self/fd/%d" % passed[1])
     for target, descriptor in enumerate(passed[2:]):
         os.dup2(descriptor, target)
