@@ -25,7 +25,7 @@ says of them, with ARGUMENTs as ps has them (-ef); json: an array of process ids
        minictr update --resources FILE|- ID
 
 Change limits of container ID. A value of 0 leaves one as it is, but for those that may be 0: swappiness,
-burst and idle.
+burst, idle and the rates of devices.
 
   -r, --resources FILE          `linux.resources` as in config.json, from FILE or standard input
   -m, --memory SIZE             bytes, or with k, m, g, t; -1 for no limit
