@@ -26,7 +26,7 @@ def populate(stage, plan) -> None:
     if not stage.mountable or any(m.kind == "bind" and paths.plain(m.target) == "/dev" for m in plan.mounts):
         return
     with step("open /dev of the container"):
-        directory = paths.make_in(stage.root, "/dev")
+        directory = paths.make_in(*stage.in_dev("/dev/"))
     if plan.root.early_readonly and os.fstatvfs(directory).f_flag & abi.MS_RDONLY:
         raise ContainerError("fill /dev", "no file system of our own is mounted there")
     for device in plan.devices:
@@ -44,7 +44,7 @@ def populate(stage, plan) -> None:
 def _make(stage, plan, device, dev: int) -> None:
     """dev: a descriptor of /dev, where most of them are to be"""
     parent, name = os.path.split(paths.plain(device.path))
-    directory = dev if parent == "/dev" else paths.make_in(stage.root, parent)
+    directory = dev if parent == "/dev" else paths.make_in(*stage.in_dev(parent))
     try:
         if plan.device_ways[0] == "mknod" or device.kind == "p":
             try:
