@@ -33,7 +33,8 @@ def attach(root: int, channel, plan, stage=None) -> None:
     os.close(master)
     if stage:
         with step("mount the terminal on /dev/console"):
-            target = paths.make_in(*stage.in_dev("/dev/console"), directory=False)
+            dev, name = stage.in_dev("/dev/console")
+            target = paths.make_in(dev, name, directory=False)
             mount = mounts.Mount(target="/dev/console", kind="bind", source="terminal")
             os.close(mounts.bind(root, slave, target, mount))
             os.close(target)

@@ -98,11 +98,11 @@ def _bind(stage, directory: int, name: str, device) -> None:
 
 
 def _compare(stage, device, state) -> None:
-    """A node that is bound keeps the host's mode and owner: STATE. Who has no id here is nobody, and lets nobody in."""
+    """A node that is bound keeps the host's mode and owner, those of STATE. An owner without an id here lets
+    nobody in."""
     mode = stat.S_IMODE(state.st_mode)
-    owner = [mine if mine != 65534 else asked for mine, asked in
-             ((state.st_uid, device.uid), (state.st_gid, device.gid))]  # fmt: skip
-    if (mode, owner) == (device.mode, [device.uid, device.gid]):
+    owners = ((state.st_uid, device.uid), (state.st_gid, device.gid))
+    if mode == device.mode and all(mine in (asked, 65534) for mine, asked in owners):
         return
     stage.degrade(
         Degradation(

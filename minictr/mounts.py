@@ -103,8 +103,8 @@ class Mount(Record):
 
 
 def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
-    """The Mount for one entry of `mounts` in config.json. Unknown options are the file system's, and a bind mount
-    has none. An empty one means nothing; podman 5 writes one for each tmpfs of --systemd."""
+    """The Mount for one entry of `mounts` in config.json. Unknown options are the file system's, and a bind
+    mount has none. An empty one means nothing; podman 5 writes one for each tmpfs of --systemd."""
     value = {
         "set": 0, "clear": 0, "set_all": 0, "clear_all": 0, "flags": 0, "propagation": 0,
         "recursive": False, "copy_up": False, "idmap": "", "nofollow": False,
@@ -129,8 +129,8 @@ def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
 
 
 def _apart(option: str) -> "list[str]":
-    """Several options in one, as mount(2) takes them: at commas, but for those in quotes, as labels have them,
-    or behind a backslash, as overlayfs has them in paths."""
+    """Several options in one, as mount(2) takes them: at commas, but for those in quotes, as labels have
+    them, or behind a backslash, as overlayfs has them in paths."""
     words = []  # type: list[str]
     for piece in option.split(","):
         if words and (words[-1].count('"') % 2 or words[-1].endswith("\\")):

@@ -558,10 +558,23 @@ def test_a_tmpfs_copies_up_a_tree_of_any_depth(own, bundle):
         ({"options": ["rbind", "readonly", "no-exec"]}, "readonly is no option of a bind mount"),
         ({"type": "none", "options": ["bind", "mode=700"]}, "mode=700 is no option of a bind mount"),
         ({"options": ["bind", "remount", "ro"]}, "remount: a mount is made here, not changed; hint: "),
-        ({"type": "tmpfs", "options": ["remount", "ro"]}, "remount: a mount is made here, not changed; hint: "),
+        (
+            {"type": "tmpfs", "options": ["remount", "ro"]},
+            "remount: a mount is made here, not changed; hint: ",
+        ),
     ],
-    ids=["no source", "over proc", "over the root", "another kind", "no file system", "no option",
-         "no option of a bind", "nor of that", "a changed bind", "a changed tmpfs"],
+    ids=[
+        "no source",
+        "over proc",
+        "over the root",
+        "another kind",
+        "no file system",
+        "no option",
+        "no option of a bind",
+        "nor of that",
+        "a changed bind",
+        "a changed tmpfs",
+    ],
 )
 def test_a_mount_that_cannot_be_is_an_error_in_one_line(own, bundle, change, words):
     made = bundle()
