@@ -14,14 +14,16 @@ from . import unix as os
 from .errors import ContainerError, step
 
 
-def attach(root: int, channel, plan, bind: bool) -> None:
+def attach(root: int, channel, plan, stage=None) -> None:
     """In init: open a terminal, send its master to the runtime, take its other end as ours and the program's.
 
-    root: the directory whose /dev/pts it is of, -1 for the host's; bind: mount it on /dev/console
+    root: the directory whose /dev/pts it is of, -1 for the host's
+    stage: the rootfs.Stage of a new container, where it is mounted on /dev/console
     """
     with step("open a terminal", hints={abi.ENOENT: "mount devpts on /dev/pts"}):
         flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
-        master = _open_ptmx(root, flags) if root >= 0 else os.open("/dev/ptmx", flags)
+        where = stage.in_dev("/dev/pts") if stage else (root, "/dev/pts")
+        master = _open_ptmx(where, flags) if root >= 0 else os.open("/dev/ptmx", flags)
         fcntl.ioctl(master, abi.TIOCSPTLCK, struct.pack("i", 0))
         slave = fcntl.ioctl(master, abi.TIOCGPTPEER, flags)
     if plan.console_size:
@@ -29,9 +31,10 @@ def attach(root: int, channel, plan, bind: bool) -> None:
     _give(slave, plan.credentials.uid)
     channel.say("console", fds=(master,))
     os.close(master)
-    if bind:
+    if stage:
         with step("mount the terminal on /dev/console"):
-            target = paths.make_in(root, "/dev/console", directory=False)
+            dev, name = stage.in_dev("/dev/console")
+            target = paths.make_in(dev, name, directory=False)
             mount = mounts.Mount(target="/dev/console", kind="bind", source="terminal")
             os.close(mounts.bind(root, slave, target, mount))
             os.close(target)
@@ -50,9 +53,9 @@ def _give(terminal: int, uid: int) -> None:
                 raise
 
 
-def _open_ptmx(root: int, flags: int) -> int:
+def _open_ptmx(where: "tuple[int, str]", flags: int) -> int:
     """Of a genuine devpts, whatever else the container has in that place: opening that could be to use it."""
-    directory = paths.open_in(root, "/dev/pts")
+    directory = paths.open_in(*where)
     try:
         if libc.fstatfs_type(directory) != abi.DEVPTS_SUPER_MAGIC:
             raise ContainerError("open a terminal", "/dev/pts is no devpts", hint="mount devpts on /dev/pts")

@@ -7,29 +7,68 @@ import _stat as stat
 
 from . import paths
 from . import unix as os
+from .errors import ContainerError
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def fill(source: int, target: int) -> None:
-    """Fill the new file system TARGET with a copy of what lay below it (podman's tmpcopyup)."""
-    place = paths.descriptor_path(source)
-    for name in os.listdir(place):
-        _copy(source, target, name)
+    """Fill the new file system TARGET with a copy of what lay below it (podman's tmpcopyup).
+
+    However deep that is, one directory of each is open at a time, beside the uppermost. The way back is
+    "..", and must lead where we came from: somebody may move directories meanwhile.
+    """
+    old, new = _open_top(source, target)
+    above = []  # type: list[tuple[list[str], tuple[int, int]]]
+    names = os.listdir(old)
+    while names or above:
+        if names:
+            name = names.pop()
+            if _copy(old, new, name):
+                above.append((names, _inode(old)))
+                old, new = _enter(old, name), _enter(new, name)
+                names = os.listdir(old)
+            continue
+        state = os.fstat(old)
+        os.fchown(new, state.st_uid, state.st_gid)
+        os.fchmod(new, stat.S_IMODE(state.st_mode))
+        names, place = above.pop()
+        if above:
+            old, new = _enter(old, ".."), _enter(new, "..")
+        else:  # ".." of the uppermost's would lead to what lies over it
+            os.close(old)
+            os.close(new)
+            old, new = _open_top(source, target)
+        if _inode(old) != place:
+            raise ContainerError("copy what the new file system covers", "a directory was moved meanwhile")
+    os.close(old)
+    os.close(new)
 
 
-def _copy(source: int, target: int, name: str) -> None:
+def _open_top(source: int, target: int) -> "tuple[int, int]":
+    return os.open(paths.descriptor_path(source), _DIRECTORY), os.dup(target)
+
+
+def _enter(directory: int, name: str) -> int:
+    """NAME in DIRECTORY, which is closed."""
+    inner = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+    os.close(directory)
+    return inner
+
+
+def _inode(descriptor: int) -> "tuple[int, int]":
+    state = os.fstat(descriptor)
+    return state.st_dev, state.st_ino
+
+
+def _copy(source: int, target: int, name: str) -> bool:
+    """Copy NAME; True for a directory, of which only an empty one is made."""
     state = os.stat(name, dir_fd=source, follow_symlinks=False)
     if stat.S_ISLNK(state.st_mode):
         os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
     elif stat.S_ISDIR(state.st_mode):
         os.mkdir(name, 0o700, dir_fd=target)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        old, new = [os.open(name, flags, dir_fd=where) for where in (source, target)]
-        for inner in os.listdir(old):
-            _copy(old, new, inner)
-        os.fchown(new, state.st_uid, state.st_gid)
-        os.fchmod(new, stat.S_IMODE(state.st_mode))
-        os.close(old)
-        os.close(new)
+        return True
     elif stat.S_ISREG(state.st_mode):
         old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
         new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
@@ -39,3 +78,4 @@ def _copy(source: int, target: int, name: str) -> None:
         os.fchmod(new, stat.S_IMODE(state.st_mode))
         os.close(old)
         os.close(new)
+    return False

@@ -26,7 +26,7 @@ def populate(stage, plan) -> None:
     if not stage.mountable or any(m.kind == "bind" and paths.plain(m.target) == "/dev" for m in plan.mounts):
         return
     with step("open /dev of the container"):
-        directory = paths.make_in(stage.root, "/dev")
+        directory = paths.make_in(*stage.in_dev("/dev/"))
     if plan.root.early_readonly and os.fstatvfs(directory).f_flag & abi.MS_RDONLY:
         raise ContainerError("fill /dev", "no file system of our own is mounted there")
     for device in plan.devices:
@@ -44,7 +44,7 @@ def populate(stage, plan) -> None:
 def _make(stage, plan, device, dev: int) -> None:
     """dev: a descriptor of /dev, where most of them are to be"""
     parent, name = os.path.split(paths.plain(device.path))
-    directory = dev if parent == "/dev" else paths.make_in(stage.root, parent)
+    directory = dev if parent == "/dev" else paths.make_in(*stage.in_dev(parent))
     try:
         if plan.device_ways[0] == "mknod" or device.kind == "p":
             try:
@@ -98,12 +98,11 @@ def _bind(stage, directory: int, name: str, device) -> None:
 
 
 def _compare(stage, device, state) -> None:
-    """A node that is bound keeps the host's mode and owner: STATE. Who has no id here is nobody, and lets
+    """A node that is bound keeps the host's mode and owner, those of STATE. An owner without an id here lets
     nobody in."""
     mode = stat.S_IMODE(state.st_mode)
-    owner = [mine if mine != 65534 else asked for mine, asked in
-             ((state.st_uid, device.uid), (state.st_gid, device.gid))]  # fmt: skip
-    if (mode, owner) == (device.mode, [device.uid, device.gid]):
+    owners = ((state.st_uid, device.uid), (state.st_gid, device.gid))
+    if mode == device.mode and all(mine in (asked, 65534) for mine, asked in owners):
         return
     stage.degrade(
         Degradation(

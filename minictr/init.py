@@ -341,7 +341,8 @@ def build_root(me: Init) -> None:
     if plan.terminal:
         from . import console  # loaded by `clone`, before the fork
 
-        console.attach(stage.root if stage.mountable else -1, me.channel, plan, stage.mountable)
+        here = stage.mountable
+        console.attach(stage.root if here else -1, me.channel, plan, stage if here else None)
     stage.cover()
     stage.freeze()
 
@@ -403,7 +404,7 @@ def enter_container(me: Init) -> None:
     if plan.terminal:
         from . import console  # loaded by `clone`, before the fork
 
-        console.attach(-1 if bare else root, me.channel, plan, bind=False)
+        console.attach(-1 if bare else root, me.channel, plan)
     _change_directory(plan.cwd, root if bare else -1)
 
 

@@ -26,6 +26,7 @@ class Stage:
     root: a descriptor of the new root, once `lay` has run
     mountable: mounts can be made at all; obstacle: why not
     kernel: descriptors of what has been mounted on /proc and /sys, by these names
+    dev: that of the file system made on /dev, -1 without one
     late: those of what is made read-only at the end
     confinement: a landlock.Ruleset that stands in for the root, once it had to be entered without one
     """
@@ -35,7 +36,7 @@ class Stage:
         self.root = -1
         self.mountable, self.obstacle = True, ""
         self.sources = {}  # type: dict[int, int]
-        self.base = self.null = self.empty = -1
+        self.base = self.null = self.empty = self.dev = -1
         self.kernel = {}  # type: dict[str, int]
         self.late = []  # type: list[int]
         self.confinement = None  # type: object
@@ -153,9 +154,11 @@ class Stage:
         os.close(target)
 
     def _keep(self, mount, made: int) -> None:
-        """What is /proc or /sys is known by its descriptor from now on: who shares the root with us may
+        """What is /proc, /sys or /dev is known by its descriptor from now on: who shares the root with us may
         give its mount point another name, and put something else there (CVE-2023-27561)."""
         place = paths.plain(mount.target)
+        if place == "/dev" and mount.kind != "bind":
+            made, self.dev = self.dev, made
         if place in ("/proc", "/sys"):
             made, self.kernel[place] = self.kernel.get(place, -1), made
         if made >= 0:
@@ -181,6 +184,10 @@ class Stage:
             os.close(target)
             raise ContainerError(str(mount), "the target leads back to the root")
         return target
+
+    def in_dev(self, path: str) -> "tuple[int, str]":
+        """What a name below /dev is looked up under, and as what: the fresh /dev, else the root."""
+        return (self.dev, path[4:]) if self.dev >= 0 and path.startswith("/dev/") else (self.root, path)
 
     def _create(self, mount) -> None:
         place = paths.plain(mount.target)

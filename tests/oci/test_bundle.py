@@ -6,6 +6,7 @@ is about what minictr does in its own way, or what the judges at hand are too ol
 
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -539,6 +540,22 @@ def test_a_tmpfs_copies_up_what_it_covers(own, bundle):
     )
     found = own.sh(made, "ls /etc; stat -c %a /etc/passwd; grep -c ' /etc ' /proc/mounts").ok
     assert found.fields == ["group", "hostname", "passwd", "644", "1"]
+
+
+def test_a_tmpfs_copies_up_a_tree_of_any_depth(own, bundle):
+    made = bundle()
+    made.config["mounts"].append(
+        {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}
+    )
+    deep = "n=0; while [ $n -lt 1500 ]; do mkdir -m 2750 d; cd -P d; n=$((n+1)); done; echo end >leaf"
+    subprocess.run(["sh", "-c", deep], cwd=made.root + "/etc", check=True)
+    os.mkdir(made.root + "/etc/d/e")
+    os.chown(made.root + "/etc/d/e", 5, 6)
+    script = "cd /etc; n=0; while cd -P d; do n=$((n+1)); done 2>/dev/null; echo $n; cat leaf; stat -c %a ."
+    script += "; stat -c '%u %g' /etc/d/e; ls /etc"
+    found = own.sh(made, script, setup=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)))
+    subprocess.run(["rm", "-rf", made.root + "/etc/d"], check=True)
+    assert found.ok.fields == ["1500", "end", "2750", "5", "6", "d", "group", "hostname", "passwd"]
 
 
 @pytest.mark.parametrize(

@@ -370,6 +370,21 @@ def test_a_dev_that_is_a_link_to_the_host_leads_nowhere(inside, canary):
     assert canary.untouched
 
 
+def test_no_device_is_made_where_a_dev_was_that_is_swapped(minictr, busybox_copy):
+    """The root may lie on a file system where nodes are devices, whatever the container's own may do."""
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.process["args"] = ["true"]
+    os.mkdir(bundle.root + "/elsewhere")
+    places, started = (bundle.root + "/dev", bundle.root + "/elsewhere"), 0
+    with racer.Racer(*places) as race:
+        for _ in range(25):
+            found = bundles.Runtime("minictr", minictr).run(bundle)
+            started += found.status == 0
+            assert found.status == 0 or refused(found, "minictr: "), found
+    assert race.rounds > 1000 and started
+    assert {name for place in places for name in os.listdir(place)} <= {"pts", "shm", "mqueue"}
+
+
 def without(bundle, *places):
     bundle.config["mounts"] = [
         entry for entry in bundle.config["mounts"] if not entry["destination"].startswith(places)
