@@ -138,6 +138,7 @@ def start(entry: state.Entry, content: "dict", report) -> None:
     entry.save(dict(content, status="running"))
     spec = remembered(entry, content)
     _confirm_labels(spec, content, report)
+    entry.unlock()  # a hook may call us
     run_late(spec, "poststart", "running", content["pid"], report)
 
 

@@ -167,6 +167,21 @@ class Entry:
                 os.rmdir(name, dir_fd=self.descriptor)
         os.rmdir(self.identifier, dir_fd=self.root)
 
+    def lock(self) -> bool:
+        """Take the lock, if nobody else has it."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def unlock(self) -> None:
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+
+    def forgotten(self) -> bool:
+        """Whether it was removed since it was opened."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
     def close(self) -> None:
         """Let go of the lock."""
         os.close(self.descriptor)
@@ -200,7 +215,7 @@ def _create(root_path: str, root: int, identifier: str) -> "Entry | None":
             except FileNotFoundError:
                 return None
             fcntl.flock(entry.descriptor, fcntl.LOCK_EX)
-            if os.fstat(entry.descriptor).st_nlink == 0:
+            if entry.forgotten():
                 entry.close()
                 return None
             entry.set_foreground(True)  # whatever the umask took away
@@ -225,7 +240,7 @@ def find(root_path: str, root: int, identifier: str, wait: bool = True) -> "Entr
     entry = Entry(root_path, root, identifier, descriptor)
     if wait and not is_foreground(entry):
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink == 0:  # removed while we waited
+        if entry.forgotten():
             entry.close()
             return None
     return entry
@@ -237,13 +252,7 @@ def is_foreground(entry: Entry) -> bool:
 
 def is_orphan(entry: Entry) -> bool:
     """A foreground container whose runtime is gone: its lock is free, and now ours."""
-    if not is_foreground(entry):
-        return False
-    try:
-        fcntl.flock(entry.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return os.fstat(entry.descriptor).st_nlink > 0
+    return is_foreground(entry) and entry.lock() and not entry.forgotten()
 
 
 def identifiers(root: int) -> "list[str]":

@@ -235,12 +235,12 @@ def exit_record(content: "dict") -> "dict":
 
 def state_verb(root_path: str, report, argv: "list[str]") -> int:
     flags, _, ids = scan(argv, {"--quiet": "-q"}, {}, 1, 1)
-    entry = find(root_path, ids[0])
-    if entry is None:
+    entry = find(root_path, ids[0], wait=False)
+    content = {} if entry is None else entry.load()
+    if entry is None or entry.forgotten():
         if "--quiet" in flags:
             return 1
         raise missing(ids[0])
-    content = entry.load()
     content.setdefault("id", ids[0])
     if "--quiet" in flags:
         return 0 if status(content) in ("running", "paused") else 1
@@ -281,7 +281,7 @@ def execute(root_path: str, report, argv: "list[str]") -> int:
 def kill(root_path: str, report, argv: "list[str]") -> int:
     flags, _, words = scan(argv, {"--all": "-a"}, {}, 1, 2)
     number = signal_number(words[1] if len(words) > 1 else "TERM")
-    entry = find(root_path, words[0])
+    entry = find(root_path, words[0], wait=False)
     if entry is None:
         raise missing(words[0])
     content = entry.load()
@@ -344,11 +344,12 @@ def signal_number(word: str) -> int:
     return number
 
 
-def find(root_path: str, identifier: str) -> "state.Entry | None":
+def find(root_path: str, identifier: str, wait: bool = True) -> "state.Entry | None":
+    """wait: for who works on it: not to be done by what a hook may call, as `start` waits for its hooks"""
     state.check_id(identifier)
     if not os.path.isdir(root_path):
         return None
-    return state.find(root_path, state.open_root(root_path), identifier)
+    return state.find(root_path, state.open_root(root_path), identifier, wait)
 
 
 def missing(identifier: str) -> ContainerError:

@@ -414,6 +414,45 @@ def test_a_hook_finds_the_namespaces_of_a_container_with_a_filter(runtime, bundl
     assert found.lines[1].split() == ["Seccomp:", "2"]
 
 
+def inside_hook(script):
+    return {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+
+
+def own_hook(own, place, *words):
+    """A hook that calls minictr with WORDS, and what it says goes into PLACE."""
+    command = " ".join([sys.executable, "-m", "minictr", "--root", own.runner.state()] + list(words))
+    script = "timeout 10 %s >%s 2>&1 || echo failed >>%s" % (command, place, place)
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PYTHONPATH=" + support.CHECKOUT]}
+
+
+@pytest.mark.parametrize("verb", ["state", "exec"])
+def test_a_hook_after_the_start_may_call_minictr(own, box, tmp_path, verb):
+    place = str(tmp_path / "said")
+
+    def change(made):
+        words = [verb, made.identifier] + (["echo", '\\"running\\"'] if verb == "exec" else [])
+        made.config["hooks"] = {"poststart": [own_hook(own, place, *words)]}
+
+    one = box(own, "exec sleep 1000", change, verb="create")
+    assert one.verb("start") == (0, "", "")
+    with open(place) as file:
+        said = file.read()
+    assert '"running"' in said and "failed" not in said
+
+
+def test_one_whose_hook_takes_its_time_can_be_asked_for_and_killed(own, box):
+    def change(made):
+        made.config["hooks"] = inside_hook("echo >/dev/shm/up; sleep 8")
+
+    one = box(own, "exec sleep 1000", change, verb="create")
+    start = own.start_verb("start", one.id)
+    support.wait_until(lambda: os.path.exists(one.path("/dev/shm/up")))
+    assert one.status == "created"
+    assert one.verb("kill", "KILL") == (0, "", "")
+    support.wait_until(lambda: support.gone(one.pid), timeout=4)
+    start.wait()
+
+
 # --- callers without an environment ---------------------------------------------------------------------
 
 
