@@ -270,6 +270,7 @@ class Container:
             from . import hooks
 
             birth.until("built")
+            self.entry.save(self.content("creating"))  # they may ask us for it
             hooks.run(early, self.spec.state("creating", birth.pid))
             birth.tell("enter")
 

@@ -102,13 +102,15 @@ class Entry:
             os.close(file)
 
     def load(self) -> "dict[str, object]":
-        """What state.json says; {} where it is missing, broken or not an object."""
+        """What state.json says. Where that is missing, broken or no object: {}, or that it is being made."""
         try:
             text = paths.read_file(self.descriptor, "state.json", MAX_STATE).decode("utf-8", "replace")
             content = document.loads(text)
         except (OSError, ValueError, ContainerError):
-            return {}
-        return content if isinstance(content, dict) else {}
+            content = None
+        if isinstance(content, dict):
+            return content
+        return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
 
     def save_config(self, config: "dict[str, object]") -> None:
         """Write config.json, whole or not at all: what `exec` starts from and `update` changes."""

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import sys
+import time
 
 import pytest
 import support
@@ -438,6 +439,33 @@ def test_a_hook_after_the_start_may_call_minictr(own, box, tmp_path, verb):
     with open(place) as file:
         said = file.read()
     assert '"running"' in said and "failed" not in said
+
+
+def gate(place):
+    """A hook that tells it is there by PLACE/up, and waits for PLACE/go."""
+    script = "echo >%s/up; while ! test -e %s/go; do sleep 0.02; done" % (place, place)
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+
+
+@pytest.mark.parametrize("name", ["prestart", "createRuntime"])
+def test_a_hook_finds_one_that_is_being_created(own, made, tmp_path, name):
+    one, place = made(own), str(tmp_path / "said")
+    hooks = [own_hook(own, place + "state", "state", one.identifier), own_hook(own, place + "list", "list")]
+    one.config["hooks"] = {name: hooks}
+    create(own, one).ok
+    with open(place + "state") as file:
+        told = json.load(file)
+    assert (told["status"], told["bundle"]) == ("creating", one.path) and told["pid"] > 1
+    with open(place + "list") as file:
+        assert " creating " in file.read()
+
+
+def test_one_that_is_being_created_is_no_program_to_join(own, made, tmp_path):
+    one, place = made(own), str(tmp_path / "said")
+    one.config["hooks"] = {"createRuntime": [own_hook(own, place, "exec", one.identifier, "true")]}
+    create(own, one).ok
+    with open(place) as file:
+        assert "container not running" in file.read()
 
 
 def test_one_whose_hook_takes_its_time_can_be_asked_for_and_killed(own, box):
