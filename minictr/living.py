@@ -193,6 +193,21 @@ def sweep(root_path: str, root: int, report) -> None:
             entry.close()
 
 
+def seize(entry: state.Entry, doing: str, force: bool, patience: float = 15.0) -> bool:
+    """Take the lock of who works on a container, or stands behind it. False if that one has forgotten it.
+
+    force: the container is ended until then; patience: seconds
+    """
+    deadline = time.monotonic() + patience
+    while not entry.lock():
+        if time.monotonic() > deadline:
+            raise ContainerError(doing, "another command works on it, and does not come to an end")
+        if force:
+            kill(entry.load(), _signal.SIGKILL)
+        time.sleep(0.005)
+    return not entry.forgotten()
+
+
 def destroy(entry: state.Entry, content: "dict", report) -> None:
     """End what lives of a container, and forget it. The caller holds the lock.
 
@@ -200,6 +215,7 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     have noted down one in which others live. Then it is removed if it is empty.
     """
     kill(content, _signal.SIGKILL)
+    settled = content.get("status") in SETTLED or not state.is_foreground(entry)
     layout, directories = cgroup.layout(), content.get("cgroups")
     if content.get("systemd"):
         group = group_of(content, layout)
@@ -207,14 +223,14 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
         group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
     else:  # killed before anything was written
         group = cgroup.open(layout, cgroup_of(entry.identifier, entry.path))
-    if content.get("status") in SETTLED:
+    if settled:
         group.kill()
     if not wait_ended([content], 10):  # without a cgroup nothing else would wait for it
         raise ContainerError("end container %s" % entry.identifier, "it does not end, not even when killed")
     try:
         group.remove()
     except ContainerError:
-        if content.get("status") in SETTLED:
+        if settled:
             raise
     if content.get("resctrl"):
         from . import resctrl  # only for those who had some

@@ -58,7 +58,8 @@ container without a PID namespace of its own.""",
 Send the stop signal, and after SECONDS (10) KILL. 0 when each has ended.""",
     "delete": """usage: minictr delete [--force|-f] ID...
 
-Forget a container that has ended; with --force, end it first. An unknown id is then no error.""",
+Forget a container that has ended; with --force, end it first, also one that is being created. An
+unknown id is then no error.""",
 }
 
 
@@ -315,22 +316,33 @@ def stop(root_path: str, report, argv: "list[str]") -> int:
 def delete(root_path: str, report, argv: "list[str]") -> int:
     flags, _, ids = scan(argv, {"--force": "-f"}, {}, 1, None)
     for identifier in ids:
-        entry = find(root_path, identifier)
-        if entry is None:
-            if "--force" in flags:
-                continue
+        entry = find(root_path, identifier, wait=False)
+        if entry is not None:
+            _delete(entry, "--force" in flags, report)
+            entry.close()
+        elif "--force" not in flags:
             raise missing(identifier)
-        content = entry.load()
-        if living.alive(content) and "--force" not in flags:
-            raise ContainerError(
-                "delete container %s" % identifier, "it is running", hint="minictr stop it, or --force"
-            )
-        if state.is_foreground(entry) and not state.is_orphan(entry):
-            living.kill(content, _signal.SIGKILL)  # its runtime forgets it
-        else:
-            living.destroy(entry, content, report)
-        entry.close()
     return 0
+
+
+def _delete(entry: state.Entry, force: bool, report) -> None:
+    doing = "delete container %s" % entry.identifier
+    if not force:
+        _refuse_living(entry, doing)
+    if living.seize(entry, doing, force):
+        if not force:
+            _refuse_living(entry, doing)  # what it is only the lock makes certain
+        living.destroy(entry, entry.load(), report)
+
+
+def _refuse_living(entry: state.Entry, doing: str) -> None:
+    content = entry.load()
+    if living.alive(content) and content.get("status") != "creating":
+        raise ContainerError(doing, "it is running", hint="minictr stop it, or --force")
+    if content.get("status") == "creating" and not state.is_orphan(entry):
+        raise ContainerError(doing, "it is being created", hint="wait for that, or --force")
+    if not content and not state.is_foreground(entry):
+        raise ContainerError(doing, "its state.json is missing or broken", hint="--force")
 
 
 # --- words ------------------------------------------------------------------------------------

@@ -468,6 +468,37 @@ def test_one_that_is_being_created_is_no_program_to_join(own, made, tmp_path):
         assert "container not running" in file.read()
 
 
+def test_one_that_is_being_created_is_deleted_with_force_only(own, made, tmp_path):
+    one = made(own)
+    one.config["hooks"] = {"createRuntime": [gate(tmp_path)]}
+    one.save()
+    making = own.start_verb("create", "--bundle", one.path, one.identifier)
+    support.wait_until((tmp_path / "up").exists)
+    found = own.verb("delete", one.identifier)
+    assert found.status == 125 and "it is being created" in found.err
+    ending = own.start_verb("delete", "--force", one.identifier)
+    time.sleep(0.3)
+    assert ending.running
+    (tmp_path / "go").touch()
+    assert ending.wait() == (0, "", "")
+    assert making.wait().status == 125
+    assert os.listdir(own.runner.state()) == []
+
+
+def test_one_that_is_deleted_while_it_starts_is_gone(own, made, tmp_path):
+    """Its runtime lets go of it when it has started: somebody has to forget it then."""
+    one = made(own)
+    one.config["hooks"] = {"poststart": [gate(tmp_path)]}
+    live = own.start(one, "--detach")
+    support.wait_until((tmp_path / "up").exists)
+    ending = own.start_verb("delete", "--force", one.identifier)
+    time.sleep(0.3)
+    (tmp_path / "go").touch()
+    assert ending.wait() == (0, "", "")
+    live.wait()
+    assert os.listdir(own.runner.state()) == []
+
+
 def test_one_whose_hook_takes_its_time_can_be_asked_for_and_killed(own, box):
     def change(made):
         made.config["hooks"] = inside_hook("echo >/dev/shm/up; sleep 8")
