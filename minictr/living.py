@@ -134,8 +134,7 @@ def start(entry: state.Entry, content: "dict", report) -> None:
         program.until_running(channel, content["command"])
     finally:
         channel.close()
-    entry.remove_pipes()
-    entry.save(dict(content, status="running"))
+    entry.remove_pipes()  # from now on it is no more "created" (`Entry.load`)
     spec = remembered(entry, content)
     _confirm_labels(spec, content, report)
     entry.unlock()  # a hook may call us

@@ -3,6 +3,8 @@
     ROOT/ID/            0700; 01700 while a runtime stands behind it: all its life in the
                         foreground, until the program runs for a detached one
     ROOT/ID/state.json  written whole and renamed, so that it is never half there
+    ROOT/ID/start.fifo  of one that was created: it waits there for `start`. That it runs nobody has to
+                        write down, and who would may be killed: then the pipe has no reader any more
 
 The lock is flock(2) on the directory itself. A runtime holds it as long as it stands behind the
 container: a directory of that kind whose lock is free belongs to a runtime that was killed, and
@@ -108,9 +110,24 @@ class Entry:
             content = document.loads(text)
         except (OSError, ValueError, ContainerError):
             content = None
-        if isinstance(content, dict):
-            return content
-        return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
+        if not isinstance(content, dict):
+            return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
+        if content.get("status") == "created" and not self._waits():
+            content["status"] = "running"
+        return content
+
+    def _waits(self) -> bool:
+        """Whether the first process of one that was created has yet to execute its program: until then it
+        has its end of the pipe open, for both directions, so that it takes no notice of us."""
+        try:
+            os.close(self._open_go())
+        except OSError as error:
+            return error.errno not in (abi.ENOENT, abi.ENXIO)
+        return True
+
+    def _open_go(self) -> int:
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(PIPES[0], flags, dir_fd=self.descriptor)
 
     def save_config(self, config: "dict[str, object]") -> None:
         """Write config.json, whole or not at all: what `exec` starts from and `update` changes."""
@@ -150,7 +167,7 @@ class Entry:
         doing = "start container %s" % self.identifier
         with step(doing, hints={abi.ENXIO: "its first process has ended: delete it"}):
             words = os.open(PIPES[1], os.O_RDONLY | flags, dir_fd=self.descriptor)
-            go = os.open(PIPES[0], os.O_WRONLY | flags, dir_fd=self.descriptor)
+            go = self._open_go()
         os.set_blocking(words, True)
         return Channel(words, go)
 

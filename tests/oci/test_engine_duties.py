@@ -3,6 +3,8 @@
 import array
 import json
 import os
+import resource
+import signal
 import socket
 import sys
 import time
@@ -510,6 +512,25 @@ def test_one_whose_hook_takes_its_time_can_be_asked_for_and_killed(own, box):
     assert one.verb("kill", "KILL") == (0, "", "")
     support.wait_until(lambda: support.gone(one.pid), timeout=4)
     start.wait()
+
+
+@pytest.mark.parametrize("how", ["killed", "on a full disk"])
+def test_one_whose_start_did_not_come_to_its_end_runs(own, box, how):
+    """Whoever is asked says so, although nobody could write it down."""
+    one = box(own, "exec sleep 1000", lambda made: made.config.update(hooks=inside_hook("sleep 1")), "create")
+    if how == "killed":
+        start = own.start_verb("start", one.id)
+        support.wait_until(lambda: "sleep" in own.runner.command("ps", "--ppid", str(one.pid)).out)
+        start.signal(signal.SIGKILL)
+        start.wait()
+        assert one.status == "created"
+    else:
+        no_room = (resource.RLIMIT_FSIZE, (0, 0))
+        one.verb("start", setup=lambda: resource.setrlimit(*no_room)).ok
+    support.wait_until(lambda: one.status == "running")
+    assert " running " in own.verb("list").ok.out
+    assert "it is running, not created" in one.verb("start").err
+    assert "it is running" in one.verb("delete").err
 
 
 # --- callers without an environment ---------------------------------------------------------------------
