@@ -138,7 +138,12 @@ def start(entry: state.Entry, content: "dict", report) -> None:
     spec = remembered(entry, content)
     _confirm_labels(spec, content, report)
     entry.unlock()  # a hook may call us
-    run_late(spec, "poststart", "running", content["pid"], report)
+    try:
+        run_poststart(spec, content["pid"])
+    except ContainerError:
+        kill(content, _signal.SIGKILL)
+        wait_ended([content], 10)
+        raise
 
 
 def _confirm_labels(spec: Spec, content: "dict", report) -> None:
@@ -163,14 +168,22 @@ def remembered(entry: state.Entry, content: "dict") -> Spec:
     return Spec(config=entry.load_config(), identifier=entry.identifier, bundle=content.get("bundle") or "/")
 
 
-def run_late(spec: Spec, name: str, status: str, pid: int, report) -> None:
-    """poststart and poststop: where one fails the others run all the same (runtime.md, "Lifecycle")."""
-    if not (spec.config.get("hooks") or {}).get(name):
-        return
-    from . import hooks
+def run_poststart(spec: Spec, pid: int) -> None:
+    """Raises ContainerError at the first that fails: the container is to be stopped then (runtime.md since 1.3,
+    "Lifecycle")."""
+    if (spec.config.get("hooks") or {}).get("poststart"):
+        from . import hooks
 
-    found = hooks.parse(spec.config["hooks"])[name]
-    hooks.run_all(found, spec.state(status, pid), report.warn)
+        hooks.run(hooks.parse(spec.config["hooks"])["poststart"], spec.state("running", pid))
+
+
+def run_poststop(spec: Spec, report) -> None:
+    """Where one fails the others run all the same (runtime.md, "Lifecycle")."""
+    if (spec.config.get("hooks") or {}).get("poststop"):
+        from . import hooks
+
+        found = hooks.parse(spec.config["hooks"])["poststop"]
+        hooks.run_all(found, spec.state("stopped", 0), report.warn)
 
 
 def sweep(root_path: str, root: int, report) -> None:
@@ -243,7 +256,7 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
             report.error(error)
     entry.remove()
     if known:
-        run_late(known, "poststop", "stopped", 0, report)
+        run_poststop(known, report)
 
 
 def cleaning(doing: str, error: "OSError | ContainerError") -> ContainerError:

@@ -501,6 +501,30 @@ def test_one_that_is_deleted_while_it_starts_is_gone(own, made, tmp_path):
     assert os.listdir(own.runner.state()) == []
 
 
+FAILING = [{"path": "/bin/sh", "args": ["sh", "-c", "echo no luck; exit 3"]}]
+
+
+@pytest.mark.parametrize("options", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_a_hook_after_the_start_that_fails_ends_the_container(own, made, tmp_path, options):
+    one, place = made(own), str(tmp_path / "pid")
+    later = {"path": "/bin/sh", "args": ["sh", "-c", "echo >%s/after" % tmp_path]}
+    one.config["hooks"] = {"poststart": FAILING, "poststop": [later]}
+    found = own.run(one, "--pid-file", place, *options)
+    words = "minictr: run the poststart hook /bin/sh: exit status 3: no luck\n"
+    assert found == (125, "", words)
+    assert not os.path.exists(place) and (tmp_path / "after").exists()
+    assert os.listdir(own.runner.state()) == []
+
+
+def test_a_hook_after_the_start_that_fails_is_an_error_of_start(own, box):
+    """The container is stopped, and left for `delete`, as after any start that fails."""
+    one = box(own, "exec sleep 1000", lambda made: made.config.update(hooks={"poststart": FAILING}), "create")
+    found = one.verb("start")
+    assert found == (125, "", "minictr: run the poststart hook /bin/sh: exit status 3: no luck\n")
+    assert one.status == "stopped"
+    one.verb("delete").ok
+
+
 def test_one_whose_hook_takes_its_time_can_be_asked_for_and_killed(own, box):
     def change(made):
         made.config["hooks"] = inside_hook("echo >/dev/shm/up; sleep 8")
