@@ -169,7 +169,7 @@ def remembered(entry: state.Entry, content: "dict") -> Spec:
 
 
 def run_poststart(spec: Spec, pid: int) -> None:
-    """Raises ContainerError at the first that fails: the container is to be stopped then (runtime.md since 1.3,
+    """Raises ContainerError at the first that fails: the container is to end then (runtime.md since 1.3,
     "Lifecycle")."""
     if (spec.config.get("hooks") or {}).get("poststart"):
         from . import hooks

@@ -501,6 +501,38 @@ def test_one_that_is_deleted_while_it_starts_is_gone(own, made, tmp_path):
     assert os.listdir(own.runner.state()) == []
 
 
+@pytest.mark.parametrize("name", ["createRuntime", "createContainer", "startContainer"])
+def test_a_hook_may_say_as_much_as_it_likes(runtime, bundle, name):
+    one = bundle()
+    script = "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+    one.config["hooks"] = {name: [hook]}
+    assert runtime.sh(one, "echo ran", timeout=20) == (0, "ran\n", "")
+
+
+def test_a_hook_gets_a_long_state_whole(own, bundle, tmp_path):
+    one = bundle()
+    one.config["annotations"] = {"long": "x" * 200000}
+    scripts = "sleep 0.2; cat >%s/told" % tmp_path, "exec <&-; sleep 0.1", "head -c 10 >%s/part" % tmp_path
+    hooks = [{"path": "/bin/sh", "args": ["sh", "-c", script]} for script in scripts]
+    one.config["hooks"] = {"createRuntime": [dict(hook, env=["PATH=/usr/bin:/bin"]) for hook in hooks]}
+    assert own.sh(one, "echo ran") == (0, "ran\n", "")
+    with open(str(tmp_path / "told")) as file:
+        assert len(json.load(file)["annotations"]["long"]) == 200000
+    assert (tmp_path / "part").stat().st_size == 10
+
+
+def test_a_hook_that_leaves_a_process_is_not_waited_for(own, bundle, tmp_path):
+    one = bundle()
+    script = "sleep 30 & echo $! >%s/left; head -c 2000 /dev/zero | tr '\\0' x; exit 3" % tmp_path
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+    one.config["hooks"] = {"createRuntime": [hook]}
+    found = own.sh(one, "echo ran", timeout=10)
+    os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
+    words = "minictr: run the createRuntime hook /bin/sh: exit status 3: %s\n"
+    assert found == (125, "", words % ("x" * 1024))
+
+
 FAILING = [{"path": "/bin/sh", "args": ["sh", "-c", "echo no luck; exit 3"]}]
 
 
