@@ -213,11 +213,11 @@ def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":
     )
     if entry is None:
         raise ContainerError("", "container does not exist: %s" % identifier)
-    content, config = entry.load(), entry.load_config()
-    content["id"] = identifier
-    entry.close()
-    if not living.alive(content):
+    content = dict(entry.load(), id=identifier)
+    if content.get("status") == "creating" or not living.alive(content):
         raise ContainerError("exec in container %s" % identifier, "container not running")
+    config = entry.load_config()
+    entry.close()
     return content, config
 
 

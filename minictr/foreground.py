@@ -121,7 +121,8 @@ def wait(pid: int, timeout: float, end) -> int:
         if _thread._count():  # a thread of the caller's may be given SIGCHLD, and lose it
             left = min(left, 0.05)
         caught = _signal.sigtimedwait(listen, left)
-        if caught is not None and caught.si_signo != _signal.SIGCHLD:
+        # stopped, and continued after its time, it comes back with whatever lies in memory (CPython 3.11)
+        if caught is not None and caught.si_signo in listen and caught.si_signo != _signal.SIGCHLD:
             send(pid, caught.si_signo)
 
 

@@ -14,6 +14,7 @@ Side: both
 import _signal  # `signal` imports enum: 3 ms
 import fcntl
 import os
+import select
 import time
 
 from . import document, libc, standin
@@ -96,19 +97,7 @@ def _run(hook: Hook, text: bytes, hold: "Hold | None") -> None:
         _become(hook, told, say, hold)
     os.close(told)
     os.close(say)
-    try:
-        os.set_blocking(tell, False)
-        os.write(tell, text)  # some hundred bytes: a pipe has room for 64 KiB
-    except OSError:
-        pass  # a hook that does not read, or has ended: its exit status tells
-    os.close(tell)
-    status = _wait(pid, hook.timeout)
-    os.set_blocking(said, False)  # a process that the hook left may hold the other end
-    try:
-        output = os.read(said, TOLD)
-    except OSError:
-        output = b""
-    os.close(said)
+    status, output = _attend(pid, hook.timeout, tell, text, said)
     if status is None:
         raise ContainerError(doing, "it took more than %d seconds" % hook.timeout)
     if status:
@@ -156,18 +145,51 @@ def _above_channel(descriptor: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, CHANNEL + 1)
 
 
-def _wait(pid: int, timeout: int) -> "int | None":
-    """The wait status of PID, None if it had to be killed after TIMEOUT seconds."""
-    if not timeout:
-        return os.waitpid(pid, 0)[1]
-    deadline, pause = time.monotonic() + timeout, 0.001
-    while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return status
-        if time.monotonic() > deadline:
-            os.kill(pid, _signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return None
-        time.sleep(pause)
+def _attend(pid: int, timeout: int, tell: int, text: bytes, said: int) -> "tuple[int | None, bytes]":
+    """Write TEXT and read what the hook says until it has ended: its wait status, None if it had to be killed
+    after TIMEOUT seconds; and the first words. A process that it leaves may keep both ends open."""
+    deadline, pause, output = time.monotonic() + timeout, 0.001, b""
+    poll, status = select.poll(), None
+    for end, event in ((tell, select.POLLOUT), (said, select.POLLIN)):
+        os.set_blocking(end, False)
+        poll.register(end, event)
+    while status is None and not (timeout and time.monotonic() > deadline):
+        ready = [end for end, _ in poll.poll(1000 * pause)]
+        if tell in ready:
+            text = text[_write(tell, text) :]
+            if not text:
+                poll.unregister(tell)
+                os.close(tell)
+        if said in ready:
+            data = _read(said)
+            output += data[: TOLD - len(output)]
+            if not data:
+                poll.unregister(said)
+        found, ending = os.waitpid(pid, os.WNOHANG)
+        status = ending if found else None
         pause = min(pause * 2, 0.05)
+    if text:
+        os.close(tell)
+    if status is None:
+        os.kill(pid, _signal.SIGKILL)
+        os.waitpid(pid, 0)
+    output += _read(said)[: TOLD - len(output)]
+    os.close(said)
+    return status, output
+
+
+def _write(descriptor: int, data: bytes) -> int:
+    try:
+        return os.write(descriptor, data)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return len(data)  # a hook that does not read, or has ended: its exit status tells
+
+
+def _read(descriptor: int) -> bytes:
+    """What is there, b"" for nothing."""
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:
+        return b""

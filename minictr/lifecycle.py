@@ -115,6 +115,8 @@ class Container:
     def make(self) -> clone.Birth:
         """All of it up to the running program."""
         birth = self.bear("running")
+        from . import living  # which `_while_it_is_made` has loaded
+
         foreground.pass_signals()
         self._write_pid_file()  # before the word to go: where it fails the program must not have run
         try:
@@ -123,11 +125,11 @@ class Container:
             if self.plan.labels:
                 process.confirm_labels(self.plan, birth, self.report.seen)
             self._keep_devices()
+            living.run_poststart(self.spec, birth.pid)
         except ContainerError:
             if self.spec.pid_file:
                 os.unlink(self.spec.pid_file)
             raise
-        self._late_hooks("poststart", "running", birth.pid)
         return birth
 
     def bear(self, status: str) -> clone.Birth:
@@ -165,7 +167,7 @@ class Container:
                 self.report.note("plan: " + line.strip())
         with foreground.undisturbed():
             self.entry = self._new_entry()
-            self.undo.push("run the poststop hooks", self._late_hooks)
+            self.undo.push("run the poststop hooks", self._poststop_hooks)
             self.undo.push("forget the container", self._forget)
         for record in self.plan.records:
             self.certain(record)
@@ -271,13 +273,14 @@ class Container:
             from . import hooks
 
             birth.until("built")
+            self.entry.save(self.content("creating"))  # they may ask us for it
             hooks.run(early, self.spec.state("creating", birth.pid))
             birth.tell("enter")
 
-    def _late_hooks(self, name: str = "poststop", status: str = "stopped", pid: int = 0) -> None:
+    def _poststop_hooks(self) -> None:
         from . import living  # which `_while_it_is_made` has loaded, if it came so far
 
-        living.run_late(self.spec, name, status, pid, self.report)
+        living.run_poststop(self.spec, self.report)
 
     def _write_pid_file(self) -> None:
         if self.spec.pid_file:

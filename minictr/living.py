@@ -134,11 +134,16 @@ def start(entry: state.Entry, content: "dict", report) -> None:
         program.until_running(channel, content["command"])
     finally:
         channel.close()
-    entry.remove_pipes()
-    entry.save(dict(content, status="running"))
+    entry.remove_pipes()  # from now on it is no more "created" (`Entry.load`)
     spec = remembered(entry, content)
     _confirm_labels(spec, content, report)
-    run_late(spec, "poststart", "running", content["pid"], report)
+    entry.unlock()  # a hook may call us
+    try:
+        run_poststart(spec, content["pid"])
+    except ContainerError:
+        kill(content, _signal.SIGKILL)
+        wait_ended([content], 10)
+        raise
 
 
 def _confirm_labels(spec: Spec, content: "dict", report) -> None:
@@ -163,14 +168,22 @@ def remembered(entry: state.Entry, content: "dict") -> Spec:
     return Spec(config=entry.load_config(), identifier=entry.identifier, bundle=content.get("bundle") or "/")
 
 
-def run_late(spec: Spec, name: str, status: str, pid: int, report) -> None:
-    """poststart and poststop: where one fails the others run all the same (runtime.md, "Lifecycle")."""
-    if not (spec.config.get("hooks") or {}).get(name):
-        return
-    from . import hooks
+def run_poststart(spec: Spec, pid: int) -> None:
+    """Raises ContainerError at the first that fails: the container is to end then (runtime.md since 1.3,
+    "Lifecycle")."""
+    if (spec.config.get("hooks") or {}).get("poststart"):
+        from . import hooks
 
-    found = hooks.parse(spec.config["hooks"])[name]
-    hooks.run_all(found, spec.state(status, pid), report.warn)
+        hooks.run(hooks.parse(spec.config["hooks"])["poststart"], spec.state("running", pid))
+
+
+def run_poststop(spec: Spec, report) -> None:
+    """Where one fails the others run all the same (runtime.md, "Lifecycle")."""
+    if (spec.config.get("hooks") or {}).get("poststop"):
+        from . import hooks
+
+        found = hooks.parse(spec.config["hooks"])["poststop"]
+        hooks.run_all(found, spec.state("stopped", 0), report.warn)
 
 
 def sweep(root_path: str, root: int, report) -> None:
@@ -192,6 +205,21 @@ def sweep(root_path: str, root: int, report) -> None:
             entry.close()
 
 
+def seize(entry: state.Entry, doing: str, force: bool, patience: float = 15.0) -> bool:
+    """Take the lock of who works on a container, or stands behind it. False if that one has forgotten it.
+
+    force: the container is ended until then; patience: seconds
+    """
+    deadline = time.monotonic() + patience
+    while not entry.lock():
+        if time.monotonic() > deadline:
+            raise ContainerError(doing, "another command works on it, and does not come to an end")
+        if force:
+            kill(entry.load(), _signal.SIGKILL)
+        time.sleep(0.005)
+    return not entry.forgotten()
+
+
 def destroy(entry: state.Entry, content: "dict", report) -> None:
     """End what lives of a container, and forget it. The caller holds the lock.
 
@@ -199,6 +227,7 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     have noted down one in which others live. Then it is removed if it is empty.
     """
     kill(content, _signal.SIGKILL)
+    settled = content.get("status") in SETTLED or not state.is_foreground(entry)
     layout, directories = cgroup.layout(), content.get("cgroups")
     if content.get("systemd"):
         group = group_of(content, layout)
@@ -206,14 +235,14 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
         group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
     else:  # killed before anything was written
         group = cgroup.open(layout, cgroup_of(entry.identifier, entry.path))
-    if content.get("status") in SETTLED:
+    if settled:
         group.kill()
     if not wait_ended([content], 10):  # without a cgroup nothing else would wait for it
         raise ContainerError("end container %s" % entry.identifier, "it does not end, not even when killed")
     try:
         group.remove()
     except ContainerError:
-        if content.get("status") in SETTLED:
+        if settled:
             raise
     if content.get("resctrl"):
         from . import resctrl  # only for those who had some
@@ -227,7 +256,7 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
             report.error(error)
     entry.remove()
     if known:
-        run_late(known, "poststop", "stopped", 0, report)
+        run_poststop(known, report)
 
 
 def cleaning(doing: str, error: "OSError | ContainerError") -> ContainerError:

@@ -3,6 +3,8 @@
     ROOT/ID/            0700; 01700 while a runtime stands behind it: all its life in the
                         foreground, until the program runs for a detached one
     ROOT/ID/state.json  written whole and renamed, so that it is never half there
+    ROOT/ID/start.fifo  of one that was created: it waits there for `start`. That it runs nobody has to
+                        write down, and who would may be killed: then the pipe has no reader any more
 
 The lock is flock(2) on the directory itself. A runtime holds it as long as it stands behind the
 container: a directory of that kind whose lock is free belongs to a runtime that was killed, and
@@ -102,13 +104,30 @@ class Entry:
             os.close(file)
 
     def load(self) -> "dict[str, object]":
-        """What state.json says; {} where it is missing, broken or not an object."""
+        """What state.json says. Where that is missing, broken or no object: {}, or that it is being made."""
         try:
             text = paths.read_file(self.descriptor, "state.json", MAX_STATE).decode("utf-8", "replace")
             content = document.loads(text)
         except (OSError, ValueError, ContainerError):
-            return {}
-        return content if isinstance(content, dict) else {}
+            content = None
+        if not isinstance(content, dict):
+            return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
+        if content.get("status") == "created" and not self._waits():
+            content["status"] = "running"
+        return content
+
+    def _waits(self) -> bool:
+        """Whether the first process of one that was created has yet to execute its program: until then it
+        has its end of the pipe open, for both directions, so that it takes no notice of us."""
+        try:
+            os.close(self._open_go())
+        except OSError as error:
+            return error.errno not in (abi.ENOENT, abi.ENXIO)
+        return True
+
+    def _open_go(self) -> int:
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(PIPES[0], flags, dir_fd=self.descriptor)
 
     def save_config(self, config: "dict[str, object]") -> None:
         """Write config.json, whole or not at all: what `exec` starts from and `update` changes."""
@@ -148,7 +167,7 @@ class Entry:
         doing = "start container %s" % self.identifier
         with step(doing, hints={abi.ENXIO: "its first process has ended: delete it"}):
             words = os.open(PIPES[1], os.O_RDONLY | flags, dir_fd=self.descriptor)
-            go = os.open(PIPES[0], os.O_WRONLY | flags, dir_fd=self.descriptor)
+            go = self._open_go()
         os.set_blocking(words, True)
         return Channel(words, go)
 
@@ -166,6 +185,21 @@ class Entry:
             except IsADirectoryError:
                 os.rmdir(name, dir_fd=self.descriptor)
         os.rmdir(self.identifier, dir_fd=self.root)
+
+    def lock(self) -> bool:
+        """Take the lock, if nobody else has it."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def unlock(self) -> None:
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+
+    def forgotten(self) -> bool:
+        """Whether it was removed since it was opened."""
+        return os.fstat(self.descriptor).st_nlink == 0
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -200,7 +234,7 @@ def _create(root_path: str, root: int, identifier: str) -> "Entry | None":
             except FileNotFoundError:
                 return None
             fcntl.flock(entry.descriptor, fcntl.LOCK_EX)
-            if os.fstat(entry.descriptor).st_nlink == 0:
+            if entry.forgotten():
                 entry.close()
                 return None
             entry.set_foreground(True)  # whatever the umask took away
@@ -225,7 +259,7 @@ def find(root_path: str, root: int, identifier: str, wait: bool = True) -> "Entr
     entry = Entry(root_path, root, identifier, descriptor)
     if wait and not is_foreground(entry):
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink == 0:  # removed while we waited
+        if entry.forgotten():
             entry.close()
             return None
     return entry
@@ -237,13 +271,7 @@ def is_foreground(entry: Entry) -> bool:
 
 def is_orphan(entry: Entry) -> bool:
     """A foreground container whose runtime is gone: its lock is free, and now ours."""
-    if not is_foreground(entry):
-        return False
-    try:
-        fcntl.flock(entry.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return os.fstat(entry.descriptor).st_nlink > 0
+    return is_foreground(entry) and entry.lock() and not entry.forgotten()
 
 
 def identifiers(root: int) -> "list[str]":

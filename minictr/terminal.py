@@ -11,6 +11,8 @@ import time
 
 from . import abi, console, foreground
 
+_ENDING = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
+
 
 class Relay:
     """master: the container's terminal; the caller's is standard input and output."""
@@ -19,7 +21,8 @@ class Relay:
         self.master = master
         self.saved = None  # type: list | None
         self.input_open = self.output_open = True
-        self.to_container = b""
+        self.to_container = self.to_caller = b""
+        self.line_ended = True  # where what was typed stands
 
     def run(self, pid: int, timeout: float, end) -> int:
         """Relay until PID ends; its exit status. timeout, end: as of foreground.wait"""
@@ -42,31 +45,51 @@ class Relay:
             os.close(wake)
 
     def _loop(self, pid: int, waker: int, timeout: float, end) -> int:
-        deadline = time.monotonic() + timeout if timeout else 0.0
-        while True:
-            poll = select.poll()
-            poll.register(waker, select.POLLIN)
-            if self.output_open:
-                poll.register(self.master, select.POLLIN | (select.POLLOUT if self.to_container else 0))
-            if self.input_open and len(self.to_container) < 65536:
-                poll.register(0, select.POLLIN)
-            wait = max(deadline - time.monotonic(), 0) * 1000 if deadline else None
-            ready = dict(poll.poll(wait))
+        deadline, over, status = time.monotonic() + timeout if timeout else 0.0, False, None
+        while status is None:
+            ready = self._wait(waker, max(deadline - time.monotonic(), 0) * 1000 if deadline else None)
             if deadline and time.monotonic() >= deadline:
                 again = end(pid)
-                deadline = time.monotonic() + again if again else 0.0
+                deadline, over = time.monotonic() + again if again else 0.0, not again
             if 0 in ready:
                 self._read_input()
+            if 1 in ready:
+                self._write_caller()
             if ready.get(self.master, 0) & select.POLLOUT:
                 self._write_container()
-            if self.master in ready:
+            if self.master in ready and not self.to_caller:
                 self._read_container()
             if waker in ready:
                 status = self._signals(pid, os.read(waker, 512))
-                if status is not None:
-                    while self._read_container():
-                        pass
-                    return status
+        self._drain(waker, None if not over else 0)
+        return status
+
+    def _wait(self, waker: int, milliseconds: "float | None") -> "dict[int, int]":
+        """What can be done. Who does not read our output must not keep us from signals and the time: nothing
+        is read that could not be written yet."""
+        poll = select.poll()
+        poll.register(waker, select.POLLIN)
+        events = (0 if self.to_caller else select.POLLIN) | (select.POLLOUT if self.to_container else 0)
+        if self.output_open and events:
+            poll.register(self.master, events)
+        if self.to_caller:
+            poll.register(1, select.POLLOUT)
+        if self.input_open and len(self.to_container) < 65536:
+            poll.register(0, select.POLLIN)
+        return dict(poll.poll(milliseconds))
+
+    def _drain(self, waker: int, milliseconds: "int | None") -> None:
+        """The container has ended: pass on its last words, unless we are told to end. milliseconds: so long
+        who reads them is waited for"""
+        while self.to_caller or self._read_container():
+            poll = select.poll()
+            poll.register(1, select.POLLOUT)
+            poll.register(waker, select.POLLIN)
+            ready = dict(poll.poll(milliseconds))
+            if 1 in ready:
+                self._write_caller()
+            elif waker not in ready or set(os.read(waker, 512)) & _ENDING:
+                return
 
     def _signals(self, pid: int, numbers: bytes) -> "int | None":
         for number in numbers:
@@ -88,7 +111,9 @@ class Relay:
             if self.saved is not None:  # a raw terminal has no end of file: it was hung up
                 self._hang_up()
                 return
-            data = b"\4"  # VEOF: the end of what was piped in
+            # VEOF: the end of what was piped in; the first one ends an unfinished line alone (termios(3))
+            data = b"\4" if self.line_ended else b"\4\4"
+        self.line_ended = data[-1:] in (b"\n", b"\r", b"\4")
         self.to_container += data
 
     def _hang_up(self) -> None:
@@ -107,22 +132,24 @@ class Relay:
             self.to_container = b""
 
     def _read_container(self) -> bool:
-        """Pass on what it says; whether there was anything."""
+        """Take what it says; whether there was anything."""
         try:
-            data = os.read(self.master, 65536)
+            self.to_caller = os.read(self.master, 65536)
         except BlockingIOError:
             return False
         except OSError:  # EIO: nobody has the other end open, and nobody can open it again
             self.output_open = False
             return False
-        while data:
-            try:
-                data = data[os.write(1, data) :]
-            except BlockingIOError:
-                select.select([], [1], [])
-            except OSError:
-                break  # nobody reads our output: the container's must not block on that
-        return True
+        return bool(self.to_caller)
+
+    def _write_caller(self) -> None:
+        """So much as a pipe that has room is certain to take."""
+        try:
+            self.to_caller = self.to_caller[os.write(1, self.to_caller[: select.PIPE_BUF]) :]
+        except BlockingIOError:
+            pass
+        except OSError:  # nobody reads our output: the container's must not block on that
+            self.to_caller = b""
 
     def _raw(self) -> None:
         """What is typed goes to the container as it is: ^C and ^Z are its terminal's to interpret."""

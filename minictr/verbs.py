@@ -59,7 +59,8 @@ container without a PID namespace of its own.""",
 Send the stop signal, and after SECONDS (10) KILL. 0 when each has ended.""",
     "delete": """usage: minictr delete [--force|-f] ID...
 
-Forget a container that has ended; with --force, end it first. An unknown id is then no error.""",
+Forget a container that has ended; with --force, end it first, also one that is being created. An
+unknown id is then no error.""",
 }
 
 
@@ -236,12 +237,12 @@ def exit_record(content: "dict") -> "dict":
 
 def state_verb(root_path: str, report, argv: "list[str]") -> int:
     flags, _, ids = scan(argv, {"--quiet": "-q"}, {}, 1, 1)
-    entry = find(root_path, ids[0])
-    if entry is None:
+    entry = find(root_path, ids[0], wait=False)
+    content = {} if entry is None else entry.load()
+    if entry is None or entry.forgotten():
         if "--quiet" in flags:
             return 1
         raise missing(ids[0])
-    content = entry.load()
     content.setdefault("id", ids[0])
     if "--quiet" in flags:
         return 0 if status(content) in ("running", "paused") else 1
@@ -282,7 +283,7 @@ def execute(root_path: str, report, argv: "list[str]") -> int:
 def kill(root_path: str, report, argv: "list[str]") -> int:
     flags, _, words = scan(argv, {"--all": "-a"}, {}, 1, 2)
     number = signal_number(words[1] if len(words) > 1 else "TERM")
-    entry = find(root_path, words[0])
+    entry = find(root_path, words[0], wait=False)
     if entry is None:
         raise missing(words[0])
     content = entry.load()
@@ -340,22 +341,33 @@ def _leave(entry: "state.Entry") -> None:
 def delete(root_path: str, report, argv: "list[str]") -> int:
     flags, _, ids = scan(argv, {"--force": "-f"}, {}, 1, None)
     for identifier in ids:
-        entry = find(root_path, identifier)
-        if entry is None:
-            if "--force" in flags:
-                continue
+        entry = find(root_path, identifier, wait=False)
+        if entry is not None:
+            _delete(entry, "--force" in flags, report)
+            entry.close()
+        elif "--force" not in flags:
             raise missing(identifier)
-        content = entry.load()
-        if living.alive(content) and "--force" not in flags:
-            raise ContainerError(
-                "delete container %s" % identifier, "it is running", hint="minictr stop it, or --force"
-            )
-        if state.is_foreground(entry) and not state.is_orphan(entry):
-            living.kill(content, _signal.SIGKILL)  # its runtime forgets it
-        else:
-            living.destroy(entry, content, report)
-        entry.close()
     return 0
+
+
+def _delete(entry: state.Entry, force: bool, report) -> None:
+    doing = "delete container %s" % entry.identifier
+    if not force:
+        _refuse_living(entry, doing)
+    if living.seize(entry, doing, force):
+        if not force:
+            _refuse_living(entry, doing)  # what it is only the lock makes certain
+        living.destroy(entry, entry.load(), report)
+
+
+def _refuse_living(entry: state.Entry, doing: str) -> None:
+    content = entry.load()
+    if living.alive(content) and content.get("status") != "creating":
+        raise ContainerError(doing, "it is running", hint="minictr stop it, or --force")
+    if content.get("status") == "creating" and not state.is_orphan(entry):
+        raise ContainerError(doing, "it is being created", hint="wait for that, or --force")
+    if not content and not state.is_foreground(entry):
+        raise ContainerError(doing, "its state.json is missing or broken", hint="--force")
 
 
 # --- words ------------------------------------------------------------------------------------
@@ -369,11 +381,12 @@ def signal_number(word: str) -> int:
     return number
 
 
-def find(root_path: str, identifier: str) -> "state.Entry | None":
+def find(root_path: str, identifier: str, wait: bool = True) -> "state.Entry | None":
+    """wait: for who works on it: not to be done by what a hook may call, as `start` waits for its hooks"""
     state.check_id(identifier)
     if not os.path.isdir(root_path):
         return None
-    return state.find(root_path, state.open_root(root_path), identifier)
+    return state.find(root_path, state.open_root(root_path), identifier, wait)
 
 
 def missing(identifier: str) -> ContainerError:

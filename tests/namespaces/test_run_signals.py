@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 import support
@@ -59,6 +60,20 @@ def test_a_real_time_signal_is_forwarded(start, number):
     live.signal(number)
 
     assert live.wait() == (9, "ready\ngot\n", "")
+
+
+@pytest.mark.parametrize("options", [(), ("--timeout", "20")], ids=["young", "with a timeout"])
+def test_a_runtime_that_was_stopped_for_a_while_goes_on(start, options):
+    live = start("trap 'exit 9' USR1; echo ready; while :; do sleep 0.02; done", *options)
+    live.expect("ready\n")
+    for _ in range(2):
+        live.signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        live.signal(signal.SIGCONT)
+    time.sleep(0.1)
+    live.signal(signal.SIGUSR1)
+
+    assert live.wait() == (9, "ready\n", "")
 
 
 def test_many_signals_are_forwarded_one_after_the_other(start):

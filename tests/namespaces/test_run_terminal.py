@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 
 import pytest
 import support
@@ -20,7 +21,7 @@ def start(minictr, strong_caller, busybox_root):
 
     def start(script, *options, **more):
         words = list(options) + ["--read-only", "--rootfs", busybox_root, "--", "sh", "-c", script]
-        return minictr.start("run", *words, **dict(strong_caller.options, tty=True, **more))
+        return minictr.start("run", *words, **dict(dict(strong_caller.options, tty=True), **more))
 
     start.caller = strong_caller
     return start
@@ -175,6 +176,32 @@ def test_all_of_a_large_input_arrives(minictr, strong_caller, busybox_root):
 
 def modes(descriptor):
     return termios.tcgetattr(descriptor)[:4]
+
+
+@pytest.mark.parametrize("words", ["abc", "abc\ndef", "abc\n", ""])
+def test_the_end_of_what_is_piped_in_is_one_after_an_unfinished_line_too(start, words):
+    run = start("stty -echo; echo up; cat; echo end", "-t", tty=False)
+    run.expect("up")
+    run.send(words)
+    run.close_input()
+    run = run.wait(5)
+
+    assert (run.status, text(run)) == (0, "up\n" + words + "end\n")
+
+
+@pytest.mark.parametrize("how", ["its time", "a signal"])
+def test_who_does_not_read_the_output_keeps_nobody_from_ending_it(start, how):
+    options = ["-t", "--init"] + (["--timeout", "1.5"] if how == "its time" else [])
+    run = start("exec cat /dev/zero", *options, tty=False)
+    time.sleep(1)
+    if how == "a signal":
+        run.signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert run.running  # what the program has said is not lost to a slow reader
+        run.signal(signal.SIGTERM)
+    wait_until(lambda: not run.running)
+
+    assert run.wait().status == (137 if how == "its time" else 143)
 
 
 def test_the_callers_terminal_is_raw_while_it_runs_and_as_before_afterwards(start):

@@ -3,9 +3,11 @@
 import array
 import json
 import os
+import resource
 import signal
 import socket
 import sys
+import time
 
 import leftovers
 import pytest
@@ -507,6 +509,178 @@ def test_a_killed_runtime_takes_a_hook_inside_with_it(own, bundle, tmp_path, ids
     live.wait()
     support.wait_until(lambda: not leftovers.processes(), 5, "the container has outlived its runtime")
     assert own.verb("list", "--quiet") == (0, "", "")
+
+
+def inside_hook(script):
+    return {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+
+
+def own_hook(own, place, *words):
+    """A hook that calls minictr with WORDS, and what it says goes into PLACE."""
+    command = " ".join([sys.executable, "-m", "minictr", "--root", own.runner.state()] + list(words))
+    script = "timeout 10 %s >%s 2>&1 || echo failed >>%s" % (command, place, place)
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PYTHONPATH=" + support.CHECKOUT]}
+
+
+@pytest.mark.parametrize("verb", ["state", "exec"])
+def test_a_hook_after_the_start_may_call_minictr(own, box, tmp_path, verb):
+    place = str(tmp_path / "said")
+
+    def change(made):
+        words = [verb, made.identifier] + (["echo", '\\"running\\"'] if verb == "exec" else [])
+        made.config["hooks"] = {"poststart": [own_hook(own, place, *words)]}
+
+    one = box(own, "exec sleep 1000", change, verb="create")
+    assert one.verb("start") == (0, "", "")
+    with open(place) as file:
+        said = file.read()
+    assert '"running"' in said and "failed" not in said
+
+
+def gate(place):
+    """A hook that tells it is there by PLACE/up, and waits for PLACE/go."""
+    script = "echo >%s/up; while ! test -e %s/go; do sleep 0.02; done" % (place, place)
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+
+
+@pytest.mark.parametrize("name", ["prestart", "createRuntime"])
+def test_a_hook_finds_one_that_is_being_created(own, made, tmp_path, name):
+    one, place = made(own), str(tmp_path / "said")
+    hooks = [own_hook(own, place + "state", "state", one.identifier), own_hook(own, place + "list", "list")]
+    one.config["hooks"] = {name: hooks}
+    create(own, one).ok
+    with open(place + "state") as file:
+        told = json.load(file)
+    assert (told["status"], told["bundle"]) == ("creating", one.path) and told["pid"] > 1
+    with open(place + "list") as file:
+        assert " creating " in file.read()
+
+
+def test_one_that_is_being_created_is_no_program_to_join(own, made, tmp_path):
+    one, place = made(own), str(tmp_path / "said")
+    one.config["hooks"] = {"createRuntime": [own_hook(own, place, "exec", one.identifier, "true")]}
+    create(own, one).ok
+    with open(place) as file:
+        assert "container not running" in file.read()
+
+
+def test_one_that_is_being_created_is_deleted_with_force_only(own, made, tmp_path):
+    one = made(own)
+    one.config["hooks"] = {"createRuntime": [gate(tmp_path)]}
+    one.save()
+    making = own.start_verb("create", "--bundle", one.path, one.identifier)
+    support.wait_until((tmp_path / "up").exists)
+    found = own.verb("delete", one.identifier)
+    assert found.status == 125 and "it is being created" in found.err
+    ending = own.start_verb("delete", "--force", one.identifier)
+    time.sleep(0.3)
+    assert ending.running
+    (tmp_path / "go").touch()
+    assert ending.wait() == (0, "", "")
+    assert making.wait().status == 125
+    assert os.listdir(own.runner.state()) == []
+
+
+def test_one_that_is_deleted_while_it_starts_is_gone(own, made, tmp_path):
+    """Its runtime lets go of it when it has started: somebody has to forget it then."""
+    one = made(own)
+    one.config["hooks"] = {"poststart": [gate(tmp_path)]}
+    live = own.start(one, "--detach")
+    support.wait_until((tmp_path / "up").exists)
+    ending = own.start_verb("delete", "--force", one.identifier)
+    time.sleep(0.3)
+    (tmp_path / "go").touch()
+    assert ending.wait() == (0, "", "")
+    live.wait()
+    assert os.listdir(own.runner.state()) == []
+
+
+@pytest.mark.parametrize("name", ["createRuntime", "createContainer", "startContainer"])
+def test_a_hook_may_say_as_much_as_it_likes(runtime, bundle, name):
+    one = bundle()
+    script = "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+    one.config["hooks"] = {name: [hook]}
+    assert runtime.sh(one, "echo ran", timeout=20) == (0, "ran\n", "")
+
+
+def test_a_hook_gets_a_long_state_whole(own, bundle, tmp_path):
+    one = bundle()
+    one.config["annotations"] = {"long": "x" * 200000}
+    scripts = "sleep 0.2; cat >%s/told" % tmp_path, "exec <&-; sleep 0.1", "head -c 10 >%s/part" % tmp_path
+    hooks = [{"path": "/bin/sh", "args": ["sh", "-c", script]} for script in scripts]
+    one.config["hooks"] = {"createRuntime": [dict(hook, env=["PATH=/usr/bin:/bin"]) for hook in hooks]}
+    assert own.sh(one, "echo ran") == (0, "ran\n", "")
+    with open(str(tmp_path / "told")) as file:
+        assert len(json.load(file)["annotations"]["long"]) == 200000
+    assert (tmp_path / "part").stat().st_size == 10
+
+
+def test_a_hook_that_leaves_a_process_is_not_waited_for(own, bundle, tmp_path):
+    one = bundle()
+    script = "sleep 30 & echo $! >%s/left; head -c 2000 /dev/zero | tr '\\0' x; exit 3" % tmp_path
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+    one.config["hooks"] = {"createRuntime": [hook]}
+    found = own.sh(one, "echo ran", timeout=10)
+    os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
+    words = "minictr: run the createRuntime hook /bin/sh: exit status 3: %s\n"
+    assert found == (125, "", words % ("x" * 1024))
+
+
+FAILING = [{"path": "/bin/sh", "args": ["sh", "-c", "echo no luck; exit 3"]}]
+
+
+@pytest.mark.parametrize("options", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_a_hook_after_the_start_that_fails_ends_the_container(own, made, tmp_path, options):
+    one, place = made(own), str(tmp_path / "pid")
+    later = {"path": "/bin/sh", "args": ["sh", "-c", "echo >%s/after" % tmp_path]}
+    one.config["hooks"] = {"poststart": FAILING, "poststop": [later]}
+    found = own.run(one, "--pid-file", place, *options)
+    words = "minictr: run the poststart hook /bin/sh: exit status 3: no luck\n"
+    assert found == (125, "", words)
+    assert not os.path.exists(place) and (tmp_path / "after").exists()
+    assert os.listdir(own.runner.state()) == []
+
+
+def test_a_hook_after_the_start_that_fails_is_an_error_of_start(own, box):
+    """The container is stopped, and left for `delete`, as after any start that fails."""
+    one = box(own, "exec sleep 1000", lambda made: made.config.update(hooks={"poststart": FAILING}), "create")
+    found = one.verb("start")
+    assert found == (125, "", "minictr: run the poststart hook /bin/sh: exit status 3: no luck\n")
+    assert one.status == "stopped"
+    one.verb("delete").ok
+
+
+def test_one_whose_hook_takes_its_time_can_be_asked_for_and_killed(own, box):
+    def change(made):
+        made.config["hooks"] = inside_hook("echo >/dev/shm/up; sleep 8")
+
+    one = box(own, "exec sleep 1000", change, verb="create")
+    start = own.start_verb("start", one.id)
+    support.wait_until(lambda: os.path.exists(one.path("/dev/shm/up")))
+    assert one.status == "created"
+    assert one.verb("kill", "KILL") == (0, "", "")
+    support.wait_until(lambda: support.gone(one.pid), timeout=4)
+    start.wait()
+
+
+@pytest.mark.parametrize("how", ["killed", "on a full disk"])
+def test_one_whose_start_did_not_come_to_its_end_runs(own, box, how):
+    """Whoever is asked says so, although nobody could write it down."""
+    one = box(own, "exec sleep 1000", lambda made: made.config.update(hooks=inside_hook("sleep 1")), "create")
+    if how == "killed":
+        start = own.start_verb("start", one.id)
+        support.wait_until(lambda: "sleep" in own.runner.command("ps", "--ppid", str(one.pid)).out)
+        start.signal(signal.SIGKILL)
+        start.wait()
+        assert one.status == "created"
+    else:
+        no_room = (resource.RLIMIT_FSIZE, (0, 0))
+        one.verb("start", setup=lambda: resource.setrlimit(*no_room)).ok
+    support.wait_until(lambda: one.status == "running")
+    assert " running " in own.verb("list").ok.out
+    assert "it is running, not created" in one.verb("start").err
+    assert "it is running" in one.verb("delete").err
 
 
 # --- callers without an environment ---------------------------------------------------------------------

@@ -189,6 +189,37 @@ def test_a_container_that_is_kept_keeps_its_cgroup(own, bundle):
     assert not any(map(os.path.isdir, folders))
 
 
+def test_one_in_the_foreground_is_forgotten_when_delete_returns(own, bundle):
+    made = bundle()
+    made.process["args"] = ["sh", "-c", "echo up; exec sleep 1000"]
+    live = own.start(made)
+    live.expect("up\n")
+    live.signal(signal.SIGSTOP)
+    ending = own.start_verb("delete", "--force", made.identifier)
+    time.sleep(0.3)
+    assert ending.running
+    live.signal(signal.SIGCONT)
+    assert ending.wait() == (0, "", "")
+    assert os.listdir(own.runner.state()) == []
+    assert live.wait().status == 137
+
+
+def test_one_of_which_the_state_is_lost_is_not_taken_for_one_that_has_ended(runtime, box):
+    unlike(runtime, "crun", "forgets it")
+    one = box(runtime)
+    folder = os.path.join(runtime.runner.state(), one.id)
+    place = [os.path.join(folder, name) for name in os.listdir(folder) if name == "state.json"][0]
+    with open(place) as file:
+        before = file.read()
+    os.truncate(place, 0)
+    found = one.verb("delete")
+    assert found.status != 0 and found.err
+    assert os.path.exists(folder) and not support.gone(one.pid)
+    with open(place, "w") as file:
+        file.write(before)
+    assert one.status == "running"
+
+
 # --- privileges -----------------------------------------------------------------------------------
 
 
