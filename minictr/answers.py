@@ -45,6 +45,8 @@ def _look(root_path: str, identifier: str) -> "dict | None":
         return None
     try:
         content = entry.load()
+        if content.get("status") == "creating":  # what may come to nothing is not yet waited for
+            content.update(pid=0, start_time=0)
         return {
             "id": identifier,
             "pid": _number(content.get("pid")),

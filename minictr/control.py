@@ -215,7 +215,8 @@ def update(root_path: str, report, argv: "list[str]") -> int:
         raise
     for record in records:
         report.seen(record)
-    entry.save_config(dict(config, linux=dict(linux, resources=resources.merged(before, changes))))
+    config = dict(config, linux=dict(linux, resources=resources.merged(before, changes)))
+    entry.save_config(config, "config.%d" % os.getpid())  # of one in the foreground its runtime has the lock
     return 0
 
 

@@ -139,7 +139,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         join_else = group.join_else(content["pid"])
     handed = init.Handed(cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=bare)
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
-    affinity = _affinity(made)
+    affinity, noted = _affinity(made), False
     try:
         birth.container = content["pid"]
         if affinity:
@@ -157,6 +157,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
             process.send_pidfd(wish.pidfd_socket, birth.pid, b"setns")
         if wish.pid_file:
             process.write_pid_file(wish.pid_file, birth.pid)
+            noted = True
         foreground.pass_signals()
         birth.tell("go")
         birth.running()
@@ -166,6 +167,8 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         if birth.pid:
             foreground.send(birth.pid, _signal.SIGKILL)
             os.waitpid(birth.pid, 0)
+        if noted:
+            os.unlink(wish.pid_file)
         raise
     finally:
         if affinity:

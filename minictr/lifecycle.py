@@ -301,7 +301,10 @@ class Container:
         self.ending = self._ending(status)
         if self.spec.keep:
             self.entry.set_foreground(False)
-            self.entry.save(dict(self.content("stopped"), exit=self.ending))
+            try:
+                self.entry.save(dict(self.content("stopped"), exit=self.ending))
+            except ContainerError as error:  # the status that we leave with must not be lost, too
+                self.report.error(error)
             self.undo.keep()  # its cgroup stays, too: what it has used can still be asked for
         return status
 

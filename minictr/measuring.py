@@ -24,6 +24,7 @@ the kernel kills because memory ran out. With --stats what it uses now, once."""
 What containers use now, a line each: those named, else all that run. CPU is the average of its life.""",
 }
 
+LONG = 86400.0  # seconds; poll(2) takes no more than 24 days
 LOOK = 0.1  # seconds between two looks at whether it lives, where the kernel does not tell
 
 
@@ -75,7 +76,7 @@ def _watch(content: "dict", group, interval: float) -> None:
                 _tell(content, "stats", group.stats())
                 left = interval
                 due = time.monotonic() + interval
-            bell.wait(left)
+            bell.wait(min(left, LONG))
     finally:
         bell.close()
 

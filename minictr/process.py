@@ -170,6 +170,11 @@ def write_pid_file(path: str, pid: int) -> None:
         directory, name = os.path.split(path)
         temporary = os.path.join(directory, ".%s.%d" % (name, os.getpid()))
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        os.write(file, b"%d" % pid)
-        os.close(file)
-        os.replace(temporary, path)
+        try:
+            os.write(file, b"%d" % pid)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(file)

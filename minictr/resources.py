@@ -267,11 +267,15 @@ def beside(changes: "dict", before: "dict") -> "dict":
     return dict(changes, memory=memory) if memory else changes
 
 
+# what nobody knows is ignored (config.md, "Extensibility")
+_MERGED = ("unified", "pids", "blockIO", "cpu", "hugepageLimits", "memory", "network", "rdma")
+
+
 def merged(before: "dict", changes: "dict") -> "dict":
     """The linux.resources that are in force after CHANGES."""
     result = dict(before)
     for name, value in changes.items():
-        if name == "devices" or not value:  # devices stay as they are
+        if name not in _MERGED or not value:  # devices stay as they are
             continue
         old = before.get(name)
         if isinstance(value, list):
@@ -280,7 +284,8 @@ def merged(before: "dict", changes: "dict") -> "dict":
         kept = dict(old or {})
         for key, item in value.items():
             if isinstance(item, list):
-                kept[key] = _joined(kept.get(key) or [], item)
+                if key == "priorities" or key.endswith("Device"):
+                    kept[key] = _joined(kept.get(key) or [], item)
             elif (item or item == 0 and key in ZERO_COUNTS) and key != "checkBeforeUpdate":
                 kept[key] = item
         result[name] = kept

@@ -129,11 +129,14 @@ class Entry:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(PIPES[0], flags, dir_fd=self.descriptor)
 
-    def save_config(self, config: "dict[str, object]") -> None:
-        """Write config.json, whole or not at all: what `exec` starts from and `update` changes."""
+    def save_config(self, config: "dict[str, object]", name: str = "config.tmp") -> None:
+        """Write config.json, whole or not at all: what `exec` starts from and `update` changes.
+
+        name: of the new one until it is whole; where nobody has the lock, not that of another process
+        """
         with step("write the configuration of container %s" % self.identifier):
-            self._write("config.tmp", config)
-            os.replace("config.tmp", "config.json", src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            self._write(name, config)
+            os.replace(name, "config.json", src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def has_config(self) -> bool:
         try:

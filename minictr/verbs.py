@@ -271,7 +271,8 @@ def execute(root_path: str, report, argv: "list[str]") -> int:
     from . import execution, wishes
 
     try:
-        return execution.run(root_path, report, wishes.parse(argv))
+        with step("exec"):
+            return execution.run(root_path, report, wishes.parse(argv))
     except ContainerError as error:
         report.error(error)
         return execution.EXIT_EXEC

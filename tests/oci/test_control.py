@@ -55,6 +55,35 @@ def test_a_list_opens_no_more_descriptors_for_more_containers(own, box):
     assert len(found.ok.lines) == 4
 
 
+def test_one_that_is_watched_may_be_looked_at_once_in_a_long_while(own, box):
+    one = box(own)
+    live = own.start_verb("events", "--interval", "1000h", one.id)
+    time.sleep(0.5)
+    assert live.running
+    one.verb("kill", "KILL").ok
+    assert live.wait() == (0, "", "")
+
+
+@limits
+def test_one_in_the_foreground_is_updated_by_several_at_once(own, bundle):
+    made = bundle()
+    made.process["args"] = ["sh", "-c", "echo up; exec sleep 1000"]
+    own.start(made).expect("up\n")
+    for _ in range(4):
+        words = ["update", "--pids-limit", "100", made.identifier]
+        lives = [own.start_verb(*words) for _ in range(12)]
+        assert [live.wait() for live in lives] == [(0, "", "")] * 12
+    own.verb("delete", "--force", made.identifier).ok
+
+
+@limits
+def test_an_update_leaves_alone_what_it_does_not_know(own, box):
+    one = box(own)
+    text = json.dumps({"foo": 1, "pids": {"limit": 77, "bar": [1]}})
+    assert own.verb("update", "--resources", "-", one.id, stdin=text) == (0, "", "")
+    assert one.value("pids.max") == "77"
+
+
 @pytest.mark.parametrize("verb, words", [("pause", "already paused"), ("resume", "not paused")])
 def test_what_is_so_already_is_an_error(runtime, box, verb, words):
     unlike(runtime, "crun", "takes it for done")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import time
 
@@ -9,6 +10,9 @@ import pytest
 import support
 from bundles import unlike
 from support import needs
+
+from minictr import process
+from minictr.errors import ContainerError
 
 pytestmark = needs("root", "busybox")
 
@@ -83,6 +87,33 @@ def test_a_home_of_the_configuration_counts_for_exec_too(runtime, box):
     for user in ("0", "1000"):
         found = runtime.verb("exec", "--user", user, one.id, "sh", "-c", "echo $HOME")
         assert found.ok.out == "/elsewhere\n"
+
+
+# --- exec ----------------------------------------------------------------------------------------
+
+
+def test_an_exec_that_fails_leaves_no_pid_file(runtime, box, tmp_path):
+    one = box(runtime)
+    assert runtime.verb("exec", "--pid-file", str(tmp_path / "pid"), one.id, "/no/such").status != 0
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_a_pid_file_on_a_full_disk_leaves_nothing_half_written(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(ContainerError, match="write the pid file"):
+            process.write_pid_file(str(tmp_path / "pid"), 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("count", [8, 12, 16, 20, 24, 28, 31])
+def test_an_exec_without_descriptors_to_spare_has_the_status_of_an_error(own, box, count):
+    one, limit = box(own), resource.RLIMIT_NOFILE
+    found = own.verb("exec", one.id, "true", setup=lambda: resource.setrlimit(limit, (count, count)))
+    assert found.status in (0, 255) and "Traceback" not in found.err, found
 
 
 # --- processors -----------------------------------------------------------------------------------
@@ -187,6 +218,18 @@ def test_a_container_that_is_kept_keeps_its_cgroup(own, bundle):
     assert any(map(os.path.isdir, folders))
     own.delete(made)
     assert not any(map(os.path.isdir, folders))
+
+
+def test_the_status_of_one_that_is_kept_survives_a_full_disk(own, bundle):
+    made = bundle()
+    made.process["args"] = ["sh", "-c", "echo up; read line; exit 3"]
+    live = own.start(made, "--keep")
+    live.expect("up\n")
+    resource.prlimit(live.process.pid, resource.RLIMIT_FSIZE, (0, 0))
+    live.send("\n")
+    found = live.wait()
+    assert found.status == 3 and "write the state of container" in found.err
+    own.delete(made)
 
 
 def test_one_in_the_foreground_is_forgotten_when_delete_returns(own, bundle):

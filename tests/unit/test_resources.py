@@ -176,6 +176,12 @@ def test_an_update_takes_the_same_words():
         resources.changes({"--cpus": "1", "--cpu-quota": "5"})
 
 
+def test_what_is_not_known_is_left_out_of_what_is_in_force():
+    before = {"pids": {"limit": 5}, "bar": 7}
+    unknown = {"foo": 1, "bar": [{}], "baz": {"limit": 1}, "cpu": {"quota": 9, "foo": [1], "fooDevices": [2]}}
+    assert resources.merged(before, unknown) == {"pids": {"limit": 5}, "bar": 7, "cpu": {"quota": 9}}
+
+
 @pytest.mark.parametrize(
     "count, text",
     [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1 << 20, "1 MiB"), (3 << 29, "1.5 GiB")],
