@@ -183,7 +183,7 @@ def _state_root(options: Globals) -> str:
 def _run(options: Globals, report, argv: "list[str]") -> int:
     from . import options as native
 
-    if _wants_help(argv, short=""):
+    if _wants_help(argv, words=("--help",)):
         print(native.help_text("run"))
         return 0
     spec = _called(options, native.parse(argv, "run"))
@@ -218,7 +218,7 @@ def _explain(options: Globals, report, argv: "list[str]") -> int:
     from . import explain
     from . import options as native
 
-    if _wants_help(argv, short=""):
+    if _wants_help(argv, words=("--help",)):
         print(native.help_text("explain"))
         return 0
     return explain.show(_called(options, native.parse(argv, "explain")), _state_root(options))
@@ -227,7 +227,7 @@ def _explain(options: Globals, report, argv: "list[str]") -> int:
 def _report(options: Globals, report, argv: "list[str]") -> int:
     from . import options as native
 
-    if _wants_help(argv, short=""):
+    if _wants_help(argv, words=("--help",)):
         print(native.help_text("report"))
         return 0
     spec = _called(options, native.parse(argv, "report"))
@@ -315,15 +315,15 @@ def _features(options: Globals, report, argv: "list[str]") -> int:
     return features.run(argv)
 
 
-def _wants_help(argv: "list[str]", program: bool = False, short: str = "-h") -> bool:
+def _wants_help(argv: "list[str]", program: bool = False, words=("--help", "-h")) -> bool:
     """program: what follows the first word that is no option belongs to another program
 
-    short: "" where -h is --hostname
+    words: without -h where that is --hostname
     """
     for word in argv:
         if word == "--" or (program and not word.startswith("-")):
             return False
-        if word in ("--help", short):
+        if word in words:
             return True
     return False
 

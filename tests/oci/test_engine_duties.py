@@ -475,8 +475,9 @@ def test_a_hook_has_no_signals_blocked_or_ignored(own, bundle, tmp_path):
     assert own.run(one).ok
     for name in names:
         lines = (tmp_path / name).read_text().splitlines()
-        found = [line.split()[1] for line in lines if line.startswith(("SigBlk:", "SigIgn:"))]
-        assert found == ["%016x" % 0] * 2, name
+        found = [int(line.split()[1], 16) for line in lines if line.startswith(("SigBlk:", "SigIgn:"))]
+        # make(1) ignores 32, which the C library keeps for itself
+        assert [mask & ~(3 << 31) for mask in found] == [0, 0], name
 
 
 def test_a_signal_that_the_caller_ignores_does_not_end_the_making(own, bundle, tmp_path):
