@@ -73,7 +73,7 @@ def known_words(mount, uids: "tuple", gids: "tuple") -> "tuple[str, ...]":
     kept = []
     for word in mount.words:
         name, _, value = word.partition("=")
-        if name in ("uid", "gid") and value.isdigit():
+        if name in ("uid", "gid") and value.isdecimal() and len(value) < 20:
             table = uids if name == "uid" else gids
             if not inside(table, int(value)):
                 if (mount.kind, word) == ("devpts", "gid=5"):
