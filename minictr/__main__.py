@@ -21,8 +21,10 @@ def main() -> None:
         try:
             if stream is not None:
                 stream.flush()
+        except BrokenPipeError:
+            status = status or 141  # who reads may stop; as if by SIGPIPE
         except (OSError, ValueError):
-            status = status or 1  # a full disk, a closed pipe: the words are lost, which must show
+            status = status or 1  # a full disk, a closed stream: the words are lost, which must show
     os._exit(status)
 
 

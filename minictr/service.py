@@ -175,8 +175,7 @@ def _spawn(program: str, words: "list[str]", door: int) -> None:
         started = subprocess.Popen(
             words + [str(door)], stdin=null, stdout=null, stderr=null, pass_fds=(door,)
         )
-        started.wait()
-        return
+        pid, started.returncode = started.pid, 0  # it is waited for below
     try:
         os.waitpid(pid, 0)
     except ChildProcessError:
