@@ -96,7 +96,7 @@ class Codec:
             words = self.file(file)
             words.write(data)
             words.flush()
-            return file.getbuffer()
+            return memoryview(file.getvalue())
         return memoryview(b"" if data is None else data).cast("B")
 
     def file(self, binary):
