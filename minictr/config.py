@@ -25,14 +25,7 @@ def load(bundle: str) -> dict:
     except OSError as error:
         hint = "minictr spec > config.json" if error.errno == abi.ENOENT else ""
         raise ContainerError(doing, "", error.errno or 0, hint) from error
-    try:
-        text = read(descriptor, doing)
-    finally:
-        os.close(descriptor)
-    try:
-        config = document.loads(text)
-    except ValueError as error:
-        raise ContainerError(doing, "not JSON: %s" % error) from None
+    config = _parsed(descriptor, doing)
     check(config)
     return config  # type: ignore[return-value]
 
@@ -42,21 +35,25 @@ def load_part(path: str, check) -> dict:
     doing = "read %s" % ("standard input" if path == "-" else printable(path))
     with step(doing):
         descriptor = os.dup(0) if path == "-" else os.open(words.absolute(path), os.O_RDONLY | os.O_CLOEXEC)
+    part = _parsed(descriptor, doing)
     try:
-        text = read(descriptor, doing)
-    finally:
-        os.close(descriptor)
-    try:
-        part = document.loads(text)
         check(part)
     except Invalid as error:
         raise ContainerError(doing, error.why) from None
-    except ValueError as error:
-        raise ContainerError(doing, "not JSON: %s" % error) from None
     return part  # type: ignore[return-value]
 
 
-def read(descriptor: int, doing: str) -> str:
+def _parsed(descriptor: int, doing: str) -> object:
+    """The document that DESCRIPTOR, which is closed, gives."""
+    try:
+        return document.loads(_read(descriptor, doing))
+    except ValueError as error:
+        raise ContainerError(doing, "not JSON: %s" % error) from None
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, doing: str) -> str:
     pieces, left = [], MAX_CONFIG  # type: list[bytes], int
     try:
         while left > 0:

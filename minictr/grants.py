@@ -6,7 +6,7 @@ Side: host
 from . import abi, host
 from . import unix as os
 from .spec import DEFAULT_CAPABILITIES
-from .words import bad, boolean, number
+from .words import bad, boolean, capability, number
 
 
 def capabilities(given: "dict", config: "dict", fields: "dict") -> None:
@@ -38,12 +38,7 @@ def _is_root(config: "dict", fields: "dict") -> bool:
 def _capability_names(option: str, values: "list[str]") -> "list[str]":
     names = []
     for word in [word for text in values for word in text.split(",")]:
-        name = word.strip().upper()
-        if name != "ALL" and not name.startswith("CAP_"):
-            name = "CAP_" + name
-        if name != "ALL" and name not in abi.CAPABILITIES:
-            raise bad(option, word, "there is no capability of that name")
-        names.append(name)
+        names.append("ALL" if word.strip().upper() == "ALL" else capability(option, word))
     return names
 
 

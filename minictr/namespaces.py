@@ -136,6 +136,18 @@ class Outside:
         os.close(self.directory)
 
 
+def at_a_mount(proc: int, action) -> None:
+    """ACTION(), which changes how the mounts below / spread: from outside of a chroot whose root is no mount
+    (EINVAL)."""
+    try:
+        action()
+    except OSError as error:
+        if error.errno != abi.EINVAL:
+            raise
+        with Outside(proc):
+            action()
+
+
 def clone(proc: int, flags: int, cgroup: "int | None" = None, apart: bool = False) -> int:
     """forks.clone, for which a chroot is left where user namespaces are refused in it. The child is in it
     again, in its root directory."""

@@ -33,13 +33,8 @@ def power() -> str:
 def private() -> str:
     """A new tmpfs, on a directory of the host's, that nobody else sees."""
     with trying("mount"):
-        try:
-            mounts.set_propagation("/", abi.MS_SLAVE | abi.MS_REC)
-        except OSError as error:
-            if error.errno != abi.EINVAL:
-                raise
-            with namespaces.Outside(paths.open_proc()):  # a chroot whose root is no mount
-                mounts.set_propagation("/", abi.MS_SLAVE | abi.MS_REC)
+        slave = abi.MS_SLAVE | abi.MS_REC
+        namespaces.at_a_mount(paths.open_proc(), lambda: mounts.set_propagation("/", slave))
     refusal = None
     for place in STAGES:
         try:

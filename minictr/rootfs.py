@@ -60,13 +60,7 @@ class Stage:
     def isolate(self) -> None:
         """Keep what is mounted from here on to ourselves."""
         try:
-            try:
-                self._isolate()
-            except OSError as error:
-                if error.errno != abi.EINVAL:
-                    raise
-                with namespaces.Outside(self.proc):  # a chroot whose root is no mount
-                    self._isolate()
+            namespaces.at_a_mount(self.proc, self._isolate)
         except OSError as error:
             if error.errno not in REFUSED:
                 raise ContainerError("isolate mounts", "", error.errno or 0) from error

@@ -3,10 +3,9 @@
 Side: host
 """
 
-from . import abi
 from .errors import ContainerError, printable
 from .execution import Wish
-from .words import MAX_FDS, absolute, bad, boolean, integer
+from .words import MAX_FDS, absolute, bad, boolean, capability, integer
 
 # long and short name, field of Wish ("" for what is only accepted), kind: "flag", "one", "many"
 _OPTIONS = (
@@ -51,7 +50,7 @@ def parse(argv: "list[str]") -> Wish:
         values["pid_file"] = absolute(values["pid_file"])
     if "preserve_fds" in values:
         values["preserve_fds"] = integer("--preserve-fds", values["preserve_fds"], 0, MAX_FDS)
-    values["caps"] = tuple([_capability(word) for word in values.get("caps", ())])
+    values["caps"] = tuple([capability("--cap", word) for word in values.get("caps", ())])
     for word in values.get("env", ()):
         if "=" not in word[1:]:
             raise bad("--env", word, "is not NAME=VALUE")
@@ -82,14 +81,6 @@ def _take(values: "dict", rest: "list[str]") -> None:
         values[field] = values.get(field, ()) + (value,)
     else:
         values[field] = value
-
-
-def _capability(word: str) -> str:
-    name = word.upper()
-    name = name if name.startswith("CAP_") else "CAP_" + name
-    if name not in abi.CAPABILITIES:
-        raise bad("--cap", word, "there is no capability of that name")
-    return name
 
 
 def _load(path: str, tty: bool) -> "dict":

@@ -3,6 +3,7 @@
 Side: host
 """
 
+from . import abi
 from . import unix as os
 from .errors import ContainerError, printable, step
 
@@ -33,6 +34,15 @@ def boolean(option: str, text: str) -> bool:
     if text not in _TRUTH:
         raise bad(option, text, "is true or false, or nothing")
     return _TRUTH[text]
+
+
+def capability(option: str, text: str) -> str:
+    """The name that OPTION=TEXT stands for, in any case and without its CAP_, too."""
+    name = text.strip().upper()
+    name = name if name.startswith("CAP_") else "CAP_" + name
+    if name not in abi.CAPABILITIES:
+        raise bad(option, text, "there is no capability of that name")
+    return name
 
 
 def number(text: str) -> int:
