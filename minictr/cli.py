@@ -49,6 +49,11 @@ Global options:
 minictr VERB --help tells the rest."""
 
 
+# What podman and docker call otherwise, or have and we have not
+_ELSEWHERE = {
+    "inspect": "minictr state", "logs": "run --log-file keeps what is printed", "rm": "minictr delete",
+    "unpause": "minictr resume", "top": "minictr ps",
+}  # fmt: skip
 _FLAGS = ("--debug", "--systemd-cgroup")
 _VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager", "--criu")
 
@@ -164,7 +169,8 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
     if not rest:
         return "help", rest
     if rest[0] not in VERBS:
-        raise ContainerError("read the options", "unknown verb %s" % rest[0], hint="minictr --help")
+        hint = _ELSEWHERE.get(rest[0], "minictr --help")
+        raise ContainerError("read the options", "unknown verb %s" % rest[0], hint=hint)
     return rest[0], rest[1:]
 
 

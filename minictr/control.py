@@ -126,7 +126,7 @@ def ps(root_path: str, report, argv: "list[str]") -> int:
         raise ContainerError("read the options", "--format is table or json")
     words = words[1:] if words[:1] == ["--"] else words
     if not words:
-        raise ContainerError("read the options", "an id is expected")
+        raise ContainerError("read the options", "an id is expected", hint="minictr list has them all")
     entry, content = _known(root_path, words[0])
     entry.close()
     found = processes(content)

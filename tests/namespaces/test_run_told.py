@@ -201,7 +201,9 @@ def test_help_behind_two_dashes_is_the_programs(minictr, busybox_root):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("nonsense",), "unknown verb nonsense"),
+        (("nonsense",), "unknown verb nonsense; hint: minictr --help"),
+        (("rm", "x"), "unknown verb rm; hint: minictr delete"),
+        (("ps",), "an id is expected; hint: minictr list"),
         (("--nonsense", "list"), "unknown global option --nonsense"),
         (("help", "nonsense"), "unknown topic nonsense"),
         (("--log-format", "x", "list"), "text or json"),
