@@ -349,6 +349,7 @@ _capget = _bind("capget", c_void_p, c_void_p)
 _capset = _bind("capset", c_void_p, c_void_p)
 _prlimit = _bind("prlimit", c_int, c_int, c_void_p, c_void_p)
 _CONTROL, _CONTROL_ALIGN = struct.calcsize("@Nii"), struct.calcsize("@N")  # struct cmsghdr, cmsg(3)
+MOST_DESCRIPTORS = 252  # of a message: SCM_MAX_FD of net/scm.h is 253, and an even number needs no padding
 madvise = _bind("madvise", c_void_p, c_ulong, c_int)
 _socketpair = _bind("socketpair", c_int, c_int, c_int, c_void_p)
 _socket = _bind("socket", c_int, c_int, c_int)
@@ -406,7 +407,7 @@ def _again(call, *arguments: int) -> int:
 
 
 def send_descriptors(sock: int, data: bytes, descriptors: "tuple[int, ...]") -> None:
-    """sendmsg(2) with SCM_RIGHTS: DATA, a byte at least, and copies of DESCRIPTORS, 253 at most.
+    """sendmsg(2) with SCM_RIGHTS: DATA, a byte at least, and copies of DESCRIPTORS, MOST_DESCRIPTORS at most.
 
     `_socket` has it too, and takes 0.2 ms to load."""
     numbers = struct.pack("@%di" % len(descriptors), *descriptors)
@@ -418,8 +419,8 @@ def send_descriptors(sock: int, data: bytes, descriptors: "tuple[int, ...]") -> 
 
 
 def receive_descriptors(sock: int, size: int) -> "tuple[bytes, list[int]]":
-    """recvmsg(2): at most SIZE bytes, b"" at the end, and descriptors that close on exec, 252 at most."""
-    data, control = bytearray(size), bytearray(1024)
+    """recvmsg(2): at most SIZE bytes, b"" at the end, and descriptors that close on exec."""
+    data, control = bytearray(size), bytearray(_CONTROL + 4 * MOST_DESCRIPTORS)
     message, _vector = _message(data, control)
     count = _again(_recvmsg, sock, _address(message), abi.MSG_CMSG_CLOEXEC)
     used = struct.unpack_from("@PIPNPNi", message)[5]

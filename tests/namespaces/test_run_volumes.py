@@ -142,6 +142,16 @@ def test_volumes_inside_one_another_are_mounted_from_the_outside_in(minictr, sou
     assert sorted(os.listdir(outer)) == ["place", "y"] and os.listdir(outer + "/place") == []
 
 
+def test_there_may_be_more_volumes_than_a_message_carries_descriptors(
+    minictr, strong_caller, source, busybox_root
+):
+    """Root's are handed in as descriptors (SCM_RIGHTS), of which the kernel takes 253 at a time."""
+    volumes = [word for number in range(300) for word in ("-v", "%s:/tmp/%d" % (source, number))]
+    words = ["run", "--tmpfs", "/tmp"] + volumes + ["--rootfs", busybox_root, "--", "sh", "-c"]
+    script = "ls /tmp | wc -l; cat /tmp/*/name | sort | uniq -c"
+    assert minictr(*words, script, **strong_caller.options).ok.fields == ["300", "300", "from", "outside"]
+
+
 def test_a_relative_source_is_one_of_the_current_directory(minictr, source, busybox_root):
     options = ("--read-only", "-v", "./name:/etc/hostname", "--rootfs", busybox_root)
     run = minictr("run", *options, "--", "cat", "/etc/hostname", cwd=source)
