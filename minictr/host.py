@@ -130,14 +130,20 @@ def _free_range(subids) -> "dict[str, object]":
 
 def note_range(start: int) -> None:
     """Note down the range that begins at START, so that it stays the same."""
+    temporary = "%s.%d" % (NOTE, os.getpid())  # what a killed process of this number left is written over
     try:
         os.makedirs(os.path.dirname(NOTE), 0o755, exist_ok=True)
-        temporary = "%s.%d" % (NOTE, os.getpid())
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        os.write(file, b"%d\n" % start)
-        os.close(file)
-        os.replace(temporary, NOTE)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(temporary, flags, 0o644)
+        try:
+            os.write(file, b"%d\n" % start)
+            os.replace(temporary, NOTE)
+        except OSError:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(file)
     except OSError as error:
-        if error.errno not in (abi.EROFS, abi.EACCES, abi.EPERM, abi.ENOSPC):
+        if error.errno not in (abi.EROFS, abi.EACCES, abi.EPERM, abi.ENOSPC, abi.EDQUOT):
             raise
         # a disk that cannot be written: the same range is found again as long as it stays free

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 
 import pytest
+import support
 from support import needs
 
 import minictr as package
@@ -103,6 +105,31 @@ def test_only_a_container_that_starts_has_its_range_of_ids_noted_down(minictr, b
     assert (place / "ids").read_text() == start + "\n"
     assert "map user ids 0 to %s (65536)" % start in explained
     assert minictr("explain", *words, cover=cover).ok.out.count(" to %s " % start) == 1
+
+
+def test_a_range_of_ids_that_there_is_no_room_to_note_down_leaves_nothing(minictr, busybox_root, tmp_path):
+    (tmp_path / "minictr").mkdir()
+    cover = {"/var/lib": str(tmp_path), "/etc/subuid": "", "/etc/subgid": ""}
+    words = (sys.executable, "-m", "minictr", "--root", minictr.state(None), "run", "--rootfs", busybox_root)
+    script = "mount -t tmpfs -o size=4k,mode=755 tmpfs /var/lib/minictr; cd /var/lib/minictr; echo >full\n"
+    script += '"$@" -- true && "$@" -- true && echo ran; ls'
+    found = minictr.command(
+        "sh", "-c", script, "sh", *words, cover=cover, env={"PYTHONPATH": support.CHECKOUT}
+    )
+    assert found.ok.fields == ["ran", "full"]
+
+
+def test_what_a_killed_process_left_of_the_note_does_not_matter(minictr, busybox_root, tmp_path):
+    """Its number is this one's now."""
+    cover = {"/var/lib": str(tmp_path), "/etc/subuid": "", "/etc/subgid": ""}
+    words = (sys.executable, "-m", "minictr", "--root", minictr.state(None), "run", "--rootfs", busybox_root)
+    script = 'mkdir /var/lib/minictr; echo 7777777777 >/var/lib/minictr/ids.$$; exec "$@" -- echo ran'
+    found = minictr.command(
+        "sh", "-c", script, "sh", *words, cover=cover, env={"PYTHONPATH": support.CHECKOUT}
+    )
+    assert found.ok.out == "ran\n"
+    (name,) = os.listdir(str(tmp_path / "minictr"))
+    assert name == "ids" and (tmp_path / "minictr" / name).read_text() != "7777777777\n"
 
 
 @pytest.mark.parametrize("manager, told", [("cgroupfs", False), ("disabled", True)])
