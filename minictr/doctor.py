@@ -352,6 +352,8 @@ def state_directory(patient: Patient):
     words = [word for bit, word in ((2, "nosuid"), (4, "nodev"), (8, "noexec")) if flags & bit]
     detail = "%s%s" % (printable(path), " (%s: does not matter)" % ", ".join(words) if words else "")
     number = abi.EROFS if flags & os.ST_RDONLY else 0 if os.access(place, os.W_OK) else abi.EACCES
+    if not number and signs.full(place):
+        number = abi.ENOSPC
     if not number:
         yield Finding(check="state directory", ok=True, required=True, detail=detail)
         return

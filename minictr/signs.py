@@ -179,6 +179,17 @@ def mount_flags(path: str) -> int:
         return 0
 
 
+def full(path: str) -> bool:
+    """Whether the file system of PATH has no block or no file left for the caller. Some have no fixed number
+    of files: they say 0 of 0."""
+    try:
+        room = os.statvfs(path)
+    except OSError:
+        return False
+    blocks = room.f_bavail if os.geteuid() else room.f_bfree
+    return bool(room.f_blocks and blocks == 0 or room.f_files and room.f_ffree == 0)
+
+
 def existing(path: str) -> str:
     """PATH, or the nearest directory above it that exists."""
     path = os.path.abspath(path)

@@ -46,9 +46,8 @@ def default_root() -> str:
 
 def open_root(path: str) -> int:
     """A descriptor of the state root, made if missing. It must be ours and nobody else's to write."""
-    with step(
-        "make the state directory %s" % path, hints={abi.EROFS: "--root DIR", abi.EACCES: "--root DIR"}
-    ):
+    hints = dict.fromkeys((abi.EROFS, abi.EACCES, abi.ENOSPC), "--root DIR")
+    with step("make the state directory %s" % path, hints=hints):
         try:
             os.makedirs(path, 0o700)
         except FileExistsError:

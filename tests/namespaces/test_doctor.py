@@ -297,6 +297,21 @@ def test_nothing_is_writable(doctor_after):
     assert "--root DIR" in report["state directory"]["fix"]
 
 
+@pytest.mark.parametrize("options", ["nr_inodes=1", "size=4k"])
+def test_no_room_for_the_state(doctor_after, options):
+    """Without a file, or without a block, to spare: `run` would say so, too."""
+    place, mount = "/run/user/54321", ["mount", "-t", "tmpfs", "-o"]
+    fill = "chown 54321 {0}; dd if=/dev/zero of={0}/x bs=4k count=1 2>/dev/null; true".format(place)
+    report = doctor_after(
+        mount + ["mode=755", "tmpfs", "/run"], ["mkdir", "-p", place],
+        mount + ["mode=755," + options, "tmpfs", place], ["sh", "-c", fill],
+    )  # fmt: skip
+
+    assert report.refused() == ["state directory"]
+    assert report["state directory"]["why"] == place + " is on a file system that is full"
+    assert "--root DIR" in report["state directory"]["fix"]
+
+
 # --- it changes nothing -----------------------------------------------------------------------
 
 
