@@ -23,8 +23,12 @@ def main() -> None:
                 stream.flush()
         except BrokenPipeError:
             status = status or 141  # who reads may stop; as if by SIGPIPE
-        except (OSError, ValueError):
-            status = status or 1  # a full disk, a closed stream: the words are lost, which must show
+        except (OSError, ValueError) as error:
+            if not status:  # a full disk, a closed stream: the words are lost, which must show
+                from .report import say
+
+                say("write to the standard output: %s" % (getattr(error, "strerror", "") or error))
+                status = 125
     os._exit(status)
 
 

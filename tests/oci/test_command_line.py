@@ -157,6 +157,21 @@ def test_who_reads_may_stop_reading(minictr, words):
     assert (found.status, found.err) == (141, "")
 
 
+@pytest.mark.parametrize(
+    "words", [["list"], ["features"], ["explain", "--", "true"], ["--version"]], ids=" ".join
+)
+@pytest.mark.parametrize("python", [[], ["-u"]], ids=["at the end", "at once"])
+def test_an_answer_that_finds_no_room_is_an_error(minictr, words, python):
+    with open("/dev/full", "w") as full:
+        found = minictr.command(
+            sys.executable, *python, "-m", "minictr", *words,
+            env={"PYTHONPATH": support.CHECKOUT}, setup=lambda: os.dup2(full.fileno(), 1),
+            pass_fds=(full.fileno(),),
+        )  # fmt: skip
+    assert (found.status, found.err.count("\n")) == (125, 1), found
+    assert found.err.startswith("minictr: ") and found.err.endswith(": No space left on device\n")
+
+
 def test_a_notice_in_a_log_has_a_level_that_engines_know(minictr, tmp_path):
     log = tmp_path / "log"
     reporter = report.Report(str(log))
