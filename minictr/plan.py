@@ -361,11 +361,10 @@ def _cgroup_path(spec: Spec, linux: "dict", stage: str) -> str:
     if spec.systemd:
         return _unit(spec, linux, stage)
     path = linux.get("cgroupsPath") or cgroup_of(spec.identifier, stage)
-    if not path.startswith("/"):
-        path = "/minictr-" + path
-    if ".." in path.split("/"):
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    if ".." in names:
         raise ContainerError("place the cgroup %s" % path, 'linux.cgroupsPath has a ".."')
-    return path
+    return path if path.startswith("/") or not names else "/minictr-" + "/".join(names)
 
 
 # --- the file system --------------------------------------------------------------------------

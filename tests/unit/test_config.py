@@ -401,6 +401,29 @@ def test_null_is_as_good_as_absent_for_ids():
     assert seen.time_offsets == "monotonic 0 0\n"
 
 
+@pytest.mark.parametrize(
+    "path, place",
+    [
+        ("/a/b", "/a/b"), ("a/b", "/minictr-a/b"), ("./a", "/minictr-a"), (".//a/./b/", "/minictr-a/b"),
+        ("..a", "/minictr-..a"),
+    ],
+)  # fmt: skip
+def test_a_relative_cgroups_path_lies_at_the_top(path, place):
+    document = full()
+    document["linux"]["cgroupsPath"] = path
+    asked = spec.Spec(config=document, identifier="x", bundle="/")
+    assert plan.make(asked, host.probe(ranges=False), "/stage").cgroup_path == place
+
+
+@pytest.mark.parametrize("path", ["../a", "./../a", "a/..", "/a/../b"])
+def test_a_cgroups_path_leads_nowhere_else(path):
+    document = full()
+    document["linux"]["cgroupsPath"] = path
+    asked = spec.Spec(config=document, identifier="x", bundle="/")
+    with pytest.raises(ContainerError, match=r'has a "\.\."'):
+        plan.make(asked, host.probe(ranges=False), "/stage")
+
+
 def test_a_file_is_read_and_checked(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(full()))
