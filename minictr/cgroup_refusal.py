@@ -35,6 +35,8 @@ def _hint(group: Group, setting: Setting, number: int) -> str:
     name = setting.names[0]
     if number in (abi.EINVAL, abi.ERANGE) and name in _RANGES:
         return _RANGES[name]
+    if name.startswith("cpuset.") and number == abi.EBUSY:
+        return "cgroups below it use more of them"
     if name.startswith("cpuset."):
         have = _above(group, setting.controller, name) or _above(
             group, setting.controller, name + ".effective"

@@ -14,6 +14,7 @@ DEVICES = (
     "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
     "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
 )  # fmt: skip
+UNSET = (1 << 64) - 1  # -1 without a sign, which runc takes for nothing
 NO_KERNEL = "kernel memory is limited by `limit` alone"
 _NO_SWAP = "the container may use swap beyond its memory: the kernel does not count it (swapaccount=1)"
 
@@ -276,11 +277,11 @@ def memory(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
     reservation = limit("memory reservation", wanted.get("reservation") or 0)
     if reservation:
         found.append(Setting("memory", "memory.soft_limit_in_bytes", reservation))
-    if wanted.get("swappiness") is not None:
+    if wanted.get("swappiness") not in (None, UNSET):
         found.append(Setting("memory", "memory.swappiness", wanted["swappiness"]))
-    if wanted.get("disableOOMKiller"):
-        lost = "the kernel kills a process where memory runs out"
-        found.append(Setting("memory", "memory.oom_control", 1, lost))
+    if wanted.get("disableOOMKiller") is not None:  # a new cgroup has it as the one above
+        lost = "the kernel kills a process where memory runs out" if wanted["disableOOMKiller"] else ""
+        found.append(Setting("memory", "memory.oom_control", int(wanted["disableOOMKiller"]), lost))
     if wanted.get("useHierarchy"):
         found.append(Setting("memory", "memory.use_hierarchy", 1, ""))
     for name in ("kernel", "kernelTCP"):

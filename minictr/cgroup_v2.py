@@ -313,7 +313,10 @@ def memory(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]
         "kernelTCP": cgroup_v1.NO_KERNEL,
     }
     for name, lost in losses.items():
-        if wanted.get(name) and wanted[name] != -1 or name == "swappiness" and wanted.get(name) == 0:
+        if (
+            wanted.get(name) and wanted[name] not in (-1, cgroup_v1.UNSET)
+            or name == "swappiness" and wanted.get(name) == 0
+        ):  # fmt: skip
             records.append(ignored("memory " + name, wanted[name], lost))
     return found
 

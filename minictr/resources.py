@@ -42,7 +42,7 @@ DEVICE_LIMITS = (
     ("device-write-iops", "throttleWriteIOPSDevice", "number"),
 )
 # Of these 0 is a value as any other; elsewhere, in a document, it means "leave it"
-ZERO_COUNTS = ("burst", "idle", "swappiness")
+ZERO_COUNTS = ("burst", "disableOOMKiller", "idle", "swappiness")
 
 
 def configure(given: "dict", config: "dict", fields: "dict") -> None:

@@ -385,6 +385,16 @@ def test_a_rate_for_a_device_is_taken_away_again(own, box):
     assert str(MIB) not in one.value(file)
 
 
+@needs("cgroup1")
+def test_the_killer_for_want_of_memory_is_switched_off_and_on_again(own, box):
+    one = box(own)
+    for off in (True, False):
+        given = json.dumps({"memory": {"disableOOMKiller": off}})
+        own.verb("update", "--resources", "-", one.id, stdin=given).ok
+        assert one.value("memory.oom_control").startswith("oom_kill_disable %d\n" % off)
+        assert remembered(one)["memory"]["disableOOMKiller"] is off
+
+
 @limits
 def test_several_limits_are_changed_at_once_before_the_id_and_after(own, box):
     one = box(own)
@@ -463,6 +473,22 @@ def test_memory_and_swap_are_changed_together(own, box):
     one.verb("update", "--memory=-1").ok
     assert [one.value(MEMORY), one.value(SWAP)] == free
     assert remembered(one)["memory"] == {"limit": -1, "swap": -1}
+
+
+@needs("cgroup1")
+def test_a_set_of_processors_that_a_cgroup_below_uses_is_not_taken_from_it(own, box):
+    one = box(own)
+    have, below = one.value("cpuset.cpus"), one.cgroup("cpuset") + "/below"
+    if have == "0":
+        pytest.skip("there is one processor")
+    os.mkdir(below)
+    with open(below + "/cpuset.cpus", "w") as file:
+        file.write(have)
+    found = one.verb("update", "--cpuset-cpus=0")
+    assert found.status == 125
+    assert found.err == (
+        "minictr: set cpuset.cpus to 0: Device or resource busy; hint: cgroups below it use more of them\n"
+    )
 
 
 @limits
