@@ -180,6 +180,11 @@ class Group:
     def thaw(self) -> None:
         raise NotImplementedError
 
+    def release(self) -> None:
+        """Let die what was killed: as `thaw`, and on v1, where a frozen process does not even die, for the
+        cgroups below as well."""
+        self.thaw()
+
     def _thaw(self, directory: int, name: str, word: str) -> None:
         try:
             if directory >= 0:
@@ -253,7 +258,9 @@ class Group:
         try:
             return cgroup_files.signal(self.pids(), number)
         finally:
-            if not frozen or number == 9:
+            if number == 9:
+                self.release()
+            elif not frozen:
                 self.thaw()
 
     def kill(self, patience: float = 10.0) -> bool:
@@ -267,6 +274,8 @@ class Group:
             found = set(self.pids()) - {me}
             if not found:
                 return True
+            if turn == 4:
+                self.release()  # one below may be frozen
             if turn % 32 == 31:
                 dying.clear()  # a number may be that of another process by now
             if not found <= dying:

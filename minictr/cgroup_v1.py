@@ -166,6 +166,11 @@ class V1(Group):
     def thaw(self) -> None:
         self._thaw(self._directory("freezer"), "freezer.state", "THAWED")
 
+    def release(self) -> None:
+        directory = self._directory("freezer")
+        if directory >= 0:
+            cgroup_files.walk(directory, lambda each: self._thaw(each, "freezer.state", "THAWED"))
+
     def frozen(self) -> bool:
         return self._read("freezer", "freezer.state").strip() in ("FROZEN", "FREEZING")
 

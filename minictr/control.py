@@ -141,7 +141,7 @@ def processes(content: "dict") -> "list[int]":
     """The processes of a container: by its cgroup, else by its process namespace."""
     group = living.group_of(content)
     if group.kind != "none":
-        return sorted(group.pids())
+        return [] if living.over(content) else sorted(group.pids())
     return living.by_namespace(content["pid"]) if living.alive(content) else []
 
 

@@ -329,8 +329,8 @@ class Container:
     def time_over(self, pid: int) -> float:
         """Kill it, frozen or not."""
         foreground.send(pid, _signal.SIGKILL)
-        if self.group.frozen():
-            self.group.thaw()
+        if self.group.kind != "none":
+            self.group.release()
         return 0
 
     # --- steps ----------------------------------------------------------------------------

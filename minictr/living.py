@@ -9,7 +9,7 @@ Side: host
 import _signal  # `signal` imports enum: 3 ms
 import time
 
-from . import cgroup, libc, paths, state
+from . import cgroup, cgroup_files, libc, paths, state
 from . import unix as os
 from .errors import ContainerError, from_os
 from .spec import Spec, cgroup_of
@@ -33,16 +33,34 @@ def group_of(content: "dict", layout: "cgroup.Layout | None" = None):
     return cgroup.reopen(layout or cgroup.layout(), directories, parents)
 
 
-def frozen(content: "dict") -> bool:
+def over(content: "dict") -> bool:
+    """None of its processes is left: with a process namespace of its own none outlives the first. What is
+    in its cgroup then came later, and is somebody else's."""
+    known = content.get("status") in SETTLED and content.get("own_pids", True)
+    return bool(known) and not alive(content)
+
+
+def frozen(content: "dict", below: bool = False) -> bool:
     """Whether its processes are stopped by the freezer, of either version. Nearly every verb asks for it,
-    and the classes of cgroups would take 0.4 ms to load."""
+    and the classes of cgroups would take 0.4 ms to load.
+
+    below: or may be, some of them, in cgroups that something inside has made
+    """
     directories = content.get("cgroups") or ()
     # of v1's hierarchies one has the freezer, and it is mostly called so: to ask all takes 0.1 ms
     for directory in sorted(directories, key=lambda name: "freezer" not in name):
         state = paths.read_text(directory + "/freezer.state") or paths.read_text(directory + "/cgroup.freeze")
         if state:
-            return state.strip() in ("1", "FROZEN", "FREEZING")
+            return state.strip() in ("1", "FROZEN", "FREEZING") or (below and _branches(directory))
     return False
+
+
+def _branches(directory: str) -> bool:
+    """Whether there are cgroups below one: kernfs counts them."""
+    try:
+        return os.stat(directory).st_nlink > 2
+    except OSError:
+        return False
 
 
 def kill(content: "dict[str, object]", number: int) -> bool:
@@ -51,12 +69,14 @@ def kill(content: "dict[str, object]", number: int) -> bool:
 
     Without a PID namespace of its own the container goes on without its first process: KILL is for them all.
     """
+    if over(content):
+        return False
     found = _signal_first(content, number)
     if number == _signal.SIGKILL:
         if not content.get("own_pids", True) and content.get("status") in SETTLED:
             found = bool(group_of(content).signal(number)) or found
-        elif frozen(content):
-            group_of(content).thaw()  # on v1 a frozen process does not even die
+        elif frozen(content, below=True):
+            group_of(content).release()
     return found
 
 
@@ -224,8 +244,10 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     """End what lives of a container, and forget it. The caller holds the lock.
 
     A cgroup is emptied only if it is known to be ours: a runtime killed before that was certain may
-    have noted down one in which others live. Then it is removed if it is empty.
+    have noted down one in which others live. Then it is removed if it is empty. One that is somebody else's
+    by now is left to them.
     """
+    ended = over(content)
     kill(content, _signal.SIGKILL)
     settled = content.get("status") in SETTLED or not state.is_foreground(entry)
     layout, directories = cgroup.layout(), content.get("cgroups")
@@ -235,12 +257,13 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
         group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
     else:  # killed before anything was written
         group = cgroup.open(layout, cgroup_of(entry.identifier, entry.path))
-    if settled:
+    if settled and not ended:
         group.kill()
     if not wait_ended([content], 10):  # without a cgroup nothing else would wait for it
         raise ContainerError("end container %s" % entry.identifier, "it does not end, not even when killed")
     try:
-        group.remove()
+        if not ended or _empty(group, report):
+            group.remove()
     except ContainerError:
         if settled:
             raise
@@ -257,6 +280,18 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     entry.remove()
     if known:
         run_poststop(known, report)
+
+
+def _empty(group, report) -> bool:
+    """Whether nobody is in the cgroup of a container that is over; it is said if somebody is."""
+    found = []  # type: list[int]
+    for _ in cgroup_files.waits():  # a program of exec may be on its way out
+        found = group.pids()
+        if not found:
+            return True
+    why = "processes run in it that are not the container's: " + ", ".join(map(str, found[:10]))
+    report.warn(ContainerError("remove the cgroup %s" % group.directories()[0], why))
+    return False
 
 
 def cleaning(doing: str, error: "OSError | ContainerError") -> ContainerError:

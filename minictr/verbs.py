@@ -289,7 +289,8 @@ def kill(root_path: str, report, argv: "list[str]") -> int:
         raise missing(words[0])
     content = entry.load()
     if "--all" in flags and content.get("cgroups"):
-        living.group_of(content).signal(number)
+        if not living.over(content):
+            living.group_of(content).signal(number)
     elif not living.kill(content, number) and "--all" not in flags:  # that all have ended is no error with it
         raise ContainerError("kill container %s" % words[0], "container not running")
     return 0

@@ -152,8 +152,8 @@ class Runtime:
 class Box:
     """A container that runs in the background. pid: of its first process"""
 
-    def __init__(self, runtime, bundle) -> None:
-        self.runtime, self.bundle, self.id = runtime, bundle, bundle.identifier
+    def __init__(self, runtime, bundle=None, identifier="") -> None:
+        self.runtime, self.bundle, self.id = runtime, bundle, identifier or bundle.identifier
         self.pid = json.loads(self.verb("state").ok.out)["pid"]
 
     def verb(self, name, *words, **how):

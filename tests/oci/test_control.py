@@ -9,7 +9,7 @@ import time
 
 import pytest
 import support
-from bundles import V2, unlike
+from bundles import V2, Box, Runtime, unlike
 from support import needs
 
 pytestmark = needs("root", "busybox", "cgroup")
@@ -323,6 +323,66 @@ def test_to_kill_all_of_one_that_has_ended_is_no_error(runtime, box):
     for _ in range(2):
         assert one.verb("kill", "--all", "KILL") == (0, "", "")
         support.wait_until(lambda: support.gone(one.pid))
+
+
+# --- a cgroup that is not its own any more --------------------------------------------------------
+
+
+def test_what_another_container_has_in_the_cgroup_of_one_that_has_ended_is_left_alone(own, box):
+    """With a process namespace of its own nothing of the first can live any more."""
+    one = box(own)
+    path = one.bundle.linux["cgroupsPath"]
+    one.verb("kill", "KILL").ok
+    support.wait_until(lambda: support.gone(one.pid))
+    other = box(own, change=lambda made: made.linux.update(cgroupsPath=path))
+    inside = json.loads(other.verb("ps", "--format=json").ok.out)
+    other.verb("pause").ok
+    assert one.verb("ps", "--format=json").ok.out == "[]\n"
+    one.verb("kill", "--all", "KILL").ok
+    assert one.verb("kill", "KILL").status == 125
+    assert (one.status, other.status) == ("stopped", "paused")
+    found = one.verb("delete")
+    assert (found.status, found.out) == (0, ""), found
+    assert found.err.startswith("minictr: warning: remove the cgroup /sys/fs/cgroup/"), found
+    assert "processes run in it that are not the container's: %d, " % min(inside) in found.err
+    assert other.status == "paused" and json.loads(other.verb("ps", "--format=json").ok.out) == inside
+    place = other.cgroup("memory")
+    other.verb("delete", "--force").ok
+    assert all(support.gone(pid) for pid in inside) and not os.path.exists(place)
+
+
+def freeze_one_below(one):
+    """Of the other processes of ONE."""
+    other = [pid for pid in json.loads(one.verb("ps", "--format=json").ok.out) if pid != one.pid][0]
+    below = one.cgroup("freezer") + "/below"
+    os.mkdir(below)
+    with open(below + "/cgroup.procs", "w") as file:
+        file.write(str(other))
+    with open(below + ("/cgroup.freeze" if V2 else "/freezer.state"), "w") as file:
+        file.write("1" if V2 else "FROZEN")
+    return other
+
+
+@pytest.mark.parametrize("way", ["kill", "stop", "delete"])
+def test_what_is_frozen_in_a_cgroup_below_does_not_keep_a_container_alive(own, box, way):
+    """As a container in it that is paused: on v1 what is frozen does not even die."""
+    one = box(own)
+    other = freeze_one_below(one)
+    if way == "kill":
+        one.verb("kill", "KILL").ok
+    elif way == "stop":
+        one.verb("stop", "--time=0.1").ok
+    elif way == "delete":
+        one.verb("delete", "--force").ok
+    support.wait_until(lambda: support.gone(one.pid) and support.gone(other))
+
+
+def test_nor_when_its_time_runs_out(minictr, busybox_root):
+    words = ["run", "--name", "x", "--timeout", "2", "--rootfs", busybox_root]
+    live = minictr.start(*(words + ["--", "sh", "-c", "sleep 1000 & echo up; exec sleep 1001"]))
+    live.expect("up")
+    freeze_one_below(Box(Runtime("minictr", minictr), identifier="x"))
+    assert live.wait(timeout=20).status == 137
 
 
 # --- update ---------------------------------------------------------------------------------------
