@@ -185,7 +185,7 @@ def write(text: bytes) -> None:
 
 
 def update(root_path: str, report, argv: "list[str]") -> int:
-    from . import resources
+    from . import cgroup_undo, resources
 
     options = dict.fromkeys(resources.UPDATES, "")
     options.update({"--memory": "-m", "--cpu-shares": "-c", "--cpus": "", "--resources": "-r"})
@@ -208,24 +208,17 @@ def update(root_path: str, report, argv: "list[str]") -> int:
     changes = resources.beside(changes, before)
     if "--resources" not in given:
         group.refuse_in_use(changes.get("memory") or {})
+    as_it_is = cgroup_undo.before(group, changes)
     try:
         records = group.update(changes)
     except ContainerError:
-        _put_back(group, {name: before[name] for name in changes if before.get(name)})
+        cgroup_undo.put_back(group, as_it_is)
         raise
     for record in records:
         report.seen(record)
     config = dict(config, linux=dict(linux, resources=resources.merged(before, changes)))
     entry.save_config(config, "config.%d" % os.getpid())  # of one in the foreground its runtime has the lock
     return 0
-
-
-def _put_back(group, resources: "dict") -> None:
-    """What was set before the kernel refused a value counts again, as far as it was ever asked for."""
-    try:
-        group.update(resources)
-    except ContainerError:
-        pass  # the refusal is what the user has to hear of
 
 
 CALLS = {"pause": pause, "resume": resume, "ps": ps, "update": update}

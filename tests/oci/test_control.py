@@ -561,6 +561,45 @@ def test_what_the_kernel_refuses_changes_nothing(own, box):
     assert remembered(one) == one.bundle.linux["resources"]
 
 
+@limits
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--memory=64M", "--memory-swap=64M", "--pids-limit=9", "--cpu-share=99", "--cpuset-mems=99"),
+        ("--pids-limit=9", "--cpu-share=99", "--memory=64M", "--memory-swap=32M"),
+        ("--cpu-period=5000", "--cpu-quota=400"),
+    ],
+)
+def test_a_refusal_leaves_what_was_never_limited_without_a_limit(own, box, words):
+    files = {file for file, _ in CHANGES.values()} | {SWAP, "cpu.cfs_period_us", "cpu.idle"}
+    one = box(own)
+    files = [file for file in files if os.path.exists(os.path.join(one.cgroup(file.split(".")[0]), file))]
+    have = {file: one.value(file) for file in files}
+    assert one.verb("update", *words).status == 125
+    assert {file: one.value(file) for file in files} == have
+
+
+@limits
+def test_a_refusal_gives_a_device_the_rate_that_it_had(own, box):
+    disks = ["/dev/" + name for name in sorted(os.listdir("/sys/block")) if os.path.exists("/dev/" + name)]
+    file = "io.max" if V2 else "blkio.throttle.read_bps_device"
+    one = box(own)
+    if not disks or not os.path.exists(os.path.join(one.cgroup(file.split(".")[0]), file)):
+        pytest.skip("there is no disk to limit")
+    node = os.stat(disks[0]).st_rdev
+    disk = {"major": os.major(node), "minor": os.minor(node)}
+    for rate in (0, 5000):
+        given = {"blockIO": {"throttleReadBpsDevice": [dict(disk, rate=rate)]}}
+        own.verb("update", "--resources", "-", one.id, stdin=json.dumps(given)).ok
+        have = one.value(file)
+        assert ("5000" in have) == bool(rate)
+        given = {
+            "blockIO": {"throttleReadBpsDevice": [dict(disk, rate=7000), dict(disk, major=4095, rate=1)]}
+        }
+        assert own.verb("update", "--resources", "-", one.id, stdin=json.dumps(given)).status == 125
+        assert one.value(file) == have
+
+
 WRONG = {
     "--memory=x": "--memory x: is not a size such as 64m, nor -1",
     "--memory=-2": "--memory -2: is not a size such as 64m, nor -1",
