@@ -61,8 +61,13 @@ def limit(doing: str, value: object) -> int:
     return value
 
 
+def shares(wanted: "dict") -> int:
+    """0 for none: an idle group takes no shares, and one that was it has the usual ones."""
+    return 0 if wanted.get("idle") == 1 else wanted.get("shares") or 0
+
+
 def idle(wanted: "dict") -> "list[Setting]":
-    """cpu.idle, since 5.15. It comes after the shares, which an idle group does not take."""
+    """cpu.idle, since 5.15."""
     if wanted.get("idle") is None:
         return []
     lost = "it is scheduled as any other" if wanted["idle"] else ""

@@ -6,7 +6,7 @@ Side: host
 from . import abi, cgroup_files, host, libc
 from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
-from .cgroup_group import DENIED, Group, Setting, burst, cause, idle, ignored, limit, without_devices
+from .cgroup_group import DENIED, Group, Setting, burst, cause, idle, ignored, limit, shares, without_devices
 from .errors import ContainerError, Degradation
 
 # The rules for devices of a container whose configuration has none: device_rules.DEFAULTS
@@ -303,6 +303,7 @@ def cpu(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
         ("realtimePeriod", "cpu", "cpu.rt_period_us"), ("realtimeRuntime", "cpu", "cpu.rt_runtime_us"),
         ("cpus", "cpuset", "cpuset.cpus"), ("mems", "cpuset", "cpuset.mems"),
     )  # fmt: skip
+    wanted = dict(wanted, shares=shares(wanted))
     found = [Setting(where, file, wanted[name]) for name, where, file in table if wanted.get(name)]
     return found + burst(wanted, "cpu.cfs_burst_us") + idle(wanted)
 

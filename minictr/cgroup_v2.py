@@ -9,7 +9,7 @@ import os
 
 from . import abi, cgroup_files, cgroup_v1, paths
 from .cgroup_files import GONE, PATIENCE, Part
-from .cgroup_group import Group, Setting, burst, cause, idle, ignored, limit, without_devices
+from .cgroup_group import Group, Setting, burst, cause, idle, ignored, limit, shares, without_devices
 from .errors import ContainerError, Degradation, printable
 
 _NO_SWAP = "the container may use swap: the kernel does not count it"
@@ -272,19 +272,19 @@ def most(value: int) -> str:
     return "max" if value == -1 else str(value)
 
 
-def weight_from_shares(shares: int) -> int:
+def weight_from_shares(count: int) -> int:
     """cpu.shares of v1 (2 to 262144, 1024 the default) as cpu.weight (1 to 10000, 100 the default).
 
     The quadratic function through these three points that runc 1.3.2 and crun 1.23 changed to in 2025;
     the linear one before made 39 of the default. Source: opencontainers/cgroups pull request 20
     """
-    if shares <= 2:
+    if count <= 2:
         return 1
-    if shares >= 262144:
+    if count >= 262144:
         return 10000
     import math  # for the containers that ask for shares
 
-    power = math.log2(shares)
+    power = math.log2(count)
     return math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34))
 
 
@@ -339,8 +339,8 @@ def swap_alone(swap: int, memory_most: int) -> int:
 def cpu(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
     """quota and period: microseconds. 0 leaves a value as it is."""
     found = []
-    if wanted.get("shares"):
-        found.append(Setting("cpu", "cpu.weight", weight_from_shares(wanted["shares"])))
+    if shares(wanted):
+        found.append(Setting("cpu", "cpu.weight", weight_from_shares(shares(wanted))))
     quota, period = wanted.get("quota") or 0, wanted.get("period") or 0
     if quota or period:
         old = (read("cpu", "cpu.max") or "max 100000").split() if not quota or not period else []

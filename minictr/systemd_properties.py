@@ -58,8 +58,8 @@ def of_settings(settings: "list[Setting]", version: int, v1: bool, read=None) ->
             found[_AMOUNTS[name]] = ("t", amount(name, value))
         elif name in _SETS and not v1:
             found[_SETS[name]] = ("ay", bits(name, value))
-        elif name == "cpu.idle" and value == "1" and version >= 252:
-            found["CPUWeight"] = ("t", 0)
+        elif name == "cpu.idle" and version >= 252:  # one that is idle no more has the usual weight
+            found.setdefault("CPUWeight", ("t", 0 if value == "1" else INFINITE))
         elif name == "io.max":
             _limit_device(devices, value)
         elif name in ("io.weight", "io.bfq.weight"):

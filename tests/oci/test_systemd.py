@@ -160,6 +160,17 @@ def test_limits_outlive_a_reload_and_are_updated(scope):
     assert [one.value(name) for name in ("memory.max", "pids.max")] == [str(64 * MIB), "33"]
 
 
+@on_v2
+def test_an_idle_one_is_idle_until_it_is_told_otherwise(scope):
+    """systemd says so before our own writing, and an idle group takes no weight."""
+    one = scope(resources={"cpu": {"idle": 1, "shares": 512}}).start()
+    for idle in ("1", "0"):
+        if idle == "0":
+            one.verb("update", "--cpu-idle=0").ok
+        systemctl("daemon-reload")
+        assert one.value("cpu.idle") == idle
+
+
 @on_v1
 @as_root
 def test_devices_stay_closed_on_v1_when_systemd_reloads(scope):
@@ -358,6 +369,20 @@ def test_a_unit_that_is_there_is_not_taken_over(scope):
         assert "processes run in it already" in done.err or "there is one already" in done.err
     assert one.state["status"] == "running"
     assert show(one.unit, "ActiveState")["ActiveState"] == "active"
+
+
+def test_a_unit_that_another_container_has_by_now_is_left_to_it(scope):
+    one, other = scope().start(), scope()
+    one.verb("kill", "KILL").ok
+    support.wait_until(lambda: show(one.unit, "LoadState")["LoadState"] == "not-found")
+    other.unit = one.unit
+    other.bundle.linux["cgroupsPath"] = one.bundle.linux["cgroupsPath"]
+    other.bundle.save()
+    other.start()
+    done = one.verb("delete")
+    assert (done.status, done.out) == (0, "") and "not the container's" in done.err, done
+    assert other.state["status"] == "running"
+    assert show(other.unit, "ActiveState")["ActiveState"] == "active"
 
 
 def test_what_systemd_refuses_is_said_in_its_words(scope):

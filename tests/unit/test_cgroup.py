@@ -430,7 +430,8 @@ SHARED = [  # linux.resources, files of v1, files of v2; None where it is tested
     ({"cpu": {"quota": 50000}}, ["cpu.cfs_quota_us=50000"], ["cpu.max=50000 200000"]),
     ({"cpu": {"period": 50000}}, ["cpu.cfs_period_us=50000"], ["cpu.max=70000 50000"]),
     ({"cpu": {"burst": 1000}}, ["cpu.cfs_burst_us=1000"], ["cpu.max.burst=1000"]),
-    ({"cpu": {"shares": 512, "idle": 1}}, ["cpu.shares=512", "cpu.idle=1"], ["cpu.weight=59", "cpu.idle=1"]),
+    ({"cpu": {"shares": 512, "idle": 1}}, ["cpu.idle=1"], ["cpu.idle=1"]),
+    ({"cpu": {"shares": 512, "idle": 0}}, ["cpu.shares=512", "cpu.idle=0"], ["cpu.weight=59", "cpu.idle=0"]),
     (
         {"cpu": {"realtimePeriod": 1000000, "realtimeRuntime": 950000}},
         ["cpu.rt_period_us=1000000", "cpu.rt_runtime_us=950000"],

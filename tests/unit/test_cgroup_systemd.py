@@ -92,7 +92,7 @@ def of(*pairs, version=252, v1=False, read=None):
         ("pids.max", "7", {"TasksMax": ("t", 7)}),
         ("cpu.weight", "59", {"CPUWeight": ("t", 59)}),
         ("cpu.idle", "1", {"CPUWeight": ("t", 0)}),
-        ("cpu.idle", "0", {}),
+        ("cpu.idle", "0", {"CPUWeight": ("t", systemd_properties.INFINITE)}),
         ("cpu.max", "50000 100000", quota(500000)),
         ("cpu.max", "1001 100000", quota(20000)),  # 1.001 per cent, rounded up
         ("cpu.max", "max 100000", quota(NONE)),
