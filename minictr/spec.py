@@ -6,6 +6,7 @@ bundle brings its own. From here on nobody asks which door it was.
 Side: host
 """
 
+from . import unix as os
 from .record import Record
 
 CONTAINER_ID = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-."
@@ -113,9 +114,20 @@ DEFAULT_CAPABILITIES = [
 MASKED_PATHS = [
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
     "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
-    "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/selinux",
+    "/proc/timer_stats", "/sys/dev/block", "/sys/devices/virtual/powercap", "/sys/firmware",
+    "/sys/fs/selinux",
 ]  # fmt: skip
 READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+
+
+def masked_paths(cpus: str = "/sys/devices/system/cpu") -> "list[str]":
+    """MASKED_PATHS, and where the machine tells it, how often each CPU was too hot: from that can be read
+    what others compute on it (GHSA-6fw5-f8r9-fgfm)."""
+    paths = list(MASKED_PATHS)
+    if os.path.isdir(cpus + "/cpu0/thermal_throttle"):  # few virtual machines
+        names = [name for name in os.listdir(cpus) if name[:3] == "cpu" and name[3:].isdigit()]
+        paths += ["%s/%s/thermal_throttle" % (cpus, name) for name in sorted(names)]
+    return paths
 
 
 def default_mounts() -> "list[dict[str, object]]":
@@ -153,7 +165,7 @@ def default_config(args: "list[str]", root: str, readonly: bool = True) -> dict:
         "mounts": default_mounts(),
         "linux": {
             "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
-            "maskedPaths": list(MASKED_PATHS),
+            "maskedPaths": masked_paths(),
             "readonlyPaths": list(READONLY_PATHS),
         },
     }

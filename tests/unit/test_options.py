@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import minictr
 from minictr import abi, arrangement, lsm, options, unix
 from minictr.errors import ContainerError
-from minictr.spec import DEFAULT_CAPABILITIES, MASKED_PATHS, READONLY_PATHS
+from minictr.spec import DEFAULT_CAPABILITIES, READONLY_PATHS, masked_paths
 
 
 @pytest.fixture(scope="module")
@@ -936,14 +936,32 @@ def hidden_paths(*texts):
 
 
 def test_paths_are_masked_and_shown():
-    assert hidden_paths() == (MASKED_PATHS, READONLY_PATHS)
+    usual = masked_paths()
+    assert hidden_paths() == (usual, READONLY_PATHS)
     assert hidden_paths("unmask=ALL") == hidden_paths("systempaths=unconfined") == ([], [])
-    assert hidden_paths("mask=/a:/b/../c") == (MASKED_PATHS + ["/a", "/c"], READONLY_PATHS)
+    assert hidden_paths("mask=/a:/b/../c") == (usual + ["/a", "/c"], READONLY_PATHS)
     masked, readonly = hidden_paths("unmask=/proc/acpi:/proc/sys")
     assert "/proc/acpi" not in masked and "/proc/sys" not in readonly
-    assert len(masked) + len(readonly) == len(MASKED_PATHS) + len(READONLY_PATHS) - 2
+    assert len(masked) + len(readonly) == len(usual) + len(READONLY_PATHS) - 2
     masked, readonly = hidden_paths("unmask=/proc/*")
-    assert masked == [path for path in MASKED_PATHS if path.startswith("/sys")] and readonly == []
+    assert masked == [path for path in usual if path.startswith("/sys")] and readonly == []
+
+
+# What Docker 28, podman 5 and containerd 2 mask, together
+ENGINES_MASK = """
+    /proc/acpi /proc/asound /proc/interrupts /proc/kcore /proc/keys /proc/latency_stats /proc/sched_debug
+    /proc/scsi /proc/timer_list /proc/timer_stats /sys/dev/block /sys/devices/virtual/powercap /sys/firmware
+    /sys/fs/selinux
+"""
+
+
+def test_what_any_engine_masks_is_masked(tmp_path):
+    assert masked_paths(str(tmp_path)) == ENGINES_MASK.split()
+
+    for name in ("cpu0", "cpu1", "cpu11", "cpufreq"):
+        (tmp_path / name / "thermal_throttle").mkdir(parents=True)
+    more = masked_paths(str(tmp_path))[len(ENGINES_MASK.split()) :]
+    assert more == ["%s/%s/thermal_throttle" % (tmp_path, name) for name in ("cpu0", "cpu1", "cpu11")]
 
 
 @pytest.mark.parametrize("texts", [("mask=/proc/acpi", "unmask=ALL"), ("unmask=ALL", "mask=/proc/acpi")])
