@@ -74,6 +74,7 @@ def main(argv: "list[str]") -> int:
 
     options = Globals()
     try:
+        _refuse_lent_power()
         verb, rest = _globals(argv, options)
         report = Report(options.log, options.log_format == "json", options.debug, _quiet(options, verb))
     except ContainerError as error:
@@ -103,6 +104,18 @@ def main(argv: "list[str]") -> int:
         return error.status
     except KeyboardInterrupt:
         return 130
+
+
+def _refuse_lent_power() -> None:
+    """Below a set-user-ID program, options that are anybody's would be root's (CVE-2020-5291,
+    CVE-2022-31214). AT_SECURE would not tell: a change of the security label sets it, too."""
+    pairs = (("user", os.getuid(), os.geteuid()), ("group", os.getgid(), os.getegid()))
+    for what, real, effective in pairs:
+        if real != effective:
+            why = "it would run with the %s id %d for %d: it is no set-%s-ID program"
+            raise ContainerError(
+                "start", why % (what, effective, real, what), hint="run it as the user it is for, or by sudo"
+            )
 
 
 def _unheard() -> bool:

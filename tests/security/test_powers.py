@@ -2,6 +2,7 @@
 control groups, somebody else's terminal, groups, ids; and what hooks must not have of the container's."""
 
 import os
+import shutil
 import sys
 
 import bundles
@@ -345,6 +346,32 @@ def test_a_number_is_that_user_and_never_root(ways, user, uid):
             assert found.ok.out == uid + "\n"
         else:
             assert found.status in (125, 255) and found.out == "" and found.err.count("\n") == 1, found
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--userns", "host", "-v", "PLACE:/v"], ["list"]], ids=["run", "list"]
+)
+@pytest.mark.parametrize("bit", [0o4755, 0o2755], ids=["set-user-ID", "set-group-ID"])
+def test_nobody_lends_a_user_power_by_a_program_that_calls_us(minictr, busybox_root, ranged, bit, words):
+    """CVE-2020-5291, CVE-2022-31214: whoever chooses the options would be root, were it not refused."""
+    place = support.SESSION.place("of root", 0o700)
+    with open(place + "/secret", "w") as file:
+        file.write("for root alone")
+    wrapper = os.path.join(support.SESSION.place("wrapper", 0o755), "wrapper")
+    shutil.copyfile("/usr/bin/env", wrapper)
+    os.chmod(wrapper, bit)
+    lent = "euid=0(root)" if bit & 0o4000 else "egid=0(root)"
+    assert lent in minictr.command(wrapper, "id", user=ranged).ok.fields
+    words = [word.replace("PLACE", place) for word in words]
+    if words[0] == "run":
+        words += ["--rootfs", busybox_root, "--", "cat", "/v/secret"]
+    program = (wrapper, support.python(), "-m", "minictr", "--root", support.SESSION.place("state"))
+    found = minictr.command(*(program + tuple(words)), user=ranged, env={"PYTHONPATH": support.checkout()})
+
+    what, number = ("user", ranged.uid) if bit & 0o4000 else ("group", ranged.gid)
+    why = "it would run with the %s id 0 for %d: it is no set-%s-ID program" % (what, number, what)
+    hint = "run it as the user it is for, or by sudo"
+    assert found == (125, "", "minictr: start: %s; hint: %s\n" % (why, hint)), found
 
 
 # --- hooks ------------------------------------------------------------------------------------------
