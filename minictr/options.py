@@ -323,8 +323,9 @@ def _unknown(name: str, verb: str) -> ContainerError:
             return ContainerError(name, why, hint=hint)
     from difflib import get_close_matches  # 10 ms, for an error
 
-    close = get_close_matches(name, list(_INDEX), 1)
-    hint = "did you mean %s?" % close[0] if close else "minictr %s --help" % verb
+    long = [known[2:] for known in _INDEX if known[:2] == "--"]
+    close = get_close_matches(name[2:], long, 1)  # without the dashes, which all have in common
+    hint = "did you mean --%s?" % close[0] if close else "minictr %s --help" % verb
     return ContainerError(verb, "unknown option %s" % printable(name), hint=hint)
 
 

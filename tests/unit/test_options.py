@@ -173,6 +173,8 @@ def test_the_last_of_an_option_that_holds_one_value_counts():
     "argv, said",
     [
         (["--volme", "/a:/b"], "run: unknown option --volme; hint: did you mean --volume?"),
+        (["--bogus"], "run: unknown option --bogus; hint: minictr run --help"),
+        (["-Z"], "run: unknown option -Z; hint: minictr run --help"),
         (["--qqqqqqq"], "run: unknown option --qqqqqqq; hint: minictr run --help"),
         (["-itZ"], "run: unknown option -Z"),
         (["--volume"], "--volume: has no value; hint: minictr run --help"),
