@@ -509,3 +509,16 @@ def test_the_benchmark_measures_everyone_and_leaves_nothing(minictr, tmp_path):
         assert float(rows[0][0]) > 1
         assert int(rows[1][1]) > 1000
     assert os.listdir(str(tmp_path)) == []
+
+
+@needs("root", "busybox", "make", "cgroup")
+def test_the_benchmark_of_the_verbs_does_too(minictr, tmp_path):
+    script = os.path.join(CHECKOUT, "tests", "bench_verbs.py")
+    env = {"TMPDIR": str(tmp_path)}
+    found = minictr.command(PYTHON, script, "--runs", "1", "--living", "1,2", env=env)
+    assert (found.status, found.err) == (0, ""), found
+    rows = [line.split()[1:] for line in found.lines if line.startswith("minictr ") and "among" not in line]
+    assert [len(row) for row in rows] == [10] and min(float(time) for time in rows[0][::2]) > 1, found
+    assert [line.split()[0] for line in found.lines[-3:-1]] == ["1", "2"], found
+    assert found.lines[-1] == "processes of minictr that stay beside them: 0", found
+    assert os.listdir(str(tmp_path)) == []
