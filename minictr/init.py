@@ -271,7 +271,7 @@ def _instead_of_namespaces(me: Init, lost) -> "dict[str, str]":
         return {}
     from . import landlock_instead  # loaded by `clone`, before the fork
 
-    made, told = landlock_instead.of_namespaces(lost)
+    made, told = landlock_instead.of_namespaces(lost, me.plan.seccomp is not None)
     if made is not None:
         me.rulesets.append(made)
     return told

@@ -45,9 +45,10 @@ def version() -> int:
 # --- namespaces ---------------------------------------------------------------------------------
 
 
-def of_namespaces(lost) -> "tuple[Ruleset | None, dict[str, str]]":
+def of_namespaces(lost, filtered: bool) -> "tuple[Ruleset | None, dict[str, str]]":
     """A ruleset in the place of the namespaces LOST, None where Landlock has nothing for them, and what
-    is lost all the same, a sentence for each."""
+    is lost all the same, a sentence for each. filtered: there is a filter of system calls, which refuses
+    what of TCP Landlock does not see (`landlock_ports`)"""
     known = version()
     ports = BIND | CONNECT if "network" in lost else 0
     scopes = (landlock.ABSTRACT if "network" in lost else 0) | (landlock.SIGNAL if "pid" in lost else 0)
@@ -59,7 +60,8 @@ def of_namespaces(lost) -> "tuple[Ruleset | None, dict[str, str]]":
     if "pid" in lost and made.scopes & landlock.SIGNAL:
         told["pid"] = "processes of the host can be seen, and the container's may outlive it"
     if "network" in lost and made.ports:
-        what = "TCP" if known < 6 else "TCP and its abstract sockets"
+        what = "TCP" if filtered else "TCP other than MPTCP and Fast Open"
+        what += "" if known < 6 else " and its abstract sockets"
         told["network"] = "the host's network can be reached, but for %s (by Landlock)" % what
     return made, told
 

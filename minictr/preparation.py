@@ -34,9 +34,11 @@ def prepare(spec: Spec, stage: str, starts: bool = False) -> plan.Plan:
     if made.labels or made.mount_label:
         made = _with_labels(made)
     if spec.landlock:
-        from . import landlock_asked  # only for those who ask
+        from . import landlock_asked, landlock_ports  # only for those who ask
 
-        made = made.replace(records=made.records + tuple(landlock_asked.missing(spec.landlock)))
+        records = landlock_asked.missing(spec.landlock)
+        records += landlock_ports.missing(spec.landlock) if made.seccomp is None else []
+        made = made.replace(records=made.records + tuple(records))
     return made
 
 

@@ -79,6 +79,11 @@ def check_seccomp(made: plan.Plan, degrade) -> plan.Plan:
     number = libc.seccomp_refusal() if made.seccomp is not None else 0
     if not number:
         return made
+    if made.spec.landlock:
+        from . import landlock_ports  # only for those who ask
+
+        for record in landlock_ports.missing(made.spec.landlock):
+            degrade(record)
     degrade(
         Degradation(
             "seccomp",
@@ -98,6 +103,12 @@ def send_filter(birth: clone.Birth) -> None:
     profile = birth.plan.seccomp
     if profile is None:
         return
+    instead = "network" in birth.lost or "network" in birth.handed.bare
+    if instead or birth.plan.spec.landlock:
+        from . import landlock_ports  # only where ports may be a matter of Landlock
+
+        if instead or landlock_ports.asked(birth.plan.spec.landlock):
+            profile = landlock_ports.narrowed(profile)
     from . import seccomp_ready
 
     machine = abi.machine()

@@ -234,6 +234,13 @@ def test_the_hosts_own_root_shows_what_a_container_of_it_would_show(minictr, unr
 
 # --- in the place of namespaces -------------------------------------------------------------------
 
+# To a server of TCP, in Perl: $to is its address
+WAYS = {
+    "TCP": "socket(S, PF_INET, SOCK_STREAM, 6) or die $!; connect(S, $to) or die $!",
+    "MPTCP": "socket(S, PF_INET, SOCK_STREAM, 262) or die $!; connect(S, $to) or die $!",
+    "Fast Open": "socket(S, PF_INET, SOCK_STREAM, 6) or die $!; send(S, 1, 0x20000000, $to) or die $!",
+}
+
 
 @pytest.mark.parametrize("off", [False, True], ids=["with Landlock", "without"])
 def test_without_a_pid_namespace_no_other_process_can_be_signalled(as_user, off):
@@ -255,6 +262,24 @@ def test_without_a_network_namespace_there_is_no_tcp(as_user, off):
         told = as_user.run("nc -w 1 127.0.0.1 {port} -e true", off=off, more={"port": port})
 
     assert (told.result.status == 0) == off, told.result
+
+
+@pytest.mark.skipif(not shutil.which("perl"), reason="there is no Perl")
+@pytest.mark.parametrize("way", sorted(WAYS))
+@pytest.mark.parametrize("kind", ["with Landlock", "without a filter", "without both"])
+def test_nor_is_there_any_by_what_landlock_does_not_see(minictr, unranged, way, kind):
+    refused = NO_NAMESPACES + (OFF if kind == "without both" else [])
+    words = [] if kind == "with Landlock" else ["--security-opt", "seccomp=unconfined"]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(5)
+        script = "use Socket; $to = sockaddr_in(%d, INADDR_LOOPBACK); " % listener.getsockname()[1]
+        words += ["--", "perl", "-e", "close STDERR; " + script + WAYS[way]]
+        told = ladders.tell(minictr, "run", *words, user=unranged, refuse=refused)
+    lost = [record["lost"] for record in told.warnings if record["code"] == "network-namespace"]
+
+    assert (told.result.status == 0) == (kind == "without both" or (kind != "with Landlock" and way != "TCP"))
+    assert ["MPTCP" in text for text in lost] == [kind == "without a filter"]
 
 
 @pytest.mark.parametrize("off", [False, True], ids=["landlock", "without it"])
@@ -528,6 +553,52 @@ def test_an_abstract_socket_of_others_is_out_of_reach_with_the_scope(minictr, de
         result = minictr("run", *words)
 
     assert (result.status == 0) == (not scope), result
+
+
+@with_namespaces
+@needs("mmdebstrap")
+@pytest.mark.parametrize("way", sorted(WAYS))
+@pytest.mark.parametrize("by", ["run", "exec", "no filter", "one that allows all", "free"])
+def test_no_way_leads_to_a_port_that_is_not_allowed(minictr, debian_root, tmp_path, way, by):
+    """Landlock looks at plain TCP alone, so the filter refuses what else reaches a server of TCP."""
+    profile = tmp_path / "profile.json"
+    profile.write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(5)
+        script = "use Socket; $to = sockaddr_in(%d, INADDR_LOOPBACK); " % listener.getsockname()[1]
+        program = ["perl", "-e", script + WAYS[way]]
+        words = ["--net", "host", "--rootfs", debian_root, "--read-only"]
+        words += ["--landlock-connect", "none"] if by != "free" else []
+        words += {
+            "no filter": ["--security-opt", "seccomp=unconfined"],
+            "one that allows all": ["--security-opt", "seccomp=%s" % profile],
+        }.get(by, [])
+        if by == "exec":
+            minictr("run", "-d", "--name", "ports", *(words + ["--", "sleep", "60"])).ok
+            found = minictr("exec", "ports", *program)
+            minictr("delete", "--force", "ports").ok
+        else:
+            found = minictr("run", *(words + ["--"] + program))
+        listener.settimeout(0.1)
+        try:
+            listener.accept()[0].close()
+            came = True
+        except socket.timeout:
+            came = False
+
+    assert came == (by == "free" or (by == "no filter" and way != "TCP")), found
+    assert ("lost: by MPTCP" in found.err) == (by == "no filter")
+
+
+@with_namespaces
+def test_that_there_is_no_filter_beside_rules_for_ports_is_refused_where_it_must_not_be(
+    minictr, busybox_root
+):
+    words = ["--landlock-bind", "80", "--rootfs", busybox_root]
+    strict = minictr("run", "--strict", "--security-opt", "seccomp=unconfined", *(words + ["--", "true"]))
+
+    assert strict.status == 123 and "bind=80 is required: there is no filter of system calls" in strict.err
 
 
 def test_without_no_new_privs_it_is_in_force_as_well(inside):
