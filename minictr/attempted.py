@@ -11,7 +11,9 @@ from .record import Record
 
 
 class Attempt(Record):
-    """outcome: "refused", "possible" or "absent" (nothing to try it on); detail: words"""
+    """outcome: "refused", "possible" or "absent" (nothing to try it on; with an errno: no way to try it)
+    detail: words
+    """
 
     layer: str
     name: str
@@ -43,6 +45,11 @@ def possible(found, layer: str) -> "list[str]":
     ]  # fmt: skip
 
 
+def untried(found) -> int:
+    """How many attempts could not be made, by a limit or a filter of the container's own."""
+    return len([one for one in found.attempts if one.outcome == "absent" and one.errno])
+
+
 def _granted(attempt: Attempt, found) -> bool:
     """What was possible because it was asked for: by a capability, a mount or a device."""
     if attempt.layer in ("proc", "sys", "cgroup-files"):
@@ -57,11 +64,35 @@ def _granted(attempt: Attempt, found) -> bool:
     return bool(holds & mask(GRANTS.get(attempt.name, ())))
 
 
+def uncovered(plan) -> str:
+    """What of the kernel's in /proc and /sys PLAN leaves open that a container has masked or read-only: the
+    host's memory, and its settings, which a program of the host's root can make run anything on the host
+    (kernel/core_pattern, uevent_helper). "" for nothing."""
+    if not plan.masked_paths:
+        return "no path is masked"
+    if not _covered("/proc/kcore", plan.masked_paths):
+        return "/proc/kcore is not masked"
+    for place in ("/proc/sys", "/proc/sysrq-trigger", "/sys/kernel"):
+        over = [mount for mount in plan.mounts if _covered(place, (mount.target,))]
+        if over and _of_kernel(over[-1]) and _writable(plan, place):
+            return "%s can be written to" % place
+    return ""
+
+
+def _of_kernel(mount) -> bool:
+    if mount.kind == "bind":
+        return _covered(mount.source, ("/proc", "/sys"))
+    return mount.kind in ("proc", "sysfs")
+
+
+def _covered(path: str, places: "tuple[str, ...]") -> bool:
+    return any((path + "/").startswith(place.rstrip("/") + "/") for place in places)
+
+
 def _writable(plan, path: str) -> bool:
     """Whether the configuration shows the file PATH so that it may be written to."""
-    for place in plan.readonly_paths + plan.masked_paths:
-        if (path + "/").startswith(place.rstrip("/") + "/"):
-            return False
+    if _covered(path, plan.readonly_paths + plan.masked_paths):
+        return False
     over = [mount for mount in plan.mounts if path.startswith(mount.target.rstrip("/") + "/")]
     return bool(over) and mode(over[-1]) == "writable"
 

@@ -38,7 +38,10 @@ def probe(me, bait: Bait) -> None:
     for layer, name, attempt in ATTEMPTS:
         outcome, number, said = _apart(attempt, bait)
         me.channel.say("attempt", layer, name, outcome, number, said)
-    libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or a runtime without privileges could not look
+    try:
+        libc.prctl(abi.PR_SET_DUMPABLE, 1)  # or a runtime without privileges could not look
+    except OSError:
+        pass  # a filter: who has them looks all the same
     me.channel.say("tried")
     said = me.channel.hear()  # until the runtime has looked, or is gone
     if waiting is not None and said == ["execute"]:
@@ -51,13 +54,16 @@ def probe(me, bait: Bait) -> None:
 
 def _apart(attempt, bait: Bait) -> "tuple[str, int, str]":
     """Try it in a process of its own: ("possible" | "refused" | "absent", errno, words)."""
-    reader, writer = os.pipe()
+    try:
+        reader, writer = os.pipe()
+    except OSError as error:
+        return _untried(error)
     try:
         pid = os.fork()
     except OSError as error:
         os.close(reader)
         os.close(writer)
-        return "absent", error.errno or 0, "there is no process to try it in"
+        return _untried(error)
     if pid == 0:
         os.close(reader)
         _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
@@ -74,6 +80,11 @@ def _apart(attempt, bait: Bait) -> "tuple[str, int, str]":
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) != _signal.SIGALRM:  # SIGSYS, by a filter
         return "refused", 0, "ended by signal %d" % os.WTERMSIG(status)
     return "absent", 0, "it came to no end"
+
+
+def _untried(error: OSError) -> "tuple[str, int, str]":
+    """By a limit, or a filter. The errno tells it from what there was nothing to try on for."""
+    return "absent", error.errno or abi.EAGAIN, "there is no process to try it in"
 
 
 def _tried(attempt, bait: Bait) -> "tuple[str, str, str]":

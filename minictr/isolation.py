@@ -123,7 +123,7 @@ _BUNDLE = {
     "selinux": "process.selinuxLabel of config.json",
     "landlock": "only containers of the native form have such rules",
     "devices": "linux.resources.devices of config.json, and a cgroup",
-    "masked-paths": "linux.maskedPaths of config.json",
+    "masked-paths": "linux.maskedPaths and readonlyPaths of config.json, and /sys read-only",
     "resources": "leave --cgroup-manager disabled out",
 }
 
@@ -162,8 +162,11 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
         return "no Landlock rules are asked for", "--landlock"
     if layer == "keyring" and spec.no_new_keyring:
         return "the session keyring is the caller's", "leave --no-new-keyring out"
-    if layer == "masked-paths" and not plan.masked_paths:
-        return "no path is masked", "leave unmask=ALL out"
+    if layer == "masked-paths":
+        from . import attempted  # which knows this module
+
+        why = attempted.uncovered(plan)
+        return (why, "leave unmask= and a /sys to write to out") if why else ("", "")
     if layer == "devices":
         return _unasked_devices(plan)
     if layer == "resources" and not plan.cgroup_path:

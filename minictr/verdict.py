@@ -5,7 +5,7 @@ Side: host
 """
 
 from . import abi, isolation
-from .attempted import errno_name, mask, mode, mounted, possible
+from .attempted import errno_name, mask, mode, mounted, possible, untried
 from .errors import printable
 from .record import Record
 from .spec import DEFAULT_CAPABILITIES
@@ -111,7 +111,9 @@ def _less(row: Row, record) -> Row:
 
 
 def level(found) -> str:
-    """The highest of isolation.LEVELS whose layers are all proven; "none"."""
+    """The highest of isolation.LEVELS whose layers are all proven; "none", too, where not all was tried."""
+    if untried(found):
+        return "none"
     for name in ("rootless", "container", "sandbox"):
         if all(_proven(found, layer) for layer in isolation.LEVELS[name]):
             return name
@@ -134,6 +136,7 @@ def _proven(found, layer: str) -> bool:
         "proc": possible(found, "pid"),
         "capabilities": outside.bounding & ~mask(DEFAULT_CAPABILITIES),
         "no-new-privs": not outside.no_new_privs,
+        "masked-paths": possible(found, "proc") or possible(found, "sys"),
         "seccomp": possible(found, "seccomp") or outside.seccomp != FILTERS,
     }
     return not against.get(layer)
@@ -340,5 +343,8 @@ def lines(found) -> "list[str]":
     text.append("")
     text += [str(attempt) for attempt in found.attempts]
     missing = [row.layer for row in rows(found) if not row.ok]
-    last = "level: %s" % level(found) + (", but not as asked: %s" % ", ".join(missing) if missing else "")
+    last = "level: %s" % level(found)
+    if untried(found):
+        last += " is proven, as %d attempts could not be made" % untried(found)
+    last += ", but not as asked: %s" % ", ".join(missing) if missing else ""
     return text + ["", last]

@@ -181,6 +181,10 @@ def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
         (("--pid", "host"), "sandbox"),
         (("--cap-add", "SYS_ADMIN"), "sandbox"),
         (("--security-opt", "seccomp=unconfined"), "none"),
+        (("--userns", "host", "--security-opt", "unmask=/proc/*"), "sandbox"),
+        (("--userns", "host", "--security-opt", "unmask=/proc/sys"), "sandbox"),
+        (("--userns", "host", "-v", "/sys:/sys"), "sandbox"),
+        (("--security-opt", "unmask=ALL", "--security-opt", "mask=/etc"), "sandbox"),
         (("-v", "/tmp:/tmp"), "rootless"),  # a volume is no way out
         (EVERYWHERE, "none"),
     ],
@@ -188,6 +192,28 @@ def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
 def test_the_level_is_what_was_proven(minictr, busybox_root, options, level):
     run = minictr("report", "--json", *options, "--rootfs", busybox_root, "--", "true")
     assert json.loads(run.out)["level"] == level, run
+
+
+@pytest.mark.parametrize("how", ["a limit of processes", "a filter without fork", "one without pipes"])
+def test_what_cannot_be_tried_proves_no_level(minictr, busybox_root, tmp_path, how):
+    """A filter that allows all else would be one of a container else."""
+    names = (
+        '["fork", "vfork", "clone", "clone3"]'
+        if how == "a filter without fork"
+        else '["pipe", "pipe2", "prctl"]'
+    )
+    rule = '{"names": %s, "action": "SCMP_ACT_ERRNO"}' % names
+    (tmp_path / "profile.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [%s]}' % rule)
+    options = ["--security-opt", "seccomp=%s" % (tmp_path / "profile.json")]
+    options = ["--pids-limit", "1"] if how == "a limit of processes" else options
+    run = minictr("report", "--json", *(options + ["--rootfs", busybox_root, "--", "true"]))
+    found = json.loads(run.out)
+    assert {attempt["outcome"] for attempt in found["attempts"]} == {"absent"} and found["level"] == "none", (
+        run
+    )
+    run = minictr("report", *(options + ["--rootfs", busybox_root, "--", "true"]))
+    count = len(found["attempts"])
+    assert run.lines[-1] == "level: none is proven, as %d attempts could not be made" % count, run
 
 
 def layers(run):
