@@ -17,7 +17,7 @@ import os
 import select
 import time
 
-from . import document, libc, standin
+from . import document, paths, standin
 from .errors import ContainerError, printable
 from .record import Record
 
@@ -63,11 +63,13 @@ class Hold(Record):
 
     guard: a stand-in, made with CHANNEL, that executes hooks in our place: one of the image's may lead to
         our executable as any program may (CVE-2019-5736); -1 for none
+    proc: the genuine /proc, from paths.open_proc
     begin: called in the hook's own process while it can open files; descriptors that GUARD needs come back
     end: called last of all before the hook is executed
     """
 
     guard: int
+    proc: int
     begin: object
     end: object
 
@@ -122,11 +124,7 @@ def _become(hook: Hook, told: int, say: int, hold: "Hold | None") -> None:
             program, arguments = _above_channel(hold.guard), [hook.path] + arguments
             os.dup2(2, CHANNEL)
             kept += [CHANNEL, program]
-        first = 3
-        for descriptor in sorted(kept):
-            libc.close_range(first, descriptor - 1)
-            first = descriptor + 1
-        libc.close_range(first, 0x7FFFFFFF)
+        paths.close_from(3, kept, hold.proc if hold else paths.open_proc())
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD):
             _signal.signal(number, _signal.SIG_DFL)

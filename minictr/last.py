@@ -28,7 +28,7 @@ def run_hooks(me, name: str, status: str) -> None:
         hold = None
         if name == "startContainer":
             begin, end = (lambda: _begin_hook(me)), (lambda: _install_filter(me))
-            hold = hooks.Hold(guard=me.hook_guard, begin=begin, end=end)
+            hold = hooks.Hold(guard=me.hook_guard, proc=me.proc, begin=begin, end=end)
         hooks.run(me.plan.hooks[name], me.plan.spec.state(status, os.getpid()), hold)
 
 
@@ -244,16 +244,12 @@ def _close_rest(me) -> None:
     first = 3 + me.plan.spec.preserve_fds
     kept = {me.channel.incoming, me.channel.outgoing, me.standin, me.hook_guard, me.attributes}
     kept.update([ruleset.descriptor for ruleset in me.rulesets])
-    if me.plan.labels:
+    if me.plan.labels or "startContainer" in me.plan.hooks:
         kept.add(me.proc)
-    for keep in sorted(kept):
-        if keep < 0:
-            continue
-        if keep < first:  # those that are passed on were open before ours, and have lower numbers
-            raise ContainerError("pass descriptors on", "only %d are open" % (keep - 3))
-        libc.close_range(first, keep - 1)
-        first = keep + 1
-    libc.close_range(first, 0x7FFFFFFF)
+    kept.discard(-1)
+    if min(kept) < first:  # those that are passed on were open before ours, and have lower numbers
+        raise ContainerError("pass descriptors on", "only %d are open" % (min(kept) - 3))
+    paths.close_from(first, kept, me.proc)
 
 
 def find_program(me, environment: "dict[str, str]") -> "tuple":

@@ -190,20 +190,8 @@ def chroot(path: str) -> None:
 
 
 def close_range(first: int, last: int) -> None:
-    """close_range(2), since 5.9; where it is missing, every open descriptor of the range."""
-    if last < first:
-        return
-    try:
-        _close_range(first, last, 0)
-    except OSError as error:
-        if error.errno not in (abi.ENOSYS, abi.EPERM):
-            raise
-        for name in os.listdir("/proc/self/fd"):
-            if first <= int(name) <= last:
-                try:
-                    os.close(int(name))
-                except OSError:
-                    pass  # the listing's own descriptor, closed by now
+    """close_range(2), since 5.9: close every descriptor of the range."""
+    _close_range(first, last, 0)
 
 
 # --- namespaces and processes -----------------------------------------------------------------

@@ -110,6 +110,31 @@ def descriptor_path(descriptor: int) -> str:
     return "/proc/self/fd/%d" % descriptor
 
 
+def close_from(first: int, kept, proc: int) -> None:
+    """Close every descriptor from FIRST on but KEPT; PROC too, which is from `open_proc`.
+
+    Before 5.9, or where close_range(2) is refused, by the list of them in that very /proc: what a root has by
+    this name may be its own, and tell of none (CVE-2024-21626).
+    """
+    ends = sorted(kept) + [0x80000000]
+    ranges = [(low + 1, high - 1) for low, high in zip([first - 1] + ends, ends) if high - low > 1]
+    try:
+        for low, high in ranges:
+            libc.close_range(low, high)
+        return
+    except OSError as error:
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+    listed = os.open("self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
+    for number in [int(name) for name in os.listdir(listed)]:
+        if number >= first and number not in kept:
+            try:
+                os.close(number)
+            except OSError as error:  # the listing had one of its own
+                if error.errno != abi.EBADF:
+                    raise
+
+
 def open_proc() -> int:
     """A descriptor of /proc, which must be the genuine one: another could make any write a lie
     (CVE-2019-16884, CVE-2025-52881)."""

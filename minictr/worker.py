@@ -31,7 +31,7 @@ import importlib
 import os
 import select
 
-from . import answers, document, execution, foreground, libc, lifecycle, options, state, wishes, words
+from . import answers, document, execution, foreground, libc, lifecycle, options, paths, state, wishes, words
 from .conversation import Conversation, standing, status_of
 from .errors import ContainerError, Degradation, Interrupted, from_os
 from .report import Report
@@ -53,8 +53,7 @@ def main(number: int) -> None:
     """Never returns. number: the descriptor of the door, a socket that keeps messages apart"""
     caller = standing(os.getppid(), status_of(os.getppid()))
     os.chdir("/")
-    libc.close_range(3, number - 1)
-    libc.close_range(number + 1, 0x7FFFFFFF)
+    paths.close_from(3, {number}, paths.open_proc())
     for signal in range(1, _signal.NSIG):
         libc.default_signal(signal)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())

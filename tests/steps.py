@@ -59,17 +59,24 @@ class Steps:
         self.names = []  # type: list[str]
         self.before = leftovers.Snapshot((leftovers.mounts, leftovers.devices))
 
-    def run(self, *words: str, calls: str = "", inject: str = "", follow: bool = True) -> Broken:
-        """minictr run --name NAME WORDS, traced for CALLS, with what INJECT says (strace(1), -e inject).
-
-        follow: children too
-        """
+    def run(self, *words: str, **how) -> Broken:
+        """minictr run --name NAME WORDS, broken as by `verb`."""
         self.names.append("step-%d-%d" % (os.getpid(), len(self.names)))
-        live = self._stopped("run", "--name", self.names[-1], *words)
+        return self.verb("run", "--name", self.names[-1], *words, **how)
+
+    def verb(
+        self, *words: str, calls: str = "", inject: str = "", follow: bool = True, path: str = ""
+    ) -> Broken:  # fmt: skip
+        """minictr WORDS, traced for CALLS, with what INJECT says (strace(1), -e inject).
+
+        follow: children too; path: only calls that are of this file
+        """
+        live = self._stopped(*words)
         trace = os.path.join(support.SESSION.place("trace"), "trace")
         command = ["strace", "-o", trace, "-s", "64", "-p", str(live.pid)] + ["-f"] * follow
         command += ["-e", "trace=" + calls] if calls else []
         command += ["-e", "inject=" + inject] if inject else []
+        command += ["-P", path] if path else []
         tracer = self.minictr.start_command(*command)
         tracer.expect("attached")
         live.signal(signal.SIGCONT)

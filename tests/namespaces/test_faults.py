@@ -1,0 +1,155 @@
+"""Calls that fail when nobody expects it: too many open files, no memory, a signal at a bad time.
+
+That is no reason to take a container that runs for one that is not there, to leave something of it behind,
+or to make it a weaker one.
+"""
+
+import json
+import os
+import signal
+
+import bundles
+import pytest
+import steps
+import support
+from support import needs
+
+from minictr import cgroup, spec
+
+pytestmark = needs("root", "userns", "busybox")
+
+
+@pytest.fixture
+def long(minictr, busybox_root):
+    """A container that runs, by its name."""
+    minictr("run", "-d", "--name", "long", "--rootfs", busybox_root, "--", "sleep", "1000").ok
+    yield "long"
+    minictr("delete", "--force", "long").ok
+
+
+def running(minictr, name):
+    return json.loads(minictr("state", name).ok.out)["status"] == "running"
+
+
+# --- a container that runs is not forgotten -------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", ["EMFILE", "ENOMEM"])
+def test_a_process_that_cannot_be_opened_is_not_taken_for_gone(minictr, long, error):
+    for verb in (["kill", long], ["stop", "--time", "0", long], ["delete", "--force", long]):
+        found = minictr(*verb, refuse=["pidfd_open=" + error])
+        assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+        assert found.err.startswith("minictr: signal process "), found
+        assert running(minictr, long)
+
+
+@needs("strace")
+@pytest.mark.parametrize("error", ["EMFILE", "ENOMEM", "EIO", "EACCES"])
+@pytest.mark.parametrize("call", ["newfstatat", "openat", "openat 2", "openat2"])
+def test_what_cannot_be_read_now_is_not_taken_for_missing(minictr, busybox_root, error, call):
+    """The state root, looked at and opened, the container's directory in it, and state.json."""
+    made = steps.Steps(minictr)
+    options = ("--cgroup-parent", "/step-%d" % os.getpid())  # not where it would be looked for
+    minictr("run", "-d", "--name", "long", *options, "--rootfs", busybox_root, "--", "sleep", "1000").ok
+    call, _, number = call.partition(" ")
+    place = minictr.state() + ("/long" if call == "openat2" else "")
+    for verb in (["delete", "--force", "long"], ["state", "long"], ["kill", "long", "KILL"], ["list"]):
+        if verb == ["list"] and number:
+            if error == "EACCES":
+                continue  # it may be a directory of somebody else's
+            number = "3"  # what a killed runtime has left is looked for before
+        inject = "%s:error=%s:when=%s" % (call, error, number or "1")
+        broken = made.verb(*verb, calls=call, inject=inject, path=place)
+        assert broken.hits and broken.result.status == 125, broken
+        assert broken.result.out == "" and broken.result.err.count("\n") == 1, broken
+        assert running(minictr, "long")
+    minictr("delete", "--force", "long").ok
+
+
+def test_a_user_is_told_that_a_state_directory_is_closed(minictr, ranged):
+    closed = support.SESSION.place("closed", 0o700)
+    os.mkdir(closed + "/state", 0o700)
+    for verb in (["delete", "--force", "x"], ["list"], ["state", "x"], ["exec", "x", "true"]):
+        found = minictr("--root", closed + "/state", *verb, state=False, user=ranged)
+        assert found.out == "" and found.status == (255 if verb[0] == "exec" else 125), found
+        assert found.err == "minictr: look at the state directory %s/state: Permission denied\n" % closed
+
+
+# --- what was begun is taken back -----------------------------------------------------------------
+
+
+@needs("strace", "cgroup")
+def test_of_a_cgroup_that_cannot_be_had_nothing_is_left(minictr, busybox_root):
+    made = steps.Steps(minictr)
+    name = "step-%d-0" % os.getpid()
+    path = spec.cgroup_of(name, os.path.join(minictr.state(), name))
+    path = cgroup.open(cgroup.layout(), path).directories()[-1]
+    words = ("--rootfs", busybox_root, "--", "true")
+    broken = made.run(*words, calls="openat", inject="openat:error=EACCES:when=1", path=path)
+
+    assert broken.hits and made.names == [name], broken
+    assert broken.result == (0, ""), broken  # nobody asked for a limit
+    assert made.rest() == [], broken
+
+
+@needs("strace")
+@pytest.mark.parametrize("options", [[], ["--userns", "host"], ["--time-offset", "5"]], ids=" ".join)
+@pytest.mark.parametrize("call", ["sched_setaffinity", "prctl", "setsid"])
+def test_a_signal_to_all_ends_the_start_once(minictr, busybox_root, options, call):
+    """As a terminal sends it: to the runtime and to who has just been born."""
+    made = steps.Steps(minictr)
+    for number in (1, 2, 3):
+        words = options + ["--rootfs", busybox_root, "--", "true"]
+        inject = "%s:signal=SIGTERM:when=%d" % (call, number)
+        broken = made.run(*words, calls=call, inject=inject)
+        said = "minictr: make the container: interrupted by signal %d\n" % signal.SIGTERM
+        assert broken.result in [(128 + signal.SIGTERM, "", said), (0, "", "")], broken
+        assert made.rest() == [], broken
+
+
+HELPERS = {
+    "is killed": "kill -9 $$",
+    "finds no memory": "echo newuidmap: write to uid_map failed: Cannot allocate memory >&2; exit 1",
+}
+
+
+@needs("newuidmap", "rootless")
+@pytest.mark.parametrize("how", sorted(HELPERS))
+def test_a_helper_that_fails_of_something_else_is_no_reason_for_fewer_ids(minictr, ranged, busybox_root, how):
+    script = os.path.join(support.SESSION.place("helper"), "helper")
+    with open(script, "w") as file:
+        file.write("#!/bin/sh\n%s\n" % HELPERS[how])
+    os.chmod(script, 0o755)
+    cover = {path: script for path in support.COVERS["no-helpers"]()}
+    found = minictr("run", "--rootfs", busybox_root, "--", "true", user=ranged, cover=cover)
+
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+    assert found.err.startswith("minictr: run /"), found
+
+
+# --- descriptors --------------------------------------------------------------------------------
+
+
+@needs("seccomp")
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
+@pytest.mark.parametrize("hooks", [None, {"startContainer": [{"path": "/bin/true"}]}], ids=["", "a hook"])
+def test_descriptors_are_closed_whatever_a_root_has_for_a_list_of_them(
+    minictr, busybox_copy, error, hooks
+):  # fmt: skip
+    """Where a range of them cannot be closed at once, and the container has no /proc of its own."""
+    made = bundles.Bundle(busybox_copy(None))
+    os.makedirs(made.root + "/proc/self/fd")
+    made.config["mounts"] = [mount for mount in made.config["mounts"] if mount["type"] != "proc"]
+    made.linux.update(maskedPaths=[], readonlyPaths=[])
+    made.process["args"] = ["sh", "-c", "echo started; (echo leaked >&9) 2>/dev/null; :"]
+    if hooks:
+        made.config["hooks"] = hooks
+    leak = os.path.join(support.SESSION.place("leak"), "leak")
+    own = bundles.Runtime("minictr", minictr)
+    with open(leak, "w") as file:
+        found = own.run(
+            made, refuse=["close_range=" + error], pass_fds=(9,), setup=lambda: os.dup2(file.fileno(), 9)
+        )  # fmt: skip
+
+    assert found == (0, "started\n", "")
+    assert os.stat(leak).st_size == 0
