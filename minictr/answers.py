@@ -24,9 +24,13 @@ def answer(name: str, root_path: str, report, words: list, sock) -> object:
 
 def check(root_path: str, identifier: str, created: str) -> None:
     """Raises ContainerError if the container of that time is gone: its id may be another's by now."""
-    found = _look(root_path, identifier)
-    if found is None or (created and found["created"] not in ("", created)):
+    if not _there(root_path, identifier, created):
         raise verbs.missing(identifier)
+
+
+def _there(root_path: str, identifier: str, created: str) -> bool:
+    found = _look(root_path, identifier)
+    return found is not None and (not created or found["created"] in ("", created))
 
 
 def look(root_path: str, report, words: list, sock) -> "dict | None":
@@ -62,9 +66,9 @@ def _look(root_path: str, identifier: str) -> "dict | None":
 def _open(root_path: str, identifier: str) -> "state.Entry | None":
     """Not locked: only looked at."""
     state.check_id(identifier)
-    if not os.path.isdir(root_path):
+    root = state.open_existing(root_path)
+    if root is None:
         return None
-    root = state.open_root(root_path)
     try:
         return state.find(root_path, root, identifier, wait=False)
     finally:
@@ -119,9 +123,7 @@ def remove(root_path: str, report, words: list, sock) -> None:
     """End and forget a container, words: its id, and when it was created. One that is gone is no error."""
     identifier, created = words
     for _ in range(2):  # one that its runtime keeps has to be forgotten once that is gone
-        try:
-            check(root_path, identifier, created)
-        except ContainerError:
+        if not _there(root_path, identifier, created):
             return
         verbs.delete(root_path, report, ["--force", identifier])
         if ending(root_path, report, [identifier, created, CLEANING], sock) is None:

@@ -211,9 +211,8 @@ def _bare(content: "dict") -> "tuple[str, ...]":
 
 def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":
     """state.json and the configuration of a container that runs."""
-    entry = (
-        state.find(root_path, state.open_root(root_path), identifier) if os.path.isdir(root_path) else None
-    )
+    root = state.open_existing(root_path)
+    entry = None if root is None else state.find(root_path, root, identifier)
     if entry is None:
         raise ContainerError("", "container does not exist: %s" % identifier)
     content = dict(entry.load(), id=identifier)

@@ -9,7 +9,7 @@ Side: host
 import _signal  # `signal` imports enum: 3 ms
 import time
 
-from . import cgroup, cgroup_files, libc, paths, state
+from . import abi, cgroup, cgroup_files, libc, paths, state
 from . import unix as os
 from .errors import ContainerError, from_os
 from .spec import Spec, cgroup_of
@@ -87,8 +87,10 @@ def _signal_first(content: "dict[str, object]", number: int) -> bool:
     try:
         pidfd = libc.pidfd_open(pid)
     except OSError as error:
-        if error.errno not in (1, 38):  # EPERM, ENOSYS: a filter, or before 5.3
+        if error.errno in (abi.ESRCH, abi.EINVAL, abi.ENOENT):  # the last two: by now a mere thread has it
             return False
+        if error.errno not in (abi.EPERM, abi.ENOSYS):  # a filter, or before 5.3
+            raise ContainerError("signal process %d" % pid, "", error.errno or 0) from error
         pidfd = -1
     try:
         if not alive(content):
@@ -208,21 +210,19 @@ def run_poststop(spec: Spec, report) -> None:
 
 def sweep(root_path: str, root: int, report) -> None:
     """Clear away foreground containers whose runtime was killed."""
-    for identifier in os.listdir(root):
+    for identifier in state.identifiers(root):
+        entry = None
         try:
             entry = state.find(root_path, root, identifier, wait=False)
-        except ContainerError:
-            continue  # not a name of ours
-        if entry is None:
-            continue
-        try:
-            if state.is_orphan(entry):
+            if entry is not None and state.is_orphan(entry):
                 destroy(entry, entry.load(), report)
                 report.note("removed %s, whose runtime was killed" % identifier)
         except (OSError, ContainerError) as error:  # no reason for another container to fail
-            report.error(cleaning("clear away container %s" % identifier, error))
+            if entry is not None or getattr(error, "number", 0) != abi.EACCES:  # else it is somebody else's
+                report.error(cleaning("clear away container %s" % identifier, error))
         finally:
-            entry.close()
+            if entry is not None:
+                entry.close()
 
 
 def seize(entry: state.Entry, doing: str, force: bool, patience: float = 15.0) -> bool:
@@ -275,8 +275,10 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     if entry.has_config():
         try:
             known = remembered(entry, content)
-        except ContainerError as error:  # its hooks are lost; it must go all the same
-            report.error(error)
+        except ContainerError as error:
+            if error.number:  # another time it may be read
+                raise
+            report.error(error)  # it is broken, and its hooks are lost: it must go all the same
     entry.remove()
     if known:
         run_poststop(known, report)

@@ -8,7 +8,7 @@ without that, dropping a group could gain access: CVE-2014-8989).
 Side: host
 """
 
-from . import paths
+from . import abi, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .record import Record
@@ -95,7 +95,7 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
             _by_helpers(pid, maps)
             return maps
         except ContainerError as error:
-            if maps.otherwise is None:
+            if maps.otherwise is None or error.number:
                 raise
             degrade(alone(error.why, 0, error.hint))
             if paths.read_proc(proc, "%d/uid_map" % pid) or paths.read_proc(proc, "%d/gid_map" % pid):
@@ -126,8 +126,15 @@ def alone(why: str, number: int = 0, fix: str = "", cause: str = "") -> Degradat
     )
 
 
+# What ends the words of a helper that was not refused anything
+_FAILURES = (abi.EINTR, abi.EIO, abi.EAGAIN, abi.ENOMEM, abi.ENFILE, abi.EMFILE, abi.ENOSPC)
+
+
 def _by_helpers(pid: int, maps: Maps) -> None:
-    """Both helpers at once: each is a set-uid program that takes a millisecond to start."""
+    """Both helpers at once: each is a set-uid program that takes a millisecond to start.
+
+    Raises ContainerError, with an errno where it failed of something else than that it is not allowed.
+    """
     from . import helper  # not for who writes the maps directly
 
     running = []
@@ -147,4 +154,6 @@ def _by_helpers(pid: int, maps: Maps) -> None:
                     else "it ended with status %d" % (status >> 8)
                 )
             cause = causes.why(os.path.basename(path), 0, said=said)
-            raise ContainerError("run %s" % path, cause.why or said, 0, cause.fix)
+            number = next((one for one in _FAILURES if said.endswith(os.strerror(one))), 0)
+            number = number or (abi.EINTR if status & 127 else 0)
+            raise ContainerError("run %s" % path, cause.why or said, number, cause.fix)

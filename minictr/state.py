@@ -19,13 +19,14 @@ import time
 
 from . import abi, document, paths
 from . import unix as os
-from .errors import ContainerError, step
+from .errors import ContainerError, from_os, step
 from .spec import CONTAINER_ID, ID_LENGTH
 from .sync import Channel
 
 FOREGROUND = 0o1700
 PIPES = ("start.fifo", "words.fifo")
 MAX_STATE = 16 << 20
+_CHARACTERS = frozenset(CONTAINER_ID)
 
 
 def default_root() -> str:
@@ -60,10 +61,24 @@ def open_root(path: str) -> int:
     return root
 
 
+def open_existing(path: str) -> "int | None":
+    """The same of one that may be missing, and is not made: None then, and for nothing else."""
+    with step("look at the state directory %s" % path):
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    return open_root(path)
+
+
+def is_id(name: str) -> bool:
+    """Whether NAME is a plain name of at most ID_LENGTH characters."""
+    return 0 < len(name) <= ID_LENGTH and set(name) <= _CHARACTERS and name not in (".", "..")
+
+
 def check_id(identifier: str) -> None:
-    """Raises ContainerError unless IDENTIFIER is a plain name of at most ID_LENGTH characters."""
-    legal = identifier and all(char in CONTAINER_ID for char in identifier) and len(identifier) <= ID_LENGTH
-    if not legal or identifier in (".", ".."):
+    """Raises ContainerError unless IDENTIFIER can be one."""
+    if not is_id(identifier):
         raise ContainerError(
             "use the container id %r" % identifier,
             "ids are letters, digits and _ + - ., at most %d of them" % ID_LENGTH,
@@ -103,12 +118,19 @@ class Entry:
             os.close(file)
 
     def load(self) -> "dict[str, object]":
-        """What state.json says. Where that is missing, broken or no object: {}, or that it is being made."""
+        """What state.json says. Where that is missing, broken or no object: {}, or that it is being made.
+
+        Raises ContainerError where it cannot be read now: else one that runs would be forgotten.
+        """
+        content = None
         try:
             text = paths.read_file(self.descriptor, "state.json", MAX_STATE).decode("utf-8", "replace")
             content = document.loads(text)
-        except (OSError, ValueError, ContainerError):
-            content = None
+        except OSError as error:
+            if error.errno not in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP):
+                raise from_os("read the state of container %s" % self.identifier, error) from error
+        except (ValueError, ContainerError):
+            pass
         if not isinstance(content, dict):
             return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
         if content.get("status") == "created" and not self._waits():
@@ -146,12 +168,13 @@ class Entry:
 
     def load_config(self) -> "dict":
         """Raises ContainerError where there is none: its runtime was killed too early."""
+        doing = "read the configuration of container %s" % self.identifier
         try:
-            text = paths.read_file(self.descriptor, "config.json", MAX_STATE).decode("utf-8", "replace")
+            with step(doing):
+                text = paths.read_file(self.descriptor, "config.json", MAX_STATE).decode("utf-8", "replace")
             return document.loads(text)  # type: ignore[return-value]
-        except (OSError, ValueError) as error:
-            why = "it is missing or broken: %s" % error
-            raise ContainerError("read the configuration of container %s" % self.identifier, why) from error
+        except ValueError as error:
+            raise ContainerError(doing, "it is broken: %s" % error) from error
 
     def make_pipes(self) -> "tuple[int, int]":
         """The two pipes a created container waits at: where "go" comes from, where its last words
@@ -190,10 +213,11 @@ class Entry:
 
     def lock(self) -> bool:
         """Take the lock, if nobody else has it."""
-        try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
+        with step("lock container %s" % self.identifier):
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
         return True
 
     def unlock(self) -> None:
@@ -277,7 +301,8 @@ def is_orphan(entry: Entry) -> bool:
 
 
 def identifiers(root: int) -> "list[str]":
-    return sorted(os.listdir(root))
+    """The containers in a state root, whatever else lies there."""
+    return sorted([name for name in os.listdir(root) if is_id(name)])
 
 
 def _open(root: int, identifier: str) -> int:

@@ -136,21 +136,23 @@ def list_verb(root_path: str, report, argv: "list[str]") -> int:
 
 def contents(root_path: str, report) -> "list[dict]":
     """What is known of every container; what a killed runtime left is cleared away on the way."""
-    if not os.path.isdir(root_path):
+    root = state.open_existing(root_path)
+    if root is None:
         return []
-    root = state.open_root(root_path)
     living.sweep(root_path, root, report)
     found = []
     for identifier in state.identifiers(root):
         try:
             entry = state.find(root_path, root, identifier, wait=False)
-        except ContainerError:
-            continue  # not a name of ours
+        except ContainerError as error:
+            if error.number != abi.EACCES:  # a directory of somebody else's
+                raise
+            continue
         if entry is not None:
-            content = entry.load()
-            content.setdefault("id", identifier)
-            found.append(content)
-            os.close(entry.descriptor)
+            try:
+                found.append(dict({"id": identifier}, **entry.load()))
+            finally:
+                os.close(entry.descriptor)
     return found
 
 
@@ -386,9 +388,8 @@ def signal_number(word: str) -> int:
 def find(root_path: str, identifier: str, wait: bool = True) -> "state.Entry | None":
     """wait: for who works on it: not to be done by what a hook may call, as `start` waits for its hooks"""
     state.check_id(identifier)
-    if not os.path.isdir(root_path):
-        return None
-    return state.find(root_path, state.open_root(root_path), identifier, wait)
+    root = state.open_existing(root_path)
+    return None if root is None else state.find(root_path, root, identifier, wait)
 
 
 def missing(identifier: str) -> ContainerError:

@@ -258,5 +258,5 @@ def test_a_broken_configuration_of_one_container_stops_no_other(start, minictr):
 
     run = start("echo started").wait()
     assert (run.status, run.out) == (0, "started\n")
-    assert run.err.startswith("minictr: read the configuration of container broken: it is missing or broken")
+    assert run.err.startswith("minictr: read the configuration of container broken: it is broken: ")
     assert start.verb("list", "--quiet").ok.out == ""
