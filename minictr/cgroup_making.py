@@ -72,6 +72,7 @@ def _create(me, noted: bool) -> "list[Degradation]":
         if error.number not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to make
             raise
         refused = error
+    remove(me)  # what was made until then; the next one is another group
     if me.plan.cgroup_free:
         from . import delegation  # not for root
 

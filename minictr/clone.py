@@ -13,7 +13,7 @@ process to the cgroup, systemd say. It gives its child to the runtime (CLONE_PAR
 Side: both
 """
 
-from . import abi, forks, init, libc, maps, mounts, namespaces, paths, program
+from . import abi, foreground, forks, init, libc, maps, mounts, namespaces, paths, program
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .rootfs import REFUSED, ids_record
@@ -175,6 +175,10 @@ class Birth:
             self._fork_seen(kinds)
 
     def _fork_seen(self, kinds) -> None:
+        with foreground.undisturbed():  # or a signal to both would have the child undo what is the runtime's
+            self._fork_undisturbed(kinds)
+
+    def _fork_undisturbed(self, kinds) -> None:
         try:
             pid = namespaces.clone(self.proc, namespaces.clone_flags(kinds), self.into, apart=True)
         except OSError as error:  # without clone3(2) nobody is born in a cgroup: it joins by itself then
@@ -184,8 +188,7 @@ class Birth:
             self.handed, self.into = self.handed.replace(cgroup=(entry,)), None
             pid = namespaces.clone(self.proc, namespaces.clone_flags(kinds), apart=True)
         if pid == 0:
-            self.channel.close()
-            init.main(self.plan, self.peer, self.handed, self.lost, stages=self.stages)
+            init.main(self.plan, self.peer, self.handed, self.lost, stages=self.stages, other=self.channel)
         self.pid = pid
 
     # --- ids and trees ----------------------------------------------------------------------
@@ -326,10 +329,10 @@ class Birth:
     def _start_by_middle(self, spaces: "list[tuple[str, int]]") -> None:
         from . import middle  # few need one
 
-        between = os.fork()
-        if between == 0:
-            self.channel.close()
-            middle.Middle(self, spaces).main()
+        with foreground.undisturbed():
+            between = os.fork()
+            if between == 0:
+                middle.Middle(self, spaces).main()
         for _, descriptor in spaces:
             os.close(descriptor)
         self.peer.close()

@@ -83,14 +83,17 @@ class Init:
         self.channel.say_degradation(record)
 
 
-def main(plan, channel, handed: Handed, lost: "dict[str, int]", placed=None, stages=()) -> None:
+def main(plan, channel, handed: Handed, lost: "dict[str, int]", placed=None, stages=(), other=None) -> None:
     """Run the stages, STAGES where none are given. Never returns, and never dies without a word.
 
     placed: the runtime's word, where the middle process has had it already
+    other: the runtime's end of the channel, where we have that too
     """
     me = Init(plan, channel, handed, lost)
     me.placed = placed
     try:
+        if other is not None:
+            other.close()
         for stage in stages or STAGES:
             stage(me)
     except ContainerError as error:

@@ -23,6 +23,7 @@ class Middle:
     def main(self) -> None:
         """Never returns."""
         try:
+            self.birth.channel.close()
             libc.prctl_name("minictr-middle")
             libc.prctl(abi.PR_SET_PDEATHSIG, 9)
             if self.birth.mover:

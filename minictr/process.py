@@ -8,6 +8,7 @@ import sys
 from . import abi, clone, foreground, libc, maps, plan
 from . import unix as os
 from .errors import ContainerError, Degradation, step
+from .mounts import REFUSED
 
 
 def attend(birth: clone.Birth, timeout: float = 0, end=None) -> int:
@@ -79,6 +80,8 @@ def check_seccomp(made: plan.Plan, degrade) -> plan.Plan:
     number = libc.seccomp_refusal() if made.seccomp is not None else 0
     if not number:
         return made
+    if number not in REFUSED + (abi.EINVAL,):  # which a kernel says that was built without filters
+        raise ContainerError("look for filters of system calls", "", number)
     if made.spec.landlock:
         from . import landlock_ports  # only for those who ask
 

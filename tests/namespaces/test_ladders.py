@@ -283,6 +283,11 @@ def test_a_bundle_refuses_every_step_down_unless_it_is_told_otherwise(minictr, c
         (["keyctl=ENOMEM"], []),
         (["setns"], ["--net", "/proc/self/ns/net"]),
         (["umount2"], []),
+        (["seccomp=ENOMEM"], []),
+        (["capset=EIO"], []),
+        (["keyctl=EIO"], []),
+        (["fchdir=EIO"], []),
+        (["prlimit64=EIO"], ["--ulimit", "nofile=100"]),
     ],
     ids=" ".join,
 )
