@@ -17,7 +17,7 @@ from . import abi, foreground, forks, init, libc, maps, mounts, namespaces, path
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .rootfs import REFUSED, ids_record
-from .sync import Channel, degradation_from, error_from
+from .sync import Channel, degradation_from, error_from, garbled, understood
 
 
 class Birth:
@@ -74,8 +74,9 @@ class Birth:
             self.peer.close()
             self._place(self.pid)
 
-    def until(self, word: str) -> "list[str]":
-        """Wait for WORD, taking in warnings and descriptors; an error of the child is raised."""
+    def until(self, word: str, fields: int = 0) -> "list[str]":
+        """Wait for WORD with so many FIELDS, taking in warnings and descriptors; an error of the child is
+        raised."""
         while True:
             said = self.channel.hear()
             if said is None:
@@ -83,17 +84,19 @@ class Birth:
             if said[0] == "warning":
                 self.seen(self._explained(degradation_from(said[1:])))
             elif said[0] == "console":
-                self.console = self.channel.received.pop()
+                self.console = self.channel.descriptor()
                 if not self.plan.spec.console_socket:
                     from . import console  # loaded for the child already
 
                     console.copy_size(self.console)  # before a program can ask for it
             elif said[0] == "listener":
-                self.listen(self.channel.received.pop())
+                self.listen(self.channel.descriptor())
             elif said[0] == "error":
                 raise self._explained(error_from(said[1:]))
-            elif said[0] == word:
+            elif said[0] == word and len(said) == 1 + fields:
                 return said[1:]
+            elif said[0] == word:
+                raise garbled(said)
             else:
                 raise ContainerError("wait for %s" % word, "the other process said %s" % said[0])
 
@@ -123,11 +126,13 @@ class Birth:
         try:
             self.channel.say(word, *fields)
         except BrokenPipeError:
-            self.until("ready")  # it is over, and its last words say why
+            self.until("ready", 1)  # it is over, and its last words say why
 
     def running(self) -> None:
         """Wait until the program runs."""
-        program.until_running(self.channel, self.plan.args[0])
+        hooked = program.until_running(self.channel, self.plan.args[0])
+        if "startContainer" in self.plan.hooks and not hooked:
+            raise ContainerError("run the startContainer hooks", self._ending())
 
     def _ending(self) -> str:
         import time  # only here
@@ -200,7 +205,7 @@ class Birth:
         except (ContainerError, BrokenPipeError):
             memory = paths.read_text("/proc/%d/statm" % pid)
             if not memory or memory.startswith("0 "):  # it is over, and its last words say why
-                self.until("ready")
+                self.until("ready", 1)
             raise
 
     def _place_living(self, pid: int) -> None:
@@ -348,12 +353,14 @@ class Birth:
                 if word[0] == "error":
                     raise self._explained(error_from(word[1:]))
                 if word[0] == "lost":
-                    self.lost[word[1]] = int(word[2])
+                    with understood(word):
+                        self.lost[word[1]] = int(word[2])
                 elif word[0] == "maps":
                     self._place(between)
                     placed = True
                 elif word[0] == "init":
-                    self.pid = int(word[1])
+                    with understood(word):
+                        self.pid = int(word[1])
                     break
                 else:
                     early.append(word)

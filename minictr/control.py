@@ -61,7 +61,7 @@ PS_OUTPUT = 64 << 20  # bytes
 def pause(root_path: str, report, argv: "list[str]") -> int:
     _, _, ids = verbs.scan(argv, {}, {}, 1, 1)
     doing = "pause container %s" % ids[0]
-    _, content = alive(root_path, ids[0], doing)
+    _, content = made(root_path, ids[0], doing)
     group = group_of(content, doing)
     if group.frozen():
         raise ContainerError(doing, "container already paused")
@@ -72,7 +72,7 @@ def pause(root_path: str, report, argv: "list[str]") -> int:
 def resume(root_path: str, report, argv: "list[str]") -> int:
     _, _, ids = verbs.scan(argv, {}, {}, 1, 1)
     doing = "resume container %s" % ids[0]
-    _, content = alive(root_path, ids[0], doing)
+    _, content = made(root_path, ids[0], doing)
     group = group_of(content, doing)
     if not group.frozen():
         raise ContainerError(doing, "container not paused")
@@ -85,6 +85,15 @@ def alive(root_path: str, identifier: str, doing: str) -> "tuple[state.Entry, di
     entry, content = _known(root_path, identifier)
     if not living.alive(content):
         raise ContainerError(doing, "container not running")
+    return entry, content
+
+
+def made(root_path: str, identifier: str, doing: str) -> "tuple[state.Entry, dict]":
+    """The same of one that is no more being created: whoever does that would wait for what was stopped, and
+    knows no limits but its own."""
+    entry, content = alive(root_path, identifier, doing)
+    if content.get("status") == "creating":
+        raise ContainerError(doing, "container not running", hint="it is being created")
     return entry, content
 
 
@@ -200,7 +209,7 @@ def update(root_path: str, report, argv: "list[str]") -> int:
     else:
         changes = resources.changes(given)
     doing = "update container %s" % ids[0]
-    entry, content = alive(root_path, ids[0], doing)
+    entry, content = made(root_path, ids[0], doing)
     group = group_of(content, doing)
     config = entry.load_config()
     linux = config.get("linux") or {}

@@ -145,9 +145,10 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         if affinity:
             affinity.begin()
         birth.start()
+        process.let_go(wish.preserve_fds)
         report.note("process %d is to run %s in container %s" % (birth.pid, made.args[0], wish.identifier))
         process.send_filter(birth)
-        done = birth.until("ready")
+        done = birth.until("ready", 1)
         process.ready_console(birth, wish.console_socket)
         process.set_limits(birth.pid, made, done)
         process.set_extras(birth.pid, made)

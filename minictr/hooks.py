@@ -103,14 +103,22 @@ def _run(hook: Hook, text: bytes, hold: "Hold | None") -> None:
     if status is None:
         raise ContainerError(doing, "it took more than %d seconds" % hook.timeout)
     if status:
-        if output.startswith(b"errno\t"):
-            output = os.strerror(standin.errno_from(os.fsdecode(output[6:])[:1])).encode()
+        if hold and hold.guard >= 0:
+            output = _without_guard(status, output)
         ending = (
             "exit status %d" % os.WEXITSTATUS(status)
             if os.WIFEXITED(status)
             else "signal %d" % os.WTERMSIG(status)
         )
         raise ContainerError(doing, "%s: %s" % (ending, printable(output.strip()) or "it said nothing"))
+
+
+def _without_guard(status: int, output: bytes) -> bytes:
+    """What has been said, and be it by the stand-in: a word, a tab, a byte and a newline as it ends with 127.
+    A hook may say the like."""
+    if len(output) != 8 or output[:6] not in (b"errno\t", b"label\t") or output[7:] != b"\n":
+        return output
+    return os.strerror(standin.errno_from(os.fsdecode(output)[6])).encode() if status == 127 << 8 else output
 
 
 def _become(hook: Hook, told: int, say: int, hold: "Hold | None") -> None:

@@ -6,6 +6,7 @@
     <- kept, -> kept (`create` alone: it may end now)
     close everything
     <- go
+    -> hooked (where there are hooks before the program)
     label, Landlock, seccomp, execve
 
 `me` is an init.Init. Nothing is imported here, nothing printed, no lock taken.
@@ -221,7 +222,9 @@ def wait_go(me) -> None:
     me.channel.expect("go")
     if me.plan.spec.detach:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)
-    run_hooks(me, "startContainer", "created")
+    if "startContainer" in me.plan.hooks:
+        run_hooks(me, "startContainer", "created")
+        me.channel.say("hooked")  # our end from now on is that the program runs
 
 
 def _set_limits(me) -> "list[str]":

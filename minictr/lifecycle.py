@@ -115,6 +115,7 @@ class Container:
     def make(self) -> clone.Birth:
         """All of it up to the running program."""
         birth = self.bear("running")
+        process.let_go(self.spec.preserve_fds)
         from . import living  # which `_while_it_is_made` has loaded
 
         foreground.pass_signals()
@@ -199,7 +200,7 @@ class Container:
     def _settle(self, birth: clone.Birth, status: str) -> None:
         """What is known of it is written down, until it is ready; and then what is set from outside."""
         told = self._while_it_is_made(status)
-        done = birth.until("ready")
+        done = birth.until("ready", 1)
         if told != len(self.report.records):
             self.entry.write(self.content(status))
         self.entry.publish()

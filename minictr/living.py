@@ -150,14 +150,19 @@ def start(entry: state.Entry, content: "dict", report) -> None:
     """
     from . import program  # only here
 
+    doing = "start container %s" % entry.identifier
     channel = entry.open_pipes()
     try:
         channel.say("go")
-        program.until_running(channel, content["command"])
+        hooked = program.until_running(channel, content["command"])
+    except BrokenPipeError:
+        raise ContainerError(doing, *_ended(content)) from None
     finally:
         channel.close()
-    entry.remove_pipes()  # from now on it is no more "created" (`Entry.load`)
     spec = remembered(entry, content)
+    if (spec.config.get("hooks") or {}).get("startContainer") and not hooked:
+        raise ContainerError(doing, *_ended(content))
+    entry.remove_pipes()  # from now on it is no more "created" (`Entry.load`)
     _confirm_labels(spec, content, report)
     entry.unlock()  # a hook may call us
     try:
@@ -166,6 +171,15 @@ def start(entry: state.Entry, content: "dict", report) -> None:
         kill(content, _signal.SIGKILL)
         wait_ended([content], 10)
         raise
+
+
+def _ended(content: "dict") -> "tuple[str, int, str]":
+    """Why there is no program, of a first process that did not come so far: what, an errno, a hint."""
+    wait_ended([content], 1)  # its descriptors close a moment before
+    why, hint = "its first process was killed before the program ran", "delete it"
+    if group_of(content).oom_killed():
+        why, hint = why + " as memory ran out", "a larger limit of memory"
+    return why, 0, hint
 
 
 def _confirm_labels(spec: Spec, content: "dict", report) -> None:

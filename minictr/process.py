@@ -178,6 +178,13 @@ def check_descriptors(count: int) -> None:
             raise ContainerError("--preserve-fds %d" % count, "descriptor %d is not open" % number)
 
 
+def let_go(count: int) -> None:
+    """Of the descriptors that were passed on: who reads the other end of a pipe waits for the container's end
+    of it, not for ours."""
+    for number in range(3, 3 + count):
+        os.close(number)
+
+
 def write_pid_file(path: str, pid: int) -> None:
     """Whole or not at all: who reads it early finds nothing, never half a number."""
     with step("write the pid file %s" % path):

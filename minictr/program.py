@@ -6,7 +6,7 @@ Side: both
 from . import abi
 from . import unix as os
 from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError
-from .sync import Channel, error_from
+from .sync import Channel, error_from, understood
 
 
 def find(name: str, environment: "dict[str, str]") -> "list[str]":
@@ -56,18 +56,25 @@ def environment(words: "tuple[str, ...]") -> "dict[str, str]":
     return dict([word.split("=", 1) for word in words if "=" in word])
 
 
-def until_running(channel: Channel, command: str) -> None:
-    """Wait until COMMAND runs: the channel closes on execve. Raises what stopped that."""
+def until_running(channel: Channel, command: str) -> bool:
+    """Wait until COMMAND runs: the channel closes on execve. Raises what stopped that.
+
+    It closes, too, when the process is killed. So that hooks had come to their end is said before: whether it
+    was, comes back.
+    """
+    hooked = False
     while True:
         said = channel.hear()
         if said is None:
-            return
+            return hooked
+        hooked = hooked or said[0] == "hooked"
         if said[0] in ("errno", "label"):
             from . import standin  # whose words they are
 
-        if said[0] == "errno":
-            raise exec_error(command, standin.errno_from(said[1]))
-        if said[0] == "label":  # though a child of init had got it
-            raise ContainerError("take the security label", "", standin.errno_from(said[1]))
+            with understood(said):
+                number = standin.errno_from(said[1])
+            if said[0] == "errno":
+                raise exec_error(command, number)
+            raise ContainerError("take the security label", "", number)  # though a child of init had got it
         if said[0] == "error":
             raise error_from(said[1:])

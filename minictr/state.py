@@ -17,7 +17,7 @@ import _stat as stat
 import fcntl
 import time
 
-from . import abi, document, paths
+from . import abi, document, libc, paths
 from . import unix as os
 from .errors import ContainerError, from_os, step
 from .spec import CONTAINER_ID, ID_LENGTH
@@ -26,6 +26,7 @@ from .sync import Channel
 FOREGROUND = 0o1700
 PIPES = ("start.fifo", "words.fifo")
 MAX_STATE = 16 << 20
+BUSY = 0.25  # seconds: who has the lock of one that is created for longer is `start`, which waits for hooks
 _CHARACTERS = frozenset(CONTAINER_ID)
 
 
@@ -270,8 +271,11 @@ def _create(root_path: str, root: int, identifier: str) -> "Entry | None":
         raise
 
 
-def find(root_path: str, root: int, identifier: str, wait: bool = True) -> "Entry | None":
-    """The Entry of IDENTIFIER, locked; without the lock if a foreground runtime holds it.
+def find(
+    root_path: str, root: int, identifier: str, wait: bool = True, hooks: bool = False
+) -> "Entry | None":
+    """The Entry of IDENTIFIER, locked; without the lock if a foreground runtime holds it, or `start` while
+    the hooks before the program run, which may ask for the container: with HOOKS they are waited for, too.
 
     None where there is none.
     """
@@ -279,16 +283,27 @@ def find(root_path: str, root: int, identifier: str, wait: bool = True) -> "Entr
     try:
         descriptor = _open(root, identifier)
     except OSError as error:
-        if error.errno in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP):
+        if error.errno in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP, abi.EXDEV):
             return None
         raise ContainerError("open container %s" % identifier, "", error.errno or 0) from error
     entry = Entry(root_path, root, identifier, descriptor)
     if wait and not is_foreground(entry):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _wait(entry, hooks)
         if entry.forgotten():
             entry.close()
             return None
     return entry
+
+
+def _wait(entry: Entry, hooks: bool) -> None:
+    deadline = time.monotonic() + BUSY
+    while not entry.lock():
+        if hooks or entry.load().get("status") != "created":
+            fcntl.flock(entry.descriptor, fcntl.LOCK_EX)
+            return
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.005)
 
 
 def is_foreground(entry: Entry) -> bool:
@@ -306,7 +321,15 @@ def identifiers(root: int) -> "list[str]":
 
 
 def _open(root: int, identifier: str) -> int:
-    return os.open(identifier, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+    """Not what is mounted there: in the container's mount namespace, where its own hooks run, that is its
+    root, and may have a state.json."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return libc.openat2(root, identifier, flags, abi.RESOLVE_NO_XDEV)
+    except OSError as error:
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
+    return os.open(identifier, flags, dir_fd=root)
 
 
 # --- processes ------------------------------------------------------------------------------

@@ -18,7 +18,10 @@ Side: both
 
 from . import libc
 from . import unix as os
-from .errors import ContainerError, Degradation
+from .errors import ContainerError, Degradation, printable
+
+MAX_MESSAGE = 1 << 20  # bytes: the longest filter of system calls that the kernel takes has an eighth of that
+MAX_DESCRIPTORS = 1 << 16  # not yet taken: more than a container has volumes
 
 
 class Channel:
@@ -48,7 +51,7 @@ class Channel:
         libc.send_descriptors(self.outgoing, line, fds)
 
     def hear(self) -> "list[str] | None":
-        """The next message, None at the end of file."""
+        """The next message, None at the end of file. Raises ContainerError for one without an end."""
         if self.early:
             return self.early.pop(0)
         while b"\n" not in self.pending:
@@ -56,6 +59,8 @@ class Channel:
             if not data:
                 return None
             self.pending += data
+            if len(self.pending) > MAX_MESSAGE and b"\n" not in data:
+                raise garbled(["a line of more than %d bytes" % MAX_MESSAGE])
         line, _, self.pending = self.pending.partition(b"\n")
         return [_unescape(field) for field in line.decode("utf-8", "surrogateescape").split("\t")]
 
@@ -72,6 +77,12 @@ class Channel:
         if said[0] != word:
             raise ContainerError("wait for %s" % word, "the other process said %s" % said[0])
         return said[1:]
+
+    def descriptor(self) -> int:
+        """That which came with a message."""
+        if not self.received:
+            raise garbled(["no descriptor"])
+        return self.received.pop()
 
     def say_error(self, error: ContainerError) -> None:
         self.say("error", error.doing, error.why, error.number, error.hint, error.status, error.cause)
@@ -92,18 +103,53 @@ class Channel:
         except ConnectionResetError:  # the peer ended with words of ours unread
             return b""
         self.received += descriptors
+        if len(self.received) > MAX_DESCRIPTORS:
+            raise garbled(["%d descriptors" % len(self.received)])
         return data
 
 
+class understood:
+    """What is read from a message inside: where that has not the fields it should have, a ContainerError
+    leaves. Who speaks may be traced, or not be ours at all.
+
+    said: the message
+    """
+
+    def __init__(self, said: "list[str]") -> None:
+        self.said = said
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, (LookupError, OverflowError, TypeError, ValueError)):
+            raise garbled(self.said) from None
+
+
+def garbled(said: "list[str]") -> ContainerError:
+    text = printable(" ".join(said)[:200])
+    return ContainerError("listen to the other process", "it said what is no message: %s" % text)
+
+
 def error_from(fields: "list[str]") -> ContainerError:
-    doing, why, number, hint, status, cause = fields
-    return ContainerError(doing, why, int(number), hint, int(status), cause)
+    with understood(["error"] + fields):
+        doing, why, number, hint, status, cause = fields
+        if not 0 < int(status) < 256:
+            raise ValueError
+        return ContainerError(doing, why, _errno(number), hint, int(status), cause)
 
 
 def degradation_from(fields: "list[str]") -> Degradation:
-    values = dict(zip(Degradation.__slots__, fields))  # type: dict[str, object]
-    values["errno"] = int(fields[Degradation.__slots__.index("errno")])
-    return Degradation(**values)  # type: ignore[arg-type]
+    with understood(["warning"] + fields):
+        values = dict(zip(Degradation.__slots__, fields))  # type: dict[str, object]
+        values["errno"] = _errno(fields[Degradation.__slots__.index("errno")])
+        return Degradation(**values)  # type: ignore[arg-type]
+
+
+def _errno(text: str) -> int:
+    if not 0 <= int(text) < 4096:  # MAX_ERRNO, include/linux/err.h
+        raise ValueError
+    return int(text)
 
 
 def _escape(text: str) -> str:

@@ -19,6 +19,7 @@ from .errors import ContainerError, printable
 from .init import STAGES
 from .record import Record
 from .spec import Spec
+from .sync import understood
 from .verdict import Outside, Shown
 
 
@@ -82,12 +83,13 @@ def _twin_of(spec: Spec) -> Spec:
 
 def _listen(birth, twin: lifecycle.Container, bait: Bait, report) -> Found:
     way, told = "", []  # type: str, list[Attempt]
-    way = birth.until("root")[0]
+    way = birth.until("root", 1)[0]
     while len(told) < len(attempts.ATTEMPTS):
-        layer, name, outcome, number, words = birth.until("attempt")
+        layer, name, outcome, number, words = birth.until("attempt", 5)
         if name == attempts.SIGNAL and outcome == "possible" and not _signalled(bait.pid):
             outcome, number = "refused", str(abi.ESRCH)  # the number was another's inside
-        told.append(Attempt(layer=layer, name=name, outcome=outcome, errno=int(number), detail=words))
+        with understood([name, number]):
+            told.append(Attempt(layer=layer, name=name, outcome=outcome, errno=int(number), detail=words))
     birth.until("tried")
     outside = look(birth.pid)
     labels = _execute(birth, report) if birth.plan.labels else ()
@@ -105,8 +107,10 @@ def _execute(birth, report) -> "tuple[Shown, ...]":
     from . import lsm  # loaded by `plan`
 
     birth.tell("execute")
-    number, why = birth.until("executed")
-    pid = 0 if why else _child(birth, int(number))
+    number, why = birth.until("executed", 2)
+    with understood([number, why]):
+        inside = int(number)
+    pid = 0 if why else _child(birth, inside)
     shown = []
     for label in birth.plan.labels:
         said = lsm.settled(birth.proc, pid, label) if pid else None

@@ -257,7 +257,7 @@ def state_verb(root_path: str, report, argv: "list[str]") -> int:
 
 def start(root_path: str, report, argv: "list[str]") -> int:
     _, _, ids = scan(argv, {}, {}, 1, 1)
-    entry = find(root_path, ids[0])
+    entry = find(root_path, ids[0], hooks=True)
     if entry is None:
         raise missing(ids[0])
     content = entry.load()
@@ -385,11 +385,11 @@ def signal_number(word: str) -> int:
     return number
 
 
-def find(root_path: str, identifier: str, wait: bool = True) -> "state.Entry | None":
-    """wait: for who works on it: not to be done by what a hook may call, as `start` waits for its hooks"""
+def find(root_path: str, identifier: str, wait: bool = True, hooks: bool = False) -> "state.Entry | None":
+    """wait, hooks: for who works on it, as of state.find"""
     state.check_id(identifier)
     root = state.open_existing(root_path)
-    return None if root is None else state.find(root_path, root, identifier, wait)
+    return None if root is None else state.find(root_path, root, identifier, wait, hooks)
 
 
 def missing(identifier: str) -> ContainerError:

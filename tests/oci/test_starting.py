@@ -1,0 +1,215 @@
+"""Between the word to start and the program: what its hooks may ask for, and who is killed meanwhile."""
+
+import json
+import os
+import signal
+import sys
+import time
+
+import pytest
+import support
+from bundles import unlike
+from support import needs
+
+pytestmark = needs("root", "busybox", "cgroup")
+
+GATE = "echo >/dev/shm/up; while ! test -e /dev/shm/go; do sleep 0.02; done"
+
+
+def inside(script):
+    return {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+
+
+def gated(made):
+    made.config["hooks"] = inside(GATE)
+
+
+def asking(own, place, *words):
+    """A hook of the host that calls minictr with WORDS, and what it says goes into PLACE."""
+    command = " ".join([sys.executable, "-m", "minictr", "--root", own.runner.state()] + list(words))
+    script = "timeout 10 %s >%s 2>&1; echo $? >>%s" % (command, place, place)
+    return [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PYTHONPATH=" + support.CHECKOUT]}]
+
+
+@pytest.fixture
+def starting(box):
+    """A container whose `start` waits for a hook until `go`: starting(runtime)."""
+
+    def begin(runtime):
+        one = box(runtime, "exec sleep 1000", gated, verb="create")
+        one.start = runtime.start_verb("start", one.id)
+        support.wait_until(lambda: os.path.exists(one.path("/dev/shm/up")))
+        one.go = lambda: open(one.path("/dev/shm/go"), "w").close()
+        return one
+
+    return begin
+
+
+# --- what may be asked for ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("state",), ("ps",), ("exec", "true"), ("update", "--pids-limit=100"), ("events", "--stats"),
+        ("kill", "0"),
+    ],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_a_hook_before_the_program_may_ask_for_its_container(runtime, starting, words):
+    """By a door of the engine's, say: who answers must not wait for the start, which waits for the hook."""
+    if words[0] == "events":
+        unlike(runtime, "crun", "has no events")
+    one = starting(runtime)
+    assert one.verb(*words, timeout=10).status == 0
+    one.go()
+    one.start.wait()
+    support.wait_until(lambda: one.status == "running")
+
+
+def test_it_is_paused_while_a_hook_runs_and_goes_on(runtime, starting):
+    one = starting(runtime)
+    one.verb("pause", timeout=10).ok
+    one.go()
+    time.sleep(0.1)
+    one.verb("resume", timeout=10).ok
+    one.start.wait()
+    support.wait_until(lambda: one.status == "running")
+
+
+def test_it_is_stopped_while_a_hook_runs(own, starting):
+    one = starting(own)
+    one.verb("stop", "--time=0", timeout=10).ok
+    assert one.start.wait().status == 125
+
+
+def test_it_is_started_once(own, starting):
+    one = starting(own)
+    again = own.start_verb("start", one.id)
+    time.sleep(0.5)
+    assert again.running
+    one.go()
+    assert one.start.wait() == (0, "", "")
+    assert "it is running, not created" in again.wait().err
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "update"])
+def test_one_that_is_being_created_stands_still_for_nobody(own, bundle, tmp_path, verb):
+    """Who creates it would wait for its first process for ever."""
+    made, place = bundle(), str(tmp_path / "said")
+    made.config["hooks"] = {"createRuntime": asking(own, place, verb, made.identifier)}
+    assert own.sh(made, "echo ran", timeout=20) == (0, "ran\n", "")
+    with open(place) as file:
+        said = file.read()
+    why = "container not running; hint: it is being created"
+    assert said == "minictr: %s container %s: %s\n125\n" % (verb, made.identifier, why)
+
+
+@pytest.mark.parametrize("verb", ["state", "list", "kill", "delete --force"])
+def test_a_root_is_not_taken_for_what_is_known_of_its_container(own, bundle, tmp_path, verb):
+    """Where hooks inside the mount namespace run, it lies over the state directory."""
+    made, place = bundle(), str(tmp_path / "said")
+    victim = own.runner.start_command("sleep", "1000")
+    with open("/proc/%d/stat" % victim.pid) as file:
+        started = int(file.read().rpartition(")")[2].split()[19])
+    content = {"id": "x", "status": "running", "pid": victim.pid, "start_time": started, "bundle": "/faked"}
+    with open(made.root + "/state.json", "w") as file:
+        json.dump(content, file)
+    words = (
+        verb.split() + ([] if verb == "list" else [made.identifier]) + (["KILL"] if verb == "kill" else [])
+    )
+    made.config["hooks"] = {"createContainer": asking(own, place, *words)}
+    assert own.sh(made, "echo ran", timeout=20) == (0, "ran\n", "")
+    with open(place) as file:
+        said = file.read()
+    assert "faked" not in said and victim.running
+    if verb in ("state", "kill"):
+        assert said == "minictr: container does not exist: %s\n125\n" % made.identifier
+    victim.kill()
+
+
+# --- an end that comes before the program ------------------------------------------------------------
+
+
+def test_who_is_killed_before_the_program_has_not_been_started(own, starting):
+    one = starting(own)
+    one.verb("kill", "KILL").ok
+    found = one.start.wait()
+    why = "its first process was killed before the program ran; hint: delete it"
+    assert found == (125, "", "minictr: start container %s: %s\n" % (one.id, why))
+    assert one.status == "stopped"
+    one.verb("delete").ok
+
+
+@pytest.mark.parametrize("options", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_nor_has_who_is_run(own, bundle, tmp_path, options):
+    made, file = bundle(), str(tmp_path / "pid")
+    gated(made)
+    later = {"path": "/bin/sh", "args": ["sh", "-c", "echo >%s/after" % tmp_path]}
+    made.config["hooks"]["poststart"] = [later]
+    live = own.start(made, "--pid-file", file, *options)
+    support.wait_until(lambda: os.path.exists(file))
+    with open(file) as text:
+        pid = int(text.read())
+    support.wait_until(lambda: os.path.exists("/proc/%d/root/dev/shm/up" % pid))
+    os.kill(pid, signal.SIGKILL)
+    why = "run the startContainer hooks: it was killed by signal 9"
+    assert live.wait() == (125, "", "minictr: %s\n" % why)
+    assert not (tmp_path / "after").exists() and not os.path.exists(file)
+    assert os.listdir(own.runner.state()) == []
+
+
+@pytest.mark.parametrize("words", ["errno", "label\t", "error\tone", "error" + "\t1" * 4 + "\t0\t"])
+def test_words_that_are_none_are_one_line(own, box, words):
+    """Who says them may be traced, or not be ours any more."""
+    one = box(own, "exec sleep 1000", verb="create")
+    with open("%s/%s/words.fifo" % (own.runner.state(), one.id), "w") as pipe:
+        pipe.write(words + "\n")
+    found = own.verb("start", one.id)
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1)
+    assert found.err.startswith("minictr: listen to the other process: it said what is no message: "), found
+
+
+# --- what a hook says ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["createRuntime", "createContainer", "startContainer"])
+@pytest.mark.parametrize("words, status", [("errno\\t", 3), ("errno\\t!!", 127), ("errno\\t!\\n", 1)])
+def test_the_words_of_a_hook_are_its_own(own, bundle, name, words, status):
+    """Whatever the stand-in that executes it would say where it cannot."""
+    made = bundle()
+    script = "printf '%s'; exit %d" % (words, status)
+    made.config["hooks"] = {name: [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    found = own.sh(made, "echo ran")
+    shown = "errno" + words[5:].replace("\\n", "").replace("\\t", "\\t" if "!" in words else "")
+    assert found.err == "minictr: run the %s hook /bin/sh: exit status %d: %s\n" % (name, status, shown)
+
+
+def test_a_hook_that_cannot_be_executed_inside_says_why(own, bundle):
+    made = bundle()
+    made.config["hooks"] = {"startContainer": [{"path": "/etc/passwd"}]}
+    found = own.sh(made, "echo ran")
+    why = "run the startContainer hook /etc/passwd: exit status 127: Permission denied"
+    assert found == (125, "", "minictr: %s\n" % why)
+
+
+# --- descriptors -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_who_reads_a_pipe_that_is_passed_on_waits_for_the_program_alone(own, bundle, box, verb):
+    reader, writer = os.pipe()
+    words = ["sh", "-c", "echo said >&3; exec 3>&-; read line"]
+    how = {"setup": lambda: os.dup2(writer, 3), "pass_fds": (3,)}
+    if verb == "run":
+        made = bundle()
+        made.process["args"] = words
+        live = own.start(made, "--preserve-fds", "1", **how)
+    else:
+        live = own.start_verb("exec", "--preserve-fds", "1", box(own).id, *words, **how)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        assert pipe.read() == b"said\n"
+    assert live.running
+    live.close_input()
+    assert live.wait().status in (0, 1)
