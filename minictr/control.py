@@ -101,7 +101,7 @@ def _known(root_path: str, identifier: str) -> "tuple[state.Entry, dict]":
     entry = verbs.find(root_path, identifier)
     if entry is None:
         raise verbs.missing(identifier)
-    return entry, dict(entry.load(), id=identifier)
+    return entry, dict(living.load(entry), id=identifier)
 
 
 def group_of(content: "dict", doing: str):

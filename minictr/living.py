@@ -17,6 +17,17 @@ from .spec import Spec, cgroup_of
 SETTLED = ("created", "running", "stopped")  # what state.json says of one whose cgroup is known to be its own
 
 
+def load(entry: state.Entry) -> "dict":
+    """What state.json says; where it is missing or broken, what else can be known of a container that nobody
+    stands behind: it is not to live on because nobody finds it any more."""
+    content = entry.load()
+    if content or state.is_foreground(entry):
+        return content
+    from . import lost  # hardly ever
+
+    return lost.content(entry)
+
+
 def alive(content: "dict[str, object]") -> bool:
     """The container's first process runs, and is the one that was started."""
     pid, started = content.get("pid"), content.get("start_time")
@@ -249,7 +260,7 @@ def seize(entry: state.Entry, doing: str, force: bool, patience: float = 15.0) -
         if time.monotonic() > deadline:
             raise ContainerError(doing, "another command works on it, and does not come to an end")
         if force:
-            kill(entry.load(), _signal.SIGKILL)
+            kill(load(entry), _signal.SIGKILL)
         time.sleep(0.005)
     return not entry.forgotten()
 

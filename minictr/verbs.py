@@ -150,7 +150,7 @@ def contents(root_path: str, report) -> "list[dict]":
             continue
         if entry is not None:
             try:
-                found.append(dict({"id": identifier}, **entry.load()))
+                found.append(dict({"id": identifier}, **living.load(entry)))
             finally:
                 os.close(entry.descriptor)
     return found
@@ -185,8 +185,10 @@ def status(content: "dict") -> str:
 def _name(uid: object) -> str:
     from . import subids
 
-    names = subids.user_names(uid) if isinstance(uid, int) else ()
-    return names[0] if names else "#%s" % uid
+    if not isinstance(uid, int):  # its state.json is lost
+        return ""
+    names = subids.user_names(uid)
+    return names[0] if names else "#%d" % uid
 
 
 def print_table(titles: "tuple[str, ...]", rows: "list[tuple[str, ...]]") -> None:
@@ -240,7 +242,7 @@ def exit_record(content: "dict") -> "dict":
 def state_verb(root_path: str, report, argv: "list[str]") -> int:
     flags, _, ids = scan(argv, {"--quiet": "-q"}, {}, 1, 1)
     entry = find(root_path, ids[0], wait=False)
-    content = {} if entry is None else entry.load()
+    content = {} if entry is None else living.load(entry)
     if entry is None or entry.forgotten():
         if "--quiet" in flags:
             return 1
@@ -289,7 +291,7 @@ def kill(root_path: str, report, argv: "list[str]") -> int:
     entry = find(root_path, words[0], wait=False)
     if entry is None:
         raise missing(words[0])
-    content = entry.load()
+    content = living.load(entry)
     if "--all" in flags and content.get("cgroups"):
         if not living.over(content):
             living.group_of(content).signal(number)
@@ -320,7 +322,7 @@ def _known(root_path: str, identifier: str) -> "dict":
     entry = find(root_path, identifier)
     if entry is None:
         raise missing(identifier)
-    content = entry.load()
+    content = living.load(entry)
     _leave(entry)
     return content
 
@@ -331,7 +333,7 @@ def _send(root_path: str, identifier: str, content: "dict", number: int) -> None
     entry = find(root_path, identifier)
     if entry is None:
         return
-    now = entry.load()
+    now = living.load(entry)
     if all(now.get(name) == content.get(name) for name in ("pid", "start_time", "created")):
         living.kill(now, number)
     _leave(entry)
@@ -361,16 +363,16 @@ def _delete(entry: state.Entry, force: bool, report) -> None:
     if living.seize(entry, doing, force):
         if not force:
             _refuse_living(entry, doing)  # what it is only the lock makes certain
-        living.destroy(entry, entry.load(), report)
+        living.destroy(entry, living.load(entry), report)
 
 
 def _refuse_living(entry: state.Entry, doing: str) -> None:
-    content = entry.load()
+    content = living.load(entry)
     if living.alive(content) and content.get("status") != "creating":
         raise ContainerError(doing, "it is running", hint="minictr stop it, or --force")
     if content.get("status") == "creating" and not state.is_orphan(entry):
         raise ContainerError(doing, "it is being created", hint="wait for that, or --force")
-    if not content and not state.is_foreground(entry):
+    if (not content or content.get("lost")) and not state.is_foreground(entry):
         raise ContainerError(doing, "its state.json is missing or broken", hint="--force")
 
 

@@ -263,6 +263,41 @@ def test_one_of_which_the_state_is_lost_is_not_taken_for_one_that_has_ended(runt
     assert one.status == "running"
 
 
+@needs("cgroup")
+@pytest.mark.parametrize(
+    "lost", ["", None, '{"ociVersion":"1.3.0","pid":1'], ids=["empty", "gone", "cut off"]
+)
+@pytest.mark.parametrize("words", ["kill KILL", "kill --all KILL", "stop --time=0", "delete --force"])
+def test_one_of_which_the_state_is_lost_is_found_by_its_cgroup(own, box, lost, words):
+    one = box(own)
+    place = os.path.join(own.runner.state(), one.id, "state.json")
+    os.unlink(place)
+    if lost is not None:
+        with open(place, "w") as file:
+            file.write(lost)
+    row = json.loads(own.verb("list", "--format=json").ok.out)[0]
+    assert (row["id"], row["pid"], row["status"], row["owner"]) == (one.id, one.pid, "running", "root")
+    assert one.verb(*words.split()).ok
+    support.wait_until(lambda: support.gone(one.pid))
+    assert one.verb("delete", "--force").ok
+    assert own.verb("list", "--quiet").ok.out == ""
+
+
+@needs("cgroup")
+def test_one_of_which_the_state_is_lost_is_not_another_that_has_its_cgroup_now(own, bundle, box):
+    first = bundle()
+    first.process["args"] = ["true"]
+    assert own.run(first, "--detach").ok
+    support.wait_until(lambda: own.verb("state", "--quiet", first.identifier).status == 1)
+    second = box(own, change=lambda made: made.linux.update(cgroupsPath=first.linux["cgroupsPath"]))
+    os.unlink(os.path.join(own.runner.state(), first.identifier, "state.json"))
+    row = json.loads(own.verb("list", "--format=json").ok.out)[0]
+    assert [row[name] for name in ("id", "pid", "status", "owner")] == [first.identifier, 0, "stopped", ""]
+    assert own.verb("kill", first.identifier, "KILL").status == 125
+    assert own.verb("delete", "--force", first.identifier).ok
+    assert second.status == "running"
+
+
 # --- privileges -----------------------------------------------------------------------------------
 
 

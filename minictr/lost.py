@@ -1,0 +1,66 @@
+"""What can still be known of a container whose state.json is missing or broken: a disk was full or failed,
+somebody was there. Its configuration lies beside it and says where its cgroup is; that has its processes.
+
+Side: host
+"""
+
+from . import cgroup, state
+from . import unix as os
+from .errors import ContainerError, step
+from .spec import cgroup_of
+
+
+def content(entry: state.Entry) -> "dict[str, object]":
+    """As much of what state.json would say as `list`, `kill`, `stop` and `delete` need, and that it is
+    "lost"; {} where nobody can tell.
+
+    Raises ContainerError where it cannot be looked at now.
+    """
+    try:
+        config = entry.load_config() if entry.has_config() else {}
+    except ContainerError as error:
+        if error.number:
+            raise
+        config = {}  # it is broken as well
+    linux = config.get("linux") or {}
+    path = linux.get("cgroupsPath") or cgroup_of(entry.identifier, entry.path)
+    if not path.startswith("/"):  # nor is there such a path of a unit of systemd's
+        path = "/minictr-" + path
+    try:
+        group = cgroup.open(cgroup.layout(), path)
+    except ContainerError:  # no path of a cgroup
+        return {}
+    with step("look for container %s" % entry.identifier):
+        times = {pid: state.start_time(pid) for pid in group.pids()}
+    directories = group.directories()
+    if _is_anothers(entry, directories):
+        return {}
+    living = [pid for pid in times if times[pid]]
+    first = min(living, key=lambda pid: (times[pid], pid)) if living else 0  # all else came later
+    return {
+        "lost": True,
+        "id": entry.identifier,
+        "status": "running" if living else "stopped",
+        "pid": first,
+        "start_time": times.get(first, 0),
+        "annotations": config.get("annotations") or {},
+        "owner": os.fstat(entry.descriptor).st_uid,
+        "own_pids": any(one.get("type") == "pid" for one in linux.get("namespaces") or ()),
+        "cgroups": directories,
+    }
+
+
+def _is_anothers(entry: state.Entry, directories: "list[str]") -> bool:
+    """Whether a container that is known has that cgroup: of two that name the same, one after the other."""
+    for identifier in state.identifiers(entry.root):
+        if identifier == entry.identifier:
+            continue
+        other = state.find(os.path.dirname(entry.path), entry.root, identifier, wait=False)
+        if other is not None:
+            try:
+                theirs = other.load().get("cgroups")
+            finally:
+                other.close()
+            if isinstance(theirs, list) and set(theirs) & set(directories):
+                return True
+    return False
