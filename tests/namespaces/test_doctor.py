@@ -242,16 +242,19 @@ def as_user(uid, *steps):
     return setup
 
 
+def after(minictr, steps, *words, **env):
+    """minictr by a user with only a number, after mounts that root has made."""
+    command = (support.python(), "-B", "-m", "minictr") + words
+    library = os.path.join(os.path.dirname(os.path.dirname(support.python())), "lib")
+    # a copied Python finds its library by $ORIGIN, which the loader asks /proc for
+    env.update(PYTHONPATH=support.checkout(), LD_LIBRARY_PATH=library)
+    return minictr.command(*command, setup=as_user(54321, *steps), env=env)
+
+
 @pytest.fixture
 def doctor_after(minictr):
-    """doctor as a user with only a number, after mounts that root has made."""
-
     def run(*steps):
-        command = (support.python(), "-B", "-m", "minictr", "doctor", "--json")
-        library = os.path.join(os.path.dirname(os.path.dirname(support.python())), "lib")
-        # a copied Python finds its library by $ORIGIN, which the loader asks /proc for
-        env = {"PYTHONPATH": support.checkout(), "LD_LIBRARY_PATH": library}
-        result = minictr.command(*command, setup=as_user(54321, *steps), env=env)
+        result = after(minictr, steps, "doctor", "--json")
         assert result.err == "", result
         return Report(result)
 
@@ -310,6 +313,17 @@ def test_no_room_for_the_state(doctor_after, options):
     assert report.refused() == ["state directory"]
     assert report["state directory"]["why"] == place + " is on a file system that is full"
     assert "--root DIR" in report["state directory"]["fix"]
+
+
+def test_where_nothing_can_be_executed_the_state_may_lie_all_the_same(minictr, busybox_root):
+    steps = [["mount", "-t", "tmpfs", "-o", "noexec,nosuid,mode=700,uid=54321", "tmpfs", "/run"]]
+    found = after(minictr, steps, "doctor", XDG_RUNTIME_DIR="/run")
+    line = "ok    state directory    /run/minictr (nosuid, noexec: does not matter)"
+    assert line in found.ok.lines, found
+
+    words = ("run", "--overlay", "--rootfs", busybox_root, "--", "sh", "-c", "touch /x && busybox ls /x")
+    found = after(minictr, steps, *words, XDG_RUNTIME_DIR="/run")
+    assert (found.status, found.out) == (0, "/x\n"), found
 
 
 # --- it changes nothing -----------------------------------------------------------------------
