@@ -135,7 +135,7 @@ def number(low: int, high: int):
 def word(*allowed: str):
     def check_word(value: object, where: str) -> None:
         if not isinstance(value, str) or value not in allowed:
-            raise Invalid(where, "is not one of %s" % ", ".join(allowed))
+            raise Invalid(where, "is not one of %s" % ", ".join([name for name in allowed if name]))
 
     return check_word
 

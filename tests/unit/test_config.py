@@ -306,6 +306,14 @@ def test_an_invalid_property_is_named_with_its_place(path, value, words):
     assert refusal(document).startswith("%s %s" % (named, words)), refusal(document)
 
 
+def test_the_words_of_a_message_end_with_the_last():
+    document = full()
+    document["linux"]["rootfsPropagation"] = "public"
+    assert refusal(document).endswith(
+        " is not one of shared, slave, private, unbindable, rshared, rslave, rprivate, runbindable"
+    )
+
+
 def test_the_document_itself_may_be_wrong():
     for document in ([], "x", 5, None, True):
         assert refusal(document) == "the document is not an object"
