@@ -149,7 +149,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         records.append(maps.alone("", 0, "", "subids"))
     user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
     held = (1 << len(abi.CAPABILITIES)) - 1 if user_known else host.effective
-    credentials = _credentials(host, process, held, records)
+    credentials = _credentials(host, process, held, spec.source, records)
     denied = table.deny_setgroups if table is not None else host.groups_denied and not user_known
     if denied:
         records += _groups_denied(spec, host, table, credentials)
@@ -231,14 +231,14 @@ def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...]
 # --- the process ------------------------------------------------------------------------------
 
 
-def _credentials(host: Host, process: "dict", held: int, records: "list") -> Credentials:
-    """held: the capabilities that can be given, a bit mask"""
+def _credentials(host: Host, process: "dict", held: int, source: str, records: "list") -> Credentials:
+    """held: the capabilities that can be given, a bit mask; source: as Spec has it"""
     user = process.get("user") or {}
     wanted = process.get("capabilities") or {}  # without the property there are none
     sets, unknown = {}, []  # type: dict[str, int], list[str]
     for name in privileges.SETS:
         sets[name], missing = privileges.capability_mask(wanted.get(name) or [], host.last_cap)
-        unknown += [word for word in missing if word not in unknown]
+        unknown += [word for word in sorted(set(missing)) if word not in unknown]
     unheld = (sets["bounding"] | sets["permitted"]) & ~held
     unraised = sets["ambient"] & ~unheld & ~(sets["permitted"] & sets["inheritable"])
     for kind, names, why in (
@@ -247,7 +247,10 @@ def _credentials(host: Host, process: "dict", held: int, records: "list") -> Cre
         ("ambient ", _names(unraised), "it must be permitted and inheritable, too (capabilities(7))"),
     ):
         if names:
-            records.append(_left_out(kind + ", ".join(names), why))
+            # config.md, "Linux Process": what cannot be granted is logged as a warning
+            records.append(
+                _left_out(kind + ", ".join(names), why, "warning" if source == "bundle" else "notice")
+            )
     return Credentials(
         uid=user.get("uid") or 0,  # null is as good as absent
         gid=user.get("gid") or 0,
@@ -258,10 +261,9 @@ def _credentials(host: Host, process: "dict", held: int, records: "list") -> Cre
     )
 
 
-def _left_out(what: str, why: str) -> Degradation:
+def _left_out(what: str, why: str, level: str) -> Degradation:
     """A capability that cannot be had is no step down: the container is tighter than it was asked to be."""
-    lost = "what it allows"
-    return Degradation("capability", "capabilities", what, "nothing", lost, 0, why, "", level="notice")
+    return Degradation("capability", "capabilities", what, "nothing", "what it allows", 0, why, "", level)
 
 
 def _groups_denied(

@@ -92,7 +92,8 @@ class Spec(Record):
 
     def refuses(self, record) -> bool:
         """Whether RECORD, a step down, ends the start."""
-        if record.level != "notice" and (self.strict or self.degrade == "refuse"):
+        step = record.level != "notice" and record.code != "capability"  # without one it is tighter
+        if step and (self.strict or self.degrade == "refuse"):
             return True
         if not self.require:
             return False
