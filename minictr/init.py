@@ -379,8 +379,11 @@ def _change_directory(shown: str, root: int = -1) -> None:
             place = paths.open_in(root, shown, abi.O_PATH | os.O_DIRECTORY)
             os.fchdir(place)
             os.close(place)
-        here = os.getcwd()
-    if not here.startswith("/"):  # getcwd(3): "(unreachable)" (CVE-2024-21626)
+        try:
+            here = os.getcwd()
+        except FileNotFoundError:  # what C libraries make of the kernel's "(unreachable)"; or it was removed
+            here = ""
+    if not here.startswith("/"):  # CVE-2024-21626
         raise ContainerError("change to the working directory %s" % shown, "it lies outside the root")
 
 

@@ -20,7 +20,7 @@ import support
 from canaries import refused
 from support import needs
 
-from minictr import abi, libc, mounts, paths, rootfs
+from minictr import abi, init, libc, mounts, paths, rootfs
 from minictr.errors import ContainerError
 
 pytestmark = needs("root", "userns", "busybox")
@@ -36,6 +36,21 @@ def in_private_mounts(body):
 
     why = support._probe(alone)
     assert not why, why
+
+
+def test_a_directory_that_lies_outside_is_known_by_its_name(busybox_root):
+    """CVE-2024-21626: were a descriptor of the host's left open, the directory that it stands for is none."""
+
+    def body():
+        outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        libc.mount("proc", busybox_root + "/proc", "proc", 0)
+        os.chroot(busybox_root)
+        init._change_directory("/etc")
+        for there in ("/proc/self/fd/%d" % outside, "/proc/self/fd/%d/tmp" % outside):
+            with pytest.raises(ContainerError, match="it lies outside the root"):
+                init._change_directory(there)
+
+    in_private_mounts(body)
 
 
 # --- targets that are swapped ---------------------------------------------------------------------------
