@@ -3,6 +3,7 @@ control groups, somebody else's terminal, groups, ids; and what hooks must not h
 
 import os
 import shutil
+import socket
 import sys
 
 import bundles
@@ -10,7 +11,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import abi, syscalls
+from minictr import abi, landlock, syscalls
 
 pytestmark = needs("root", "userns", "busybox")
 
@@ -274,6 +275,51 @@ def test_newer_ways_to_mount_and_to_make_namespaces_are_as_closed_as_the_old(min
     assert answers.pop("clone3") == "-1:38"
     assert {name for name, answer in answers.items() if answer not in ("-1:1", "-1:38")} == set(), answers
     assert answers["mount"] == answers["fsopen"] == answers["unshare"] == "-1:1"
+
+
+# --- sockets ------------------------------------------------------------------------------------------
+
+CONNECT = """
+import errno, socket, sys
+unix, inet = "\\0" + sys.argv[1], ("127.0.0.1", int(sys.argv[2]))
+for family, address in ((socket.AF_UNIX, unix), (socket.AF_INET, inet)):
+    try:
+        socket.socket(family).connect(address)
+        print("connected")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+@pytest.mark.parametrize("name", ["root", "ranged", "unranged"])
+@pytest.mark.parametrize(
+    "options, answers",
+    [
+        ((), ["ECONNREFUSED", "ECONNREFUSED"]),
+        (("--net", "host"), ["connected", "connected"]),
+        (
+            ("--net", "host", "--landlock-scope", "abstract", "--landlock-connect", "none"),
+            ["EPERM", "EACCES"],
+        ),
+    ],
+    ids=["its own network", "the host's", "the host's, under Landlock"],
+)
+def test_a_service_of_the_hosts_is_not_reached(minictr, request, name, options, answers):
+    """CVE-2020-15257: an abstract socket has no permissions, a service on loopback mostly asks for none."""
+    if "--landlock-scope" in options:
+        support.require("landlock")
+        if landlock.version() < 6:
+            pytest.skip("this kernel's Landlock has no scopes")
+    account = None if name == "root" else request.getfixturevalue(name)
+    with socket.socket(socket.AF_UNIX) as abstract, socket.socket() as loopback:
+        abstract.bind("\0minictr-hole-%d" % os.getpid())
+        loopback.bind(("127.0.0.1", 0))
+        for server in (abstract, loopback):
+            server.listen(5)
+        words = ("/usr/bin/python3", "-IS", "-c", CONNECT, abstract.getsockname()[1:].decode())
+        words += (str(loopback.getsockname()[1]),)
+        found = minictr("run", *(options + ("--",) + words), user=account)
+    assert (found.status, found.lines) == (0, answers), found
 
 
 # --- groups and ids ----------------------------------------------------------------------------------
