@@ -76,6 +76,28 @@ def test_a_child_that_was_killed_for_want_of_memory_is_told_of_too(run):
     assert "killed 1 process of the container" in found.err
 
 
+@pytest.mark.parametrize("own", [[], ["-m", "256m"], ["-m", "32m"]], ids=["no limit", "more", "less"])
+def test_whose_limit_it_was_is_told(run, own):
+    """A cgroup above the container's, such as a slice, may have less to give than its own."""
+    parent = "/minictr-test-above-%d" % os.getpid()
+    place = "/sys/fs/cgroup%s%s" % ("" if V2 else "/memory", parent)
+    os.mkdir(place)
+    try:
+        with open(place + ("/memory.max" if V2 else "/memory.limit_in_bytes"), "w") as file:
+            file.write(str(64 << 20))
+        found = run(EAT % 100, "--shm-size", "1g", "--cgroup-parent", parent, "--keep", "--name", "it", *own)
+        ending = run.ending("it")
+        run.verb("delete", "it").ok
+    finally:
+        os.rmdir(place)
+    assert found.status == 137
+    if own == ["-m", "32m"]:
+        assert "at the limit of 32 MiB, " in found.err and "above" not in ending
+    else:
+        assert "at the limit of 64 MiB of a cgroup above its own" in found.err
+        assert ending["above"] == 64 << 20
+
+
 def test_a_kill_from_outside_is_no_want_of_memory(run):
     assert run("sh -c 'kill -9 $$'; exit $?", "-m", "64m") == (137, "", "Killed\n")  # the shell says that
 

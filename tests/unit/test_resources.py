@@ -199,6 +199,8 @@ def test_bytes_for_people(count, text):
         ),
         ({"kills": 2, "limit": None, "peak": 0}, "2 processes of the container at the end of the host's"),
         ({"kills": 1, "limit": 1024, "peak": 0, "by": "minictr"}, "minictr killed 1 process"),
+        ({"kills": 1, "limit": None, "peak": 0, "above": 1024}, "at the limit of 1 KiB of a cgroup above"),
+        ({"kills": 1, "limit": 2048, "peak": 0, "above": 1024}, "at the limit of 1 KiB of a cgroup above"),
     ],
 )  # fmt: skip
 def test_that_memory_ran_out_is_said(record, said):
