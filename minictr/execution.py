@@ -152,6 +152,10 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         process.ready_console(birth, wish.console_socket)
         process.set_limits(birth.pid, made, done)
         process.set_extras(birth.pid, made)
+        if "intelRdt" in made.extras:
+            from . import resctrl  # only for those who ask for it
+
+            resctrl.Group(made.extras["intelRdt"], wish.identifier, resctrl.mount_point()).join(birth.pid)
         if affinity:
             affinity.end(birth.pid)
         if wish.pidfd_socket:

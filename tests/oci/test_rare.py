@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import subprocess
+import sys
 
 import pytest
 import support
@@ -545,3 +546,36 @@ def test_monitoring_has_a_directory_of_the_containers(top):
     assert group.made == [os.path.join(group.top, "mon_groups/box")]
     with pytest.raises(ContainerError):
         top({"closID": "/", "enableMonitoring": True}).make()
+
+
+# minictr, to which the directory in TOP is what resctrl is mounted on
+ELSEWHERE = """\
+import os
+from minictr import __main__, resctrl
+resctrl.mount_point = lambda: os.environ["TOP"]
+__main__.main()
+"""
+
+
+def test_a_further_program_has_the_same_share(own, bundle, top, tmp_path):
+    """The kernel puts a process into the class of its parent: for one of exec that is not the container's."""
+
+    def call(*words):
+        command = [sys.executable, "-c", ELSEWHERE, "--root", own.runner.state()] + list(words)
+        return own.runner.start_command(*command, env={"TOP": str(tmp_path), "PYTHONPATH": support.CHECKOUT})
+
+    made = bundle()
+    made.linux["intelRdt"] = {"closID": "/"}
+    made.process["args"] = ["sh", "-c", "echo up; exec sleep 1000"]
+    made.save()
+    live = call("run", "--detach", "--bundle", made.path, made.identifier)
+    live.expect("up\n")
+    assert live.wait().ok
+    tasks, noted = tmp_path / "tasks", tmp_path / "pid"
+    try:
+        pid = json.loads(own.verb("state", made.identifier).ok.out)["pid"]
+        assert tasks.read_text() == str(pid)
+        assert call("exec", "--pid-file", str(noted), made.identifier, "true").wait() == (0, "", "")
+        assert tasks.read_text() == noted.read_text() != str(pid)
+    finally:
+        own.verb("delete", "--force", made.identifier).ok
