@@ -172,8 +172,8 @@ _TITLES = ("ID", "CPU %", "MEM USAGE", "LIMIT", "MEM %", "NET IN", "NET OUT", "B
 
 
 def _row(content: "dict") -> "dict[str, object]":
-    """The numbers of one container, None for what only a cgroup would tell. Times are nanoseconds, sizes
-    bytes."""
+    """The numbers of one container, None for what only a controller would tell that its cgroup has not. Times
+    are nanoseconds, sizes bytes."""
     received, sent = _network(content["pid"])
     row = dict.fromkeys((
         "id", "cpu_time", "cpu_percent", "mem_usage", "mem_limit", "mem_percent", "net_input", "net_output",
@@ -184,22 +184,27 @@ def _row(content: "dict") -> "dict[str, object]":
     if group.kind == "none":
         return row
     data = group.stats()
-    time_ = data["cpu"]["usage"]["total"]
     memory = data["memory"]
     raw = memory["raw"]
-    # of what is in use the kernel gives back first the files that nobody has looked at for long
-    usage = max(memory["usage"]["usage"] - raw.get("total_inactive_file", raw.get("inactive_file", 0)), 0)
-    limit = min(memory["usage"]["limit"] or _total(), _total())
-    moved = {"Read": 0, "Write": 0}
-    for entry in data["blkio"].get("ioServiceBytesRecursive") or ():
-        if entry["op"] in moved:
-            moved[entry["op"]] += entry["value"]
-    row.update(
-        cpu_time=time_, cpu_percent=_percent(time_ / 1e9, _age(content)),
-        mem_usage=usage, mem_limit=limit, mem_percent=_percent(usage, limit),
-        block_input=moved["Read"], block_output=moved["Write"],
-        pids=data["pids"]["current"], oom_kills=group.oom_kills(),
-    )  # fmt: skip
+    v2 = group.kind == "v2"  # where the time is counted without a controller
+    if v2 or group._has("cpuacct"):
+        time_ = data["cpu"]["usage"]["total"]
+        row.update(cpu_time=time_, cpu_percent=_percent(time_ / 1e9, _age(content)))
+    if group._has("memory"):
+        # of what is in use the kernel gives back first the files that nobody has looked at for long
+        idle = raw.get("total_inactive_file", raw.get("inactive_file", 0))
+        usage = max(memory["usage"]["usage"] - idle, 0)
+        limit = min(memory["usage"]["limit"] or _total(), _total())
+        row.update(mem_usage=usage, mem_limit=limit, mem_percent=_percent(usage, limit))
+        row.update(oom_kills=group.oom_kills())
+    if group._has("io" if v2 else "blkio"):
+        moved = {"Read": 0, "Write": 0}
+        for entry in data["blkio"].get("ioServiceBytesRecursive") or ():
+            if entry["op"] in moved:
+                moved[entry["op"]] += entry["value"]
+        row.update(block_input=moved["Read"], block_output=moved["Write"])
+    if group._has("pids"):
+        row.update(pids=data["pids"]["current"])
     group.close()
     return row
 
