@@ -134,27 +134,50 @@ def refuse_tenants(part: Part) -> None:
 
 
 def walk(directory: int, visit) -> None:
-    """Call VISIT with a descriptor of every cgroup below DIRECTORY, the inner ones first, then of it."""
-    for name in children(directory):
-        try:
-            child = os.open(name, HERE, dir_fd=directory)
-        except OSError as error:
-            if error.errno in GONE:
+    """Call VISIT with a descriptor of every cgroup below DIRECTORY, the inner ones first, then of it.
+
+    However deep they are, which is up to the container: one descriptor is open at a time. The way back by
+    ".." is the kernel's: a cgroup stays below the one that it was made in.
+    """
+    left = [children(directory)]
+    here = os.dup(directory)
+    try:
+        while left:
+            if left[-1]:
+                try:
+                    here = _instead(here, left[-1].pop())
+                except OSError as error:
+                    if error.errno not in GONE:
+                        raise
+                    continue
+                left.append(children(here))
                 continue
-            raise
-        try:
-            walk(child, visit)
-        finally:
-            os.close(child)
-    visit(directory)
+            left.pop()
+            visit(here if left else directory)
+            if left:
+                here = _instead(here, "..")
+    finally:
+        os.close(here)
+
+
+def _instead(directory: int, name: str) -> int:
+    """A descriptor of what is called so there; that of DIRECTORY is closed."""
+    found = os.open(name, HERE, dir_fd=directory)
+    os.close(directory)
+    return found
 
 
 def children(directory: int) -> "list[str]":
-    """The names of the cgroups directly below one."""
+    """The names of the cgroups directly below one; none below one that is gone."""
     if os.fstat(directory).st_nlink == 2:  # kernfs counts them: kernfs_refresh_inode() in fs/kernfs/inode.c
         return []
     found = []
-    listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        return []
     try:
         for name in os.listdir(listed):
             try:
@@ -171,21 +194,27 @@ def children(directory: int) -> "list[str]":
 def remove(part: Part) -> bool:
     """Remove a directory. False if it is still there: cgroups below it are removed only once no process
     is left in any, as until then it may be somebody else's."""
-    try:
-        os.rmdir(part.directory)
+    if _rmdir(part):
         return True
-    except OSError as error:
-        if error.errno == abi.ENOENT:
-            return True
-        if error.errno not in (abi.EBUSY, abi.ENOTEMPTY):
-            raise ContainerError("remove the cgroup %s" % part.directory, "", error.errno or 0) from error
     try:
         if not pids(part):
             walk(part.open(), _remove_children)
+            return _rmdir(part)
     except OSError as error:
         if error.errno not in GONE:
             raise
     return False
+
+
+def _rmdir(part: Part) -> bool:
+    """False if it is in use."""
+    try:
+        os.rmdir(part.directory)
+    except OSError as error:
+        if error.errno not in (abi.ENOENT, abi.EBUSY, abi.ENOTEMPTY):
+            raise ContainerError("remove the cgroup %s" % part.directory, "", error.errno or 0) from error
+        return error.errno == abi.ENOENT
+    return True
 
 
 def _remove_children(directory: int) -> None:

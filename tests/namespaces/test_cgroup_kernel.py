@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import resource
 import signal
 import struct
 import time
@@ -129,6 +130,30 @@ def test_cgroups_made_inside_are_removed(group):
     for name in inner:
         os.makedirs(name)
     group.remove()
+    assert [name for name in group.directories() if os.path.exists(name)] == []
+
+
+def test_those_made_inside_may_lie_deeper_than_descriptors_reach(group):
+    child = Child(group, sleep)
+    few, deep = 256, 400
+    here = os.open(group._main().directory, os.O_RDONLY)
+    for _ in range(deep):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    with open("/proc/self/fd/%d/cgroup.procs" % here, "w") as file:
+        file.write(str(child.pid))
+    os.close(here)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        assert group.pids() == [child.pid]
+        assert group.kill()
+        assert child.status() == -signal.SIGKILL
+        group.remove()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [name for name in group.directories() if os.path.exists(name)] == []
 
 
