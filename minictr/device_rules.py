@@ -118,4 +118,18 @@ def for_v1(rules: "list[Rule]") -> "tuple[bool, list[Rule]]":
             why = "it takes a part of another rule back, which cgroup v1 cannot do"
             hint = "write rules for single devices in place of the wider one"
             raise ContainerError("set the rule for devices %r" % hole, why, 0, hint)
-    return allowed, list(exceptions.values())
+    return allowed, list(exceptions.values()) + ([] if allowed else _opened_for_both(exceptions))
+
+
+def _opened_for_both(allowed: "dict[str, Rule]") -> "list[Rule]":
+    """Further exceptions for what one allows to read and another to write: the kernel wants a single one for
+    an open for both (match_exception() in security/device_cgroup.c)."""
+    both, found = _BITS["r"] | _BITS["w"], []
+    for reads in allowed.values():
+        for writes in allowed.values():
+            if (reads.access & both, writes.access & both) == (_BITS["r"], _BITS["w"]) and reads.overlaps(
+                writes
+            ):
+                numbers = max(reads.major, writes.major), max(reads.minor, writes.minor)
+                found.append(Rule(True, reads.kind, *numbers, both))
+    return found

@@ -98,6 +98,7 @@ def with_list(rules, kind, major, minor, access):
 DENY_ALL = {"allow": False, "access": "rwm"}
 ALLOW_ALL = {"allow": True, "access": "rwm"}
 FUSE = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rwm"}
+MISC_W = {"allow": True, "type": "c", "major": 10, "access": "w"}
 CASES = [
     ("no rule, null", [], ("c", 1, 3, R | W), True),
     ("no rule, a disk", [], ("b", 8, 0, R), False),
@@ -111,6 +112,12 @@ CASES = [
     ("fuse allowed, its neighbour", [DENY_ALL, FUSE], ("c", 10, 228, R), False),
     ("fuse allowed, a disk with its numbers", [DENY_ALL, FUSE], ("b", 10, 229, R), False),
     ("fuse allowed, then all denied", [FUSE, DENY_ALL], ("c", 10, 229, R), False),
+    ("reading by one rule and writing by a wider one, both", [DENY_ALL, dict(FUSE, access="r"), MISC_W],
+     ("c", 10, 229, R | W), True),
+    ("reading by one rule and writing by a wider one, its neighbour", [DENY_ALL, dict(FUSE, access="r"),
+     MISC_W], ("c", 10, 228, R | W), False),
+    ("reading by the minor and writing by the major, both", [DENY_ALL,
+     {"allow": True, "type": "c", "minor": 229, "access": "r"}, MISC_W], ("c", 10, 229, R | W), True),
     ("all allowed", [ALLOW_ALL], ("b", 8, 0, R | W | M), True),
     ("all allowed, then disks denied", [ALLOW_ALL, {"allow": False, "type": "b", "major": 8}],
      ("b", 8, 1, R), False),
