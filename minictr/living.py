@@ -55,14 +55,17 @@ def frozen(content: "dict", below: bool = False) -> bool:
     """Whether its processes are stopped by the freezer, of either version. Nearly every verb asks for it,
     and the classes of cgroups would take 0.4 ms to load.
 
-    below: or may be, some of them, in cgroups that something inside has made
+    below: of v1, or may be, some of them, in cgroups that something inside has made
     """
     directories = content.get("cgroups") or ()
     # of v1's hierarchies one has the freezer, and it is mostly called so: to ask all takes 0.1 ms
     for directory in sorted(directories, key=lambda name: "freezer" not in name):
-        state = paths.read_text(directory + "/freezer.state") or paths.read_text(directory + "/cgroup.freeze")
+        state = paths.read_text(directory + "/freezer.state")
         if state:
-            return state.strip() in ("1", "FROZEN", "FREEZING") or (below and _branches(directory))
+            return state.strip() in ("FROZEN", "FREEZING") or (below and _branches(directory))
+        state = paths.read_text(directory + "/cgroup.freeze")
+        if state:
+            return state.strip() == "1"  # what is frozen below dies all the same
     return False
 
 
