@@ -378,11 +378,12 @@ def test_what_is_frozen_in_a_cgroup_below_does_not_keep_a_container_alive(own, b
 
 
 def test_nor_when_its_time_runs_out(minictr, busybox_root):
-    words = ["run", "--name", "x", "--timeout", "2", "--rootfs", busybox_root]
+    seconds = 30 if "MINICTR_TEST_EMULATED" in os.environ else 2
+    words = ["run", "--name", "x", "--timeout", str(seconds), "--rootfs", busybox_root]
     live = minictr.start(*(words + ["--", "sh", "-c", "sleep 1000 & echo up; exec sleep 1001"]))
     live.expect("up")
     freeze_one_below(Box(Runtime("minictr", minictr), identifier="x"))
-    assert live.wait(timeout=20).status == 137
+    assert live.wait(timeout=20 + seconds).status == 137
 
 
 # --- update ---------------------------------------------------------------------------------------

@@ -383,6 +383,7 @@ def test_a_unit_that_another_container_has_by_now_is_left_to_it(scope):
     assert (done.status, done.out) == (0, "") and "not the container's" in done.err, done
     assert other.state["status"] == "running"
     assert show(other.unit, "ActiveState")["ActiveState"] == "active"
+    other.verb("delete", "--force").ok
 
 
 def test_what_systemd_refuses_is_said_in_its_words(scope):
