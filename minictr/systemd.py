@@ -14,7 +14,8 @@ NAME = "org.freedesktop.systemd1"
 OBJECT = "/org/freedesktop/systemd1"
 MANAGER = NAME + ".Manager"
 _NO_UNIT, EXISTS = NAME + ".NoSuchUnit", NAME + ".UnitExists"
-_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.-")
+# of a unit's name (systemd.unit(5)); the backslash starts what systemd-escape(1) has escaped
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.-\\")
 _FIX = {
     False: "start the container on a host with systemd as process 1, or without --systemd-cgroup",
     True: "log in as this user, or: loginctl enable-linger USER; and have XDG_RUNTIME_DIR=/run/user/UID",

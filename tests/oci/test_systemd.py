@@ -186,13 +186,16 @@ def test_devices_stay_closed_on_v1_when_systemd_reloads(scope):
         assert file.read().splitlines() == lines
 
 
-def test_a_slice_is_made_below_those_that_its_name_has(scope):
-    one = scope(slice_="minictrtest-a.slice").start()
-    assert show(one.unit, "Slice")["Slice"] == "minictrtest-a.slice"
+@pytest.mark.parametrize(
+    "slices_", [("minictrtest.slice", "minictrtest-a.slice"), (r"minictrtest\x2db.slice",)]
+)
+def test_a_slice_is_made_below_those_that_its_name_has(scope, slices_):
+    one = scope(slice_=slices_[-1]).start()
+    assert show(one.unit, "Slice")["Slice"] == slices_[-1]
     path = show(one.unit, "ControlGroup")["ControlGroup"]
-    assert path.endswith("/minictrtest.slice/minictrtest-a.slice/" + one.unit)
+    assert path.endswith("/%s/%s" % ("/".join(slices_), one.unit))
     one.verb("delete", "--force").ok
-    systemctl("stop", "minictrtest-a.slice", "minictrtest.slice")
+    systemctl("stop", *slices_)
 
 
 def test_what_has_no_property_is_set_in_its_file(scope):

@@ -18,6 +18,7 @@ from minictr.errors import ContainerError
         (":minictr:a+b", "", "minictr-a\\x2bb.scope"),  # + is none of a unit's letters
         (":p:\xe9", "", "p-\\xc3\\xa9.scope"),
         (":p:a/b", "", "p-a\\x2fb.scope"),
+        ("a\\x2db.slice:p:c\\x2dd", "a\\x2db.slice", "p-c\\x2dd.scope"),  # as systemd-escape(1) has it
     ],
 )
 def test_the_unit_of_a_path(path, slice_, unit):
@@ -57,6 +58,7 @@ def test_a_path_that_is_no_unit_is_refused(path, why):
         ("system.slice", "/system.slice"),
         ("a-b.slice", "/a.slice/a-b.slice"),
         ("a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice"),
+        ("a\\x2db-c.slice", "/a\\x2db.slice/a\\x2db-c.slice"),
         ("-.slice", ""),
     ],
 )
