@@ -231,7 +231,7 @@ def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":
 def _spec(wish: Wish, content: "dict", config: "dict", target: Target) -> Spec:
     process = wish.process
     if process is None:
-        process = _process(wish, config.get("process") or {}, target)
+        process = _process(wish, config.get("process") or {}, target, content.get("source") or "bundle")
     if wish.apparmor:
         process = dict(process, apparmorProfile=wish.apparmor)
     if wish.label:
@@ -260,8 +260,8 @@ def _home(process: "dict", content: "dict", config: "dict", target: Target) -> s
     return users.home(target.files, uid)
 
 
-def _process(wish: Wish, own: "dict", target: Target) -> "dict":
-    """The container's own `process`, changed by what the command line says."""
+def _process(wish: Wish, own: "dict", target: Target, source: str) -> "dict":
+    """The container's own `process`, changed by what the command line says. source: as of Spec"""
     process = dict(own, args=list(wish.args), terminal=wish.tty)
     process["env"] = list(own.get("env") or []) + list(wish.env)
     if wish.cwd:
@@ -275,8 +275,12 @@ def _process(wish: Wish, own: "dict", target: Target) -> "dict":
         user = wish.user or "%d:%d" % (ids.get("uid") or 0, ids.get("gid") or 0)
         found = users.lookup(target.files, user, wish.groups)
         process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": list(found.groups)}
+        if source != "bundle" and found.uid != (ids.get("uid") or 0):
+            from . import grants  # only for another user; a bundle's are as it says, with runc too
+
+            process["capabilities"] = grants.of_another(own.get("capabilities") or {}, found.uid)
     if wish.caps:
-        sets = dict(own.get("capabilities") or {})
+        sets = dict(process.get("capabilities") or {})
         names = ["bounding", "effective", "permitted"]
         if (process.get("user") or {}).get("uid"):  # execve(2) would take them away from who is not root;
             names += ["inheritable", "ambient"]  # root has nothing to inherit (CVE-2022-29162)

@@ -30,6 +30,20 @@ def capabilities(given: "dict", config: "dict", fields: "dict") -> None:
     config["process"]["capabilities"] = {kind: list(value) for kind, value in sets.items()}
 
 
+def of_root(sets: "dict") -> "dict":
+    """SETS, as config.json has them, for a user who turns out to be root."""
+    names = list(sets.get("bounding") or ())
+    return {"bounding": names, "effective": names, "permitted": names, "inheritable": [], "ambient": []}
+
+
+def of_another(sets: "dict", uid: int) -> "dict":
+    """SETS for the user UID, where they were made for another: what that one was given by name stays its
+    own. As podman has it."""
+    if uid == 0:
+        return of_root(sets)
+    return {"bounding": list(sets.get("bounding") or ())}
+
+
 def _is_root(config: "dict", fields: "dict") -> bool:
     user = str(fields["user"]).partition(":")[0]
     return user == "root" or number(user) == 0 or (not user and config["process"]["user"]["uid"] == 0)

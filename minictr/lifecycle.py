@@ -367,6 +367,7 @@ class Container:
             "pid": self.pid,
             "bundle": self.spec.bundle,
             "rootfs": self.plan.root.path,
+            "source": self.spec.source,
             "annotations": self.spec.config.get("annotations") or {},
             "created": self.created,
             "owner": os.geteuid(),

@@ -72,6 +72,10 @@ def with_user(spec: Spec) -> Spec:
     process["user"] = dict(
         process.get("user") or {}, uid=found.uid, gid=found.gid, additionalGids=list(found.groups)
     )
+    if spec.user and found.uid == 0:  # by another name than root's
+        from . import grants  # which the options have loaded
+
+        process["capabilities"] = grants.of_root(process["capabilities"])
     home = "" if names_home(process) else found.home
     return spec.replace(config=dict(spec.config, process=process), home=home)
 

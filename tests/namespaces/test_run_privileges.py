@@ -97,6 +97,42 @@ def test_another_user_holds_none_but_could_be_given_some(inside, user):
     assert (found["Eff"], found["Prm"], found["Inh"], found["Amb"]) == (0, 0, 0, 0)
 
 
+def test_a_user_of_the_number_0_is_root_under_any_name(minictr, busybox_copy):
+    root = busybox_copy()
+    with open(os.path.join(root, "etc/passwd"), "a") as file:
+        file.write("toor:x:0:0::/:/bin/sh\n")
+    words = ("-u", "toor", "--cap-drop", "CHOWN", "--cap-add", "NET_ADMIN", "--rootfs", root, "--")
+    kept = mask([name for name in DEFAULT + ["NET_ADMIN"] if name != "CHOWN"])
+
+    found = capabilities(minictr("run", *(words + tuple(STATUS))))
+    assert found == {"Bnd": kept, "Prm": kept, "Eff": kept, "Inh": 0, "Amb": 0}
+
+
+GIVEN = ("-u", "1", "--cap-drop", "CHOWN", "--cap-add", "NET_ADMIN")
+BOUND = mask([name for name in DEFAULT + ["NET_ADMIN"] if name != "CHOWN"])
+OWN, MORE = mask(["NET_ADMIN"]), mask(["NET_RAW"])
+
+
+@pytest.mark.parametrize(
+    "options, held, passed_on",
+    [
+        ((), OWN, OWN),
+        (("--user", "1:5"), OWN, OWN),
+        (("--user", "0"), BOUND, 0),  # else root could do nothing: exec keeps no_new_privs
+        (("--user", "root"), BOUND, 0),
+        (("--user", "2"), 0, 0),
+        (("--user", "2", "--cap", "CAP_NET_RAW"), MORE, MORE),
+    ],
+)
+def test_a_further_program_of_another_user_has_what_that_user_has(minictr, inside, options, held, passed_on):
+    assert inside(["sleep", "1000"], "-d", "--name", "box", *GIVEN).ok
+    found = minictr("exec", *(options + ("box",) + tuple(STATUS)), **inside.caller.options)
+    minictr("delete", "--force", "box", **inside.caller.options).ok
+
+    expected = {"Bnd": BOUND, "Prm": held, "Eff": held, "Inh": passed_on, "Amb": passed_on}
+    assert capabilities(found) == expected
+
+
 def test_what_was_dropped_cannot_be_used(inside):
     assert inside("chown 1 /dev/shm", "--cap-drop", "CHOWN").err == (
         "chown: /dev/shm: Operation not permitted\n"
