@@ -101,6 +101,8 @@ def _systempaths(text: str, value: str, config: "dict", fields: "dict") -> None:
 
 def _mask(text: str, value: str, config: "dict", fields: "dict") -> None:
     hidden = config["linux"]["maskedPaths"]
+    if "*" in value:  # it would be taken for a name, of nothing
+        raise bad("--security-opt", text, "patterns are for unmask alone")
     hidden += [path for path in _paths(text, value) if path not in hidden]
 
 

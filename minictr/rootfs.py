@@ -243,7 +243,9 @@ class Stage:
         if mount.kind == "proc":
             return self._less_proc(mount, error.number)
         if mount.kind == "sysfs":
-            return self._bound(mount, error.number, "sysfs", "the host's network devices are shown")
+            return self._bound(
+                mount, error.number, "sysfs", "the host's network devices and control groups are shown"
+            )
         if mount.kind == "mqueue":
             return self._bound(mount, error.number, "mqueue", "POSIX message queues are the host's")
         if mount.kind == "devpts":

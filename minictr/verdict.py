@@ -285,8 +285,10 @@ def _sys(found) -> Row:
 
 
 def _cgroup_files(found) -> Row:
+    """The host's /sys, where it stands in for a fresh one, comes with the host's."""
     asked = mode(mounted(found.plan, "/sys/fs/cgroup"))
-    return _row(found, "cgroup-files", asked, _instead(found, "cgroup-mount") or asked or "none", True)
+    got = _instead(found, "cgroup-mount") or asked or _instead(found, "sysfs") or "none"
+    return _row(found, "cgroup-files", asked, got, True)
 
 
 def _landlock(found) -> Row:

@@ -255,6 +255,14 @@ def test_a_namespace_that_is_joined_is_anothers(minictr, busybox_root):
     assert (layers(run)["network"]["ok"], json.loads(run.out)["level"]) == (True, "sandbox")
 
 
+def test_control_groups_that_the_hosts_sys_brings_in_are_told_of(minictr, busybox_root):
+    """A user namespace without a network of its own gets no fresh /sys, but the host's, whole."""
+    words = ["--net", "host", "--rootfs", busybox_root, "--"]
+    shown = minictr("run", *(words + ["ls", "/sys/fs/cgroup"])).ok.lines
+    row = layers(minictr("report", "--json", *(words + ["true"])))["cgroup-files"]
+    assert shown and (row["asked"], row["got"], row["ok"]) == ("nothing", "the host's, read-only", True)
+
+
 # --- as asked, or not ---------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import stat
 
 import pytest
 import refusal
+import support
 from callers import RANGE, root_range
 from support import needs
 
@@ -196,6 +197,22 @@ def test_masked_paths_are_empty_and_can_be_shown(inside):
     assert shown.split() == sorted(os.listdir("/sys/firmware"))
     shown = inside(["cat", "/proc/self/mountinfo"], "--security-opt", "unmask=ALL").ok.out
     assert " /proc/" not in shown and " /sys/" not in shown
+
+
+HEAT = "/sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
+HOT = "mount -t tmpfs none /sys/devices/system/cpu; mkdir -p $(dirname {0}); echo 7 >{0}; ".format(HEAT)
+
+
+@pytest.mark.parametrize("options, shown", [([], ""), (["--security-opt", "unmask=ALL"], "7\n")])
+def test_how_often_a_processor_was_too_hot_is_masked(minictr, busybox_root, options, shown):
+    """GHSA-6fw5-f8r9-fgfm, where it is counted; a machine without that is made one that has it. The host's
+    own /sys shows it, which --net host brings in."""
+    words = ["run", "--net", "host"] + options + ["--rootfs", busybox_root, "--", "cat", HEAT]
+    call = [support.python(), "-m", "minictr", "--root", minictr.state()] + words
+    run = minictr.command(
+        "unshare", "-m", "sh", "-c", HOT + '"$@"', "sh", *call, env={"PYTHONPATH": support.checkout()}
+    )
+    assert (run.out, run.status == 0) == (shown, bool(shown)), run
 
 
 def test_more_paths_can_be_masked(inside):

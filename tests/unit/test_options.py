@@ -908,6 +908,8 @@ def test_another_user_has_what_was_added_by_name_alone(user):
         (["--security-opt=apparmor"], "is not of the form apparmor=PROFILE|unconfined"),
         (["--security-opt=label=nested"], "is not supported; hint: known are disable, user:USER"),
         (["--security-opt=label:type"], "is not supported; hint: known are disable, user:USER"),
+        (["--security-opt=mask=/proc/*"], "patterns are for unmask alone"),
+        (["--security-opt=mask=/etc:/a*"], "patterns are for unmask alone"),
         (["--security-opt=proc-opts=hidepid=2"], "is not supported; hint: supported are"),
         (["--security-opt=no-new-privileges=maybe"], "is true or false, or nothing"),
         (["--security-opt=mask=relative"], "takes absolute paths with : between them"),
