@@ -193,6 +193,7 @@ def test_masked_paths_are_empty_and_can_be_shown(inside):
         "ls: /proc/acpi: No such file or directory\n/sys/firmware:\n",
         "/proc/acpi:\n\nls: /sys/firmware: No such file or directory\n",
     )
+    assert inside(["ls", "-A", "/sys/dev/block"]).ok.out == ""
     shown = inside(["ls", "/sys/firmware"], "--security-opt", "unmask=/sys/firmware").ok.out
     assert shown.split() == sorted(os.listdir("/sys/firmware"))
     shown = inside(["cat", "/proc/self/mountinfo"], "--security-opt", "unmask=ALL").ok.out
