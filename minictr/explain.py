@@ -66,7 +66,7 @@ def describe(plan: plan_module.Plan) -> "list[str]":
         "become user %d, group %d, groups %s" % (credentials.uid, credentials.gid, _groups(credentials))
     )
     if credentials.capabilities is not None:
-        lines.append("keep the capabilities %s" % (_names(credentials.capabilities["bounding"]) or "none"))
+        lines.append("keep the capabilities %s" % _kept(credentials))
     if credentials.no_new_privs:
         lines.append("set no_new_privs")
     if plan.spec.landlock:
@@ -86,6 +86,13 @@ def _shown(root: plan_module.Root) -> str:
     ]  # fmt: skip
     told = ", ".join([word for word, true in words if true])
     return " (%s)" % told if told else ""
+
+
+def _kept(credentials) -> str:
+    """Those of the program: execve(2) leaves who is not root the ambient ones (capabilities(7))."""
+    sets = credentials.capabilities
+    own, most = sets["ambient" if credentials.uid else "effective"], sets["bounding"]
+    return (_names(own) or "none") + ("" if own == most else "; at most " + (_names(most) or "none"))
 
 
 def _groups(credentials) -> str:

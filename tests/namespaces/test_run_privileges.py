@@ -109,6 +109,22 @@ def test_a_user_of_the_number_0_is_root_under_any_name(minictr, busybox_copy):
     assert found == {"Bnd": kept, "Prm": kept, "Eff": kept, "Inh": 0, "Amb": 0}
 
 
+@pytest.mark.parametrize(
+    "options, kept",
+    [
+        ((), "CAP_KILL"),
+        (("-u", "1"), "none; at most CAP_KILL"),
+        (("-u", "1", "--cap-add", "CHOWN"), "CAP_CHOWN; at most CAP_CHOWN, CAP_KILL"),
+    ],
+)
+def test_the_plan_says_which_capabilities_the_program_has(minictr, busybox_root, options, kept):
+    dropped = ("--cap-drop", ",".join(name for name in DEFAULT if name not in ("KILL", "CHOWN")))
+    dropped += () if "--cap-add" in options else ("--cap-drop", "CHOWN")
+    run = minictr("explain", *(dropped + options + ("--rootfs", busybox_root, "--", "true"))).ok
+    (line,) = [line for line in run.lines if "capabilities" in line]
+    assert line.partition("keep the capabilities ")[2] == kept
+
+
 GIVEN = ("-u", "1", "--cap-drop", "CHOWN", "--cap-add", "NET_ADMIN")
 BOUND = mask([name for name in DEFAULT + ["NET_ADMIN"] if name != "CHOWN"])
 OWN, MORE = mask(["NET_ADMIN"]), mask(["NET_RAW"])
