@@ -61,11 +61,13 @@ class Init:
     standin, hook_guard: descriptors of stand-ins, for the program and for its hooks, -1 without one
     attributes: where the label of a security module is asked for, -1 without one
     umask: the caller's, which hooks of the host have
+    filtered: the filter is in force, and there is something to do yet
     """
 
     def __init__(self, plan, channel, handed: Handed, lost: "dict[str, int]") -> None:
         self.plan, self.channel, self.handed, self.lost = plan, channel, handed, lost
         self.filter = None  # type: privileges.Filter | None
+        self.filtered = False
         self.maps = plan.maps
         self.namespaces = [kind for kind in plan.namespaces if kind not in lost]
         self.placed = None  # type: list[str] | None
@@ -97,12 +99,20 @@ def main(plan, channel, handed: Handed, lost: "dict[str, int]", placed=None, sta
         for stage in stages or STAGES:
             stage(me)
     except ContainerError as error:
-        _last_words(me.channel, error)
+        _last_words(me.channel, _with_filter(me, error))
     except OSError as error:
-        _last_words(me.channel, from_os("set up the container", error))
+        _last_words(me.channel, _with_filter(me, from_os("set up the container", error)))
     except BaseException as error:  # a bug of ours, or of the interpreter's: it must be heard
         _last_words(me.channel, ContainerError("set up the container", repr(error), 0, "please report this"))
     os._exit(1)
+
+
+def _with_filter(me: Init, error: ContainerError) -> ContainerError:
+    """ERROR, which the container's own filter may have caused."""
+    if me.filtered and error.number in (0, abi.EPERM, abi.ENOSYS):
+        own = "let the seccomp profile allow it, or ask for no_new_privs, with which the filter comes last"
+        error.hint += "; " + own if error.hint else own
+    return error
 
 
 def _last_words(channel, error: ContainerError) -> None:

@@ -66,11 +66,16 @@ def change_user(me) -> None:
         landlock_asked.prepare(me)
     if not credentials.no_new_privs:  # then the kernel asks for CAP_SYS_ADMIN, so while that is held
         _take_filter(me)
+        if me.filter is not None:  # which may answer what comes then as if it had been done (errnoRet 0)
+            privileges.drop_bounding(credentials, plan.last_cap)
+            _close_rest(me, me.handed.start + (me.proc,))
         if me.rulesets:
             from . import landlock  # which has made them
 
             credentials = landlock.enforce_early(me, credentials)
+        filtered = me.filter is not None
         _install_filter(me)
+        me.filtered = filtered
     privileges.apply(credentials, plan.last_cap)
     libc.prctl(abi.PR_SET_DUMPABLE, 0)  # the change of ids has set it to fs.suid_dumpable, which may be 1
     privileges.tie_to_runtime()
@@ -222,6 +227,7 @@ def wait_go(me) -> None:
     me.channel.expect("go")
     if me.plan.spec.detach:
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)
+    me.filtered = False
     if "startContainer" in me.plan.hooks:
         run_hooks(me, "startContainer", "created")
         me.channel.say("hooked")  # our end from now on is that the program runs
@@ -242,10 +248,11 @@ def _set_limits(me) -> "list[str]":
     return done
 
 
-def _close_rest(me) -> None:
-    """Nothing of ours and of the caller's reaches the program (CVE-2024-21626)."""
+def _close_rest(me, needed: "tuple[int, ...]" = ()) -> None:
+    """Nothing of ours and of the caller's reaches the program (CVE-2024-21626). NEEDED stay open, too."""
     first = 3 + me.plan.spec.preserve_fds
     kept = {me.channel.incoming, me.channel.outgoing, me.standin, me.hook_guard, me.attributes}
+    kept.update(needed)
     kept.update([ruleset.descriptor for ruleset in me.rulesets])
     if me.plan.labels or "startContainer" in me.plan.hooks:
         kept.add(me.proc)

@@ -87,8 +87,7 @@ def apply(credentials: Credentials, last_cap: int) -> None:
     """
     os.umask(credentials.umask)
     sets = credentials.capabilities
-    if sets is not None:
-        _drop_bounding(sets["bounding"], last_cap)
+    drop_bounding(credentials, last_cap)
     with step("set groups", hints={abi.EPERM: "it takes CAP_SETGID"}):
         if credentials.groups is not None:
             _setgroups(credentials.groups)
@@ -106,7 +105,11 @@ def apply(credentials: Credentials, last_cap: int) -> None:
             raise ContainerError("set no_new_privs", "the kernel says it is not set")
 
 
-def _drop_bounding(keep: int, last_cap: int) -> None:
+def drop_bounding(credentials: Credentials, last_cap: int) -> None:
+    """Of what is held nothing goes by that. What is dropped already is no error."""
+    if credentials.capabilities is None:
+        return
+    keep = credentials.capabilities["bounding"]
     with step("drop capabilities from the bounding set", hints={abi.EPERM: "it takes CAP_SETPCAP"}):
         for number in range(last_cap + 1):
             if keep >> number & 1:

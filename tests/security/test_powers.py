@@ -81,6 +81,38 @@ def test_nothing_can_be_inherited(inside):
     assert not int(sets["CapEff:"], 16) >> abi.CAP_SYS_ADMIN & 1
 
 
+@pytest.mark.parametrize(
+    "name, call",
+    [("bundle", "prctl"), ("bundle", "close_range"), ("exec, bundle", "close_range")],
+)
+def test_a_filter_that_pretends_does_not_widen_what_it_is_put_on(ways, leaked, name, call):
+    """Without no_new_privs the filter comes before ids and capabilities are set: one that answers 0 and does
+    nothing (errnoRet 0) leaves neither capabilities to gain nor a descriptor of the caller's."""
+    way = ways(name)
+    way.bundle.process["noNewPrivileges"] = False
+    rule = {"names": [call], "action": "SCMP_ACT_ERRNO", "errnoRet": 0}
+    way.bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    wanted = way.bundle.process["capabilities"]["bounding"]
+    found = way.sh("grep CapBnd /proc/self/status; ls -l /proc/$$/fd | grep -c ' -> /$'", pass_fds=leaked)
+    mask = sum(1 << abi.CAPABILITIES.index(word) for word in wanted)
+
+    assert found.lines == ["CapBnd:\t%016x" % mask, "0"], found
+
+
+@pytest.mark.parametrize("call", ["setresgid", "capset", "setresuid"])
+def test_what_a_filter_does_not_let_us_set_is_told_with_the_cure(ways, call):
+    way = ways("bundle")
+    way.bundle.process["noNewPrivileges"] = False
+    rule = {"names": [call], "action": "SCMP_ACT_ERRNO"}
+    way.bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    found = way.sh("echo ran")
+    assert (found.status, found.out) == (125, "") and "let the seccomp profile allow it, or" in found.err, (
+        found
+    )
+    way.bundle.process["noNewPrivileges"] = True
+    assert way.sh("echo ran").ok.out == "ran\n"
+
+
 # --- control groups -----------------------------------------------------------------------------
 
 RELEASE = """\
