@@ -78,8 +78,8 @@ class Target:
         with step(doing, hints=hints):
             self.root = os.open("/proc/%d/root" % self.pid, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             self.joins = tuple([self._open(kind) for kind in abi.NAMESPACES if self._differs(kind)])
-            self.uids = self._map("uid_map")
-            self.gids = self._map("gid_map")
+            self.uids = maps.rows(paths.read_text("/proc/%d/uid_map" % self.pid))
+            self.gids = maps.rows(paths.read_text("/proc/%d/gid_map" % self.pid))
             self.groups_denied = paths.read_text("/proc/%d/setgroups" % self.pid).strip() == "deny"
             self.files = self.root
             if "root" in _bare(content):
@@ -107,11 +107,6 @@ class Target:
         self.descriptors.append(descriptor)
         return kind, paths.descriptor_path(descriptor)
 
-    def _map(self, name: str) -> "tuple[tuple[int, int, int], ...]":
-        """(first id inside, first of ours, how many) for each line."""
-        lines = paths.read_text("/proc/%d/%s" % (self.pid, name)).splitlines()
-        return tuple([tuple(map(int, line.split())) for line in lines])  # type: ignore[misc]
-
 
 def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     """Run the program; its exit status, 0 at once with WISH.detach. attend: who stands behind it"""
@@ -127,6 +122,8 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     spec = _spec(wish, content, config, target)
     bare = _bare(content)
     made = _plan(spec, target, bare)
+    if target.groups_denied:
+        made = _without_groups(wish, made, target, _no_weaker(content, report), report)
     made = process.check_seccomp(made, _no_weaker(content, report))
     if made.labels:
         made = _with_labels(wish, made, report)
@@ -295,7 +292,7 @@ def _process(wish: Wish, own: "dict", target: Target, source: str) -> "dict":
 def _plan(spec: Spec, target: Target, bare: "tuple[str, ...]") -> plan.Plan:
     """The plan of which only the process is left: everything around it is joined."""
     made = plan.make(spec.replace(userns="config"), host.probe(ranges=False), "")
-    credentials = made.credentials.replace(groups=None) if target.groups_denied else made.credentials
+    credentials = made.credentials
     idmaps.check(maps.Maps(way="direct", uids=target.uids, gids=target.gids), credentials)
     return made.replace(
         namespaces=(),
@@ -311,6 +308,21 @@ def _plan(spec: Spec, target: Target, bare: "tuple[str, ...]") -> plan.Plan:
         credentials=credentials,
         records=(),
     )
+
+
+def _without_groups(wish: Wish, made: plan.Plan, target: Target, degrade, report) -> plan.Plan:
+    """MADE with the groups that are the caller's own. Those which the container's files give to a user are
+    nobody's wish, and only noted."""
+    table, around = maps.Maps(way="direct", uids=target.uids, gids=target.gids), host.probe(ranges=False)
+    asked, user = bool(wish.groups) or wish.process is not None, made.spec.config["process"].get("user") or {}
+    wanted = made.credentials.replace(groups=tuple(user.get("additionalGids") or ()))
+    for record in plan.groups_lost(made.spec, around, table, wanted):
+        if asked:
+            degrade(record)
+        else:
+            record.level = "notice"
+            report.seen(record)
+    return made.replace(credentials=made.credentials.replace(groups=None))
 
 
 def _affinity(made: plan.Plan):

@@ -231,6 +231,8 @@ def wait_placed(me: Init) -> None:
     elif any(kind == "user" for kind, _ in me.plan.joins):
         privileges.become_root(0, 0)
         privileges.tie_to_runtime()
+        if me.plan.spec.source != "bundle":
+            me.plan = me.stage.plan = _with_fewer_ids(me.plan, maps.own(me.proc))
     _say_lost(me)
     libc.prctl(abi.PR_SET_DUMPABLE, 0)
 

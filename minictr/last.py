@@ -46,8 +46,9 @@ def change_user(me) -> None:
     credentials = plan.credentials
     if me.maps is not None and me.maps.deny_setgroups:
         credentials = credentials.replace(groups=None)
-    elif not credentials.groups and me.handed.root < 0 and any(kind == "user" for kind, _ in plan.joins):
+    elif me.handed.root < 0 and any(kind == "user" for kind, _ in plan.joins):
         if paths.read_proc(me.proc, "self/setgroups").strip() == "deny":  # a user has mapped itself alone
+            _lose_groups(me)
             credentials = credentials.replace(groups=None)
     if _powerless(me):
         credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
@@ -84,6 +85,20 @@ def change_user(me) -> None:
 
         with step("set the personality"):
             libc_rare.personality(plan.personality)
+
+
+def _lose_groups(me) -> None:
+    """Tell of those that the program does without in a user namespace that is joined; plan.make has done so
+    for others."""
+    wanted, spec = me.plan.credentials, me.plan.spec
+    held = set(os.getgroups()) - {65534} | {wanted.gid}  # that number stands for any
+    lost = [str(group) for group in wanted.groups or () if group not in held]
+    if lost:
+        why = "setgroups(2) is denied in the user namespace that is joined"
+        fix = "leave the groups out, or have newuidmap or root write the maps of that namespace"
+        level = "warning" if spec.groups or spec.source == "bundle" else "notice"
+        what = "files that are open to these groups alone"
+        me.degrade(Degradation("groups", "groups", ", ".join(lost), "none of them", what, 0, why, fix, level))
 
 
 def _powerless(me) -> bool:

@@ -64,6 +64,17 @@ def missing(doing: str, name: str, number: int, table: "tuple[tuple[int, int, in
     return ContainerError(doing, why, hint="a larger range in /etc/sub%s, or --%smap" % (name, name))
 
 
+def rows(text: str) -> "tuple[tuple[int, int, int], ...]":
+    """What a map says (user_namespaces(7)): first id inside, first outside as its reader has it, how many."""
+    return tuple([tuple(map(int, line.split())) for line in text.splitlines()])  # type: ignore[misc]
+
+
+def own(proc: int) -> Maps:
+    """Of the user namespace that we are in. proc: from paths.open_proc"""
+    uids, gids = [rows(paths.read_proc(proc, "self/" + name)) for name in ("uid_map", "gid_map")]
+    return Maps(way="direct", uids=uids, gids=gids)
+
+
 def known_words(mount, uids: "tuple", gids: "tuple") -> "tuple[str, ...]":
     """The words of MOUNT, a mounts.Mount, with the ids of UIDS and GIDS alone.
 

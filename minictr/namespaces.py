@@ -56,8 +56,18 @@ def join(spaces: "list[tuple[str, int]]") -> None:
     users = [space for space in spaces if space[0] == "user"]
     order += [space for space in spaces if space[0] == "mount"]
     later = [space for space in order if not _enter(space, bool(users), spaces)]
+    if users:
+        _drop_groups()
     for space in users + later:
         _enter(space, False, spaces)
+
+
+def _drop_groups() -> None:
+    """The caller's, while that can be done: in there setgroups(2) may be denied."""
+    try:
+        os.setgroups([])
+    except PermissionError:  # a user's: nobody can take them away
+        pass
 
 
 def _enter(space: "tuple[str, int]", may_wait: bool, spaces: "list[tuple[str, int]]") -> bool:

@@ -152,7 +152,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     credentials = _credentials(host, process, held, spec.source, records)
     denied = table.deny_setgroups if table is not None else host.groups_denied and not user_known
     if denied:
-        records += _groups_denied(spec, host, table, credentials)
+        records += groups_lost(spec, host, table, credentials)
         credentials = credentials.replace(groups=None)  # the caller's stay: nobody here can take them away
     if (config.get("annotations") or {}).get(KEEP_GROUPS) == "1":
         records.append(_groups_dropped())
@@ -266,7 +266,7 @@ def _left_out(what: str, why: str, level: str) -> Degradation:
     return Degradation("capability", "capabilities", what, "nothing", "what it allows", 0, why, "", level)
 
 
-def _groups_denied(
+def groups_lost(
     spec: Spec, host: Host, table: "maps.Maps | None", wanted: Credentials
 ) -> "list[Degradation]":
     """The groups that the program does without. Those which the container's own files give to its user are

@@ -519,8 +519,42 @@ def test_a_group_that_is_shown_as_nobodys_is_not_taken_for_the_one_that_is_asked
     words = ["setpriv", "--reuid", str(unranged.uid), "--regid", str(unranged.gid), "--groups", "2345"]
     words += own._words({"user": unranged}) + ["run", "--bundle", made.path, made.identifier]
     found = own.runner.command(*words, env={"PYTHONPATH": support.checkout()})
-    why = "set groups: Operation not permitted; hint: it takes CAP_SETGID"
-    assert found == (125, "", "minictr: %s\n" % why)
+    why = "groups: 65534 is required: setgroups(2) is denied in the user namespace that is joined; hint: "
+    assert (found.status, found.out) == (123, "") and found.err.startswith("minictr: " + why), found
+
+
+@pytest.mark.parametrize("groups", [[], [0], [70]], ids=["none", "its own", "another"])
+def test_a_namespace_that_is_joined_may_deny_groups(own, bundle, lives, groups):
+    """Where there are none to set none are set; and none of the caller's come in, whose rights would go
+    along."""
+    made = bundle()
+    made.namespaces(user="/proc/%d/ns/user" % lives[0])
+    for mount in made.config["mounts"]:
+        mount["options"] = [word for word in mount["options"] if word != "gid=5"]
+    made.process.update(user={"uid": 0, "gid": 0, "additionalGids": groups}, args=["id", "-G"])
+    made.save()
+    words = ["setpriv", "--groups", "2345,6"] + own._words({}) + ["--debug", "run", "--bundle", made.path]
+    how = {"env": {"PYTHONPATH": support.checkout()}}
+    found = own.runner.command(*(words + [made.identifier]), **how)
+    why = "groups: 70 is required: setgroups(2) is denied in the user namespace that is joined; hint: leave "
+    if groups == [70]:
+        assert (found.status, found.out) == (123, "") and why in found.err, found
+        found = own.runner.command(*(words + ["--allow-degraded", made.identifier]), **how)
+        assert "warning: groups: wanted 70, got none of them" in found.err
+    assert (found.status, found.out) == (0, "0\n"), found
+
+
+def test_exec_says_that_it_cannot_set_groups(own, lives, unranged):
+    """Which the container has not been refused either."""
+    found = own.verb("exec", "--additional-gids", "70", lives[1], "id", "-G", user=unranged)
+    why = "groups: 70 is required: setgroups(2) is denied where the caller alone is mapped"
+    assert (found.status, found.out) == (255, "") and why in found.err, found
+    assert own.verb("exec", "--additional-gids", "0", lives[1], "id", "-G", user=unranged) == (0, "0\n", "")
+
+
+def test_a_namespace_that_is_joined_may_have_no_group_of_terminals(minictr, busybox_root, lives):
+    words = ("run", "--userns", "/proc/%d/ns/user" % lives[0], "--rootfs", busybox_root, "--", "echo", "well")
+    assert minictr(*words) == (0, "well\n", "")
 
 
 def test_to_kill_all_of_one_that_has_ended_is_no_error_for_a_user(own, unranged, lives):
