@@ -33,10 +33,14 @@ from .spec import Spec
 EXIT_EXEC = 255  # runc's: an error of ours, not the program's
 
 
+# What a `process` object that does not name it has from the container's own, as with runc and crun
+CONFINING = ("capabilities", "apparmorProfile", "selinuxLabel")
+
+
 class Wish(Record):
     """What argv asks of exec.
 
-    process: a `process` object as config.json has it, complete; None: the container's own, changed by:
+    process: a `process` object as config.json has it; None: the container's own, changed by:
     apparmor, label: the profile or SELinux label, also beside PROCESS; "" leaves it
     args; tty; user: UID[:GID] or names; groups: additional ones; env: NAME=VALUE; cwd; caps: names
     cgroup: [CONTROLLER,...:]PATH of cgroups below the container's
@@ -170,7 +174,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
             foreground.send(birth.pid, _signal.SIGKILL)
             os.waitpid(birth.pid, 0)
         if noted:
-            os.unlink(wish.pid_file)
+            process.take_pid_file(wish.pid_file)
         raise
     finally:
         if affinity:
@@ -226,9 +230,19 @@ def _look(root_path: str, identifier: str) -> "tuple[dict, dict]":
 
 
 def _spec(wish: Wish, content: "dict", config: "dict", target: Target) -> Spec:
-    process = wish.process
-    if process is None:
-        process = _process(wish, config.get("process") or {}, target, content.get("source") or "bundle")
+    own = config.get("process") or {}
+    if wish.process is None:
+        process = _process(wish, own, target, content.get("source") or "bundle")
+    else:  # what confines the container holds for it, too
+        process = dict(wish.process)
+        process.update({name: own.get(name) for name in CONFINING if not process.get(name)})
+        if wish.process.get("capabilities") is not None:
+            process["capabilities"] = wish.process["capabilities"]
+    if bool(process.get("terminal") and wish.detach) != bool(wish.console_socket):
+        why = "a detached program with a terminal, and no other, hands it to a console socket"
+        raise ContainerError(
+            "make a terminal", why, hint="--console-socket PATH with --detach and a terminal"
+        )
     if wish.apparmor:
         process = dict(process, apparmorProfile=wish.apparmor)
     if wish.label:
@@ -338,8 +352,9 @@ def _with_labels(wish: Wish, made: plan.Plan, report) -> plan.Plan:
     here, too."""
     from . import lsm  # only for those who have some
 
+    given = wish.process or {}
     for record in lsm.missing(made):
-        if wish.process is not None or wish.apparmor or wish.label:
+        if given.get("apparmorProfile") or given.get("selinuxLabel") or wish.apparmor or wish.label:
             raise record.as_error()
         report.seen(record)
     return lsm.prepared(made)

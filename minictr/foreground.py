@@ -37,7 +37,7 @@ def signal_number(text: str) -> int:
     if name and not name.strip("0123456789"):
         value = int(name[:9])
     elif base[:1].isalpha():  # not SIG_IGN
-        value = int(getattr(_signal, "SIG" + base, 0))
+        value = int(getattr(_signal, "SIG" + base, 16 if base == "STKFLT" else 0))  # which came with 3.11
     if sign:
         known = (base, sign) in (("RTMIN", "+"), ("RTMAX", "-")) and offset and not offset.strip("0123456789")
         step = int(sign + offset[:9]) if known else -_signal.NSIG

@@ -129,7 +129,7 @@ class Container:
             living.run_poststart(self.spec, birth.pid)
         except ContainerError:
             if self.spec.pid_file:
-                os.unlink(self.spec.pid_file)
+                process.take_pid_file(self.spec.pid_file)
             raise
         return birth
 

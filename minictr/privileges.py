@@ -142,7 +142,11 @@ def _set_capabilities(sets: "dict[str, int]") -> None:
 def _setgroups(groups: "tuple[int, ...]") -> None:
     wanted = sorted(set(groups))
     try:
-        os.setgroups(list(groups))
+        os.setgroups(wanted)
+    except ValueError:  # NGROUPS_MAX, which Python looks at itself
+        raise ContainerError(
+            "set groups", "%d are more than there may be" % len(wanted), abi.EINVAL
+        ) from None
     except PermissionError:  # without CAP_SETGID, those that we have already; 65534 may stand for any
         if sorted(os.getgroups()) != wanted or 65534 in wanted:
             raise

@@ -3,6 +3,7 @@
 Side: host
 """
 
+import _stat as stat
 import sys
 
 from . import abi, clone, foreground, libc, maps, plan
@@ -186,8 +187,16 @@ def let_go(count: int) -> None:
 
 
 def write_pid_file(path: str, pid: int) -> None:
-    """Whole or not at all: who reads it early finds nothing, never half a number."""
+    """Whole or not at all: who reads it early finds nothing, never half a number. Into what is there and is
+    no file, /dev/stdout or a device, it is written as anybody would: that is not to be replaced."""
     with step("write the pid file %s" % path):
+        if _is_special(path):
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                os.write(file, b"%d" % pid)
+            finally:
+                os.close(file)
+            return
         directory, name = os.path.split(path)
         temporary = os.path.join(directory, ".%s.%d" % (name, os.getpid()))
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -199,3 +208,18 @@ def write_pid_file(path: str, pid: int) -> None:
             raise
         finally:
             os.close(file)
+
+
+def take_pid_file(path: str) -> None:
+    """Away, where the program did not run."""
+    if not _is_special(path):
+        os.unlink(path)
+
+
+def _is_special(path: str) -> bool:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return True
+        return os.readlink(path).startswith("/proc/")  # a standard stream, which is a file
+    except OSError:  # EINVAL: no link
+        return False

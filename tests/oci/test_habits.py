@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+import stat
 import time
 
 import pytest
@@ -583,3 +584,101 @@ def test_who_cannot_be_found_again_is_told_of(own, bundle, unranged, kind, tmp_p
     found = own.verb("--debug", "run", "--bundle", made.path, made.identifier, user=unranged)
     assert found.status == 0
     assert ("cannot be found" in found.err) == (kind == "-pid"), found
+
+
+# --- pid files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["create", "run", "exec"])
+def test_a_pid_file_that_is_none_is_written_to(own, box, bundle, tmp_path, verb):
+    """A device, and be it /dev/null, is not replaced."""
+    place, output = str(tmp_path / "null"), str(tmp_path / "stdout")
+    os.mknod(place, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    os.symlink("/proc/self/fd/1", output)
+    for path in (place, output):
+        words = ["--pid-file", path]
+        if verb == "exec":
+            words = ["exec"] + words + ["--detach", box(own).id, "true"]
+        else:
+            made = bundle()
+            made.process["args"] = ["true"]
+            made.save()
+            words = [verb] + words + ["--bundle", made.path, made.identifier]
+        live = own.start_verb(*words)
+        support.wait_until(lambda live=live: not live.running)
+        live.read(0)
+        assert live.out.strip().isdigit() == (path == output), live.out
+        if verb == "create":
+            own.verb("delete", "--force", made.identifier).ok
+        assert live.wait().status == 0
+    assert os.stat(place).st_rdev == os.makedev(1, 3) and os.path.islink(output)
+    assert sorted(os.listdir(str(tmp_path))) == ["null", "stdout"]
+
+
+def test_a_pid_file_may_be_the_output_and_that_a_file(own, box, tmp_path):
+    output = str(tmp_path / "stdout")
+    os.symlink("/proc/self/fd/1", output)
+    script = 'exec "$@" >"$0"'
+    words = ["sh", "-c", script, str(tmp_path / "file")] + own._words({})
+    one = box(own)
+    found = own.runner.command(
+        *(words + ["exec", "--pid-file", output, one.id, "true"]), env={"PYTHONPATH": support.CHECKOUT}
+    )
+    assert found == (0, "", "") and (tmp_path / "file").read_text().isdigit() and os.path.islink(output)
+
+
+def test_a_start_that_fails_removes_no_device(own, bundle, tmp_path):
+    made, place = bundle(), str(tmp_path / "null")
+    os.mknod(place, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    made.process["args"] = ["/no/such"]
+    assert own.run(made, "--pid-file", place).status == 127
+    assert os.stat(place).st_rdev == os.makedev(1, 3)
+
+
+# --- the process of exec --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", [[7, 7, 8], [5, 6, 5]])
+def test_a_group_may_be_named_twice(runtime, bundle, groups):
+    made = bundle()
+    made.process.update(user={"uid": 1, "gid": 6, "additionalGids": groups}, args=["id", "-G"])
+    found = runtime.run(made).ok.fields
+    assert set(map(int, found)) == {6} | set(groups)
+
+
+def test_more_groups_than_there_may_be_are_one_line(own, bundle):
+    made = bundle()
+    made.process["user"] = {"uid": 1, "gid": 6, "additionalGids": list(range(1, 65538))}
+    found = own.sh(made, "true")
+    assert found == (125, "", "minictr: set groups: 65537 are more than there may be\n")
+
+
+@pytest.mark.parametrize("given", [None, {}], ids=["null", "none"])
+def test_capabilities_that_a_process_does_not_name_are_the_containers(runtime, box, tmp_path, given):
+    one = box(runtime)
+    words = ["grep", "CapBnd", "/proc/self/status"]
+    process = {"args": words, "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+    process["capabilities"] = given
+    (tmp_path / "process.json").write_text(json.dumps(process))
+    found = runtime.verb("exec", "--process", str(tmp_path / "process.json"), one.id).ok.fields
+    assert found == (["CapBnd:", "0" * 16] if given == {} else runtime.verb("exec", one.id, *words).ok.fields)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--detach", "--tty"),
+        ("--detach", "--console-socket", "/no/such"),
+        ("--tty", "--console-socket", "/no/such"),
+    ],
+    ids=["no socket", "no terminal", "not detached"],
+)
+def test_a_terminal_that_nobody_would_have_is_refused(runtime, box, options):
+    unlike(runtime, "crun", "takes what it is given")
+    found = runtime.verb("exec", *(options + (box(runtime).id, "true")))
+    assert found.status == 255, found
+
+
+@pytest.mark.parametrize("word", ["STKFLT", "SIGSTKFLT", "16"])
+def test_a_signal_has_its_name_in_every_python(own, box, word):
+    assert box(own).verb("kill", word) == (0, "", "")
