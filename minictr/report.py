@@ -61,12 +61,13 @@ class Report:
             text = 'time="%s" level=%s msg="%s"\n' % (moment, level, printable(message.replace('"', '\\"')))
         try:
             log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                os.write(log, text.encode("utf-8", "surrogateescape"))
+            finally:
+                os.close(log)
         except OSError as error:
             path, self.path, self.quiet = self.path, "", False
             say("warning: cannot write the log %s: %s" % (path, error.strerror))
-            return
-        os.write(log, text.encode("utf-8", "surrogateescape"))
-        os.close(log)
 
 
 def say(message: str) -> None:

@@ -119,7 +119,7 @@ class Entry:
             os.close(file)
 
     def load(self) -> "dict[str, object]":
-        """What state.json says. Where that is missing, broken or no object: {}, or that it is being made.
+        """What state.json says. Where that is missing, broken or not ours: {}, or that it is being made.
 
         Raises ContainerError where it cannot be read now: else one that runs would be forgotten.
         """
@@ -132,7 +132,7 @@ class Entry:
                 raise from_os("read the state of container %s" % self.identifier, error) from error
         except (ValueError, ContainerError):
             pass
-        if not isinstance(content, dict):
+        if not isinstance(content, dict) or not _sound(content):
             return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
         if content.get("status") == "created" and not self._waits():
             content["status"] = "running"
@@ -231,6 +231,17 @@ class Entry:
     def close(self) -> None:
         """Let go of the lock."""
         os.close(self.descriptor)
+
+
+_KINDS = {
+    "pid": int, "start_time": int, "status": str, "bundle": str, "cgroups": list, "cgroup_parents": list,
+    "annotations": dict, "degradations": list,
+}  # fmt: skip
+
+
+def _sound(content: "dict") -> bool:
+    """Whether all that is worked with is of its kind: whoever has changed the file by hand can delete it."""
+    return all(isinstance(content.get(name, kind()), kind) for name, kind in _KINDS.items())
 
 
 def create(root_path: str, root: int, identifier: str) -> Entry:

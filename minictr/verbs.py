@@ -150,7 +150,7 @@ def contents(root_path: str, report) -> "list[dict]":
             continue
         if entry is not None:
             try:
-                found.append(dict({"id": identifier}, **living.load(entry)))
+                found.append(dict(living.load(entry), id=identifier))
             finally:
                 os.close(entry.descriptor)
     return found
@@ -247,7 +247,7 @@ def state_verb(root_path: str, report, argv: "list[str]") -> int:
         if "--quiet" in flags:
             return 1
         raise missing(ids[0])
-    content.setdefault("id", ids[0])
+    content["id"] = ids[0]
     if "--quiet" in flags:
         return 0 if status(content) in ("running", "paused") else 1
     print(document.pretty(state_of(content), "  "))

@@ -110,8 +110,9 @@ def test_without_a_log_a_warning_is_on_stderr(own, made):
     assert found.err.startswith("minictr: warning: cgroup: "), found
 
 
-def test_a_warning_is_not_lost_with_a_log_that_cannot_be_written(own, made, tmp_path):
-    words = DISABLED + ["--log", str(tmp_path / "no/such/log")]
+@pytest.mark.parametrize("place", ["nowhere", "a full disk"])
+def test_a_warning_is_not_lost_with_a_log_that_cannot_be_written(own, made, tmp_path, place):
+    words = DISABLED + ["--log", "/dev/full" if place == "a full disk" else str(tmp_path / "no/such/log")]
     found = create(own, degraded(own, made), "--allow-degraded", words=words)
     assert found.status == 0
     assert "minictr: warning: cannot write the log" in found.err

@@ -299,6 +299,38 @@ def test_one_of_which_the_state_is_lost_is_not_another_that_has_its_cgroup_now(o
     assert second.status == "running"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"pid": "1"}, {"status": 5}, {"cgroups": 5}, {"annotations": []}, {"degradations": {}}],
+    ids=lambda change: list(change)[0],
+)
+def test_one_of_which_the_state_is_nonsense_can_be_deleted(own, box, change):
+    one = box(own, change=lambda made: made.linux.pop("cgroupsPath"))
+    place = os.path.join(own.runner.state(), one.id, "state.json")
+    with open(place) as file:
+        before = json.load(file)
+    with open(place, "w") as file:
+        json.dump(dict(before, **change), file)
+    assert " running " in own.verb("list").ok.out  # found by its cgroup
+    found = one.verb("delete")
+    assert (found.status, found.err.count("\n")) == (125, 1)
+    for verb in ("state", "ps"):
+        one.verb(verb).ok
+    one.verb("delete", "--force").ok
+    support.wait_until(lambda: support.gone(one.pid))
+
+
+def test_a_container_has_the_name_of_its_directory(own, box):
+    one = box(own)
+    place = os.path.join(own.runner.state(), one.id, "state.json")
+    with open(place) as file:
+        before = json.load(file)
+    with open(place, "w") as file:
+        json.dump(dict(before, id="another"), file)
+    assert own.verb("list", "--quiet").ok.out == one.id + "\n"
+    assert json.loads(one.verb("state").ok.out)["id"] == one.id
+
+
 # --- privileges -----------------------------------------------------------------------------------
 
 
