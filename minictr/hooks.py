@@ -141,7 +141,9 @@ def _become(hook: Hook, told: int, say: int, hold: "Hold | None") -> None:
         if hold:
             hold.end()  # type: ignore[operator]
         os.execve(program, arguments, environment)
-    except (OSError, ContainerError) as error:
+    except OSError as error:
+        os.write(2, os.strerror(error.errno or 0).encode())
+    except ContainerError as error:
         os.write(2, os.fsencode(str(error)))
     finally:
         os._exit(127)

@@ -185,12 +185,15 @@ def test_the_words_of_a_hook_are_its_own(own, bundle, name, words, status):
     assert found.err == "minictr: run the %s hook /bin/sh: exit status %d: %s\n" % (name, status, shown)
 
 
-def test_a_hook_that_cannot_be_executed_inside_says_why(own, bundle):
+@pytest.mark.parametrize("name", ["createRuntime", "createContainer", "startContainer"])
+@pytest.mark.parametrize(
+    "path, why", [("/etc/passwd", "Permission denied"), ("/no/such", "No such file or directory")]
+)
+def test_a_hook_that_cannot_be_executed_says_why(own, bundle, name, path, why):
     made = bundle()
-    made.config["hooks"] = {"startContainer": [{"path": "/etc/passwd"}]}
+    made.config["hooks"] = {name: [{"path": path}]}
     found = own.sh(made, "echo ran")
-    why = "run the startContainer hook /etc/passwd: exit status 127: Permission denied"
-    assert found == (125, "", "minictr: %s\n" % why)
+    assert found == (125, "", "minictr: run the %s hook %s: exit status 127: %s\n" % (name, path, why))
 
 
 # --- descriptors -----------------------------------------------------------------------------------
