@@ -288,6 +288,8 @@ class Container:
             process.write_pid_file(self.spec.pid_file, self.pid)
 
     def _stand_behind(self, birth: clone.Birth) -> int:
+        from . import living  # which `_while_it_is_made` has loaded
+
         if self.spec.detach:
             self.entry.set_foreground(False)  # from now on it lives without us
             self.undo.keep()
@@ -299,7 +301,11 @@ class Container:
             self.watch.until(self.spec.timeout, self.time_over)
             status = self.attend(birth, self.watch.look(birth.pid), self.watch.look)
         birth.pid = self.pid = 0
-        self.ending = self._ending(status)
+        self.ending = {"status": status}
+        try:
+            self.ending = self._ending(status)
+        except (OSError, ContainerError) as error:  # the status that we leave with must not be lost, too
+            self.report.error(living.cleaning("look whether memory ran out", error))
         if self.spec.keep:
             self.entry.set_foreground(False)
             try:

@@ -92,6 +92,17 @@ def test_of_a_cgroup_that_cannot_be_had_nothing_is_left(minictr, busybox_root):
     assert made.rest() == [], broken
 
 
+@needs("strace", "cgroup1")
+def test_the_status_of_a_program_is_not_lost_where_its_end_cannot_be_looked_into(minictr, busybox_root):
+    made = steps.Steps(minictr)
+    words = ("--memory", "64m", "--rootfs", busybox_root, "--", "sh", "-c", "exit 3")
+    broken = made.run(*words, calls="openat", inject="openat:error=EIO", path="memory.oom_control")
+
+    said = "minictr: look whether memory ran out: memory.oom_control: Input/output error\n"
+    assert broken.hits and broken.result == (3, "", said), broken
+    assert made.rest() == [], broken
+
+
 @needs("strace")
 @pytest.mark.parametrize("options", [[], ["--userns", "host"], ["--time-offset", "5"]], ids=" ".join)
 @pytest.mark.parametrize("call", ["sched_setaffinity", "prctl", "setsid"])
