@@ -19,6 +19,7 @@ from .errors import ContainerError, step
 
 MAX_LINKS = 40  # as many as the kernel follows
 MAX_TRIES = 128  # of openat2(2), before the walk that needs no luck
+NOBODY = 65534  # how an id without a map is shown
 _RESOLVE = abi.RESOLVE_IN_ROOT | abi.RESOLVE_NO_MAGICLINKS
 
 
@@ -103,6 +104,20 @@ def read_file(root: int, path: str, limit: int) -> bytes:
         raise ContainerError("read %s of the container" % path, "longer than %d bytes" % limit)
     finally:
         os.close(descriptor)
+
+
+def closed_to_all(root: int, path: str) -> bool:
+    """Whether PATH under ROOT, which we may not reach, lies in a directory that nobody inside may enter: one
+    of ids that the container has not. Another one may be closed to the set-up, and open to the program."""
+    names, found = path.strip("/").split("/"), None
+    try:
+        for count in range(len(names)):
+            place = open_in(root, "/".join(names[:count]) or "/")
+            found = os.fstat(place)
+            os.close(place)
+    except OSError:
+        pass  # the last one that we have seen is the one that is closed
+    return found is not None and found.st_uid == found.st_gid == NOBODY and not found.st_mode & 0o001
 
 
 def descriptor_path(descriptor: int) -> str:

@@ -364,9 +364,11 @@ class Stage:
         try:
             return paths.open_in(root, path)
         except OSError as error:
-            if error.errno in (abi.ENOENT, abi.ENOTDIR, abi.EACCES):
+            if error.errno in (abi.ENOENT, abi.ENOTDIR):
                 return None
-            raise
+            if error.errno != abi.EACCES or not paths.closed_to_all(root, path):
+                raise
+            return None
 
     def freeze(self) -> None:
         """A read-only root and /dev, last of all: until now targets could be made in them."""

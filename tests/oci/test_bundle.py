@@ -694,6 +694,30 @@ def test_a_masked_path_that_leads_to_no_name_ends_the_start(own, bundle):
     assert found == (125, "", "minictr: mask /proc/self/exe: Too many levels of symbolic links\n")
 
 
+@pytest.mark.parametrize("kind", ["maskedPaths", "readonlyPaths"])
+@pytest.mark.parametrize("owner", ["the program", "nobody inside"])
+def test_a_path_that_the_set_up_cannot_reach_is_not_left_open_to_the_program(own, bundle, kind, owner):
+    """Root of a user namespace may not enter what belongs to a group that has no map; its owner may."""
+    made = bundle()
+    made.namespaces("user")
+    start = 1700000000
+    for name in ("uidMappings", "gidMappings"):
+        made.linux[name] = [{"containerID": 0, "hostID": start, "size": 65536}]
+    os.makedirs(made.root + "/closed/inner")
+    os.chown(made.root + "/closed", start + 1000 if owner == "the program" else 77, 77)
+    os.chmod(made.root + "/closed", 0o700)
+    made.linux[kind] = ["/closed/inner"]
+    made.process["user"] = {"uid": 1000, "gid": 1000}
+    made.process["args"] = ["ls", "/closed/inner"]
+    found = own.run(made)
+
+    doing = "mask /closed/inner" if kind == "maskedPaths" else "make /closed/inner read-only"
+    if owner == "the program":
+        assert found == (125, "", "minictr: %s: Permission denied\n" % doing)
+    else:
+        assert found == (1, "", "ls: /closed/inner: Permission denied\n")
+
+
 @pytest.mark.parametrize("spelt", ["/", "/etc/..", "/link"])
 def test_the_root_itself_can_be_a_read_only_path(own, bundle, spelt):
     made = bundle()
