@@ -92,6 +92,9 @@ def main(argv: "list[str]") -> int:
         _trace(report)
         report.error(from_os(verb, error))
         return EXIT_ERROR
+    except MemoryError:
+        report.error(ContainerError(verb, "", 12))  # ENOMEM
+        return EXIT_ERROR
     except ImportError as error:  # a Python without that module, or without a descriptor to open it by
         _trace(report)
         hint = ""

@@ -77,6 +77,17 @@ def from_os(doing: str, error: OSError, hint: str = "") -> ContainerError:
     return ContainerError(doing, why, number, hint)
 
 
+def from_any(doing: str, error: BaseException) -> ContainerError:
+    """Whatever has ended DOING, as an error that can be told."""
+    if isinstance(error, ContainerError):
+        return error
+    if isinstance(error, OSError):
+        return from_os(doing, error)
+    if isinstance(error, MemoryError):
+        return ContainerError(doing, "", 12)  # ENOMEM
+    return ContainerError(doing, repr(error), 0, "please report this")  # a bug of ours
+
+
 class Degradation:
     """A step down that was taken: which protection was wanted, which was got, what that loses.
 

@@ -169,7 +169,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         birth.running()
         if made.labels:
             process.confirm_labels(made, birth, report.seen)
-    except ContainerError:
+    except BaseException:
         if birth.pid:
             foreground.send(birth.pid, _signal.SIGKILL)
             os.waitpid(birth.pid, 0)

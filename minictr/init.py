@@ -23,7 +23,7 @@ import _signal  # `signal` imports enum: 3 ms
 
 from . import abi, devices, enter, last, libc, maps, paths, privileges, rootfs
 from . import unix as os
-from .errors import ContainerError, Degradation, from_os, step
+from .errors import ContainerError, Degradation, from_any, step
 from .forks import MAX_CPUS
 from .record import Record
 
@@ -98,27 +98,27 @@ def main(plan, channel, handed: Handed, lost: "dict[str, int]", placed=None, sta
             other.close()
         for stage in stages or STAGES:
             stage(me)
-    except ContainerError as error:
-        _last_words(me.channel, _with_filter(me, error))
-    except OSError as error:
-        _last_words(me.channel, _with_filter(me, from_os("set up the container", error)))
-    except BaseException as error:  # a bug of ours, or of the interpreter's: it must be heard
-        _last_words(me.channel, ContainerError("set up the container", repr(error), 0, "please report this"))
+    except BaseException as error:
+        last_words(me.channel, "set up the container", _with_filter(me, error))
     os._exit(1)
 
 
-def _with_filter(me: Init, error: ContainerError) -> ContainerError:
+def _with_filter(me: Init, error: BaseException) -> BaseException:
     """ERROR, which the container's own filter may have caused."""
-    if me.filtered and error.number in (0, abi.EPERM, abi.ENOSYS):
+    if not me.filtered or not isinstance(error, (ContainerError, OSError)):
+        return error
+    told = from_any("set up the container", error)
+    if told.number in (0, abi.EPERM, abi.ENOSYS):
         own = "let the seccomp profile allow it, or ask for no_new_privs, with which the filter comes last"
-        error.hint += "; " + own if error.hint else own
-    return error
+        told.hint += "; " + own if told.hint else own
+    return told
 
 
-def _last_words(channel, error: ContainerError) -> None:
+def last_words(channel, doing: str, error: BaseException) -> None:
+    """What has ended DOING is heard. Never raises: a child does not come back to what the runtime was at."""
     try:
-        channel.say_error(error)
-    except OSError:
+        channel.say_error(from_any(doing, error))
+    except (OSError, MemoryError):
         pass  # the runtime is gone: nobody is left to tell
 
 

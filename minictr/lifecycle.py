@@ -39,7 +39,7 @@ class Undo:
             name, function = self.steps.pop()
             try:
                 function()  # type: ignore[operator]
-            except (OSError, ContainerError) as error:
+            except (OSError, ContainerError, MemoryError) as error:
                 from . import living  # only where something went wrong
 
                 # the rest must be undone all the same
@@ -127,7 +127,7 @@ class Container:
                 process.confirm_labels(self.plan, birth, self.report.seen)
             self._keep_devices()
             living.run_poststart(self.spec, birth.pid)
-        except ContainerError:
+        except BaseException:
             if self.spec.pid_file:
                 process.take_pid_file(self.spec.pid_file)
             raise

@@ -11,7 +11,7 @@ import time
 
 from . import abi, cgroup, cgroup_files, libc, paths, state
 from . import unix as os
-from .errors import ContainerError, from_os
+from .errors import ContainerError, from_any
 from .spec import Spec, cgroup_of
 
 SETTLED = ("created", "running", "stopped")  # what state.json says of one whose cgroup is known to be its own
@@ -324,10 +324,8 @@ def _empty(group, report) -> bool:
     return False
 
 
-def cleaning(doing: str, error: "OSError | ContainerError") -> ContainerError:
+def cleaning(doing: str, error: Exception) -> ContainerError:
     """ERROR, which a piece of cleaning up has failed by."""
-    return (
-        from_os(doing, error)
-        if isinstance(error, OSError)
-        else ContainerError(doing, str(error), error.number)
-    )
+    if isinstance(error, ContainerError):
+        return ContainerError(doing, str(error), error.number)
+    return from_any(doing, error)

@@ -9,7 +9,7 @@ Side: both
 
 from . import abi, init, libc, namespaces, paths
 from . import unix as os
-from .errors import ContainerError, from_os, step
+from .errors import ContainerError, step
 
 
 class Middle:
@@ -36,14 +36,8 @@ class Middle:
             if "time" in self.new:
                 self._make_time()
             self._bear()
-        except ContainerError as error:
-            self.channel.say_error(error)
-        except OSError as error:
-            self.channel.say_error(from_os("join the namespaces", error))
-        except BaseException as error:  # a bug of ours: it must be heard
-            self.channel.say_error(
-                ContainerError("join the namespaces", repr(error), 0, "please report this")
-            )
+        except BaseException as error:
+            init.last_words(self.channel, "join the namespaces", error)
         os._exit(1)
 
     def _make_user(self) -> None:

@@ -134,12 +134,21 @@ class Outside:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if not self.born:
-            os.fchdir(self.root)
+        if self.born:
+            self._enter_newborn()
+            return
+        os.fchdir(self.root)
         libc.chroot(".")
-        if not self.born:
-            os.fchdir(self.directory)
+        os.fchdir(self.directory)
         self._close()
+
+    def _enter_newborn(self) -> None:
+        """It has the old root as its directory. It must not come back to what the runtime was at."""
+        try:
+            libc.chroot(".")
+            self._close()
+        except OSError:
+            os._exit(1)
 
     def _close(self) -> None:
         os.close(self.root)

@@ -118,6 +118,43 @@ def test_a_signal_to_all_ends_the_start_once(minictr, busybox_root, options, cal
         assert made.rest() == [], broken
 
 
+@needs("strace", "timens")
+def test_who_outlives_the_runtime_does_not_do_its_work(minictr, busybox_root):
+    """The process between, which hears that it is gone, and cannot tell anybody."""
+    made = steps.Steps(minictr)
+    words = ("--time-offset", "5", "--rootfs", busybox_root, "--", "true")
+    inject = "mount_setattr:signal=SIGKILL:when=1"  # before it has said that the maps are written
+    broken = made.run(*words, calls="mount_setattr", inject=inject, follow=False)
+
+    assert broken.result == (-signal.SIGKILL, "", ""), broken
+    support.wait_until(lambda: not made.processes())
+    assert minictr("list", "--quiet") == (0, "", "")
+    assert made.rest() == []
+
+
+SMALL = """\
+import re, resource, sys
+sys.path.insert(0, sys.argv[1])
+import minictr.__main__, minictr.cli, minictr.lifecycle, minictr.living, minictr.native, minictr.options
+with open("/proc/self/status") as file:
+    size = int(re.search("VmData:[^0-9]*([0-9]+)", file.read()).group(1)) + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_DATA, (size << 10, size << 10))
+del sys.argv[1:3]
+minictr.__main__.main()
+"""
+
+
+@pytest.mark.parametrize("more", [0, 64, 128, 256, 384, 512, 768, 1024])
+def test_where_memory_ends_is_told_in_one_line(minictr, busybox_root, more):
+    words = (support.sys.executable, "-c", SMALL, support.CHECKOUT, str(more), "--root", minictr.state())
+    found = minictr.command(*words, "run", "--name", "small", "--rootfs", busybox_root, "--", "true")
+
+    said = [line for line in found.err.splitlines() if "minictr: clean up: " not in line]
+    assert found.status == 0 and said == [] or found.status == 125 and len(said) == 1, found
+    assert "please report" not in found.err, found
+    assert minictr("list", "--quiet") == (0, "", "")
+
+
 HELPERS = {
     "is killed": "kill -9 $$",
     "finds no memory": "echo newuidmap: write to uid_map failed: Cannot allocate memory >&2; exit 1",
