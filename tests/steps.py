@@ -69,13 +69,14 @@ class Steps:
     ) -> Broken:  # fmt: skip
         """minictr WORDS, traced for CALLS, with what INJECT says (strace(1), -e inject).
 
-        follow: children too; path: only calls that are of this file
+        inject: several between spaces; follow: children too; path: only calls that are of this file
         """
         live = self._stopped(*words)
         trace = os.path.join(support.SESSION.place("trace"), "trace")
         command = ["strace", "-o", trace, "-s", "64", "-p", str(live.pid)] + ["-f"] * follow
         command += ["-e", "trace=" + calls] if calls else []
-        command += ["-e", "inject=" + inject] if inject else []
+        for one in inject.split():
+            command += ["-e", "inject=" + one]
         command += ["-P", path] if path else []
         tracer = self.minictr.start_command(*command)
         tracer.expect("attached")

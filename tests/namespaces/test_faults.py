@@ -123,10 +123,14 @@ def test_who_outlives_the_runtime_does_not_do_its_work(minictr, busybox_root):
     """The process between, which hears that it is gone, and cannot tell anybody."""
     made = steps.Steps(minictr)
     words = ("--time-offset", "5", "--rootfs", busybox_root, "--", "true")
-    inject = "mount_setattr:signal=SIGKILL:when=1"  # before it has said that the maps are written
-    broken = made.run(*words, calls="mount_setattr", inject=inject, follow=False)
+    # before it has said that the maps are written; the other does not end with it, as in the moment between
+    # the end of its files and its own
+    inject = "mount_setattr:signal=SIGKILL:when=1 prctl:retval=0:when=2"
+    broken = made.run(*words, calls="mount_setattr,prctl,write", inject=inject)
 
-    assert broken.result == (-signal.SIGKILL, "", ""), broken
+    assert "PR_SET_PDEATHSIG, SIGKILL" in "".join([text for _, _, text in broken.hits]), broken
+    assert broken.result.status == -signal.SIGKILL, broken
+    assert [text for _, name, text in broken.calls if name == "write" and text.startswith("2, ")] == []
     support.wait_until(lambda: not made.processes())
     assert minictr("list", "--quiet") == (0, "", "")
     assert made.rest() == []
