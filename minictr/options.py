@@ -125,6 +125,11 @@ OCI_OPTIONS = (
     "keep", "console-socket", "pidfd-socket", "strict", "require", "report", "allow-degraded", "json", "help",
 )  # fmt: skip
 OCI_ONLY = ("bundle", "console-socket", "pidfd-socket")
+NOT_FOR_CREATE = {
+    "timeout": "after create nothing stays resident to watch the time",
+    "memory-watch": "after create nothing stays resident to look at the memory",
+    "report": "is an option of run; report has the same arguments",
+}
 
 # Of podman's and docker's options, those that are refused: names, why, hint
 REFUSED = (
@@ -179,6 +184,9 @@ def parse(argv: "list[str]", verb: str = "run", document: "dict | None" = None) 
         raise HelpAsked(help_text(verb))
     if "json" in given and verb not in JSON_VERBS:
         raise ContainerError(verb, "--json is an option of %s" % " and ".join(JSON_VERBS))
+    for name in given if verb == "create" else ():
+        if name in NOT_FOR_CREATE:
+            raise ContainerError("--" + name, NOT_FOR_CREATE[name])
     foreign = [name for name in given if name not in OCI_OPTIONS]
     if command is not None:
         spec = _native_form(given, command, verb)
@@ -223,7 +231,7 @@ def help_text(verb: str = "run") -> str:
         names, value, text = row
         left = "  " + (names if names.startswith("-") and names[1] != "-" else "    " + names)
         left += " " + value if value else ""
-        if "--json" in names and verb not in JSON_VERBS:
+        if "--json" in names and verb not in JSON_VERBS or verb == "create" and names[2:] in NOT_FOR_CREATE:
             continue
         lines += _columns(left, text)
     return "\n".join(lines)

@@ -692,6 +692,27 @@ def test_a_time_limit_needs_somebody_who_watches():
     assert said == "--timeout 5: with --detach nothing stays resident to watch the time"
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--timeout", "5"], "--timeout: after create nothing stays resident to watch the time"),
+        (
+            ["-m", "1g", "--memory-watch"],
+            "--memory-watch: after create nothing stays resident to look at the memory",
+        ),
+        (["--report"], "--report: is an option of run; report has the same arguments"),
+        (["--report=json"], "--report: is an option of run; report has the same arguments"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_create_cannot_do_is_refused_and_not_in_its_help(words, message):
+    with pytest.raises(ContainerError) as caught:
+        options.parse(words + ["--", "true"], "create")
+    assert str(caught.value) == message
+    name = message.partition(":")[0]
+    assert name in options.help_text("run") and name not in options.help_text("create")
+
+
 # --- namespaces -----------------------------------------------------------------------------------
 
 
