@@ -6,6 +6,16 @@ Side: host
 import gc
 import sys
 
+if not __package__:  # `python3 minictr`: the folder was named, and this is no module of the package
+    from os.path import abspath, basename, dirname
+
+    _folder = dirname(abspath(__file__))
+    sys.path.insert(0, dirname(_folder))
+    _package = __import__(basename(_folder))
+    del sys.path[0]  # what else lies beside the folder may be anybody's
+    __import__(_package.__name__ + ".__main__")
+    sys.modules[_package.__name__ + ".__main__"].main()
+
 from . import unix as os
 
 

@@ -90,6 +90,19 @@ def test_a_copied_folder_is_a_door(minictr, tmp_path):
     assert minictr.command(PYTHON, "-m", "minictr", "--version", cwd=str(tmp_path)) == VERSION
 
 
+@pytest.mark.parametrize("name", ["minictr", "another name"])
+@pytest.mark.parametrize("file", ["", "/__main__.py"], ids=["folder", "file"])
+@pytest.mark.parametrize("option", [[], ["-I"]], ids=["plain", "isolated"])
+def test_the_folder_is_a_door_by_its_own_name(minictr, tmp_path, name, file, option):
+    """As a folder with __main__.py in it is for every Python; by a path that is relative, too."""
+    shutil.copytree(os.path.join(CHECKOUT, "minictr"), str(tmp_path / name))
+    strangers(tmp_path)
+    for path, cwd in ((name, str(tmp_path)), (str(tmp_path / name), "/")):
+        command = [PYTHON] + option + [path + file]
+        assert minictr.command(*(command + ["--version"]), cwd=cwd) == VERSION
+        assert minictr.command(*(command + ["features"]), cwd=cwd).ok.out.startswith("{")
+
+
 def strangers(place):
     """Modules in PLACE that may not be imported, of names that the standard library has, too."""
     for name in ("_ctypes", "ctypes", "difflib", "fcntl", "json", "select", "socket", "struct", "time"):
