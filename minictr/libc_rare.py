@@ -77,6 +77,8 @@ def personality(persona: int) -> None:
 def seccomp_knows(flags: int) -> bool:
     """Whether the kernel knows these flags of a filter. It looks at them before it looks for the filter,
     which is at no address here (seccomp_set_mode_filter() in kernel/seccomp.c)."""
+    if flags & abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV:
+        flags |= abi.SECCOMP_FILTER_FLAG_NEW_LISTENER  # without a listener it is an error everywhere
     try:
         _seccomp(abi.SECCOMP_SET_MODE_FILTER, flags, None)
     except OSError as error:

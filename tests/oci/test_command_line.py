@@ -249,6 +249,9 @@ def test_hooks_and_filters_are_those_of_the_code(told):
     assert filters["operators"] == list(seccomp.OPERATORS)
     assert set(seccomp.ACTIONS) == set(filters["actions"])
     assert set(filters["supportedFlags"]) <= set(filters["knownFlags"])
+    release = tuple(int(word) for word in os.uname().release.partition("-")[0].split(".")[:2])
+    for flag, since in (("LOG", (4, 14)), ("SPEC_ALLOW", (4, 17)), ("WAIT_KILLABLE_RECV", (5, 19))):
+        assert ("SECCOMP_FILTER_FLAG_" + flag in filters["supportedFlags"]) == (release >= since), flag
 
 
 @needs("seccomp")
