@@ -149,7 +149,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         process.let_go(wish.preserve_fds)
         report.note("process %d is to run %s in container %s" % (birth.pid, made.args[0], wish.identifier))
         process.send_filter(birth)
-        done = birth.until("ready", 1)
+        done = birth.until("ready", 2)
         process.ready_console(birth, wish.console_socket)
         process.set_limits(birth.pid, made, done)
         process.set_extras(birth.pid, made)
@@ -257,6 +257,7 @@ def _spec(wish: Wish, content: "dict", config: "dict", target: Target) -> Spec:
         preserve_fds=wish.preserve_fds,
         console_socket=wish.console_socket,
         landlock=tuple(content.get("landlock") or ()),
+        places=tuple(content.get("landlock_places") or ()),
         home="" if preparation.names_home(process) else _home(process, content, config, target),
     )
 

@@ -57,7 +57,7 @@ class Init:
     lost: {kind: errno} of namespaces that could not be made
     filter: the filter of system calls that is still to be installed, or None
     way: how the root was changed; prefix: where it lies, if it could not be made the root
-    rulesets: of landlock.Ruleset, in force once the program is found
+    rulesets: of landlock.Ruleset, in force once the program is found; places: the files that are allowed
     standin, hook_guard: descriptors of stand-ins, for the program and for its hooks, -1 without one
     attributes: where the label of a security module is asked for, -1 without one
     umask: the caller's, which hooks of the host have
@@ -74,7 +74,7 @@ class Init:
         self.proc = handed.proc
         self.stage = None  # type: rootfs.Stage  # type: ignore[assignment]
         self.way = self.prefix = ""
-        self.rulesets = []  # type: list
+        self.rulesets, self.places = [], []  # type: list, list[str]
         self.standin = self.hook_guard = self.attributes = -1
         self.umask = 0
 

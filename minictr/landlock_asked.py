@@ -116,14 +116,25 @@ def prepare(me) -> None:
         return  # that has been said
     if me.prefix:
         root = os.open(me.prefix, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    me.rulesets.append(ruleset(me.plan.spec.landlock, known, root))
+    made, me.places, others = ruleset(me.plan.spec.landlock, known, root, me.plan.spec.places)
+    me.rulesets.append(made)
+    for word in others:
+        why = "it is another file than when the container started, or is gone"
+        me.degrade(Degradation("landlock-place", "Landlock", word, "nothing", word, 0, why, level="notice"))
     if root >= 0:
         os.close(root)
 
 
-def ruleset(words: "tuple[str, ...]", version: int, root: int = -1) -> "Ruleset":
-    """WORDS as a ruleset of VERSION; what that does not know is left out. Paths are resolved below the
-    directory ROOT; -1 for the root that the process has. Raises ContainerError."""
+def ruleset(
+    words: "tuple[str, ...]", version: int, root: int = -1, known: "tuple[str, ...]" = ()
+) -> "tuple[Ruleset, list[str], list[str]]":
+    """WORDS as a ruleset of VERSION; what that does not know is left out. Raises ContainerError.
+
+    root: the directory that paths are resolved below; -1 for the root that the process has
+    Also which file each path leads to; and the words of those that are not KNOWN, in the same order, by
+    now: a program of the container may have put a link in the place of what it was allowed to write to.
+    These are left out.
+    """
     pairs = [word.partition("=")[::2] for word in words]
     ports = scopes = 0
     for kind, value in pairs:
@@ -132,24 +143,37 @@ def ruleset(words: "tuple[str, ...]", version: int, root: int = -1) -> "Ruleset"
     files = any(_is_mode(kind) for kind, _ in pairs)
     with step("make a Landlock ruleset"):
         made = landlock.Ruleset(version, files, ports, scopes)
+    places, others = [], []  # type: list[str], list[str]
     for kind, value in pairs:
         if kind in _PORTS and value != "none":
             with step("allow the port %s by Landlock" % value):
                 made.allow_port(int(value), _PORTS[kind])
         elif _is_mode(kind):
+            expected = known[len(places)] if len(places) < len(known) else ""
             with step("allow %s by Landlock" % value, hints={abi.ENOENT: "it must exist in the container"}):
-                _allow(made, value, sum(_MODES[letter] for letter in kind), root)
-    return made
+                places.append(_allow(made, value, sum(_MODES[letter] for letter in kind), root, expected))
+            if expected not in ("", places[-1]):
+                others.append("%s=%s" % (kind, value))
+    return made, places, others
 
 
 def _is_mode(kind: str) -> bool:
     return not kind.strip("".join(_MODES))
 
 
-def _allow(made: "Ruleset", path: str, rights: int, root: int) -> None:
-    flags = abi.O_PATH | os.O_CLOEXEC
-    descriptor = paths.open_in(root, path) if root >= 0 else os.open(path, flags)
+def _allow(made: "Ruleset", path: str, rights: int, root: int, expected: str) -> str:
+    """Allow RIGHTS to PATH, if that is EXPECTED, "" for anything. What it is, "DEVICE:INODE", or "gone"."""
     try:
-        made.allow(descriptor, rights)
+        descriptor = paths.open_in(root, path) if root >= 0 else os.open(path, abi.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        if not expected or error.errno not in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP):
+            raise
+        return "gone"
+    try:
+        status = os.fstat(descriptor)
+        found = "%d:%d" % (status.st_dev, status.st_ino)
+        if expected in ("", found):
+            made.allow(descriptor, rights)
     finally:
         os.close(descriptor)
+    return found

@@ -231,7 +231,7 @@ def wait_go(me) -> None:
             _install_filter(me)  # while the runtime is there to pass the listener on
     if me.handed.start:
         program.check(me.plan.args[0], find_program(me, program.environment(me.plan.env))[0])
-    me.channel.say("ready", " ".join(_set_limits(me)))
+    me.channel.say("ready", " ".join(_set_limits(me)), " ".join(me.places))
     if me.handed.start:  # `create` ends, and who starts us comes later
         me.channel.expect("kept")  # we are noted down: who finds us without a runtime can end us
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)

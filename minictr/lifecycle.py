@@ -63,7 +63,7 @@ class Container:
         self.held = None  # type: tuple[set[int], dict] | None
         self.opened = []  # type: list[int]
         self.devices = None  # type: netdevices.Moved | None
-        self.resctrl = []  # type: list[str]
+        self.resctrl, self.places = [], []  # type: list[str], list[str]
         self.watch = None  # type: memory_watch.Watch | None
         self.stages = STAGES
 
@@ -200,8 +200,9 @@ class Container:
     def _settle(self, birth: clone.Birth, status: str) -> None:
         """What is known of it is written down, until it is ready; and then what is set from outside."""
         told = self._while_it_is_made(status)
-        done = birth.until("ready", 1)
-        if told != len(self.report.records):
+        done = birth.until("ready", 2)
+        self.places = done[1].split()
+        if told != len(self.report.records) or self.places:
             self.entry.write(self.content(status))
         self.entry.publish()
         if status == "created":
@@ -383,6 +384,7 @@ class Container:
             "home": self.plan.spec.home,
             "own_pids": "pid" in self.plan.namespaces,
             "landlock": list(self.spec.landlock),
+            "landlock_places": self.places,
             "cgroups": self.group.directories(),
             "cgroup_parents": self.group.parents,
             "systemd": self.group.noted(),

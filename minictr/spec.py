@@ -42,6 +42,7 @@ class Spec(Record):
     told: "", "table" or "json": tell first, by a twin, what the isolation is worth
     json: print what `explain` says as JSON
     landlock: what Landlock is asked to allow, words as in `landlock_asked`
+    places: of a further program, what the files among them were when the container started, () for unknown
     home: the program's HOME where the configuration has none, by the container's own passwd
     """
 
@@ -77,6 +78,7 @@ class Spec(Record):
     told: str = ""
     json: bool = False
     landlock: "tuple[str, ...]" = ()
+    places: "tuple[str, ...]" = ()
     home: str = ""
 
     def state(self, status: str, pid: int) -> "dict[str, object]":

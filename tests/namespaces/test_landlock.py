@@ -633,6 +633,24 @@ def test_the_state_shows_what_was_asked_for_and_exec_obeys(minictr, busybox_root
 
 
 @with_namespaces
+@pytest.mark.parametrize("change", ["rm -r work/in; ln -s /etc work/in", "rm -r work/in", ":"])
+def test_a_link_that_the_container_makes_opens_nothing_to_a_further_program(minictr, busybox_copy, change):
+    """The rules of `exec` are for the files that they were for when the container started."""
+    root = busybox_copy()
+    os.makedirs(root + "/work/in")
+    with open(root + "/work/in/file", "w") as file:
+        file.write("inside\n")
+    words = ["--landlock", "rx=/bin,w=/work,r=/work/in", "-d", "--name", "moved", "--rootfs", root]
+    script = "cd /; %s; mkdir work/done; sleep 60" % change
+    minictr("run", *(words + ["--", "sh", "-c", script])).ok
+    support.wait_until(lambda: os.path.exists(root + "/work/done"))
+    found = minictr("exec", "moved", "sh", "-c", "cat /etc/passwd; cat /work/in/file; /bin/true && echo ran")
+    minictr("delete", "--force", "moved").ok
+
+    assert found.out == ("inside\n" if change == ":" else "") + "ran\n", found
+
+
+@with_namespaces
 @pytest.mark.parametrize("error", ["ENOSYS", "EOPNOTSUPP"])
 def test_what_is_asked_for_and_cannot_be_had_is_a_record(minictr, busybox_root, error):
     words = ["--landlock", "rx=/bin", "--rootfs", busybox_root, "--", "cat", "/etc/passwd"]
