@@ -126,6 +126,8 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     spec = _spec(wish, content, config, target)
     bare = _bare(content)
     made = _plan(spec, target, bare)
+    for record in made.records:
+        report.seen(record)
     if target.groups_denied:
         made = _without_groups(wish, made, target, _no_weaker(content, report), report)
     made = process.check_seccomp(made, _no_weaker(content, report))
@@ -321,7 +323,7 @@ def _plan(spec: Spec, target: Target, bare: "tuple[str, ...]") -> plan.Plan:
         root=made.root.replace(idmap=False),
         oom_score_adj=made.oom_score_adj,
         credentials=credentials,
-        records=(),
+        records=tuple([record for record in made.records if record.code == "capability"]),
     )
 
 

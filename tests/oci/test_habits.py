@@ -248,6 +248,16 @@ def test_one_in_the_foreground_is_forgotten_when_delete_returns(own, bundle):
     assert live.wait().status == 137
 
 
+def test_delete_says_what_a_container_does_that_is_still_there(own, box):
+    one = box(own, verb="create")
+    said = "minictr: delete container %s: it is %%s; hint: minictr stop it, or --force\n" % one.id
+    assert one.verb("delete") == (125, "", said % "created")
+    assert one.verb("start").ok
+    assert one.verb("delete") == (125, "", said % "running")
+    assert one.verb("pause").ok
+    assert one.verb("delete") == (125, "", said % "paused")
+
+
 def test_one_of_which_the_state_is_lost_is_not_taken_for_one_that_has_ended(runtime, box):
     unlike(runtime, "crun", "forgets it")
     one = box(runtime)
@@ -364,6 +374,18 @@ def test_a_capability_that_the_caller_lacks_is_told_and_left_out(own, bundle, tm
     assert "warning: capabilities: wanted CAP_CHOWN, got nothing; the caller does not hold it" in found.err
     with open(log) as file:
         assert "level=warning" in file.readline()
+
+
+def test_a_capability_that_a_further_program_cannot_have_is_told_as_well(own, box, tmp_path):
+    log, wanted = str(tmp_path / "log"), {"bounding": ["CAP_KILL", "CAP_TIME_TRAVEL"]}
+    with open(str(tmp_path / "process"), "w") as file:
+        args = ["grep", "CapBnd", "/proc/self/status"]
+        json.dump({"args": args, "cwd": "/", "user": {"uid": 0, "gid": 0}, "capabilities": wanted}, file)
+    found = own.verb("--log", log, "exec", "--process", file.name, box(own).id)
+    assert found.ok.fields == ["CapBnd:", "0000000000000020"]
+    with open(log) as file:
+        line = file.readline()
+    assert "level=warning" in line and "wanted CAP_TIME_TRAVEL, got nothing" in line, line
 
 
 def test_a_bounding_set_that_cannot_be_lowered_ends_the_start(own, bundle):
