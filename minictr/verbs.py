@@ -368,9 +368,10 @@ def _delete(entry: state.Entry, force: bool, report) -> None:
 
 def _refuse_living(entry: state.Entry, doing: str) -> None:
     content = living.load(entry)
-    if living.alive(content) and content.get("status") != "creating":
-        raise ContainerError(doing, "it is running", hint="minictr stop it, or --force")
-    if content.get("status") == "creating" and not state.is_orphan(entry):
+    now = status(content)
+    if now in ("created", "running", "paused"):
+        raise ContainerError(doing, "it is %s" % now, hint="minictr stop it, or --force")
+    if now == "creating" and not state.is_orphan(entry):
         raise ContainerError(doing, "it is being created", hint="wait for that, or --force")
     if (not content or content.get("lost")) and not state.is_foreground(entry):
         raise ContainerError(doing, "its state.json is missing or broken", hint="--force")
