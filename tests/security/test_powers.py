@@ -452,6 +452,47 @@ def test_nobody_lends_a_user_power_by_a_program_that_calls_us(minictr, busybox_r
     assert found == (125, "", "minictr: start: %s; hint: %s\n" % (why, hint)), found
 
 
+SYSCTLS = (
+    ("kernel.shm_rmid_forced", "1+kernel.core_pattern=|/evil"),
+    ("kernel.shm_rmid_forced", "1\nkernel.core_pattern=|/evil"),
+    ("kernel.shm_rmid_forced+kernel.core_pattern", "|/evil"), ("kernel.core_pattern", "|/evil"),
+    ("kernel/core_pattern", "|/evil"), ("net/../kernel/core_pattern", "|/evil"),
+    ("net.ipv4/../../kernel.core_pattern", "|/evil"), ("fs.mqueue/../../kernel/core_pattern", "|/evil"),
+    ("net.ipv4...kernel.core_pattern", "|/evil"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def core_pattern():
+    """That of the host, which is the same afterwards."""
+    with open("/proc/sys/kernel/core_pattern") as file:
+        before = file.read()
+    yield before
+    with open("/proc/sys/kernel/core_pattern") as file:
+        after = file.read()
+    if after != before:
+        with open("/proc/sys/kernel/core_pattern", "w") as file:
+            file.write(before)
+
+
+@pytest.mark.parametrize("name, text", SYSCTLS, ids=["%s=%s" % (name, text[:30]) for name, text in SYSCTLS])
+def test_a_kernel_parameter_sets_no_other(minictr, busybox_copy, core_pattern, name, text):
+    """CVE-2022-0811: a value, or a name, with a parameter of the host's in it. Root's container without a
+    user namespace could write that one."""
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.linux["sysctl"] = {name: text}
+    bundle.process["args"] = ["cat", "/proc/sys/kernel/shm_rmid_forced", "/proc/sys/kernel/core_pattern"]
+    found = bundles.Runtime("minictr", minictr).run(bundle)
+    if found.status == 0:  # of the lines that are written the kernel takes the first
+        assert found.ok.out == "1\n" + core_pattern
+    else:
+        assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+    options = ("--userns", "host", "--sysctl", "%s=%s" % (name, text), "--rootfs", bundle.root)
+    minictr("run", *(options + ("--", "true")))
+    with open("/proc/sys/kernel/core_pattern") as file:
+        assert file.read() == core_pattern
+
+
 # --- hooks ------------------------------------------------------------------------------------------
 
 
