@@ -466,6 +466,38 @@ def test_a_process_that_is_none_is_named_with_its_file(own, box, tmp_path, proce
     assert found.err.startswith("minictr: read %s: %s" % (path, why))
 
 
+EXEC = [
+    (["--env", "A=1", "-e", "B=2", "--env=C=3"], "echo $A$B$C", "123"),
+    (["-e", "PATH=/nowhere:/bin"], "echo $PATH", "/nowhere:/bin"),
+    (["--user", "1000:29"], "id -u; id -g", "1000\n29"),
+    (["-u", "1000"], "id -u", "1000"),
+    (["--user=1000:29", "--additional-gids", "5", "-g", "7"], "id -G | tr ' ' '\\n' | sort -n", "5\n7\n29"),
+    (["--cwd", "/tmp"], "pwd", "/tmp"),
+    (["--no-new-privs"], "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1"),
+    ([], "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t0"),
+    (
+        ["--cap", "CAP_SYS_TIME", "--cap=CAP_SYSLOG"],
+        "grep CapEff /proc/self/status",
+        "CapEff:\t0000000402000000",
+    ),
+    (["--env", "A=1", "--cwd=/tmp", "-u", "7:8"], "echo $A $PWD $(/bin/id -u)", "1 /tmp 7"),
+]
+
+
+@pytest.mark.parametrize("options, script, said", EXEC, ids=[" ".join(row[0]) for row in EXEC])
+def test_exec_takes_its_options_in_every_form(runtime, box, options, script, said):
+    if "--additional-gids" in options:
+        unlike(runtime, "crun", "has no such option")
+    if {"-e", "-g"} & set(options) and len(options) > 2:
+        unlike(runtime, "runc", "has versions that take one form alone")
+
+    def bare(made):
+        made.process.update(noNewPrivileges=False, capabilities={})
+
+    one = box(runtime, change=bare)
+    assert runtime.verb(*(["exec"] + options + [one.id, "/bin/sh", "-c", script])) == (0, said + "\n", "")
+
+
 @pytest.mark.parametrize("flags", [["-i"], ["-it"], ["--interactive=true"]], ids=" ".join)
 def test_exec_may_be_told_to_be_interactive(own, box, flags):
     found = own.verb("exec", *flags, box(own).id, "head", "-n", "1", stdin="a line\n")
