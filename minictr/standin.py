@@ -78,10 +78,10 @@ SOURCES = {
         mov eax, 231                    # exit_group
         syscall
         ud2
-        .balign 8
+        .balign 8, 0                    # which "nop" they were filled with is up to the assembler
     name:
         .asciz "exec"
-        .balign 8
+        .balign 8, 0
     channel:
         .set attributes, channel + 4
         .set length, channel + 8
@@ -158,7 +158,7 @@ _CODE = {
               "89c7488d35930000008b1589000000b8010000000f0585c07838b8030000000f058b3d6d000000b8"
               "030000000f0548bb6572726e6f09000a488b0424488b7c2408488d742410488d54c410b83b000000"
               "0f05f7d883c02048c1e0304809d8508b3d2b0000004889e6ba08000000b8010000000f05bf7f0000"
-              "00b8e70000000f050f0b660f1f44000065786563000f1f00",
+              "00b8e70000000f050f0b0000000000006578656300000000",
     "aarch64": "0a060058a0060018410080d2220080d2280380d2010000d4800300b5000600188002f8372a050058"
                "41050010220080d2080780d2010000d48002f8b7eb0300aa21050010e2040018080880d2010000d4"
                "c001f8b7e0030baa280780d2010000d4e0030018280780d2010000d4aa020058e90340f9e00740f9"
