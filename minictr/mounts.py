@@ -190,6 +190,8 @@ def create(root: int, target: int, mount: Mount, over: bool = False) -> int:
     root: what mount.target is looked up under if a kernel before 5.2 must find the new mount by name
     over: TARGET has no name under ROOT: it is ROOT itself, or the stage
     """
+    if _is_long(mount):
+        return _create_classic(root, target, mount, over)
     try:
         made = _create_detached(mount)
     except OSError as error:
@@ -205,6 +207,12 @@ def create(root: int, target: int, mount: Mount, over: bool = False) -> int:
         return _create_classic(root, target, mount, over)
     _propagate(made, mount.propagation)
     return made
+
+
+def _is_long(mount: Mount) -> bool:
+    """fsconfig(2) takes 255 bytes at once, mount(2) a page for all: layers of an overlay may need that."""
+    words = [word.partition("=")[2] for word in mount.words] + [mount.source, mount.context]
+    return any(len(word) > 63 and len(os.fsencode(word)) > 255 for word in words)
 
 
 def _create_detached(mount: Mount) -> int:
@@ -337,7 +345,10 @@ def _create_classic(root: int, target: int, mount: Mount, over: bool) -> int:
     flags = mount.flags | _classic_flags(mount.set)
     place = paths.descriptor_path(target)
     words = mount.words + (('context="%s"' % mount.context,) if mount.context else ())  # it may have commas
-    libc.mount(mount.source or mount.kind, place, mount.kind, flags, ",".join(words))
+    data = ",".join(words)
+    if len(os.fsencode(data)) > 4095:  # the kernel would take the beginning for all of it
+        raise ContainerError(str(mount), "its options are longer than mount(2) takes")
+    libc.mount(mount.source or mount.kind, place, mount.kind, flags, data)
     made = _top(root, target, mount, over)
     _propagate(made, mount.propagation)
     return made

@@ -347,6 +347,32 @@ def test_several_options_may_be_one_word(runtime, bundle):
     assert {"size=64k", "mode=700"} <= found.words and "ro" in found.options
 
 
+@needs("overlay")
+@pytest.mark.parametrize("layers", [2, 12])
+def test_an_overlay_may_have_many_layers(runtime, bundle, layers):
+    """Whose names are longer together than fsconfig(2) takes: podman's of an image, say."""
+    made = bundle()
+    places = [support.SESSION.place("layer-" + "x" * 120) for _ in range(layers)]
+    for number, place in enumerate(places):
+        open("%s/%d" % (place, number), "w").close()
+    mount = {"destination": "/mnt", "type": "overlay", "source": "/" + "s" * 300, "options": ["private"]}
+    mount["options"].append("lowerdir=" + ":".join(places))
+    made.config["mounts"].append(mount)
+    assert sorted(runtime.sh(made, "ls /mnt").ok.fields) == sorted(map(str, range(layers)))
+
+
+@needs("overlay")
+def test_more_layers_than_the_kernel_reads_are_refused(own, bundle):
+    made = bundle()
+    places = [support.SESSION.place("layer-" + "x" * 180) for _ in range(30)]
+    mount = {"destination": "/mnt", "type": "overlay", "source": "overlay"}
+    mount["options"] = ["lowerdir=" + ":".join(places)]
+    made.config["mounts"].append(mount)
+    found = own.sh(made, "ls /mnt")
+    why = "mount overlay on /mnt: its options are longer than mount(2) takes"
+    assert found == (125, "", "minictr: %s\n" % why)
+
+
 def test_recursive_options_hold_for_a_new_file_system(own, bundle):
     made = bundle()
     options = ["rro", "rnosuid", "rnoexec", "rnoatime", "nodev", "rdev"]
