@@ -171,12 +171,15 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         birth.running()
         if made.labels:
             process.confirm_labels(made, birth, report.seen)
-    except BaseException:
+    except BaseException as error:
         if birth.pid:
             foreground.send(birth.pid, _signal.SIGKILL)
             os.waitpid(birth.pid, 0)
         if noted:
             process.take_pid_file(wish.pid_file)
+        if isinstance(error, OSError) and not living.alive(content):
+            # clone(2) says ENOMEM of its PID namespace
+            raise ContainerError("exec in container %s" % wish.identifier, "container not running") from error
         raise
     finally:
         if affinity:

@@ -359,21 +359,22 @@ def delete(root_path: str, report, argv: "list[str]") -> int:
 def _delete(entry: state.Entry, force: bool, report) -> None:
     doing = "delete container %s" % entry.identifier
     if not force:
-        _refuse_living(entry, doing)
+        _refuse_living(entry, doing, False)
     if living.seize(entry, doing, force):
         if not force:
-            _refuse_living(entry, doing)  # what it is only the lock makes certain
+            _refuse_living(entry, doing, True)  # what it is only the lock makes certain
         living.destroy(entry, living.load(entry), report)
 
 
-def _refuse_living(entry: state.Entry, doing: str) -> None:
+def _refuse_living(entry: state.Entry, doing: str, locked: bool) -> None:
     content = living.load(entry)
     now = status(content)
     if now in ("created", "running", "paused"):
         raise ContainerError(doing, "it is %s" % now, hint="minictr stop it, or --force")
     if now == "creating" and not state.is_orphan(entry):
         raise ContainerError(doing, "it is being created", hint="wait for that, or --force")
-    if (not content or content.get("lost")) and not state.is_foreground(entry):
+    if locked and (not content or content.get("lost")) and not state.is_foreground(entry):
+        # else another one deletes it
         raise ContainerError(doing, "its state.json is missing or broken", hint="--force")
 
 
