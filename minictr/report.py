@@ -62,7 +62,9 @@ class Report:
         try:
             log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             try:
-                os.write(log, text.encode("utf-8", "surrogateescape"))
+                data = text.encode("utf-8", "surrogateescape")
+                while data:
+                    data = data[os.write(log, data) :]
             finally:
                 os.close(log)
         except OSError as error:

@@ -208,8 +208,9 @@ class Stage:
                 elif late:
                     self.late.append(os.dup(made))
         except ContainerError as error:
-            if error.number not in REFUSED + (abi.ENODEV,) or not self._instead(mount, error):
-                raise
+            with step(str(mount)):
+                if error.number not in REFUSED + (abi.ENODEV,) or not self._instead(mount, error):
+                    raise
             return
         self._keep(mount, made)
         os.close(target)
@@ -262,8 +263,10 @@ class Stage:
             self._keep(mount, mounts.create(self.root, target, mount.replace(words=words)))
             self._record("proc-subset", mount, "subset=pid", number, "everything in /proc but processes")
             return True
-        except (OSError, ContainerError):
-            pass  # refused as well, or before 5.8: the next way
+        except (OSError, ContainerError) as error:
+            again = getattr(error, "number", 0) or getattr(error, "errno", 0)
+            if again not in REFUSED + (abi.EINVAL,):  # the latter before 5.8
+                raise
         if self.plan.host_proc:
             whole = mounts.Mount(target=mount.target, kind="bind", source="/proc", recursive=True)
             source = os.open("/proc", abi.O_PATH | os.O_CLOEXEC)
@@ -282,7 +285,9 @@ class Stage:
         place = "/" + mount.target.strip("/")
         try:
             source = os.open(place, abi.O_PATH | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
+            if error.errno not in REFUSED + (abi.ENOENT,):
+                raise
             self._record(code + "-none", mount, "none", number, "%s is missing" % place)
             return True
         whole = mount.replace(kind="bind", source=place, recursive=True, words=(), flags=0,

@@ -6,6 +6,7 @@ or to make it a weaker one.
 
 import json
 import os
+import resource
 import signal
 
 import bundles
@@ -14,7 +15,7 @@ import steps
 import support
 from support import needs
 
-from minictr import cgroup, spec
+from minictr import cgroup, host, spec
 
 pytestmark = needs("root", "userns", "busybox")
 
@@ -157,6 +158,42 @@ def test_where_memory_ends_is_told_in_one_line(minictr, busybox_root, more):
     assert found.status == 0 and said == [] or found.status == 125 and len(said) == 1, found
     assert "please report" not in found.err, found
     assert minictr("list", "--quiet") == (0, "", "")
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_log_on_a_full_disk_stops_nothing(minictr, busybox_root, format):
+    said = "minictr: warning: cannot write the log /dev/full: No space left on device\n"
+    words = ("--log", "/dev/full", "--log-format", format)
+    words += ("run", "--log-file", "/dev/null", "--rootfs", busybox_root, "--sysctl")
+    found = minictr(*words, "net.ipv4.no_such=1", "--", "true")
+    assert (found.status, found.out) == (125, "")
+    assert found.err.startswith(said) and found.err.count("\n") == 2, found
+    refused = ["setdomainname"]
+    words = words[:-1] + ("--domainname", "dom", "--", "sh", "-c", "exit 3")
+    found = minictr(*words, refuse=refused)
+    assert found.status == 3 and found.err.startswith(said), found
+
+
+def test_a_note_that_cannot_be_written_leaves_no_half_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "NOTE", str(tmp_path / "ids"))
+
+    def write():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        host.note_range(65536)
+
+    assert support.in_child(write).startswith("OSError: [Errno 27]")
+    assert os.listdir(str(tmp_path)) == []
+
+
+@needs("strace")
+def test_an_error_is_not_taken_for_a_second_refusal_of_proc(minictr, busybox_root):
+    made = steps.Steps(minictr)
+    words = ("--host-proc", "--rootfs", busybox_root, "--", "true")
+    inject = "fsmount:error=EPERM:when=1 mount:error=EPERM:when=2 fsopen:error=EIO:when=2"
+    broken = made.run(*words, calls="fsmount,mount,fsopen", inject=inject)
+    assert len(broken.hits) == 3, broken
+    assert broken.result == (125, "", "minictr: mount proc on /proc: Input/output error\n"), broken
 
 
 HELPERS = {
