@@ -179,6 +179,15 @@ def test_volumes_are_shown_and_copied_up(engine, tmp_path):
 
 
 @judged
+def test_an_image_can_be_a_volume(engine):
+    """An overlay of layers whose names are long."""
+    assert (
+        engine.run("--mount", "type=image,src=busybox,dst=/mnt", "busybox", "ls", "/mnt/home").ok.out
+        == "app\n"
+    )
+
+
+@judged
 def test_a_tmpfs_has_what_was_below_it(engine):
     words = ("--mount", "type=tmpfs,dst=/home,tmpcopyup", "--tmpfs", "/var", "--shm-size", "1m", "busybox")
     script = "ls /home; stat -f -c %T /home /var; df -k /dev/shm | tail -n 1"
