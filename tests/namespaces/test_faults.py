@@ -46,20 +46,21 @@ def test_a_process_that_cannot_be_opened_is_not_taken_for_gone(minictr, long, er
 
 @needs("strace")
 @pytest.mark.parametrize("error", ["EMFILE", "ENOMEM", "EIO", "EACCES"])
-@pytest.mark.parametrize("call", ["newfstatat", "openat", "openat 2", "openat2"])
+@pytest.mark.parametrize("call", ["newfstatat .", "openat .", "openat2 .", "openat2 long"])
 def test_what_cannot_be_read_now_is_not_taken_for_missing(minictr, busybox_root, error, call):
     """The state root, looked at and opened, the container's directory in it, and state.json."""
     made = steps.Steps(minictr)
     options = ("--cgroup-parent", "/step-%d" % os.getpid())  # not where it would be looked for
     minictr("run", "-d", "--name", "long", *options, "--rootfs", busybox_root, "--", "sleep", "1000").ok
-    call, _, number = call.partition(" ")
-    place = minictr.state() + ("/long" if call == "openat2" else "")
+    call, place = call.split()
+    directory = place == "." and call == "openat2"
+    place = os.path.normpath(os.path.join(minictr.state(), place))
     for verb in (["delete", "--force", "long"], ["state", "long"], ["kill", "long", "KILL"], ["list"]):
-        if verb == ["list"] and number:
-            if error == "EACCES":
-                continue  # it may be a directory of somebody else's
-            number = "3"  # what a killed runtime has left is looked for before
-        inject = "%s:error=%s:when=%s" % (call, error, number or "1")
+        if verb == ["list"] and directory and error == "EACCES":
+            continue  # it may be somebody else's
+        # a list looks before that for what a killed runtime has left
+        number = 2 if verb == ["list"] and directory else 1
+        inject = "%s:error=%s:when=%d" % (call, error, number)
         broken = made.verb(*verb, calls=call, inject=inject, path=place)
         assert broken.hits and broken.result.status == 125, broken
         assert broken.result.out == "" and broken.result.err.count("\n") == 1, broken

@@ -100,14 +100,14 @@ def test_descriptors_are_closed_where_the_kernel_refuses_to_close_a_range_of_the
     def close():
         proc = paths.open_proc()
         with open("/dev/null") as null:
-            for number in (99, 100, 101, 102):
+            for number in (899, 900, 901, 902):
                 os.dup2(null.fileno(), number)
         if error:
             refusal.refuse(["close_range=" + error])
-        paths.close_from(100, {101}, proc)
-        return open_descriptors(99, 100, 101, 102)
+        paths.close_from(900, {901}, proc)
+        return open_descriptors(899, 900, 901, 902)
 
-    assert in_child(close) == "[99, 101]"
+    assert in_child(close) == "[899, 901]"
 
 
 def test_a_memfd_can_be_sealed():
