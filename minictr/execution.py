@@ -326,8 +326,15 @@ def _plan(spec: Spec, target: Target, bare: "tuple[str, ...]") -> plan.Plan:
         root=made.root.replace(idmap=False),
         oom_score_adj=made.oom_score_adj,
         credentials=credentials,
-        records=tuple([record for record in made.records if record.code == "capability"]),
+        records=_capabilities_lost(made, target),
     )
+
+
+def _capabilities_lost(made: plan.Plan, target: Target) -> tuple:
+    """Who joins a user namespace holds everything there, whatever the configuration says of namespaces."""
+    inside = any(kind == "user" for kind, _ in target.joins)
+    found = [record for record in made.records if record.code == "capability"]
+    return tuple([record for record in found if not (inside and record.why == plan.UNHELD)])
 
 
 def _without_groups(wish: Wish, made: plan.Plan, target: Target, degrade, report) -> plan.Plan:

@@ -231,6 +231,9 @@ def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...]
 # --- the process ------------------------------------------------------------------------------
 
 
+UNHELD = "the caller does not hold it"
+
+
 def _credentials(host: Host, process: "dict", held: int, source: str, records: "list") -> Credentials:
     """held: the capabilities that can be given, a bit mask; source: as Spec has it"""
     user = process.get("user") or {}
@@ -243,7 +246,7 @@ def _credentials(host: Host, process: "dict", held: int, source: str, records: "
     unraised = sets["ambient"] & ~unheld & ~(sets["permitted"] & sets["inheritable"])
     for kind, names, why in (
         ("", unknown, "this kernel does not know the name"),
-        ("", _names(unheld), "the caller does not hold it"),
+        ("", _names(unheld), UNHELD),
         ("ambient ", _names(unraised), "it must be permitted and inheritable, too (capabilities(7))"),
     ):
         if names:

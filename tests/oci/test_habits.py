@@ -388,6 +388,15 @@ def test_a_capability_that_a_further_program_cannot_have_is_told_as_well(own, bo
     assert "level=warning" in line and "wanted CAP_TIME_TRAVEL, got nothing" in line, line
 
 
+@needs("rootless", "newuidmap")
+def test_a_user_is_told_of_no_capability_that_a_further_program_has(minictr, busybox_root, ranged):
+    words = ("--rootfs", busybox_root, "--", "sleep", "1000")
+    minictr("run", "-d", "--name", "box", *words, user=ranged).ok
+    found = minictr("exec", "box", "grep", "CapEff", "/proc/self/status", user=ranged)
+    minictr("delete", "--force", "box", user=ranged).ok
+    assert found.ok.fields == ["CapEff:", "00000000a80425fb"]
+
+
 def test_a_bounding_set_that_cannot_be_lowered_ends_the_start(own, bundle):
     made = bundle()
     made.process["args"] = ["true"]
