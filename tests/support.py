@@ -284,6 +284,7 @@ NEEDS = {
     ),
     "cgroup2-controllers": (_cgroup2_controllers, ""),
     "overlay": (_filesystem("overlay"), ""),
+    "userns-overlay": (_kernel(5, 11), ""),
     "seccomp": (lambda: _probe(lambda: refusal.refuse(["fsmount"])), ""),
     "apparmor": (_apparmor, ""),
     "apparmor_parser": (_program("apparmor_parser"), "apparmor"),

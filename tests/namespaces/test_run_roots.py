@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+import support
 from callers import RANGE, root_range
 from support import needs
 
@@ -101,7 +102,7 @@ def test_apt_get_of_a_debian_starts(minictr, caller, debian_root):
     assert caller.expect(run).out.startswith("apt 2.")
 
 
-@needs("mmdebstrap")
+@needs("mmdebstrap", "idmap")
 def test_su_in_a_debian_becomes_another_user(minictr, debian_root):
     command = ("su", "-s", "/bin/sh", "nobody", "-c", "id -un")
     run = minictr("run", "--read-only", "--rootfs", debian_root, "--", *command)
@@ -113,6 +114,8 @@ def test_su_in_a_debian_becomes_another_user(minictr, debian_root):
 
 
 def test_a_root_of_the_callers_can_be_written_to(minictr, caller, busybox_copy):
+    if caller.account is None:
+        support.require("idmap")
     root = caller.owns(busybox_copy)
     run = minictr("run", "--rootfs", root, "--", "sh", "-c", "echo hello >/new && cat /new", **caller.options)
 
@@ -132,7 +135,7 @@ def test_a_read_only_root_cannot(minictr, caller, busybox_copy):
     assert not os.path.exists(root + "/new")
 
 
-@needs("overlay")
+@needs("overlay", "userns-overlay")
 def test_what_is_written_to_an_overlay_is_thrown_away(minictr, caller, busybox_copy):
     root = caller.owns(busybox_copy)
     before = sorted(os.listdir(root)), sorted(os.listdir(root + "/etc"))
@@ -157,7 +160,7 @@ def test_an_overlay_leaves_the_owner_of_the_root_as_it_is(minictr, busybox_copy,
     assert run.ok.lines == ["1000 1001 2700", "made"]
 
 
-@needs("overlay")
+@needs("overlay", "userns-overlay", "idmap")
 def test_a_root_of_another_user_is_writable_under_an_overlay(minictr, caller, busybox_root):
     run = minictr(
         "run", "--overlay", "--rootfs", busybox_root, "--", "sh", "-c", "touch /new && stat -c %u /new",

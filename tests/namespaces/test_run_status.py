@@ -205,6 +205,7 @@ def test_and_one_that_only_the_kernel_knows_of(inside, refused):
     assert is_one_line(run)
 
 
+@needs("idmap")
 def test_strict_lets_a_whole_container_start(inside):
     assert inside("echo", "started", options=("--strict",)) == (0, "started\n", "")
 
