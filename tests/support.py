@@ -241,6 +241,14 @@ def _library(name: str):
     return lambda: "" if ctypes.util.find_library(name) else "there is no lib%s" % name
 
 
+def _root_is_a_mount() -> str:
+    """Only of a mount point can be said that its mounts spread no further."""
+    with open("/proc/self/mountinfo") as file:
+        if any(line.split()[4] == "/" for line in file):
+            return ""
+    return "we are in a chroot whose root is no mount point; mount --bind DIR DIR before would make it one"
+
+
 def _kernel_headers(triplet: str):
     """triplet: of another architecture, as Debian names it in paths"""
     place = os.path.join("/usr", triplet, "include/linux/version.h")
@@ -274,6 +282,7 @@ NEEDS = {
     "root": (_root, ""),
     "userns": (lambda: _probe(_unshare("CLONE_NEWUSER")), ""),
     "rootless": (_rootless, ""),
+    "root-mount": (_root_is_a_mount, ""),
     "timens": (lambda: _probe(_unshare("CLONE_NEWTIME")), ""),
     "cgroup": (_cgroup("cgroup", "cgroup2"), ""),
     "cgroup1": (_cgroup("cgroup"), ""),
@@ -671,6 +680,8 @@ class _Setup:
         self.umask, self.nice, self.ignore, self.close = umask, nice, ignore, close
         self.refuse, self.drop, self.no_new_privs, self.setup = list(refuse), list(drop), no_new_privs, setup
         self.cover = COVERS[cover]() if isinstance(cover, str) else cover
+        if self.cover:
+            require("root-mount")
         self.groups = [gid] if user is not None else []
 
     def __call__(self) -> None:

@@ -274,7 +274,7 @@ def test_a_start_imports_nothing_dear_and_compiles_nothing(minictr, installed, b
     assert not compiled
 
 
-@needs("root", "unshare")
+@needs("root", "root-mount", "unshare")
 def test_the_launcher_works_from_a_read_only_disk(minictr, installed):
     script = textwrap.dedent("""\
         mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" || exit 9
@@ -509,7 +509,7 @@ def test_every_user_can_run_this_python_and_read_the_package(minictr, unranged):
     assert found.ok
 
 
-@needs("root", "busybox", "make", "cgroup")
+@needs("root", "root-mount", "busybox", "make", "cgroup")
 def test_the_benchmark_measures_everyone_and_leaves_nothing(minictr, tmp_path):
     script = os.path.join(CHECKOUT, "tests", "bench.py")
     env = {"TMPDIR": str(tmp_path)}

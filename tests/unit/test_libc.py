@@ -180,7 +180,7 @@ def test_names_are_set_in_a_uts_namespace_of_their_own():
     assert os.uname().nodename == before
 
 
-@needs("root", "mount-api")
+@needs("root", "root-mount", "mount-api")
 def test_a_file_system_is_made_detached_and_moved_into_place(tmp_path):
     def make():
         libc.unshare(abi.CLONE_NEWNS)
@@ -196,7 +196,7 @@ def test_a_file_system_is_made_detached_and_moved_into_place(tmp_path):
     assert in_child(make) == str((0o710, True))
 
 
-@needs("root", "idmap")
+@needs("root", "root-mount", "idmap")
 def test_a_cloned_mount_is_made_read_only_without_the_original(tmp_path):
     def make():
         libc.unshare(abi.CLONE_NEWNS)

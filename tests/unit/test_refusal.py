@@ -93,7 +93,7 @@ def test_a_user_s_set_user_id_programs_keep_working_under_a_filter(minictr, rang
     assert found.fields == ["NoNewPrivs:", "0"]
 
 
-@needs("root", "seccomp", "unshare")
+@needs("root", "root-mount", "seccomp", "unshare")
 def test_user_namespaces_are_refused_and_others_are_not(minictr):
     refusals = refusal.userns_refusals("ENOSPC")
     assert os.strerror(errno.ENOSPC) in minictr.command("unshare", "-U", "true", refuse=refusals).err
