@@ -5,7 +5,7 @@ Side: host
 
 import os
 
-from . import abi, signs
+from . import abi, libc, signs
 from .errors import printable
 from .fixes import (
     Cause,
@@ -193,6 +193,12 @@ def ranges(facts: "dict[str, object]") -> "Cause | None":
 
     uid, need = int(str(facts.get("uid", os.geteuid()))), int(str(facts.get("need") or 1))
     names = facts.get("names") or subids.user_names(uid)  # type: tuple[str, ...]  # type: ignore
+    if uid == 0:  # writes its range itself, or has none
+        for number in (abi.CAP_SYS_ADMIN, abi.CAP_SETUID, abi.CAP_SETGID):
+            if not libc.capget()[0] >> number & 1:
+                lacking = abi.CAPABILITIES[number]
+                why = "%s is not held, without which root maps itself alone" % lacking
+                return Cause(why=why, fix=capability(lacking))
     if not names:
         return Cause(why="uid %d has no name, which newuidmap asks for" % uid, fix=give_name(uid))
     short = []

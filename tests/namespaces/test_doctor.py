@@ -224,6 +224,18 @@ def test_root_without_cap_sys_admin_is_a_user(doctor):
     assert report.ok and report["caller"]["detail"].startswith("uid 0")
 
 
+@pytest.mark.parametrize("ranges", ["", "root:300000:65536\n"], ids=["none", "a range"])
+def test_root_without_a_capability_maps_itself_alone_and_that_is_why(doctor, tmp_path, ranges):
+    """Whether it has a range of ids or not."""
+    (tmp_path / "ranges").write_text(ranges)
+    cover = {"/etc/subuid": str(tmp_path / "ranges"), "/etc/subgid": str(tmp_path / "ranges")}
+    check = doctor(drop=["SYS_ADMIN"], cover=cover)["id maps"]
+
+    assert check["ok"] is False
+    assert check["why"] == "CAP_SYS_ADMIN is not held, without which root maps itself alone"
+    assert check["fix"]
+
+
 # --- odd places -------------------------------------------------------------------------------
 
 
