@@ -114,37 +114,68 @@ class Target:
 
 def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     """Run the program; its exit status, 0 at once with WISH.detach. attend: who stands behind it"""
+    doing = "exec in container %s" % wish.identifier
     content, config = _look(root_path, wish.identifier)
     group = living.group_of(content)
     if group.frozen() and not wish.ignore_paused:
-        doing, why = "exec in container %s" % wish.identifier, "cannot exec in a paused container"
-        raise ContainerError(
-            doing, why, hint="minictr resume %s, or --ignore-paused to wait" % wish.identifier
-        )
+        hint = "minictr resume %s, or --ignore-paused to wait" % wish.identifier
+        raise ContainerError(doing, "cannot exec in a paused container", hint=hint)
     process.check_descriptors(wish.preserve_fds)
     target = Target(content)
-    spec = _spec(wish, content, config, target)
-    bare = _bare(content)
-    made = _plan(spec, target, bare)
+    made = _made(wish, content, config, target, report)
+    foreground.hold_signals()
+    birth = _conceive(made, wish, content, group, target, report)
+    try:
+        _bear(birth, wish, report)
+        _let_run(birth, wish, report)
+    except BaseException as error:
+        if birth.pid:
+            foreground.send(birth.pid, _signal.SIGKILL)
+            os.waitpid(birth.pid, 0)
+        if isinstance(error, OSError) and not living.alive(content):
+            # clone(2) says ENOMEM of its PID namespace
+            raise ContainerError(doing, "container not running") from error
+        raise
+    if wish.detach:
+        return 0
+    return attend(birth)
+
+
+def _made(wish: Wish, content: "dict", config: "dict", target: Target, report) -> plan.Plan:
+    """The plan, of which nothing may be weaker than the container is."""
+    made = _plan(_spec(wish, content, config, target), target, _bare(content))
     for record in made.records:
         report.seen(record)
+    degrade = _no_weaker(content, report)
     if target.groups_denied:
-        made = _without_groups(wish, made, target, _no_weaker(content, report), report)
-    made = process.check_seccomp(made, _no_weaker(content, report))
+        made = _without_groups(wish, made, target, degrade, report)
+    made = process.check_seccomp(made, degrade)
     if made.labels:
         made = _with_labels(wish, made, report)
     if made.guard == "standin" and made.credentials.may_trace and target.is_reaper():
         raise ContainerError("exec in container %s" % wish.identifier, *last.REAPER_EXPOSED)
-    foreground.hold_signals()
+    return made
+
+
+def _conceive(made: plan.Plan, wish: Wish, content: "dict", group, target: Target, report) -> clone.Birth:
+    """All that it is to join, open."""
     proc, mover = paths.open_proc(), group.mover()
     joins, join_else = _join_files(group, wish.cgroup), -1
     if joins and not wish.cgroup:
         join_else = group.join_else(content["pid"])
-    handed = init.Handed(cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=bare)
+    handed = init.Handed(
+        cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=_bare(content)
+    )
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
-    affinity, noted = _affinity(made), False
+    birth.container = content["pid"]
+    return birth
+
+
+def _bear(birth: clone.Birth, wish: Wish, report) -> None:
+    """Its process, in the container, until it only waits for the word."""
+    made = birth.plan
+    affinity = _affinity(made)
     try:
-        birth.container = content["pid"]
         if affinity:
             affinity.begin()
         birth.start()
@@ -161,32 +192,26 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
             resctrl.Group(made.extras["intelRdt"], wish.identifier, resctrl.mount_point()).join(birth.pid)
         if affinity:
             affinity.end(birth.pid)
-        if wish.pidfd_socket:
-            process.send_pidfd(wish.pidfd_socket, birth.pid, b"setns")
-        if wish.pid_file:
-            process.write_pid_file(wish.pid_file, birth.pid)
-            noted = True
-        foreground.pass_signals()
-        birth.tell("go")
-        birth.running()
-        if made.labels:
-            process.confirm_labels(made, birth, report.seen)
-    except BaseException as error:
-        if birth.pid:
-            foreground.send(birth.pid, _signal.SIGKILL)
-            os.waitpid(birth.pid, 0)
-        if noted:
-            process.take_pid_file(wish.pid_file)
-        if isinstance(error, OSError) and not living.alive(content):
-            # clone(2) says ENOMEM of its PID namespace
-            raise ContainerError("exec in container %s" % wish.identifier, "container not running") from error
-        raise
     finally:
         if affinity:
             affinity.give_back()
-    if wish.detach:
-        return 0
-    return attend(birth)
+
+
+def _let_run(birth: clone.Birth, wish: Wish, report) -> None:
+    if wish.pidfd_socket:
+        process.send_pidfd(wish.pidfd_socket, birth.pid, b"setns")
+    if wish.pid_file:
+        process.write_pid_file(wish.pid_file, birth.pid)
+    try:
+        foreground.pass_signals()
+        birth.tell("go")
+        birth.running()
+        if birth.plan.labels:
+            process.confirm_labels(birth.plan, birth, report.seen)
+    except BaseException:
+        if wish.pid_file:
+            process.take_pid_file(wish.pid_file)
+        raise
 
 
 def _join_files(group, wanted: "tuple[str, ...]") -> "tuple[int, ...]":

@@ -637,14 +637,14 @@ def test_the_state_shows_what_was_asked_for_and_exec_obeys(minictr, busybox_root
 def test_a_link_that_the_container_makes_opens_nothing_to_a_further_program(minictr, busybox_copy, change):
     """The rules of `exec` are for the files that they were for when the container started."""
     root = busybox_copy()
-    os.makedirs(root + "/work/in")
-    with open(root + "/work/in/file", "w") as file:
+    os.makedirs(root + "/shelf/in")
+    with open(root + "/shelf/in/file", "w") as file:
         file.write("inside\n")
-    words = ["--landlock", "rx=/bin,w=/work,r=/work/in", "-d", "--name", "moved", "--rootfs", root]
+    words = ["--landlock", "rx=/bin,w=/shelf,r=/shelf/in", "-d", "--name", "moved", "--rootfs", root]
     script = "cd /; %s; mkdir work/done; sleep 60" % change
     minictr("run", *(words + ["--", "sh", "-c", script])).ok
-    support.wait_until(lambda: os.path.exists(root + "/work/done"))
-    found = minictr("exec", "moved", "sh", "-c", "cat /etc/passwd; cat /work/in/file; /bin/true && echo ran")
+    support.wait_until(lambda: os.path.exists(root + "/shelf/done"))
+    found = minictr("exec", "moved", "sh", "-c", "cat /etc/passwd; cat /shelf/in/file; /bin/true && echo ran")
     minictr("delete", "--force", "moved").ok
 
     assert found.out == ("inside\n" if change == ":" else "") + "ran\n", found
