@@ -413,6 +413,8 @@ def _load_for_child(plan) -> None:
     """Import now what the container's side will need: there, nothing may be imported."""
     if plan.mounts and any(mount.kind.startswith("cgroup") for mount in plan.mounts):
         from . import cgroup_mount  # noqa: F401
+    if plan.sysctl:
+        from . import config  # noqa: F401
     if any(mount.copy_up for mount in plan.mounts):
         from . import copy_up  # noqa: F401
     if plan.root.overlay:

@@ -350,9 +350,8 @@ def build_root(me: Init) -> None:
     if stage.mountable and not plan.root.early_readonly:
         with step("make the working directory %s" % plan.cwd):
             os.close(paths.make_in(stage.root, plan.cwd))
-    for key, value in plan.sysctl:
-        with step("set sysctl %s" % key):
-            paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
+    if plan.sysctl:
+        _set_sysctls(me)
     if plan.terminal:
         from . import console  # loaded by `clone`, before the fork
 
@@ -360,6 +359,20 @@ def build_root(me: Init) -> None:
         console.attach(stage.root if here else -1, me.channel, plan, stage if here else None)
     stage.cover()
     stage.freeze()
+
+
+def _set_sysctls(me: Init) -> None:
+    """Those of a namespace that was refused would be the host's."""
+    from . import config  # loaded by `clone`, before the fork
+
+    kinds = me.namespaces + [kind for kind, _ in me.plan.joins]
+    for key, value in me.plan.sysctl:
+        doing = "set sysctl %s" % key
+        why = config.sysctl_refusal(key, kinds)
+        if why:
+            raise ContainerError(doing, why + ", which was refused")
+        with step(doing):
+            paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
 
 
 def run_hooks(me: Init) -> None:

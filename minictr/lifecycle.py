@@ -233,6 +233,8 @@ class Container:
         if "netDevices" in self.plan.extras:
             from . import netdevices  # only for those who ask for them
 
+            if "network" in birth.lost:  # they would be moved to the host's own, under other names
+                raise ContainerError("move network devices", "the container has the host's network")
             self.devices = netdevices.Moved(birth.proc, birth.pid)
             self.undo.push("give the network devices back", self._return_devices)
             for name, value in self.plan.extras["netDevices"].items():

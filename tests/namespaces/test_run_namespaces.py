@@ -200,6 +200,34 @@ def test_a_sysctl_of_a_namespace_that_is_the_hosts_is_refused(minictr, busybox_r
     assert run == (125, "", "minictr: --sysctl %s: needs a %s namespace\n" % (setting, kind))
 
 
+@pytest.mark.parametrize(
+    ("flag", "name", "kind"),
+    [
+        ("CLONE_NEWNET", "net.ipv4.ip_default_ttl", "network"), ("CLONE_NEWIPC", "kernel.msgmni", "ipc"),
+        ("CLONE_NEWUTS", "kernel.domainname", "uts"),
+    ],
+)  # fmt: skip
+def test_a_sysctl_of_a_namespace_that_was_refused_is_not_set_on_the_host(
+    minictr, busybox_root, flag, name, kind
+):
+    path = "/proc/sys/" + name.replace(".", "/")
+    with open(path) as file:
+        before = file.read()
+    value = "minictr" if kind == "uts" else str(int(before) + 1)
+    options = ("--userns", "host", "--sysctl", "%s=%s" % (name, value), "--rootfs", busybox_root)
+    refused = ["clone3=ENOSYS", "clone&" + flag, "unshare&" + flag]
+    run = minictr("run", *options, "--", "true", refuse=refused)
+    with open(path) as file:
+        after = file.read()
+    if after != before:
+        with open(path, "w") as file:
+            file.write(before)
+
+    assert (run.status, after) == (125, before)
+    error = "minictr: set sysctl %s: needs a %s namespace, which was refused" % (name, kind)
+    assert run.err.split("\n")[-2] == error
+
+
 KEYCTL = {"x86_64": 250, "aarch64": 219}  # refusal.py has the sources
 DESCRIBE = (
     "import ctypes; text = ctypes.create_string_buffer(200);"

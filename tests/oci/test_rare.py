@@ -367,6 +367,17 @@ def test_a_container_with_a_user_namespace_gets_its_device(own, bundle, net):
     assert "192.0.2.7" in own.sh(made, "ip addr show inner0", wrap=net.wrap).ok.out
 
 
+def test_where_the_network_stays_the_hosts_no_device_of_it_is_renamed(own, bundle, net):
+    name = net.device()
+    made = bundle()
+    made.linux["netDevices"] = {name: {"name": "inner0"}}
+    made.process["args"] = ["echo", "ran"]
+    refused = ["clone3=ENOSYS", "clone&CLONE_NEWNET", "unshare&CLONE_NEWNET"]
+    found = own.run(made, "--allow-degraded", wrap=net.wrap, refuse=refused)
+    assert (found.status, found.out) == (125, "") and net.has(name)
+    assert found.err.split("\n")[-2] == "minictr: move network devices: the container has the host's network"
+
+
 def test_a_start_that_fails_gives_the_device_back(own, bundle, net):
     name, other = net.device(), net.device(addresses=("192.0.2.9/32",))
     made = bundle()
