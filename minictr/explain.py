@@ -53,6 +53,8 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     devices = ", ".join([device.path for device in plan.devices])
     lines.append("make the devices %s (%s)" % (devices, ", else ".join(plan.device_ways)))
     lines += ["set sysctl %s = %s" % item for item in plan.sysctl]
+    if plan.new_user and not plan.spec.nested_users:
+        lines.append("allow no user namespace below its own")
     if plan.terminal:
         lines.append("open a terminal on /dev/console")
     for name, paths in (("mask", plan.masked_paths), ("make read-only:", plan.readonly_paths)):

@@ -118,6 +118,7 @@ def _seccomp(text: str, value: str, config: "dict", fields: "dict") -> None:
         from . import seccomp_default
 
         linux["seccomp"] = seccomp_default.profile(capabilities, abi.machine(), host.kernel())
+        fields["nested_users"] = "CAP_SYS_ADMIN" in capabilities  # as that profile has it
         return
     from . import seccomp_file  # only where a file is named
 

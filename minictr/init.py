@@ -352,6 +352,8 @@ def build_root(me: Init) -> None:
             os.close(paths.make_in(stage.root, plan.cwd))
     if plan.sysctl:
         _set_sysctls(me)
+    if not plan.spec.nested_users and "user" in me.namespaces:
+        _close_users(me)
     if plan.terminal:
         from . import console  # loaded by `clone`, before the fork
 
@@ -373,6 +375,20 @@ def _set_sysctls(me: Init) -> None:
             raise ContainerError(doing, why + ", which was refused")
         with step(doing):
             paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
+
+
+def _close_users(me: Init) -> None:
+    """No user namespace in this one: they lead to what of the kernel is for its root alone, and most of its
+    holes are there. The filter refuses to make them; this holds for who comes in past it, too."""
+    try:
+        paths.write_proc(me.proc, "sys/user/max_user_namespaces", "0")
+    except OSError as error:
+        if error.errno not in rootfs.REFUSED + (abi.EROFS, abi.ENOENT):  # a container around us; before 4.9
+            raise ContainerError("close the user namespace", "", error.errno or 0) from error
+        wanted, got = "none below the container's", "left to the filter of system calls"
+        me.degrade(
+            Degradation("nested-users", "user namespaces", wanted, got, "", error.errno, level="notice")
+        )
 
 
 def run_hooks(me: Init) -> None:

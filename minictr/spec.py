@@ -43,6 +43,7 @@ class Spec(Record):
     json: print what `explain` says as JSON
     landlock: what Landlock is asked to allow, words as in `landlock_asked`
     places: of a further program, what the files among them were when the container started, () for unknown
+    nested_users: user namespaces may be made in the container's own
     home: the program's HOME where the configuration has none, by the container's own passwd
     """
 
@@ -79,6 +80,7 @@ class Spec(Record):
     json: bool = False
     landlock: "tuple[str, ...]" = ()
     places: "tuple[str, ...]" = ()
+    nested_users: bool = True
     home: str = ""
 
     def state(self, status: str, pid: int) -> "dict[str, object]":

@@ -1,8 +1,10 @@
 """What a program inside must not have: descriptors and directories of the host, capabilities to inherit,
 control groups, somebody else's terminal, groups, ids; and what hooks must not have of the container's."""
 
+import json
 import os
 import socket
+import subprocess
 import sys
 
 import bundles
@@ -110,6 +112,45 @@ def test_what_a_filter_does_not_let_us_set_is_told_with_the_cure(ways, call):
     )
     way.bundle.process["noNewPrivileges"] = True
     assert way.sh("echo ran").ok.out == "ran\n"
+
+
+# --- user namespaces ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["run", "rootless"])
+def test_there_is_no_user_namespace_below_the_containers_own(ways, name):
+    """Unless it was asked for what that takes."""
+    limit = "/proc/sys/user/max_user_namespaces"
+    with open(limit) as file:
+        before = file.read()
+    way = ways(name)
+    assert way.sh("cat " + limit).ok.out == "0\n"
+    for options in (["seccomp=unconfined"], ["no-new-privileges=false", "seccomp=unconfined"]):
+        words = [word for option in options for word in ("--security-opt", option)]
+        assert way.sh("unshare -U cat " + limit, *words).ok.out != "0\n"
+    assert way.sh("unshare -U cat " + limit, "--cap-add", "SYS_ADMIN").ok.out != "0\n"
+    with open(limit) as file:
+        assert file.read() == before
+
+
+@needs("unshare")
+def test_there_is_none_either_for_who_comes_in_past_the_filter(minictr, busybox_root, tmp_path):
+    """And the host's limit stays where the container has no user namespace of its own, or was refused one."""
+    with open("/proc/sys/user/max_user_namespaces") as file:
+        before = file.read()
+    words = ["run", "-d", "--name", "closed", "--rootfs", busybox_root, "--", "sleep", "100"]
+    assert minictr(*words).ok
+    pid = str(json.loads(minictr("state", "closed").ok.out)["pid"])
+    made = subprocess.run(["nsenter", "-t", pid, "-U", "unshare", "-U", "true"], stderr=subprocess.PIPE)
+    assert minictr("delete", "--force", "closed").ok
+    assert made.returncode and b"No space left on device" in made.stderr
+    log = str(tmp_path / "log")
+    words = ["--log", log, "run", "--rootfs", busybox_root]
+    assert minictr(*words, "--userns", "host", "--", "true").ok
+    refused = ["clone3=ENOSYS", "clone&CLONE_NEWUSER", "unshare&CLONE_NEWUSER"]
+    assert minictr(*words, "--", "true", refuse=refused).status == 0
+    with open("/proc/sys/user/max_user_namespaces") as file, open(log) as told:
+        assert (file.read(), "none below" in told.read()) == (before, False)  # nor was it tried
 
 
 # --- control groups -----------------------------------------------------------------------------
