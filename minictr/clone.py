@@ -48,6 +48,7 @@ class Birth:
         ours, theirs = libc.socketpair()
         self.channel = Channel(ours, carries=carries)
         self.peer = Channel(theirs, carries=carries)
+        self.peer.most += len(plan.mounts)  # of the runtime's
 
     def start(self) -> None:
         """Make the process; on return it waits for nothing but `go`."""

@@ -244,16 +244,17 @@ def _credentials(host: Host, process: "dict", held: int, source: str, records: "
         unknown += [word for word in sorted(set(missing)) if word not in unknown]
     unheld = (sets["bounding"] | sets["permitted"]) & ~held
     unraised = sets["ambient"] & ~unheld & ~(sets["permitted"] & sets["inheritable"])
+    unlike = "it must be permitted and inheritable, too (capabilities(7))"
     for kind, names, why in (
-        ("", unknown, "this kernel does not know the name"),
+        ("", [name or '""' for name in unknown], "this kernel does not know the name"),
         ("", _names(unheld), UNHELD),
-        ("ambient ", _names(unraised), "it must be permitted and inheritable, too (capabilities(7))"),
+        ("ambient ", _names(unraised), unlike),
     ):
+        # config.md, "Linux Process": what cannot be granted is logged as a warning. Root has without ambient
+        # ones what is permitted, and runc's own default asks for them so
+        level = "warning" if source == "bundle" and (not kind or user.get("uid")) else "notice"
         if names:
-            # config.md, "Linux Process": what cannot be granted is logged as a warning
-            records.append(
-                _left_out(kind + ", ".join(names), why, "warning" if source == "bundle" else "notice")
-            )
+            records.append(_left_out(kind + ", ".join(names), why, level))
     return Credentials(
         uid=user.get("uid") or 0,  # null is as good as absent
         gid=user.get("gid") or 0,

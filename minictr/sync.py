@@ -21,14 +21,14 @@ from . import unix as os
 from .errors import ContainerError, Degradation, printable
 
 MAX_MESSAGE = 1 << 20  # bytes: the longest filter of system calls that the kernel takes has an eighth of that
-MAX_DESCRIPTORS = 1 << 16  # not yet taken: more than a container has volumes
+MAX_DESCRIPTORS = 253  # not yet taken: SCM_MAX_FD, unix(7)
 
 
 class Channel:
     """One end of a connected pair of stream sockets, or of two pipes.
 
     outgoing: where what is said goes; INCOMING too where it is not given
-    carries: descriptors may come in
+    carries: descriptors may come in, MOST at once that nobody has taken yet
     early: messages that came while another was waited for
     """
 
@@ -36,7 +36,7 @@ class Channel:
         self.incoming, self.outgoing = incoming, incoming if outgoing < 0 else outgoing
         self.pending, self.received = b"", []  # type: bytes, list[int]
         self.early = []  # type: list[list[str]]
-        self.carries = carries
+        self.carries, self.most = carries, MAX_DESCRIPTORS
 
     def say(self, *fields: object, fds: "tuple[int, ...]" = ()) -> None:
         """Send a message, with a byte at least for every 252 of FDS. BrokenPipeError: the peer is gone."""
@@ -103,7 +103,7 @@ class Channel:
         except ConnectionResetError:  # the peer ended with words of ours unread
             return b""
         self.received += descriptors
-        if len(self.received) > MAX_DESCRIPTORS:
+        if len(self.received) > self.most:
             raise garbled(["%d descriptors" % len(self.received)])
         return data
 
