@@ -385,9 +385,12 @@ def _close_users(me: Init) -> None:
     except OSError as error:
         if error.errno not in rootfs.REFUSED + (abi.EROFS, abi.ENOENT):  # a container around us; before 4.9
             raise ContainerError("close the user namespace", "", error.errno or 0) from error
-        wanted, got = "none below the container's", "left to the filter of system calls"
+        wanted, got = "none below the container's", "what the filter of system calls refuses"
+        lost, why = "a process that comes in past the filter may make one", "its sysctl cannot be set here"
         me.degrade(
-            Degradation("nested-users", "user namespaces", wanted, got, "", error.errno, level="notice")
+            Degradation(
+                "nested-users", "user namespaces", wanted, got, lost, error.errno or 0, why, level="notice"
+            )
         )
 
 
