@@ -633,7 +633,7 @@ def test_the_state_shows_what_was_asked_for_and_exec_obeys(minictr, busybox_root
 
 
 @with_namespaces
-@pytest.mark.parametrize("change", ["rm -r work/in; ln -s /etc work/in", "rm -r work/in", ":"])
+@pytest.mark.parametrize("change", ["rm -r shelf/in; ln -s /etc shelf/in", "rm -r shelf/in", ":"])
 def test_a_link_that_the_container_makes_opens_nothing_to_a_further_program(minictr, busybox_copy, change):
     """The rules of `exec` are for the files that they were for when the container started."""
     root = busybox_copy()
@@ -641,7 +641,7 @@ def test_a_link_that_the_container_makes_opens_nothing_to_a_further_program(mini
     with open(root + "/shelf/in/file", "w") as file:
         file.write("inside\n")
     words = ["--landlock", "rx=/bin,w=/shelf,r=/shelf/in", "-d", "--name", "moved", "--rootfs", root]
-    script = "cd /; %s; mkdir work/done; sleep 60" % change
+    script = "cd /; %s; mkdir shelf/done; sleep 60" % change
     minictr("run", *(words + ["--", "sh", "-c", script])).ok
     support.wait_until(lambda: os.path.exists(root + "/shelf/done"))
     found = minictr("exec", "moved", "sh", "-c", "cat /etc/passwd; cat /shelf/in/file; /bin/true && echo ran")
