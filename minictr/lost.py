@@ -7,7 +7,7 @@ Side: host
 from . import cgroup, state
 from . import unix as os
 from .errors import ContainerError, step
-from .spec import cgroup_of
+from .spec import cgroup_path
 
 
 def content(entry: state.Entry) -> "dict[str, object]":
@@ -23,11 +23,8 @@ def content(entry: state.Entry) -> "dict[str, object]":
             raise
         config = {}  # it is broken as well
     linux = config.get("linux") or {}
-    path = linux.get("cgroupsPath") or cgroup_of(entry.identifier, entry.path)
-    if not path.startswith("/"):  # nor is there such a path of a unit of systemd's
-        path = "/minictr-" + path
-    try:
-        group = cgroup.open(cgroup.layout(), path)
+    try:  # a unit of systemd's has no such path, and is not found
+        group = cgroup.open(cgroup.layout(), cgroup_path(linux, entry.identifier, entry.path))
     except ContainerError:  # no path of a cgroup
         return {}
     with step("look for container %s" % entry.identifier):

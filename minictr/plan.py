@@ -12,7 +12,7 @@ from .errors import ContainerError, Degradation
 from .host import Host
 from .privileges import Credentials
 from .record import MYPY, Record
-from .spec import Spec, cgroup_of
+from .spec import Spec, cgroup_of, cgroup_path
 
 if MYPY:
     from .hooks import Hook
@@ -366,11 +366,7 @@ def _cgroup_path(spec: Spec, linux: "dict", stage: str) -> str:
         return ""
     if spec.systemd:
         return _unit(spec, linux, stage)
-    path = linux.get("cgroupsPath") or cgroup_of(spec.identifier, stage)
-    names = [name for name in path.split("/") if name not in ("", ".")]
-    if ".." in names:
-        raise ContainerError("place the cgroup %s" % path, 'linux.cgroupsPath has a ".."')
-    return path if path.startswith("/") or not names else "/minictr-" + "/".join(names)
+    return cgroup_path(linux, spec.identifier, stage)
 
 
 # --- the file system --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ Side: host
 """
 
 from . import unix as os
+from .errors import ContainerError
 from .record import Record
 
 CONTAINER_ID = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-."
@@ -174,6 +175,18 @@ def default_config(args: "list[str]", root: str, readonly: bool = True) -> dict:
             "readonlyPaths": list(READONLY_PATHS),
         },
     }
+
+
+def cgroup_path(linux: "dict", identifier: str, place: str) -> str:
+    """Where the cgroup of a container lies, absolute below the mount points of the hierarchies.
+
+    place: its state directory. Raises ContainerError for a cgroupsPath that leads upwards.
+    """
+    path = linux.get("cgroupsPath") or cgroup_of(identifier, place)
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    if ".." in names:
+        raise ContainerError("place the cgroup %s" % path, 'linux.cgroupsPath has a ".."')
+    return path if path.startswith("/") or not names else "/minictr-" + "/".join(names)
 
 
 def cgroup_of(identifier: str, place: str) -> str:

@@ -295,6 +295,17 @@ def test_one_of_which_the_state_is_lost_is_found_by_its_cgroup(own, box, lost, w
 
 
 @needs("cgroup")
+def test_one_of_which_the_state_is_lost_is_found_by_a_relative_path_too(own, box):
+    def place(made):
+        made.linux["cgroupsPath"] = "./" + made.linux["cgroupsPath"].lstrip("/")
+
+    one = box(own, change=place)
+    os.unlink(os.path.join(own.runner.state(), one.id, "state.json"))
+    assert one.verb("delete", "--force").ok
+    support.wait_until(lambda: support.gone(one.pid))
+
+
+@needs("cgroup")
 def test_one_of_which_the_state_is_lost_is_not_another_that_has_its_cgroup_now(own, bundle, box):
     first = bundle()
     first.process["args"] = ["true"]
