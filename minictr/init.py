@@ -21,7 +21,7 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, devices, enter, last, libc, maps, paths, privileges, rootfs
+from . import abi, devices, enter, last, libc, maps, namespaces, paths, privileges, rootfs
 from . import unix as os
 from .errors import ContainerError, Degradation, from_any, step
 from .forks import MAX_CPUS
@@ -295,32 +295,6 @@ def _instead_of_namespaces(me: Init, lost) -> "dict[str, str]":
 # --- the container as the program will see it -------------------------------------------------
 
 
-def name_host(me: Init) -> None:
-    plan = me.plan
-    for value, call, layer in (
-        (plan.hostname, libc.sethostname, "host name"),
-        (plan.domainname, libc.setdomainname, "domain name"),
-    ):
-        if not value or "uts" in me.lost:
-            continue
-        try:
-            call(value)
-        except OSError as error:
-            if error.errno not in rootfs.REFUSED:
-                raise ContainerError("set the %s to %s" % (layer, value), "", error.errno or 0) from error
-            me.degrade(
-                Degradation(
-                    layer.replace(" ", ""),
-                    layer,
-                    value,
-                    "the host's",
-                    "a name of its own",
-                    error.errno or 0,
-                    cause="sethostname",
-                )  # fmt: skip
-            )
-
-
 def raise_lo(me: Init) -> None:
     if "network" not in me.namespaces:
         return
@@ -351,9 +325,9 @@ def build_root(me: Init) -> None:
         with step("make the working directory %s" % plan.cwd):
             os.close(paths.make_in(stage.root, plan.cwd))
     if plan.sysctl:
-        _set_sysctls(me)
+        namespaces.set_sysctls(me)
     if not plan.spec.nested_users and "user" in me.namespaces:
-        _close_users(me)
+        namespaces.close_users(me)
     if plan.terminal:
         from . import console  # loaded by `clone`, before the fork
 
@@ -361,37 +335,6 @@ def build_root(me: Init) -> None:
         console.attach(stage.root if here else -1, me.channel, plan, stage if here else None)
     stage.cover()
     stage.freeze()
-
-
-def _set_sysctls(me: Init) -> None:
-    """Those of a namespace that was refused would be the host's."""
-    from . import config  # loaded by `clone`, before the fork
-
-    kinds = me.namespaces + [kind for kind, _ in me.plan.joins]
-    for key, value in me.plan.sysctl:
-        doing = "set sysctl %s" % key
-        why = config.sysctl_refusal(key, kinds)
-        if why:
-            raise ContainerError(doing, why + ", which was refused")
-        with step(doing):
-            paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
-
-
-def _close_users(me: Init) -> None:
-    """No user namespace in this one: they lead to what of the kernel is for its root alone, and most of its
-    holes are there. The filter refuses to make them; this holds for who comes in past it, too."""
-    try:
-        paths.write_proc(me.proc, "sys/user/max_user_namespaces", "0")
-    except OSError as error:
-        if error.errno not in rootfs.REFUSED + (abi.EROFS, abi.ENOENT):  # a container around us; before 4.9
-            raise ContainerError("close the user namespace", "", error.errno or 0) from error
-        wanted, got = "none below the container's", "what the filter of system calls refuses"
-        lost, why = "a process that comes in past the filter may make one", "its sysctl cannot be set here"
-        me.degrade(
-            Degradation(
-                "nested-users", "user namespaces", wanted, got, lost, error.errno or 0, why, level="notice"
-            )
-        )
 
 
 def run_hooks(me: Init) -> None:
@@ -459,7 +402,7 @@ def enter_container(me: Init) -> None:
 
 
 STAGES = (
-    begin, join_cgroup, open_host, wait_placed, name_host, raise_lo, build_root, run_hooks,
+    begin, join_cgroup, open_host, wait_placed, namespaces.name_host, raise_lo, build_root, run_hooks,
     enter_root, last.change_user, last.wait_go, last.execute,
 )  # fmt: skip
 EXEC_STAGES = (begin, join_cgroup, enter_container, last.change_user, last.wait_go, last.execute)

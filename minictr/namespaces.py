@@ -1,11 +1,11 @@
-"""Which namespaces one clone makes, and which of them this host does not give.
+"""Which namespaces one clone makes, which of them this host does not give, and what is set in the new ones.
 
 Side: both
 """
 
-from . import abi, forks, libc
+from . import abi, forks, libc, mounts, paths
 from . import unix as os
-from .errors import ContainerError, step
+from .errors import ContainerError, Degradation, step
 
 # what clone(2) says where a namespace is not allowed, not known, or one too many
 REFUSED = (abi.EPERM, abi.EINVAL, abi.ENOSYS, abi.ENOSPC, abi.EUSERS, abi.EACCES)
@@ -219,3 +219,63 @@ def guarded(plan):
     """PLAN without its user namespace, which kept the container from the interpreter we run by."""
     exposed = os.geteuid() == 0 or os.access("/proc/self/exe", os.W_OK)
     return plan.replace(guard="standin") if exposed else plan
+
+
+# --- what is said in the new ones: container; `me` is an init.Init ---------------------------------
+
+
+def name_host(me) -> None:
+    plan = me.plan
+    for value, call, layer in (
+        (plan.hostname, libc.sethostname, "host name"),
+        (plan.domainname, libc.setdomainname, "domain name"),
+    ):
+        if not value or "uts" in me.lost:
+            continue
+        try:
+            call(value)
+        except OSError as error:
+            if error.errno not in mounts.REFUSED:
+                raise ContainerError("set the %s to %s" % (layer, value), "", error.errno or 0) from error
+            me.degrade(
+                Degradation(
+                    layer.replace(" ", ""),
+                    layer,
+                    value,
+                    "the host's",
+                    "a name of its own",
+                    error.errno or 0,
+                    cause="sethostname",
+                )  # fmt: skip
+            )
+
+
+def set_sysctls(me) -> None:
+    """Those of a namespace that was refused would be the host's."""
+    from . import config  # loaded by `clone`, before the fork
+
+    kinds = me.namespaces + [kind for kind, _ in me.plan.joins]
+    for key, value in me.plan.sysctl:
+        doing = "set sysctl %s" % key
+        why = config.sysctl_refusal(key, kinds)
+        if why:
+            raise ContainerError(doing, why + ", which was refused")
+        with step(doing):
+            paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
+
+
+def close_users(me) -> None:
+    """No user namespace in this one: they lead to what of the kernel is for its root alone, and most of its
+    holes are there. The filter refuses to make them; this holds for who comes in past it, too."""
+    try:
+        paths.write_proc(me.proc, "sys/user/max_user_namespaces", "0")
+    except OSError as error:
+        if error.errno not in mounts.REFUSED + (abi.EROFS, abi.ENOENT):  # a container around us; before 4.9
+            raise ContainerError("close the user namespace", "", error.errno or 0) from error
+        wanted, got = "none below the container's", "what the filter of system calls refuses"
+        lost, why = "a process that comes in past the filter may make one", "its sysctl cannot be set here"
+        me.degrade(
+            Degradation(
+                "nested-users", "user namespaces", wanted, got, lost, error.errno or 0, why, level="notice"
+            )
+        )
