@@ -93,16 +93,6 @@ def _magic(directory: str) -> int:
         os.close(descriptor)
 
 
-def own(text: str) -> "dict[str, str]":
-    """From the text of /proc/self/cgroup: the path of each controller, that of v2 under ""."""
-    found = {}
-    for line in text.split("\n"):
-        if line:
-            _, names, path = line.split(":", 2)
-            found.update(dict.fromkeys(names.split(","), path))
-    return found
-
-
 def open(  # noqa: A001
     layout: Layout, path: str, own: "dict[str, str] | None" = None, only: "tuple[str, ...]" = ()
 ):

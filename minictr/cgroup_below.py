@@ -6,7 +6,7 @@ Side: host
 
 import os
 
-from . import abi, cgroup, paths
+from . import abi, cgroup_files, paths
 from .errors import ContainerError, printable
 
 
@@ -59,7 +59,7 @@ def join_files(group, wanted: "dict[str, str]") -> "tuple[int, ...]":
 
 def beside(part, pid: int) -> str:
     """The path of the cgroup of process PID below PART, such as "/init.scope"; "" where it is not below."""
-    path = cgroup.own(paths.read_text("/proc/%d/cgroup" % pid)).get("", "")
+    path = cgroup_files.own(paths.read_text("/proc/%d/cgroup" % pid)).get("", "")
     return path[len(part.path) :] if path.startswith(part.path + "/") else ""
 
 

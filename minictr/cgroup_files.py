@@ -82,6 +82,16 @@ def waits(patience: float = PATIENCE):
 # --- processes --------------------------------------------------------------------------------
 
 
+def own(text: str) -> "dict[str, str]":
+    """From the text of /proc/self/cgroup: the path of each controller, that of v2 under ""."""
+    found = {}
+    for line in text.split("\n"):
+        if line:
+            _, names, path = line.split(":", 2)
+            found.update(dict.fromkeys(names.split(","), path))
+    return found
+
+
 def pids(part: Part) -> "list[int]":
     """Every process in a directory and below it, as far as it is seen from our process namespace."""
     found = []  # type: list[int]

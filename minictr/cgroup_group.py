@@ -34,6 +34,18 @@ CONTROLLERS = {
     "blockIO": ("blkio", "io"),
 }  # fmt: skip
 
+# What is lost where a group of `linux.resources` cannot be had
+LOSSES = {
+    "memory": "the container may use all memory of the host",
+    "cpu": "it may use every CPU at full",
+    "pids": "it may start processes until the host can no more",
+    "blockIO": "it may use all bandwidth of the disks",
+    "hugepageLimits": "it may use all huge pages",
+    "network": "its packets carry neither class nor priority",
+    "rdma": "it may use every RDMA object",
+    "unified": "none of the settings in `unified` has an effect",
+}
+
 
 def ignored(name: str, value: object, lost: str) -> Degradation:
     """The record for a setting that has no counterpart here."""
@@ -136,8 +148,6 @@ class Group:
 
     def lacking(self, name: str, controller: str) -> Degradation:
         """The record for what `lacks` has found."""
-        from .cgroup_none import LOSSES  # only for this
-
         why, fix = self._missing(Setting(controller, controller + ".", ""))
         wanted = "limits for " + name
         return Degradation("cgroup-controllers", "cgroup", wanted, "none", LOSSES[name], 0, why, fix)

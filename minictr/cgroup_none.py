@@ -4,20 +4,8 @@ Side: host
 """
 
 from .cgroup_files import PATIENCE
-from .cgroup_group import Group, cause, without_devices
+from .cgroup_group import LOSSES, Group, cause, without_devices
 from .errors import ContainerError, Degradation
-
-# What is lost where a group of `linux.resources` cannot be had
-LOSSES = {
-    "memory": "the container may use all memory of the host",
-    "cpu": "it may use every CPU at full",
-    "pids": "it may start processes until the host can no more",
-    "blockIO": "it may use all bandwidth of the disks",
-    "hugepageLimits": "it may use all huge pages",
-    "network": "its packets carry neither class nor priority",
-    "rdma": "it may use every RDMA object",
-    "unified": "none of the settings in `unified` has an effect",
-}
 
 
 def asked(resources: "dict") -> "list[str]":

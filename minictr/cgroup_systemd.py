@@ -136,7 +136,7 @@ class Unit:
 
     def _find(self, pid: int) -> None:
         """Where the process is now: that is where systemd was asked to put it, or the start ends."""
-        own = cgroup.own(paths.read_text("/proc/%d/cgroup" % pid))
+        own = cgroup_files.own(paths.read_text("/proc/%d/cgroup" % pid))
         rest, parents = self.group.parts, self.group.parents
         parts = []
         for mount, names in self.layout.hierarchies or ((self.layout.unified, ()),):

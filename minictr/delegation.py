@@ -21,7 +21,7 @@ def find(layout: cgroup.Layout, name: str):
 
     name: as of cgroup.open, with one component or more
     """
-    own = cgroup.own(paths.read_text("/proc/self/cgroup"))
+    own = cgroup_files.own(paths.read_text("/proc/self/cgroup"))
     if layout.hierarchies:
         mine = [mount for mount, names in layout.hierarchies if _writable(mount + own.get(names[0], "/"))]
         return cgroup.open(layout, name.lstrip("/"), own) if mine else None

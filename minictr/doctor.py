@@ -10,7 +10,21 @@ import json
 import os
 import sys
 
-from . import abi, causes, cgroup, fixes, libc_rare, maps, paths, plan, probes, signs, state, subids
+from . import (
+    abi,
+    causes,
+    cgroup,
+    cgroup_files,
+    fixes,
+    libc_rare,
+    maps,
+    paths,
+    plan,
+    probes,
+    signs,
+    state,
+    subids,
+)
 from .errors import ContainerError, printable
 from .host import Host
 from .host import probe as look
@@ -283,7 +297,7 @@ def cgroups(patient: Patient):
         cause = causes.why("cgroup-files", abi.ENOENT)
         yield Finding(check="cgroups", ok=False, why=cause.why, fix=cause.fix)
         return
-    own = cgroup.own(signs.read("/proc/self/cgroup"))
+    own = cgroup_files.own(signs.read("/proc/self/cgroup"))
     if layout.hierarchies:
         parts = [(mount, names, own.get(names[0], "/")) for mount, names in layout.hierarchies]
     else:

@@ -1,95 +1,18 @@
-"""Layers of isolation: what they are called, what each level of them takes, and whether a start that
-requires some may go on.
+"""Whether a plan asks for a layer of isolation at all, and whether a start that requires some may go on.
 
-    sandbox    the host's files out of reach (Landlock, or a root of its own), seccomp, no_new_privs
-    container  every namespace, pivot_root or a moved mount, a fresh /proc, masked, capabilities, seccomp
-    rootless   a container in a user namespace whose root is not the host's
-
-Side: both
+Side: host
 """
 
-from . import abi
+from . import abi, device_rules, host, kernel_files
 from . import unix as os
-from .errors import EXIT_REQUIRED, ContainerError, Degradation, printable
+from .errors import EXIT_REQUIRED, ContainerError
+from .levels import NAMESPACES
 from .record import MYPY
+from .spec import DEFAULT_CAPABILITIES
 
 if MYPY:
     from .maps import Maps
     from .plan import Plan
-
-NAMESPACES = ("user", "pid", "mount", "network", "ipc", "uts", "cgroup", "time")
-LAYERS = NAMESPACES + (
-    "files", "root", "proc", "capabilities", "no-new-privs", "seccomp", "apparmor", "selinux", "landlock",
-    "keyring", "devices", "masked-paths", "interpreter", "resources",
-)  # fmt: skip
-_CONTAINER = (
-    "pid", "mount", "network", "ipc", "uts", "cgroup", "root", "proc", "masked-paths", "capabilities",
-    "seccomp",
-)  # fmt: skip
-LEVELS = {
-    "sandbox": ("files", "no-new-privs", "seccomp"),
-    "container": _CONTAINER,
-    "rootless": ("user",) + _CONTAINER,
-}
-
-# The layers that a record tells of, by the start of its code. A moved mount and a /proc of processes
-# alone are as good as the first way, so nothing is told by root-move and proc-subset. Without mounts, and
-# so without a root, Landlock closes the host's files: that it cannot is a record of its own, "landlock"
-# alone; those of --landlock have a longer code.
-_TOLD = (
-    ("root-move", ()),
-    ("root-chroot", ("root", "files")),  # which chroot(2) leaves
-    ("root-chdir", ("root",)),
-    ("landlock-", ("landlock",)),
-    ("landlock", ("files",)),
-    ("mount-namespace", ("mount", "root", "proc", "masked-paths", "devices")),
-    ("mounts", ("mount", "root", "proc", "masked-paths", "devices")),
-    ("proc-subset", ()),
-    ("proc", ("proc",)),
-    ("user-namespace", ("user", "devices")),  # in one no node can be made, and no rule need say so
-    ("user", ("user",)),
-    ("hostname", ("uts",)),
-    ("domainname", ("uts",)),
-    ("cgroup-namespace", ("cgroup",)),
-    ("cgroup-mount", ()),
-    ("cgroup-devices-above", ()),  # fewer than were asked for
-    ("cgroup-devices", ("devices",)),
-    ("cgroup", ("resources",)),
-    ("device", ("devices",)),
-    ("standin", ("interpreter",)),
-    ("overlay", ()),
-    ("capability", ()),  # tighter than was asked for, as with the next
-    ("no-new-privs", ()),
-    ("loopback", ()),
-)  # fmt: skip
-
-
-def parse(text: str) -> "tuple[str, ...]":
-    """The layers that a word of --require names: LAYER[,...] or a level. Raises ContainerError."""
-    found = []  # type: list[str]
-    for word in text.split(","):
-        if word in LEVELS:
-            found += LEVELS[word]
-        elif word in LAYERS:
-            found.append(word)
-        else:
-            hint = "one of %s; or a level: %s" % (", ".join(LAYERS), ", ".join(sorted(LEVELS)))
-            word = printable(word) or '""'
-            raise ContainerError("--require %s" % printable(text), "%s is no layer" % word, hint=hint)
-    return tuple(sorted(set(found), key=LAYERS.index))
-
-
-def concerns(record: Degradation, required: "tuple[str, ...]") -> bool:
-    """Whether RECORD, a step down, is one of a layer that is REQUIRED."""
-    return bool(set(told(record)) & set(required))
-
-
-def told(record: Degradation) -> "tuple[str, ...]":
-    """The layers that RECORD tells of; a name of its own, which is none of LAYERS, where it is another's."""
-    for start, layers in _TOLD:
-        if record.code.startswith(start):
-            return layers
-    return (record.layer.replace(" namespace", "").replace("_", "-").lower(),)
 
 
 def check(plan: "Plan") -> None:
@@ -163,9 +86,7 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
     if layer == "keyring" and spec.no_new_keyring:
         return "the session keyring is the caller's", "leave --no-new-keyring out"
     if layer == "masked-paths":
-        from . import attempted  # which knows this module
-
-        why = attempted.uncovered(plan)
+        why = kernel_files.uncovered(plan)
         return (why, "leave unmask= and a /sys to write to out") if why else ("", "")
     if layer == "devices":
         return _unasked_devices(plan)
@@ -198,8 +119,6 @@ def _unasked_ids(maps: "Maps") -> "tuple[str, str]":
 
 
 def _unasked_devices(plan: "Plan") -> "tuple[str, str]":
-    from . import host  # loaded by who has made the plan
-
     if every_device(plan):
         return "every device may be used", "leave --privileged out"
     inside = plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
@@ -210,8 +129,6 @@ def _unasked_devices(plan: "Plan") -> "tuple[str, str]":
 
 def every_device(plan: "Plan") -> bool:
     """The rules let the container use whatever device it has, or makes, a node of."""
-    from . import device_rules
-
     allowed = {"b": False, "c": False}
     linux = plan.spec.config.get("linux") or {}
     for rule in device_rules.normal((linux.get("resources") or {}).get("devices") or []):
@@ -236,8 +153,6 @@ def _unasked_capabilities(plan: "Plan") -> "tuple[str, str]":
 
 def names_beyond_default(sets: "dict[str, int] | None") -> "list[str] | None":
     """The capabilities in SETS, bit masks, beyond the default fourteen; None where all are kept."""
-    from .spec import DEFAULT_CAPABILITIES
-
     if sets is None:
         return None
     mask = 0

@@ -199,9 +199,9 @@ def parse(argv: "list[str]", verb: str = "run", document: "dict | None" = None) 
 
 def _required(spec: Spec, given: "dict") -> Spec:
     """SPEC with what concerns the proof of isolation, in both forms alike."""
-    from . import isolation  # only with these
+    from . import levels  # only with these
 
-    layers = isolation.parse(",".join(given.get("require", ()))) if "require" in given else ()
+    layers = levels.parse(",".join(given.get("require", ()))) if "require" in given else ()
     return spec.replace(require=layers, told=given.get("report", ""))
 
 

@@ -102,9 +102,9 @@ class Spec(Record):
             return True
         if not self.require:
             return False
-        from . import isolation  # loaded by who has read the options
+        from . import levels  # loaded by who has read the options
 
-        return isolation.concerns(record, self.require)
+        return levels.concerns(record, self.require)
 
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -4,8 +4,8 @@ it; and the level that this comes to.
 Side: host
 """
 
-from . import abi, isolation
-from .attempted import errno_name, mask, mode, mounted, possible, untried
+from . import abi, isolation, kernel_files, levels
+from .attempted import errno_name, mask, possible, untried
 from .errors import printable
 from .record import Record
 from .spec import DEFAULT_CAPABILITIES
@@ -57,7 +57,7 @@ class Row(Record):
 
 def rows(found) -> "list[Row]":
     """The table for a twin.Found."""
-    kinds = [kind for kind in isolation.NAMESPACES if kind != "time" or _asked(kind, found)]
+    kinds = [kind for kind in levels.NAMESPACES if kind != "time" or _asked(kind, found)]
     made = [_namespace(kind, found) for kind in kinds]
     made += [_root(found), _proc(found), _capabilities(found), _no_new_privs(found), _seccomp(found)]
     made += _labels(found)
@@ -92,7 +92,7 @@ _TOLD = (
 
 def _with_loss(made: "list[Row]", record) -> "list[Row]":
     """MADE with a step down in it that was taken with a warning: no such row is as asked."""
-    names = isolation.told(record)
+    names = levels.told(record)
     for start, more in _TOLD:
         names += more if record.code.startswith(start) else ()
     names = names or (record.layer,)
@@ -111,11 +111,11 @@ def _less(row: Row, record) -> Row:
 
 
 def level(found) -> str:
-    """The highest of isolation.LEVELS whose layers are all proven; "none", too, where not all was tried."""
+    """The highest of levels.LEVELS whose layers are all proven; "none", too, where not all was tried."""
     if untried(found):
         return "none"
     for name in ("rootless", "container", "sandbox"):
-        if all(_proven(found, layer) for layer in isolation.LEVELS[name]):
+        if all(_proven(found, layer) for layer in levels.LEVELS[name]):
             return name
     return "none"
 
@@ -125,9 +125,9 @@ def _proven(found, layer: str) -> bool:
     outside = found.outside
     if isolation.unasked(layer, found.plan)[0]:
         return False
-    if any(isolation.concerns(record, (layer,)) for record in found.records):
+    if any(levels.concerns(record, (layer,)) for record in found.records):
         return False
-    if layer in isolation.NAMESPACES:
+    if layer in levels.NAMESPACES:
         lost = layer not in outside.own or (layer == "user" and outside.hosts_root)
         return not lost and not possible(found, layer)
     against = {
@@ -190,7 +190,7 @@ def _root(found) -> Row:
 
 
 def _proc(found) -> Row:
-    mount = mounted(found.plan, "/proc")
+    mount = kernel_files.mounted(found.plan, "/proc")
     asked = ("a fresh /proc" if mount.kind == "proc" else str(mount)) if mount else ""
     return _row(found, "proc", asked, _instead(found, "proc-") or asked or "none", True)
 
@@ -280,13 +280,13 @@ def _devices(found) -> Row:
 
 
 def _sys(found) -> Row:
-    asked = mode(mounted(found.plan, "/sys"))
+    asked = kernel_files.mode(kernel_files.mounted(found.plan, "/sys"))
     return _row(found, "sys", asked, _instead(found, "sysfs") or asked or "none", True)
 
 
 def _cgroup_files(found) -> Row:
     """The host's /sys, where it stands in for a fresh one, comes with the host's."""
-    asked = mode(mounted(found.plan, "/sys/fs/cgroup"))
+    asked = kernel_files.mode(kernel_files.mounted(found.plan, "/sys/fs/cgroup"))
     got = _instead(found, "cgroup-mount") or asked or _instead(found, "sysfs") or "none"
     return _row(found, "cgroup-files", asked, got, True)
 

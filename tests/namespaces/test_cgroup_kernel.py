@@ -10,7 +10,7 @@ import time
 import pytest
 from support import needs
 
-from minictr import abi, cgroup, forks
+from minictr import abi, cgroup, cgroup_files, forks
 from minictr.errors import ContainerError
 
 pytestmark = needs("root", "cgroup")
@@ -108,7 +108,7 @@ def test_a_process_joins_by_itself_in_every_hierarchy(group):
     child = Child(group, sleep)
     assert group.pids() == [child.pid]
     with open("/proc/%d/cgroup" % child.pid) as file:
-        paths = cgroup.own(file.read())
+        paths = cgroup_files.own(file.read())
     for part in group.parts:
         assert all(paths[name] == part.path for name in part.controllers or ("",))
     assert group.kill()

@@ -9,7 +9,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import attempts, isolation, spec, twin
+from minictr import attempts, levels, spec, twin
 
 pytestmark = needs("root", "userns", "busybox", "seccomp")
 
@@ -366,7 +366,7 @@ def test_the_report_has_the_form_of_its_schema(minictr, busybox_root, options):
     found = json.loads(run.out)
     jsonschema.validate(found, schema)
     assert [attempt["name"] for attempt in found["attempts"]] == NAMES
-    assert {row["layer"] for row in found["layers"]} >= set(isolation.LEVELS["rootless"])
+    assert {row["layer"] for row in found["layers"]} >= set(levels.LEVELS["rootless"])
 
 
 def test_the_table_says_that_it_was_a_twin_and_what_it_proves(minictr, busybox_root):

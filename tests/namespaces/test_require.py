@@ -7,7 +7,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import isolation, spec
+from minictr import levels, spec
 from minictr.errors import Degradation
 
 pytestmark = needs("root", "userns", "busybox", "seccomp")
@@ -102,7 +102,7 @@ def test_what_the_kernel_refuses_ends_the_start(minictr, busybox_root, require, 
 @pytest.mark.parametrize("code, told", [("cgroup-devices", True), ("cgroup-devices-above", False)])
 def test_rules_for_devices_that_cannot_be_set_are_a_loss_and_stricter_ones_are_none(code, told):
     record = Degradation(code, "cgroup", "rules for devices", "none", "")
-    assert isolation.concerns(record, ("devices",)) is told
+    assert levels.concerns(record, ("devices",)) is told
 
 
 def test_a_group_of_the_host_that_a_user_is_in_is_the_users_own(minictr, unranged, busybox_root):
@@ -222,5 +222,5 @@ def test_a_layer_that_there_is_not_is_an_error(minictr, busybox_root, word):
 
 
 def test_every_level_is_made_of_layers():
-    for layers in isolation.LEVELS.values():
-        assert set(layers) <= set(isolation.LAYERS)
+    for layers in levels.LEVELS.values():
+        assert set(layers) <= set(levels.LAYERS)

@@ -179,7 +179,7 @@ def test_a_host_without_cgroups_has_none(place):
 
 def test_the_own_paths_are_by_controller():
     text = "5:cpu,cpuacct:/a\n1:name=systemd:/user.slice/a:b\n0::/user.slice\n"
-    assert cgroup.own(text) == {
+    assert cgroup_files.own(text) == {
         "cpu": "/a", "cpuacct": "/a", "name=systemd": "/user.slice/a:b", "": "/user.slice",
     }  # fmt: skip
 

@@ -1,0 +1,58 @@
+"""What of the kernel's own files, in /proc, /sys and the cgroups, a plan shows, and whether the container
+may write to it.
+
+Side: host
+"""
+
+from . import abi
+
+
+def uncovered(plan) -> str:
+    """What of the kernel's in /proc and /sys PLAN leaves open that a container has masked or read-only: the
+    host's memory, and its settings, which a program of the host's root can make run anything on the host
+    (kernel/core_pattern, uevent_helper). "" for nothing."""
+    if not plan.masked_paths:
+        return "no path is masked"
+    if not _covered("/proc/kcore", plan.masked_paths):
+        return "/proc/kcore is not masked"
+    for place in ("/proc/sys", "/proc/sysrq-trigger", "/sys/kernel"):
+        over = [mount for mount in plan.mounts if _covered(place, (mount.target,))]
+        if over and _of_kernel(over[-1]) and writable(plan, place):
+            return "%s can be written to" % place
+    return ""
+
+
+def _of_kernel(mount) -> bool:
+    if mount.kind == "bind":
+        return _covered(mount.source, ("/proc", "/sys"))
+    return mount.kind in ("proc", "sysfs")
+
+
+def _covered(path: str, places: "tuple[str, ...]") -> bool:
+    return any((path + "/").startswith(place.rstrip("/") + "/") for place in places)
+
+
+def writable(plan, path: str) -> bool:
+    """Whether the configuration shows the file PATH so that it may be written to."""
+    if _covered(path, plan.readonly_paths + plan.masked_paths):
+        return False
+    over = [mount for mount in plan.mounts if path.startswith(mount.target.rstrip("/") + "/")]
+    return bool(over) and mode(over[-1]) == "writable"
+
+
+def mounted(plan, place: str):
+    """The mount of the plan that shows what is at PLACE; None where there is none."""
+    over = [mount for mount in plan.mounts if _shows(mount, place)]
+    return over[-1] if over else None
+
+
+def _shows(mount, place: str) -> bool:
+    """A file system of the kernel's is none but at its own place: what /sys/fs/cgroup has is no sysfs."""
+    target = mount.target.rstrip("/")
+    return place == target or (mount.kind == "bind" and place.startswith(target + "/"))
+
+
+def mode(mount) -> str:
+    if mount is None:
+        return ""
+    return "read-only" if (mount.set | mount.set_all) & abi.MOUNT_ATTR_RDONLY else "writable"
