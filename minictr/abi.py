@@ -112,6 +112,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_INTO_CGROUP = 0x200000000  # clone3(2) only, since 5.7
+PF_FORKNOEXEC = 0x40  # include/linux/sched.h: among the flags in /proc/PID/stat
 SIGCHLD = 17  # arch/*/include/uapi/asm/signal.h: the same on every architecture of SYSCALLS
 
 # The word config.json has for a namespace, its file below /proc/PID/ns, and its clone flag

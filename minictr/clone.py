@@ -134,6 +134,10 @@ class Birth:
         hooked = program.until_running(self.channel, self.plan.args[0])
         if "startContainer" in self.plan.hooks and not hooked:
             raise ContainerError("run the startContainer hooks", self._ending())
+        # whoever waits for its end has that told by the status; the process 1 of --init executes nothing
+        if self.plan.spec.detach and not self.plan.spec.init:
+            if program.executed(self.pid, self.plan.args[0]) is False:
+                raise ContainerError("start the program", self._ending())
 
     def _ending(self) -> str:
         import time  # only here

@@ -383,6 +383,7 @@ class Container:
             "start_time": state.start_time(self.pid) if self.pid else 0,
             "stop_signal": self.spec.stop_signal,
             "command": self.plan.args[0],
+            "init": self.spec.init,
             "home": self.plan.spec.home,
             "own_pids": "pid" in self.plan.namespaces,
             "landlock": list(self.spec.landlock),

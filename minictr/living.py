@@ -166,15 +166,19 @@ def start(entry: state.Entry, content: "dict", report) -> None:
 
     doing = "start container %s" % entry.identifier
     channel = entry.open_pipes()
+    pidfd = _pidfd_of(content)
     try:
         channel.say("go")
         hooked = program.until_running(channel, content["command"])
+        ran = content.get("init") or _ran(content, pidfd)  # what --init keeps as process 1 executes nothing
     except BrokenPipeError:
         raise ContainerError(doing, *_ended(content)) from None
     finally:
         channel.close()
+        if pidfd >= 0:
+            os.close(pidfd)
     spec = remembered(entry, content)
-    if (spec.config.get("hooks") or {}).get("startContainer") and not hooked:
+    if not ran or ((spec.config.get("hooks") or {}).get("startContainer") and not hooked):
         raise ContainerError(doing, *_ended(content))
     entry.remove_pipes()  # from now on it is no more "created" (`Entry.load`)
     _confirm_labels(spec, content, report)
@@ -185,6 +189,30 @@ def start(entry: state.Entry, content: "dict", report) -> None:
         kill(content, _signal.SIGKILL)
         wait_ended([content], 10)
         raise
+
+
+def _pidfd_of(content: "dict") -> int:
+    """A descriptor of the first process, -1 where it cannot be had."""
+    try:
+        return libc.pidfd_open(content["pid"])
+    except OSError:  # before 5.3, a filter, or it has ended: then no "go" gets there either
+        return -1
+
+
+def _ran(content: "dict", pidfd: int) -> bool:
+    """Whether the first process, which is heard no more, has become the program. Who is its parent may have
+    waited for it a moment before we look: then a kill tells it from a program that ended at once."""
+    from . import program  # which `start` has loaded
+
+    ran = program.executed(content["pid"], content["command"], content["start_time"])
+    if ran is None and pidfd >= 0:
+        from . import watch  # hardly ever
+
+        try:
+            return watch.exit_status(pidfd) != _signal.SIGKILL
+        except OSError:  # before 6.15 that is not known
+            return True
+    return ran is not False
 
 
 def _ended(content: "dict") -> "tuple[str, int, str]":

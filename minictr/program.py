@@ -3,7 +3,7 @@
 Side: both
 """
 
-from . import abi
+from . import abi, paths
 from . import unix as os
 from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ContainerError
 from .sync import Channel, error_from, understood
@@ -59,8 +59,8 @@ def environment(words: "tuple[str, ...]") -> "dict[str, str]":
 def until_running(channel: Channel, command: str) -> bool:
     """Wait until COMMAND runs: the channel closes on execve. Raises what stopped that.
 
-    It closes, too, when the process is killed. So that hooks had come to their end is said before: whether it
-    was, comes back.
+    It closes, too, when the process is killed (`executed`). So that hooks had come to their end is said
+    before: whether it was, comes back.
     """
     hooked = False
     while True:
@@ -78,3 +78,22 @@ def until_running(channel: Channel, command: str) -> bool:
             raise ContainerError("take the security label", "", number)  # though a child of init had got it
         if said[0] == "error":
             raise error_from(said[1:])
+
+
+def executed(pid: int, command: str, started: int = 0) -> "bool | None":
+    """Whether process PID, whose end of the channel is closed, executes COMMAND, or did. It may have been
+    killed before: one that has never executed anything is marked so, until it is waited for. None for what
+    is gone already.
+
+    started: as of state.start_time, for its number may be another's by now; 0 for a child of ours
+    """
+    head, _, rest = paths.read_text("/proc/%d/stat" % pid).rpartition(")")
+    fields = rest.split()  # proc(5): from the third on. The 9th has flags; the 23rd its memory, 0 at the end
+    if len(fields) < 21 or started not in (0, int(fields[19])):
+        return None
+    if fields[20] != "0":
+        return True
+    # the stand-in is a file in memory: called by its descriptor, since 6.14 by its name
+    name = head.partition("(")[2]
+    standin = name == "memfd:minictr" or (name.isdigit() and name != os.path.basename(command)[:15])
+    return not standin and not int(fields[6]) & abi.PF_FORKNOEXEC

@@ -86,16 +86,23 @@ class Watch:
         if deadline is not None:
             patience = min(patience, deadline)
         while self.descriptor >= 0:
-            data = bytearray(_INFO.pack(_PIDFD_INFO_EXIT, *[0] * 13))
             try:
-                fcntl.ioctl(self.descriptor, _PIDFD_GET_INFO, data)
+                found = exit_status(self.descriptor)
             except OSError:  # ENOTTY, EINVAL: before 6.13; ESRCH: before 6.15
                 break
-            fields = _INFO.unpack(bytes(data))
-            if fields[0] & _PIDFD_INFO_EXIT:
-                return fields[-1]
+            if found is not None:
+                return found
             if time.monotonic() > patience:
                 break
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
         return None
+
+
+def exit_status(pidfd: int) -> "int | None":
+    """The status of a process that has been waited for, None for one that has not. Raises OSError where the
+    kernel does not tell."""
+    data = bytearray(_INFO.pack(_PIDFD_INFO_EXIT, *[0] * 13))
+    fcntl.ioctl(pidfd, _PIDFD_GET_INFO, data)
+    fields = _INFO.unpack(bytes(data))
+    return fields[-1] if fields[0] & _PIDFD_INFO_EXIT else None

@@ -121,8 +121,9 @@ class Runtime:
         """Run the runtime with WORDS: verb("pause", ID)."""
         return self.start_verb(*words, **how).wait()
 
-    def start_verb(self, *words: str, **how) -> support.Live:
-        return self.runner.start_command(*(self._words(how) + list(words)), **how)
+    def start_verb(self, *words: str, wrap: "list[str]" = (), **how) -> support.Live:
+        """wrap: as of `start`"""
+        return self.runner.start_command(*(list(wrap) + self._words(how) + list(words)), **how)
 
     def _words(self, how: dict) -> "list[str]":
         user = how.get("user")

@@ -1,9 +1,13 @@
 """Between the word to start and the program: what its hooks may ask for, and who is killed meanwhile."""
 
+import fcntl
 import json
 import os
 import signal
+import socket
+import struct
 import sys
+import threading
 import time
 
 import pytest
@@ -157,6 +161,99 @@ def test_nor_has_who_is_run(own, bundle, tmp_path, options):
     assert live.wait() == (125, "", "minictr: %s\n" % why)
     assert not (tmp_path / "after").exists() and not os.path.exists(file)
     assert os.listdir(own.runner.state()) == []
+
+
+class Reported:
+    """Listens for the filter of one container, which reports execve(2): its first process stands still there,
+    and is killed at the call of number COUNT."""
+
+    def __init__(self, count):
+        self.count = count
+        self.path = os.path.join(support.SESSION.place("agent"), "socket")
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(self.path)
+        self.socket.listen(1)
+        self.socket.settimeout(20)
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def profile(self):
+        rule = {"names": ["execve", "execveat"], "action": "SCMP_ACT_NOTIFY"}
+        return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "listenerPath": self.path}
+
+    def _serve(self):
+        with self.socket:
+            peer = self.socket.accept()[0]
+        with peer:
+            listener = struct.unpack("=i", peer.recvmsg(65536, 64)[1][0][2])[0]
+        for turn in range(1, self.count + 1):
+            notice = bytearray(80)
+            fcntl.ioctl(listener, RECEIVE, notice)
+            identifier, pid = struct.unpack_from("=QI", notice)
+            if turn == self.count:
+                os.kill(pid, signal.SIGKILL)
+            else:
+                fcntl.ioctl(listener, SEND, bytearray(struct.pack("=QqiI", identifier, 0, 0, 1)))
+        os.close(listener)
+
+
+RECEIVE, SEND = 0xC0502100, 0xC0182101  # include/uapi/linux/seccomp.h
+
+
+@needs("seccomp")
+@pytest.mark.parametrize("how", ["create", "run"])
+@pytest.mark.parametrize(
+    "guard, count", [("userns", 1), ("standin", 1), ("standin", 2)], ids=["userns", "before", "standin"]
+)
+def test_who_is_killed_as_it_executes_the_program_has_not_been_started(own, bundle, how, guard, count):
+    """Without a hook that would have said so: its end of the channel closes as if the program ran. By the
+    interpreter, and by what stands in for it."""
+    if how == "create" and not support.exit_told():
+        pytest.skip("before Linux 6.15 nobody can tell if its parent is quicker than start")
+    made, agent = bundle(), Reported(count)
+    made.linux["seccomp"] = agent.profile()
+    if guard == "userns":
+        made.namespaces("user")
+        ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        made.linux.update(uidMappings=ids, gidMappings=ids)
+    if how == "create":
+        made.save()
+        own.verb("create", "--bundle", made.path, made.identifier).ok
+        found = own.verb("start", made.identifier, timeout=20)
+        why = "its first process was killed before the program ran; hint: delete it"
+        assert found == (125, "", "minictr: start container %s: %s\n" % (made.identifier, why))
+        own.verb("delete", made.identifier).ok
+    else:
+        found = own.start(made, "--detach").wait()
+        assert found == (125, "", "minictr: start the program: it was killed by signal 9\n")
+    agent.thread.join()
+    assert os.listdir(own.runner.state()) == []
+
+
+@needs("strace")
+def test_nor_has_a_further_program(own, box, tmp_path):
+    one = box(own)
+    wrap = ["strace", "-f", "-o", str(tmp_path / "trace"), "--inject=execveat:signal=KILL"]
+    found = own.start_verb("exec", "--detach", one.id, "sleep", "1000", wrap=wrap).wait()
+    assert found == (255, "", "minictr: start the program: it was killed by signal 9\n")
+
+
+@pytest.mark.parametrize("guard", [(), ("--userns", "host")], ids=["userns", "standin"])
+@pytest.mark.parametrize("init", [(), ("--init",)], ids=["", "init"])
+@pytest.mark.parametrize("word", ["true", "/bin/7"])
+def test_a_program_that_ends_at_once_has_been_started(minictr, busybox_copy, guard, init, word):
+    """By whoever: `7` is what the kernel may call the stand-in, after its descriptor."""
+    root = busybox_copy(None)
+    with open(root + "/bin/7", "w") as file:
+        file.write("#!/bin/true\n")
+    os.chmod(root + "/bin/7", 0o755)
+    words = guard + init + ("--rootfs", root)
+    for _ in range(2):
+        minictr("run", "--detach", "--name", "quick", *(words + ("--", word))).ok
+        minictr("delete", "quick").ok
+        minictr("create", "--name", "quick", *(words + ("--", word))).ok
+        minictr("start", "quick").ok
+        minictr("delete", "--force", "quick").ok
 
 
 @pytest.mark.parametrize("words", ["errno", "label\t", "error\tone", "error" + "\t1" * 4 + "\t0\t"])
