@@ -334,13 +334,15 @@ class Group:
             self.parents.append(directory)
             try:
                 os.mkdir(directory, 0o755)
+                cgroup_files.mark(directory)
             except OSError as error:
                 self.parents.pop()
                 if error.errno not in GONE and error.errno != abi.EEXIST:
                     raise
 
     def remove(self, patience: float = PATIENCE) -> None:
-        """Remove the directories with those that the container made in them, and parents that we made.
+        """Remove the directories with those that the container made in them, and parents that we made, or
+        other containers that have ended before.
 
         Raises ContainerError if processes are left in one after PATIENCE seconds; for one that cannot
         be removed, after the others.
@@ -356,6 +358,8 @@ class Group:
             except OSError as error:
                 if error.errno not in (abi.ENOENT, abi.EBUSY, abi.ENOTEMPTY):
                     raise
+        for part in self.parts:
+            cgroup_files.remove_marked(part)
         if busy:
             left = ", ".join(map(str, cgroup_files.pids(busy[0])))
             why = "processes are left in it: " + left if left else ""

@@ -167,6 +167,30 @@ def test_parents_are_made_and_removed(layout):
     assert [name for name in made.directories() + made.parents if os.path.exists(name)] == []
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_parent_goes_with_the_last_below_it(layout, first):
+    """Whoever of them has made it; but not a directory that was there before."""
+    top = "/minictr-test-%d-p" % os.getpid()
+    mounts = [mount for mount, _ in layout.hierarchies] or [layout.unified]
+    for mount in mounts:
+        os.mkdir(mount + top)
+    groups = [cgroup.open(layout, top + "/q/r/%d" % number) for number in range(2)]
+    for group in groups:
+        group.create()
+    groups.insert(0, groups.pop(first))
+    try:
+        groups[0].remove()
+        assert all(os.path.isdir(mount + top + "/q/r") for mount in mounts)
+        cgroup.reopen(layout, groups[1].directories(), groups[1].parents).remove()
+        assert [name for name in mounts if os.path.exists(name + top + "/q")] == []
+        assert [name for name in mounts if not os.path.exists(name + top)] == []
+    finally:
+        for mount in mounts:
+            for name in (top + "/q/r", top + "/q", top):
+                if os.path.isdir(mount + name):
+                    os.rmdir(mount + name)
+
+
 def test_a_group_with_processes_is_not_taken_over(layout, group):
     child = Child(group, sleep)
     other = cgroup.open(layout, group.parts[0].path)
