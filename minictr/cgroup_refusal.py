@@ -10,6 +10,7 @@ from .cgroup_files import GONE, HERE
 from .cgroup_group import Group, Setting, cause
 from .errors import ContainerError, printable
 
+SUBTREE = "cgroup.subtree_control"
 _PERIOD = "a period has 1000 to 1000000 microseconds"
 _QUOTA = "a quota has at least 1000 microseconds, and no more of a period than the cgroup above has"
 _BURST = "a burst is no more than the quota"
@@ -20,13 +21,18 @@ _RANGES = {
     "blkio.weight": "10 to 1000", "io.weight": "1 to 10000", "io.bfq.weight": "1 to 1000",
     "memory.swappiness": "0 to 100",
 }  # fmt: skip
+# of a device; with io.weight the model of its costs would do, too (io.cost.qos)
+_WEIGHTS = ("blkio.weight_device", "blkio.leaf_weight_device", "io.weight", "io.bfq.weight")
 
 
 def explain(group: Group, setting: Setting, error: OSError) -> ContainerError:
     """What ERROR, the kernel's answer to SETTING in GROUP, is for a person."""
     number = error.errno or 0
     doing = "set %s to %s" % (printable(setting.names[0]), printable(setting.value))
-    why, hint = group._missing(setting) if number == abi.ENOENT else ("", _hint(group, setting, number))
+    if number == abi.ENOENT and setting.names[0] == SUBTREE:
+        why, hint = "it has only: " + group._read("", "cgroup.controllers").strip(), ""
+    else:
+        why, hint = group._missing(setting) if number == abi.ENOENT else ("", _hint(group, setting, number))
     return ContainerError(doing, why, number, hint, cause="" if hint else cause(number))
 
 
@@ -35,6 +41,14 @@ def _hint(group: Group, setting: Setting, number: int) -> str:
     name = setting.names[0]
     if number in (abi.EINVAL, abi.ERANGE) and name in _RANGES:
         return _RANGES[name]
+    if name == SUBTREE and number == abi.EBUSY:
+        return "that takes a cgroup without processes of its own: they must be in those below it"
+    if number == abi.EOPNOTSUPP and name in _WEIGHTS:
+        device = setting.value.partition(" ")[0]
+        return (
+            "no scheduler that knows weights is set for it: echo bfq >/sys/dev/block/%s/queue/scheduler"
+            % (device)
+        )
     if name.startswith("cpuset.") and number == abi.EBUSY:
         return "cgroups below it use more of them"
     if name.startswith("cpuset."):
@@ -49,6 +63,16 @@ def _hint(group: Group, setting: Setting, number: int) -> str:
         most = group._read("memory", "memory.memsw.limit_in_bytes").strip()
         return "memory and swap together are limited to %s: change that limit too" % most
     return "there is no such block device, or it is a partition" if number == abi.ENODEV else ""
+
+
+def refuse_empty(wanted: str) -> None:
+    """Raise ContainerError where the container's own process could not be in its cgroup ("No Internal Process
+    Constraint" and "Threads" in cgroup-v2.rst)."""
+    for word in wanted.split():
+        if word.startswith("+") and word[1:] not in ("cpu", "cpuset", "perf_event", "pids"):
+            doing = "set linux.resources.unified %s to %s" % (SUBTREE, printable(wanted))
+            why = "with %s no process can be in the cgroup itself, where the container's first is" % word[1:]
+            raise ContainerError(doing, why, hint="leave it out: what runs inside may enable it later")
 
 
 def _above(group: Group, controller: str, name: str) -> str:

@@ -91,6 +91,11 @@ class V2(Group):
         raise ContainerError("create the cgroup %s" % printable(part.directory), why, 0, hint)
 
     def apply(self, resources: "dict") -> "list[Degradation]":
+        enabled = (resources.get("unified") or {}).get("cgroup.subtree_control")
+        if enabled:
+            from . import cgroup_refusal  # hardly ever
+
+            cgroup_refusal.refuse_empty(enabled)
         return self._set_devices(resources.get("devices")) + self._set_resources(resources)
 
     def update(self, resources: "dict") -> "list[Degradation]":
@@ -406,9 +411,12 @@ def unified(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting
     found = []
     for name, value in wanted.items():
         plain = "/" not in name and "\0" not in name and "." in name.strip(".") and len(name.split()) == 1
+        doing = "set linux.resources.unified %s" % printable(name)
         if not plain or name in ("cgroup.procs", "cgroup.threads"):
             why = "it is no file name of the form CONTROLLER.SETTING, or one for processes"
-            raise ContainerError("set linux.resources.unified %s" % printable(name), why)
+            raise ContainerError(doing, why)
+        if name in ("cgroup.freeze", "cgroup.kill"):  # with which a start would never end, or at once
+            raise ContainerError(doing, "it is no limit", hint="minictr pause, resume, kill")
         found += [Setting("", name, line) for line in str(value).strip("\n").split("\n")]
     return found
 

@@ -557,3 +557,62 @@ def test_what_is_not_counted_is_not_told_as_a_zero(handed):
     table = handed("stats", "mine").ok.lines
     assert table[1].split()[:2] == ["mine", "-"]
     assert handed("delete", "--force", "mine").ok
+
+
+# --- what no limit can be -------------------------------------------------------------------------
+
+
+def unified():
+    """The option that shows a command cgroups of v2 alone."""
+    places = [place for kind, place in support.cgroup_mounts() if kind == "cgroup2"]
+    if not places:
+        pytest.skip("there is no cgroup2 beside those of version 1")
+    return {} if V2 else {"cover": {"/sys/fs/cgroup": places[0]}}
+
+
+@pytest.mark.parametrize(
+    "conf, why",
+    [
+        (
+            "cgroup.subtree_control=+memory",
+            "set linux.resources.unified cgroup.subtree_control to +memory: with memory no process can be in the"
+            " cgroup itself, where the container's first is; hint: leave it out: what runs inside may enable it"
+            " later",
+        ),
+        (
+            "cgroup.freeze=1",
+            "set linux.resources.unified cgroup.freeze: it is no limit; hint: minictr pause, ",
+        ),
+        ("cgroup.kill=1", "set linux.resources.unified cgroup.kill: it is no limit; hint: minictr pause, "),
+        ("cgroup.subtree_control=+perf_event", "set cgroup.subtree_control to +perf_event: it has only: "),
+    ],
+    ids=["domain", "freeze", "kill", "missing"],
+)
+def test_a_setting_with_which_nothing_could_start_is_refused(run, conf, why):
+    """Frozen it would wait for ever, and with a controller for those below nobody could be in it."""
+    if "perf_event" in conf and V2:
+        pytest.skip("here it may be there")
+    found = run("true", "--cgroup-conf", conf, timeout=20, **unified())
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+    assert found.err.startswith("minictr: " + why), found
+
+
+def test_weights_for_a_device_name_the_scheduler_that_they_take(run):
+    for name in sorted(os.listdir("/sys/block")):
+        try:
+            with open("/sys/block/%s/queue/scheduler" % name) as file, open(
+                "/sys/block/%s/dev" % name
+            ) as numbers:
+                device = numbers.read().strip()
+                if "[bfq]" not in file.read() and os.path.exists("/dev/" + name):
+                    break
+        except OSError:
+            continue
+    else:
+        pytest.skip("there is no block device without bfq")
+    found = run("true", "--blkio-weight-device", "/dev/%s:100" % name)
+    if "Operation not supported" not in found.err:
+        pytest.skip("this kernel has no weights for devices, or knows other ones: " + found.err)
+    why = "Operation not supported; hint: no scheduler that knows weights is set for it: echo bfq "
+    assert found.err.endswith(why + ">/sys/dev/block/%s/queue/scheduler\n" % device), found
+    assert found.status == 125
