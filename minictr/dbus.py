@@ -59,6 +59,8 @@ class Connection:
             self._authenticate(time.monotonic() + patience)
             if not direct:
                 hello = self.call("greet the bus", "/org/freedesktop/DBus", _BUS, "Hello", to=_BUS)
+                if not hello:
+                    raise self._unreachable("it has no name for us")
                 self.name = str(hello[0])
         except BaseException:
             self.close()
@@ -162,7 +164,7 @@ class Connection:
 
         doing: what the error says was done. Raises Refused, and Unreachable.
         """
-        return self._take(self.call_for_message(doing, path, interface, member, signature, values, to))
+        return self.values(self.call_for_message(doing, path, interface, member, signature, values, to))
 
     def call_for_message(
         self, doing: str, path: str, interface: str, member: str, signature: str = "",
@@ -202,7 +204,7 @@ class Connection:
             if (found.kind, found.interface, found.member) != (dbus_message.SIGNAL, interface, member):
                 continue
             if found.signature == signature and (self.direct or found.sender == sender):
-                values = self._take(found)
+                values = self.values(found)
                 if wanted(values):
                     return values
 
@@ -218,7 +220,8 @@ class Connection:
         except ValueError as error:
             raise self._unreachable("it breaks the protocol: %s" % printable(error)) from error
 
-    def _take(self, message: Message) -> "list":
+    def values(self, message: Message) -> "list":
+        """What MESSAGE holds. Raises Unreachable."""
         try:
             return message.values()
         except ValueError as error:
@@ -228,7 +231,7 @@ class Connection:
         """What an error says in words, which is its first value if that is a text."""
         if not message.signature.startswith("s"):
             return ""
-        return str(self._take(message)[0])
+        return str(self.values(message)[0])
 
 
 # --- addresses ----------------------------------------------------------------------------------------

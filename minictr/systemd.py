@@ -86,7 +86,8 @@ class Manager:
         self.bus = self._connect()
         # each Get is one more way there and back: 0.2 ms
         digits = self.get("Version").lstrip("v")
-        self.version = int(digits[: len(digits) - len(digits.lstrip("0123456789"))] or 0)
+        count = len(digits) - len(digits.lstrip("0123456789"))
+        self.version = int(digits[: min(count, 9)] or 0)  # int() refuses thousands of them
 
     def _connect(self) -> dbus.Connection:
         error = None
@@ -118,15 +119,15 @@ class Manager:
     def get(self, name: str) -> str:
         """A property of the manager that is a text."""
         doing = "ask systemd for its " + name
-        found = self._call(doing, "Get", "ss", (MANAGER, name), "org.freedesktop.DBus.Properties")
-        if not found or not isinstance(found[0], tuple) or found[0][0] != "s":
+        asked = (doing, OBJECT, "org.freedesktop.DBus.Properties", "Get", "ss", (MANAGER, name), NAME)
+        answer = self.bus.call_for_message(*asked)
+        kind, text = self.bus.values(answer)[0] if answer.signature == "v" else ("", "")
+        if kind != "s":
             raise ContainerError(doing, "it answers with no text")
-        return found[0][1]
+        return text
 
-    def _call(
-        self, doing: str, method: str, signature: str, values: "tuple", interface: str = MANAGER
-    ) -> "list":
-        return self.bus.call(doing, OBJECT, interface, method, signature, values, NAME)
+    def _call(self, doing: str, method: str, signature: str, values: "tuple") -> "list":
+        return self.bus.call(doing, OBJECT, MANAGER, method, signature, values, NAME)
 
     def start(self, unit: str, properties: "list[tuple]") -> None:
         """Start a transient unit, and wait until it has started."""
@@ -159,7 +160,7 @@ class Manager:
         answer = self.bus.call_for_message(doing, OBJECT, MANAGER, method, signature, values, NAME)
         if answer.signature != "o":
             raise ContainerError(doing, "systemd answers with no job")
-        job = answer.values()[0]
+        job = self.bus.values(answer)[0]
         result = self.bus.signal(MANAGER, "JobRemoved", "uoss", answer.sender, lambda said: said[1] == job)[3]
         if result != "done":
             raise ContainerError(doing, "its job ended with: %s" % printable(result))

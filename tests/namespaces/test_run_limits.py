@@ -575,9 +575,7 @@ def unified():
     [
         (
             "cgroup.subtree_control=+memory",
-            "set linux.resources.unified cgroup.subtree_control to +memory: with memory no process can be in the"
-            " cgroup itself, where the container's first is; hint: leave it out: what runs inside may enable it"
-            " later",
+            "set linux.resources.unified cgroup.subtree_control to +memory: with memory no process can be in ",
         ),
         (
             "cgroup.freeze=1",
