@@ -179,24 +179,31 @@ dist: dist/minictr.pyz ## build dist/minictr.pyz, the whole program in one file
 dist/minictr.pyz: $(wildcard minictr/*.py) Makefile
 	$(TEST_PYTHON) -c "$$PYZ" $@ $(wildcard minictr/*.py)
 
+# $(call quoted,TEXT): as one word for the shell, whatever is in it
+quoted = '$(subst ','\'',$1)'
+
 # The bytecode is not checked against the sources' times, which image builders and read-only disks
 # change.
 install: ## install a launcher and the compiled package (PREFIX=, DESTDIR=, PYTHON=)
-	@case "$(HOST_PYTHON)" in /*) ;; *) echo "PYTHON must be an absolute path" >&2; exit 1;; esac
-	@case "$(PREFIX)" in /*) ;; *) echo "PREFIX must be an absolute path" >&2; exit 1;; esac
-	install -d -m 755 "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(LIBRARY)"
-	rm -rf "$(DESTDIR)$(LIBRARY)/minictr"
-	install -d -m 755 "$(DESTDIR)$(LIBRARY)/minictr"
-	install -m 644 minictr/*.py "$(DESTDIR)$(LIBRARY)/minictr"
-	cd / && $(HOST_PYTHON) -IS -m compileall -q -d "$(LIBRARY)/minictr" \
+	@case $(call quoted,$(HOST_PYTHON)) in \
+		*[[:space:]]*) echo "PYTHON must be a path without blanks: the launcher's first line has no quotes" >&2; \
+			exit 1;; \
+		/*) ;; \
+		*) echo "PYTHON must be an absolute path" >&2; exit 1;; esac
+	@case $(call quoted,$(PREFIX)) in /*) ;; *) echo "PREFIX must be an absolute path" >&2; exit 1;; esac
+	install -d -m 755 $(call quoted,$(DESTDIR)$(PREFIX)/bin) $(call quoted,$(DESTDIR)$(LIBRARY))
+	rm -rf $(call quoted,$(DESTDIR)$(LIBRARY)/minictr)
+	install -d -m 755 $(call quoted,$(DESTDIR)$(LIBRARY)/minictr)
+	install -m 644 minictr/*.py $(call quoted,$(DESTDIR)$(LIBRARY)/minictr)
+	cd / && $(HOST_PYTHON) -IS -m compileall -q -d $(call quoted,$(LIBRARY)/minictr) \
 		$$($(HOST_PYTHON) -IS -c 'import sys; sys.version_info >= (3, 7) and print("--invalidation-mode=unchecked-hash")') \
-		"$(DESTDIR)$(LIBRARY)/minictr"
-	cd / && $(HOST_PYTHON) -IS "$(DESTDIR)$(LIBRARY)/minictr/packed.py" \
-		"$(HOST_PYTHON)" "$(LIBRARY)" "$(DESTDIR)" "$(LAUNCHER)"
-	chmod -R u+rwX,go=rX "$(DESTDIR)$(LIBRARY)"
+		$(call quoted,$(DESTDIR)$(LIBRARY)/minictr)
+	cd / && $(HOST_PYTHON) -IS $(call quoted,$(DESTDIR)$(LIBRARY)/minictr/packed.py) \
+		$(call quoted,$(HOST_PYTHON)) $(call quoted,$(LIBRARY)) $(call quoted,$(DESTDIR)) $(call quoted,$(LAUNCHER))
+	chmod -R u+rwX,go=rX $(call quoted,$(DESTDIR)$(LIBRARY))
 
 uninstall: ## remove what install made (PREFIX=, DESTDIR=)
-	rm -rf "$(DESTDIR)$(LIBRARY)" "$(DESTDIR)$(LAUNCHER)"
+	rm -rf $(call quoted,$(DESTDIR)$(LIBRARY)) $(call quoted,$(DESTDIR)$(LAUNCHER))
 
 clean: ## remove everything that make made here
 	rm -rf .venv .venv-* build dist minictr.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

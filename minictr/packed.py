@@ -30,23 +30,30 @@ try:
     file = open(PLACE + "/{pack}", O_CLOEXEC)
 except OSError:
     file = -1  # the modules lie beside it
-if file > 2 and pread(file, 4, 0) == MAGIC_NUMBER:  # with a standard stream closed, its number is not ours
+if file > 2 and pread(file, 8, 0) == MAGIC_NUMBER + {size}:  # closed streams: it may be one, and not ours
     names = {{}}
-    code, table = loads(pread(file, {head}, 4))
+    code, table = loads(pread(file, {head}, 8))
     exec(code, names)
     names["install"](file, table, PLACE)
 elif file >= 0:
     close(file)
-from minictr.__main__ import main
-
+try:
+    from minictr.__main__ import main
+except ModuleNotFoundError as error:
+    if error.name != "minictr":
+        raise
+    hint = "put what was installed there, the whole of DESTDIR, or make install with another PREFIX"
+    sys.stderr.write("minictr: find its library: there is none in %s; hint: %s\\n" % (PLACE, hint))
+    sys.exit(125)
 main()
 """
 PACK = "minictr.pack"
 
 
 def pack(directory: str, shown: str) -> "tuple[bytes, int]":
-    """The modules of DIRECTORY: MAGIC_NUMBER; marshalled, the code of `unpack` and its table; and the codes
-    that the table tells of, at places counted from the start. With it, how long the second part is.
+    """The modules of DIRECTORY: MAGIC_NUMBER, and how long the next part is, in four bytes, by which a launcher
+    knows its own; marshalled, the code of `unpack` and its table; and the codes that the table tells of, at
+    places counted from the start. With it, the number of those bytes.
 
     shown: the directory that a traceback names
     """
@@ -62,13 +69,13 @@ def pack(directory: str, shown: str) -> "tuple[bytes, int]":
             codes[module] = marshal.dumps(code)
     unpack, size = marshal.loads(codes["minictr.unpack"]), 0
     while True:  # the index is as long as the numbers in it, which count it
-        at, table = len(MAGIC_NUMBER) + size, {}
+        at, table = len(MAGIC_NUMBER) + 4 + size, {}
         for module, data in codes.items():
             table[module] = (at, at + len(data), needs[module])
             at += len(data)
         index = marshal.dumps((unpack, table))
         if len(index) == size:
-            return MAGIC_NUMBER + index + b"".join(codes.values()), size
+            return MAGIC_NUMBER + size.to_bytes(4, "little") + index + b"".join(codes.values()), size
         size = len(index)
 
 
@@ -86,7 +93,8 @@ def install(python: str, library: str, destdir: str, launcher: str) -> None:
     """Write the pack into DESTDIR/LIBRARY and the launcher to DESTDIR/LAUNCHER, each whole or not at all."""
     place = destdir + library
     content, head = pack(place + "/minictr", library + "/minictr")
-    text = LAUNCH.format(python=python, library=library, pack=PACK, head=head)
+    size = head.to_bytes(4, "little")
+    text = LAUNCH.format(python=python, library=library, pack=PACK, head=head, size=size)
     _write(os.path.join(place, PACK), content, 0o644)
     _write(destdir + launcher, text.encode("utf-8"), 0o755)
 

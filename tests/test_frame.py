@@ -307,6 +307,42 @@ def test_destdir_is_where_it_is_built_and_not_where_it_is_looked_for(tree, tmp_p
                 assert stage.encode() not in file.read(), name
 
 
+def test_a_launcher_without_its_library_says_so(minictr, tree, tmp_path):
+    """As in the stage of a package that is being built."""
+    stage, prefix = str(tmp_path / "stage"), str(tmp_path / "usr")
+    make(tree, "install", "PREFIX=" + prefix, "DESTDIR=" + stage, "PYTHON=" + PYTHON)
+    hint = "put what was installed there, the whole of DESTDIR, or make install with another PREFIX"
+    said = "minictr: find its library: there is none in %s/lib/minictr; hint: %s\n" % (prefix, hint)
+    assert minictr.command(stage + prefix + "/bin/minictr", "--version") == (125, "", said)
+
+
+def test_a_launcher_takes_the_library_of_another_version(minictr, tree, tmp_path):
+    """Which is there when the stage of one is tried, or while another is put in place."""
+    other, stage, prefix = [str(tmp_path / name) for name in ("tree", "stage", "usr")]
+    shutil.copytree(tree, other, ignore=shutil.ignore_patterns("dist", "build"))
+    with open(other + "/minictr/more.py", "w") as file:
+        file.write("from . import abi, errors\n")
+    make(other, "install", "PREFIX=" + prefix, "PYTHON=" + PYTHON)
+    make(tree, "install", "PREFIX=" + prefix, "DESTDIR=" + stage, "PYTHON=" + PYTHON)
+    assert minictr.command(stage + prefix + "/bin/minictr", "--version") == VERSION
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", 'a"b', "a\\b;`x`", "a$$x"])
+def test_a_place_may_be_called_whatever(minictr, tree, tmp_path, name):
+    make(tree, "install", "PREFIX=%s/%s" % (tmp_path, name), "PYTHON=" + PYTHON)
+    launcher = "%s/%s/bin/minictr" % (tmp_path, name.replace("$$", "$"))  # which make has its own use for
+    assert minictr.command(launcher, "--version") == VERSION
+    make(tree, "uninstall", "PREFIX=%s/%s" % (tmp_path, name))
+    assert not os.path.exists(launcher)
+
+
+def test_a_python_with_a_blank_is_refused(minictr, tree, tmp_path):
+    command = ["make", "-C", tree, "install", "PREFIX=%s" % tmp_path, "PYTHON=/a b/python3"]
+    said = "PYTHON must be a path without blanks: the launcher's first line has no quotes\n"
+    assert minictr.command(*command).err.startswith(said)
+    assert os.listdir(str(tmp_path)) == []
+
+
 def test_installing_again_leaves_no_module_of_the_old_version(tree, tmp_path):
     prefix = str(tmp_path / "usr")
     make(tree, "install", "PREFIX=" + prefix, "PYTHON=" + PYTHON)
