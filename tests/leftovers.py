@@ -108,15 +108,26 @@ def cgroups() -> "set[str]":
     """Every cgroup, but for those in which only processes of others live."""
     found = set()
     for _, point in support.cgroup_mounts():
-        for folder, directories, _ in os.walk(point):
-            found |= {"cgroup " + os.path.join(folder, name) for name in directories}
+        found |= {"cgroup " + folder for folder in folders(point) if folder != point}
     return found
+
+
+def folders(top: str):
+    """TOP and every directory below it, however deep: os.walk() calls itself before Python 3.12."""
+    todo = [top]
+    while todo:
+        yield todo[-1]
+        try:
+            with os.scandir(todo.pop()) as entries:
+                todo += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            pass  # it has gone meanwhile, or its path is longer than the kernel takes
 
 
 def _foreign(cgroup: str) -> bool:
     """Whether a process lives in CGROUP or below that this run has not started."""
     own = descendants(support.SESSION.adopter)
-    for folder, _, _ in os.walk(cgroup):
+    for folder in folders(cgroup):
         try:
             with open(os.path.join(folder, "cgroup.procs")) as file:
                 if [pid for pid in file.read().split() if int(pid) not in own]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 
+import leftovers
 import pytest
 import support
 from support import CHECKOUT, needs
@@ -484,6 +485,20 @@ def test_the_suite_fails_when_a_test_leaves(minictr, tmp_path, what):
 def test_the_suite_passes_when_a_test_leaves_nothing(minictr, tmp_path):
     found = run_suite(minictr, tmp_path, INNER % "pass")
     assert found.status == 0, found
+
+
+def test_the_suite_looks_into_directories_however_deep_they_are(tmp_path):
+    """As cgroups of somebody else's may be; os.walk() of Python 3.11 and before ends at 1,000."""
+    top, depth = str(tmp_path / "top"), sys.getrecursionlimit() + 100
+    try:
+        os.makedirs(top)
+        made = [top]
+        for _ in range(depth):
+            made.append(made[-1] + "/d")
+            os.mkdir(made[-1])
+        assert list(leftovers.folders(top)) == made
+    finally:
+        subprocess.run(["rm", "-rf", top], check=True)  # shutil.rmtree() does no better
 
 
 @needs("root", "debian")
