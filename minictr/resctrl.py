@@ -9,7 +9,7 @@ Side: host
 
 import os
 
-from . import mountinfo, paths
+from . import abi, mountinfo, paths
 from .errors import ContainerError, printable, step
 
 
@@ -55,7 +55,10 @@ class Group:
         there = os.path.isdir(self.path)
         if asked.get("closID") and not lines and not there:
             raise ContainerError(doing, "there is none, and linux.intelRdt has nothing to make it with")
-        if asked.get("closID") and lines and there:
+        if not asked.get("closID") and there:  # config-linux.md, "IntelRdt": it is to be made
+            hint = "another id, or closID to share it; rmdir it if a container that was killed has left it"
+            raise ContainerError(doing, "there is one, which is not the container's", abi.EEXIST, hint)
+        if lines and there:
             self._compare(lines)
             lines = []
         if not there:
@@ -74,6 +77,8 @@ class Group:
     def _lines(self) -> "list[str]":
         asked = self.asked
         lines = [asked.get("l3CacheSchema"), asked.get("memBwSchema")] + list(asked.get("schemata") or ())
+        if lines[1] and (lines[0] or "").startswith("MB:"):  # what the other says of it counts
+            lines[0] = None
         return [line for line in lines if line]
 
     def _compare(self, lines: "list[str]") -> None:

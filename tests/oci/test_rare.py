@@ -530,6 +530,32 @@ def test_a_class_of_its_own_ends_with_the_container(top):
     resctrl.remove(group.made)
 
 
+def test_a_class_that_is_there_is_not_taken_over(top):
+    """It may be an administrator's, or info, which the kernel has."""
+    for name in ("box", "mon_groups"):
+        before = top({"l3CacheSchema": "L3:0=f"}, name)
+        if name == "box":
+            os.mkdir(before.path)
+            with open(before.path + "/schemata", "w") as file:
+                file.write("L3:0=7ff\n")
+        with pytest.raises(ContainerError) as caught:
+            before.make()
+        assert str(caught.value) == (
+            "make the class of service %s: there is one, which is not the container's; hint: another id, or closID "
+            "to share it; rmdir it if a container that was killed has left it" % before.path
+        )
+        assert before.made == [] and os.path.isdir(before.path)
+    with open(os.path.join(before.top, "box", "schemata")) as file:
+        assert file.read() == "L3:0=7ff\n"
+
+
+def test_of_two_words_on_bandwidth_its_own_counts(top):
+    group = top({"l3CacheSchema": "MB:0=10", "memBwSchema": "MB:0=20"})
+    group.make()
+    with open(group.path + "/schemata") as file:
+        assert file.read() == "MB:0=20\n"
+
+
 def test_a_named_class_stays(top):
     group = top({"closID": "shared", "schemata": ["MB:0=20"]})
     group.make()
