@@ -316,9 +316,9 @@ def setdomainname(name: str) -> None:
     _setdomainname(os.fsencode(name), len(os.fsencode(name)))
 
 
-def join_session_keyring(name: str) -> None:
-    """keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring."""
-    _keyctl(abi.KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
+def new_session_keyring() -> None:
+    """keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring, without a name of its own."""
+    _keyctl(abi.KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
 def pidfd_open(pid: int) -> int:

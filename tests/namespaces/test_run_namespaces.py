@@ -240,7 +240,7 @@ def session_keyring():
     ctypes.CDLL(None).syscall(KEYCTL[os.uname().machine], 1, b"of-the-caller")
 
 
-@pytest.mark.parametrize(("options", "name"), [((), "_ses.box"), (("--no-new-keyring",), "of-the-caller")])
+@pytest.mark.parametrize(("options", "name"), [((), "_ses"), (("--no-new-keyring",), "of-the-caller")])
 def test_the_keys_of_the_callers_session_are_out_of_reach(minictr, strong_caller, options, name):
     """keyrings(7): it has a session keyring of its own, unless it is told to stay in the caller's."""
     ask = ("/usr/bin/python3", "-c", DESCRIBE % KEYCTL[os.uname().machine])
@@ -252,6 +252,28 @@ def test_the_keys_of_the_callers_session_are_out_of_reach(minictr, strong_caller
     run = minictr(*words, "--", *ask, setup=session_keyring, **strong_caller.options)
 
     assert run.ok.out.rstrip().endswith(";" + name)
+
+
+# In a session of its own a keyring with the name that runc gives a container's, which everybody may search
+# and write to: it says so, and waits. Before KEYCTL comes request_key, and before that add_key
+LURE = (
+    "import ctypes; call = ctypes.CDLL(None).syscall; call({0}, 1, None);"
+    "ring = call({0} - 2, b'keyring', b'_ses.box', None, 0, -3);"
+    "print(call({0}, 5, ring, 0x3F3F3F3F), flush=True); input()"
+)
+
+
+@pytest.mark.parametrize("options", [("--userns", "host"), ()], ids=["host", "userns"])
+def test_no_user_can_make_its_session_keyring_beforehand(minictr, unranged, options):
+    """Who has made it can read the keys in it."""
+    number = KEYCTL[os.uname().machine]
+    lure = minictr.start_command(support.python(), "-c", LURE.format(number), user=unranged)
+    lure.expect("0\n")
+    words = ("run", "--security-opt", "seccomp=unconfined", "--name", "box") + options
+    seen = minictr(*(words + ("--", "/usr/bin/python3", "-c", DESCRIBE % number)))
+    lure.close_input()
+    lure.wait()
+    assert seen.ok.out.split(";")[1] == "0", seen
 
 
 # --- time ---------------------------------------------------------------------------------------
