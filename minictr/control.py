@@ -218,15 +218,18 @@ def update(root_path: str, report, argv: "list[str]") -> int:
     if "--resources" not in given:
         group.refuse_in_use(changes.get("memory") or {})
     as_it_is = cgroup_undo.before(group, changes)
+    config = dict(config, linux=dict(linux, resources=resources.merged(before, changes)))
+    name = "config.%d" % os.getpid()  # of one in the foreground its runtime has the lock
+    entry.write_config(config, name)  # a disk that is full shows before a limit counts of which no note is kept
     try:
         records = group.update(changes)
     except ContainerError:
+        entry.discard(name)
         cgroup_undo.put_back(group, as_it_is)
         raise
+    entry.publish_config(name)
     for record in records:
         report.seen(record)
-    config = dict(config, linux=dict(linux, resources=resources.merged(before, changes)))
-    entry.save_config(config, "config.%d" % os.getpid())  # of one in the foreground its runtime has the lock
     return 0
 
 

@@ -156,9 +156,27 @@ class Entry:
 
         name: of the new one until it is whole; where nobody has the lock, not that of another process
         """
+        self.write_config(config, name)
+        self.publish_config(name)
+
+    def write_config(self, config: "dict[str, object]", name: str) -> None:
+        """Write the next config.json beside the one that others read."""
         with step("write the configuration of container %s" % self.identifier):
-            self._write(name, config)
+            try:
+                self._write(name, config)
+            except OSError:
+                self.discard(name)
+                raise
+
+    def publish_config(self, name: str) -> None:
+        with step("write the configuration of container %s" % self.identifier):
             os.replace(name, "config.json", src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    def discard(self, name: str) -> None:
+        try:
+            os.unlink(name, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            pass
 
     def has_config(self) -> bool:
         try:

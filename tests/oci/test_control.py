@@ -77,6 +77,19 @@ def test_one_in_the_foreground_is_updated_by_several_at_once(own, bundle):
 
 
 @limits
+def test_an_update_that_cannot_be_noted_changes_nothing(own, box):
+    one = box(own, verb="create")
+    before, files = one.value("pids.max"), sorted(os.listdir("%s/%s" % (own.runner.state(), one.id)))
+    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # noqa: E731
+    found = one.verb("update", "--pids-limit=77", setup=full)
+    said = "minictr: write the configuration of container %s: File too large\n" % one.id
+    assert found == (125, "", said)
+    assert one.value("pids.max") == before
+    refused = one.verb("update", "--pids-limit=77", "--cpuset-cpus=4000")
+    assert refused.status == 125 and one.value("pids.max") == before
+    assert sorted(os.listdir("%s/%s" % (own.runner.state(), one.id))) == files
+
+
 def test_an_update_leaves_alone_what_it_does_not_know(own, box):
     one = box(own)
     text = json.dumps({"foo": 1, "pids": {"limit": 77, "bar": [1]}})
