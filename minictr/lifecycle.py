@@ -264,11 +264,20 @@ class Container:
         down were known by then comes back."""
         told = len(self.report.records)
         self.entry.write(self.content(status))
-        self.entry.save_config(self.plan.spec.config)
+        self.entry.save_config(self._remembered())
         from . import living  # now that there is time
 
         living.sweep(self.root_path, self.root, self.report)
         return told
+
+    def _remembered(self) -> "dict[str, object]":
+        """What config.json says; and where its cgroup is, should state.json be lost (`lost`), which that does
+        not say of one that systemd has made, or that lies in a sub-tree of ours."""
+        config, parts = self.plan.spec.config, self.group.parts
+        if not parts or parts[0].path == self.plan.cgroup_path:
+            return config
+        known = {name: self.content("")[name] for name in ("cgroups", "cgroup_parents", "systemd")}
+        return dict(config, minictr=known)
 
     def _early_hooks(self, birth: clone.Birth) -> None:
         """prestart and createRuntime: the namespaces exist, the container's root is not entered."""

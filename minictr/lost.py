@@ -22,9 +22,12 @@ def content(entry: state.Entry) -> "dict[str, object]":
         if error.number:
             raise
         config = {}  # it is broken as well
-    linux = config.get("linux") or {}
-    try:  # a unit of systemd's has no such path, and is not found
-        group = cgroup.open(cgroup.layout(), cgroup_path(linux, entry.identifier, entry.path))
+    linux, noted = config.get("linux") or {}, _noted(config)
+    try:
+        if noted:
+            group = cgroup.reopen(cgroup.layout(), noted["cgroups"], noted["cgroup_parents"])
+        else:
+            group = cgroup.open(cgroup.layout(), cgroup_path(linux, entry.identifier, entry.path))
     except ContainerError:  # no path of a cgroup
         return {}
     with step("look for container %s" % entry.identifier):
@@ -44,7 +47,20 @@ def content(entry: state.Entry) -> "dict[str, object]":
         "owner": os.fstat(entry.descriptor).st_uid,
         "own_pids": any(one.get("type") == "pid" for one in linux.get("namespaces") or ()),
         "cgroups": directories,
+        "cgroup_parents": group.parents,
+        "systemd": noted.get("systemd"),
     }
+
+
+def _noted(config: "dict") -> "dict":
+    """What its runtime has noted of the cgroup there, {} where that is nothing, or not as we write it."""
+    noted = config.get("minictr")
+    if not isinstance(noted, dict):
+        return {}
+    unit, lists = noted.get("systemd"), [noted.get("cgroups"), noted.get("cgroup_parents")]
+    texts = all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in lists)
+    known = unit is None or (isinstance(unit, dict) and isinstance(unit.get("unit"), str) and "user" in unit)
+    return noted if texts and known and noted["cgroups"] else {}
 
 
 def _is_anothers(entry: state.Entry, directories: "list[str]") -> bool:

@@ -544,6 +544,22 @@ def test_in_a_cgroup_that_was_handed_to_them_a_users_container_lives_on_and_is_m
     assert [name for top in handed.tops for name in os.listdir(top) if name.startswith("minictr-")] == []
 
 
+@pytest.mark.parametrize("handed", ["below it" if V2 else "in it"], indirect=True)
+@pytest.mark.parametrize(
+    "verb", [("kill", "mine", "KILL"), ("delete", "--force", "mine")], ids=lambda verb: verb[0]
+)
+def test_there_a_container_is_found_though_its_state_is_lost(handed, minictr, ranged, verb):
+    assert handed("run", "-d", "--name", "mine", *handed.words, "exec sleep 1000").status == 0
+    (before,) = json.loads(handed("list", "--format", "json").ok.out)
+    os.unlink(os.path.join(minictr.state(ranged), "mine", "state.json"))
+    (row,) = json.loads(handed("list", "--format", "json").ok.out)
+    assert (row["pid"], row["status"]) == (before["pid"], "running") and row["pid"]
+    assert handed(*verb).ok
+    wait_until(lambda: support.gone(row["pid"]))
+    assert handed("delete", "--force", "mine").ok
+    assert [name for top in handed.tops for name in os.listdir(top) if name.startswith("minictr-")] == []
+
+
 @pytest.mark.skipif(V2, reason="v2 counts the time without a controller")
 def test_what_is_not_counted_is_not_told_as_a_zero(handed):
     for top in handed.tops:

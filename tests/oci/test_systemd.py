@@ -295,6 +295,17 @@ def test_the_options_of_the_native_form_are_limits_of_the_scope(minictr):
         minictr("delete", "--force", name).ok
 
 
+def test_it_is_found_and_ended_though_its_state_is_lost(scope, own):
+    one = scope().start()
+    pid = one.state["pid"]
+    os.unlink(os.path.join(own.runner.state(), one.id, "state.json"))
+    (row,) = json.loads(own.verb("list", "--format=json").ok.out)
+    assert (row["id"], row["pid"], row["status"]) == (one.id, pid, "running")
+    one.verb("delete", "--force").ok
+    support.wait_until(lambda: support.gone(pid))
+    assert show(one.unit, "LoadState")["LoadState"] == "not-found"
+
+
 def test_systemd_may_end_it(scope):
     one = scope().start()
     systemctl("kill", "--signal=KILL", one.unit)
