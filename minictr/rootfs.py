@@ -27,7 +27,7 @@ class Stage:
     mountable: mounts can be made at all; obstacle: why not
     kernel: descriptors of what has been mounted on /proc and /sys, by these names
     dev: that of the file system made on /dev, -1 without one
-    late: those of what is made read-only at the end
+    late: places and descriptors of what is made read-only at the end
     confinement: a landlock.Ruleset that stands in for the root, once it had to be entered without one
     """
 
@@ -38,7 +38,7 @@ class Stage:
         self.sources = {}  # type: dict[int, int]
         self.base = self.null = self.empty = self.dev = -1
         self.kernel = {}  # type: dict[str, int]
-        self.late = []  # type: list[int]
+        self.late = []  # type: list[tuple[str, int]]
         self.confinement = None  # type: object
 
     # --- before the ids change ------------------------------------------------------------
@@ -185,7 +185,7 @@ class Stage:
 
     def _create(self, mount) -> None:
         place = paths.plain(mount.target)
-        late = mount.set & abi.MOUNT_ATTR_RDONLY if place == "/dev" or mount.copy_up else 0
+        late = mount.set & abi.MOUNT_ATTR_RDONLY if place == "/dev" or mount.kind == "tmpfs" else 0
         if late:
             mount = mount.replace(set=mount.set & ~late)
         try:
@@ -203,10 +203,8 @@ class Stage:
                     from . import copy_up  # loaded by `clone`, before the fork
 
                     copy_up.fill(target, made)
-                if late and mount.copy_up:
-                    mounts.make_readonly(self.root, made)
-                elif late:
-                    self.late.append(os.dup(made))
+                if late:  # what is to be made or mounted in it comes first
+                    self.late.append((place, os.dup(made)))
         except ContainerError as error:
             with step(str(mount)):
                 if error.number not in REFUSED + (abi.ENODEV,) or not self._instead(mount, error):
@@ -376,9 +374,9 @@ class Stage:
             return None
 
     def freeze(self) -> None:
-        """A read-only root and /dev, last of all: until now targets could be made in them."""
-        for made in self.late:
-            with step("make /dev read-only"):
+        """A read-only root, /dev and tmpfs, last of all: until now targets could be made in them."""
+        for place, made in self.late:
+            with step("make %s read-only" % place):
                 mounts.make_readonly(self.root, made)
             os.close(made)
         if self.plan.root.readonly and self.mountable and not self.plan.root.early_readonly:

@@ -180,6 +180,20 @@ def test_a_tmpfs_that_copies_up_can_be_read_only(own, bundle):
     assert found.out.startswith("root:") and "Read-only file system" in found.err
 
 
+def test_a_tmpfs_is_read_only_once_all_that_belongs_in_it_is_there(runtime, bundle):
+    made = bundle()
+    source = support.SESSION.place("source")
+    made.config["mounts"] += [
+        {"destination": "/fresh", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]},
+        {"destination": "/fresh/memory", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/fresh/host", "type": "bind", "source": source, "options": ["bind"]},
+    ]
+    made.linux["devices"] = [{"path": "/fresh/zero", "type": "c", "major": 1, "minor": 5}]
+    script = "touch /fresh/memory/x /fresh/host/x && stat -c %t:%T /fresh/zero; touch /fresh/x"
+    found = runtime.sh(made, script)
+    assert found.out == "1:5\n" and "/fresh/x: Read-only file system" in found.err
+
+
 # --- ending ---------------------------------------------------------------------------------------
 
 
