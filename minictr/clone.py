@@ -290,11 +290,10 @@ class Birth:
 
     def _detach_from_host(self, tree: int) -> None:
         """Cloned in our mount namespace, TREE is a peer of the host's mounts, where all would appear that is
-        mounted on it. As what is cloned in the container's own it gets rootfsPropagation."""
-        asked = self.plan.root.propagation
-        if not asked & abi.MS_SHARED:
-            kind = abi.MS_SLAVE if asked & abi.MS_SLAVE else abi.MS_PRIVATE
-            libc.mount_setattr(tree, 0, 0, kind, recursive=True)
+        mounted on it. It spreads as what is cloned in the container's own."""
+        around = self.plan.root.around
+        if not around & abi.MS_SHARED:
+            libc.mount_setattr(tree, 0, 0, around & ~abi.MS_REC, recursive=True)
 
     def _open_joins(self) -> "list[tuple[str, int]]":
         spaces = namespaces.open_all(self.plan.joins)

@@ -35,10 +35,8 @@ def enter(stage) -> str:
             _confine(stage, refusal)
         elif way != "pivot_root":
             _record(stage, way, refusal)
-        late = stage.plan.root.propagation & (abi.MS_SHARED | abi.MS_UNBINDABLE)
-        if late and way in ("pivot_root", "move"):
-            with step("set rootfsPropagation"):
-                mounts.set_propagation("/", stage.plan.root.propagation)
+        if way in ("pivot_root", "move"):
+            stage.spread()
         return way
     raise ContainerError("change the root", "every way is refused")
 

@@ -60,6 +60,8 @@ PROPAGATION = {
     "rshared": abi.MS_SHARED | abi.MS_REC, "rslave": abi.MS_SLAVE | abi.MS_REC,
     "runbindable": abi.MS_UNBINDABLE | abi.MS_REC,
 }  # fmt: skip
+# Of these, what a root can be given once it is entered alone, together with all in it
+LATE_FOR_ALL = (PROPAGATION["rshared"], PROPAGATION["runbindable"])
 
 
 # "not allowed here": only these permit a step down; anything else is a failure
@@ -205,7 +207,7 @@ def create(root: int, target: int, mount: Mount, over: bool = False) -> int:
         if error.errno not in (abi.ENOSYS, abi.EPERM):
             raise
         return _create_classic(root, target, mount, over)
-    _propagate(made, mount.propagation)
+    propagate(made, mount.propagation)
     return made
 
 
@@ -255,7 +257,7 @@ def bind(
         return _bind_classic(root, source, target, mount, over)
     if pending:
         _remount(tree if over else root, tree, mount)
-    _propagate(tree, mount.propagation)
+    propagate(tree, mount.propagation)
     return tree
 
 
@@ -286,7 +288,7 @@ def make_private(descriptor: int, proc: int) -> None:
         set_propagation(row.place, abi.MS_PRIVATE)
 
 
-def _propagate(descriptor: int, propagation: int) -> None:
+def propagate(descriptor: int, propagation: int) -> None:
     if propagation:
         recursive = bool(propagation & abi.MS_REC)
         try:
@@ -350,7 +352,7 @@ def _create_classic(root: int, target: int, mount: Mount, over: bool) -> int:
         raise ContainerError(str(mount), "its options are longer than mount(2) takes")
     libc.mount(mount.source or mount.kind, place, mount.kind, flags, data)
     made = _top(root, target, mount, over)
-    _propagate(made, mount.propagation)
+    propagate(made, mount.propagation)
     return made
 
 
@@ -361,7 +363,7 @@ def _bind_classic(root: int, source: int, target: int, mount: Mount, over: bool)
     if _inode(made) != _inode(source):
         raise ContainerError(str(mount), "the target was exchanged while it was mounted")
     _remount(made if over else root, made, mount)
-    _propagate(made, mount.propagation)
+    propagate(made, mount.propagation)
     return made
 
 

@@ -47,6 +47,7 @@ class Root(Record):
     stage: a directory of the host's that the new root is mounted on (nobody else sees it)
     early_readonly: nothing may be made in it: it is the host's own
     ways: how it may become the root, in order; idmap: show its files with the container's ids
+    propagation: its own, with MS_REC that of all mounts in it but those which say another
     """
 
     path: str
@@ -58,6 +59,15 @@ class Root(Record):
     idmap: bool = False
     propagation: int = abi.MS_SLAVE | abi.MS_REC
     ways: "tuple[str, ...]" = ROOT_WAYS
+
+    @property
+    def around(self) -> int:
+        """How the host's mounts spread while some are bound: one that is the root's alone does not keep away
+        what the host does to them later; and what is unbindable could not be bound."""
+        if self.propagation & abi.MS_SHARED:
+            return self.propagation
+        private = self.propagation & abi.MS_REC and not self.propagation & abi.MS_SLAVE
+        return abi.MS_REC | (abi.MS_PRIVATE if private else abi.MS_SLAVE)
 
 
 class Plan(Record):
@@ -385,7 +395,7 @@ def _root(spec: Spec, config: "dict", linux: "dict", stage: str, idmap: bool) ->
         early_readonly=spec.source == "host",
         overlay=bool(spec.overlay),
         idmap=idmap and spec.source == "rootfs",
-        propagation=propagation | abi.MS_REC,
+        propagation=propagation,
         ways=ways,
     )
 

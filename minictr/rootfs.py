@@ -28,6 +28,7 @@ class Stage:
     kernel: descriptors of what has been mounted on /proc and /sys, by these names
     dev: that of the file system made on /dev, -1 without one
     late: places and descriptors of what is made read-only at the end
+    apart: descriptors of mounts, and the propagation that each says itself, where the root has one for all
     confinement: a landlock.Ruleset that stands in for the root, once it had to be entered without one
     """
 
@@ -39,6 +40,7 @@ class Stage:
         self.base = self.null = self.empty = self.dev = -1
         self.kernel = {}  # type: dict[str, int]
         self.late = []  # type: list[tuple[str, int]]
+        self.apart = []  # type: list[tuple[int, int]]
         self.confinement = None  # type: object
 
     # --- before the ids change ------------------------------------------------------------
@@ -71,10 +73,8 @@ class Stage:
             )
 
     def _isolate(self) -> None:
-        asked = self.plan.root.propagation
-        bindable = abi.MS_PRIVATE | abi.MS_REC if asked & abi.MS_UNBINDABLE else asked  # as long as we bind
-        mounts.set_propagation("/", bindable)
-        if asked & abi.MS_SHARED:  # the root must not spread, nor lie on what does
+        mounts.set_propagation("/", self.plan.root.around)
+        if self.plan.root.around & abi.MS_SHARED:  # the root must not spread, nor lie on what does
             mounts.make_private(self.base, self.proc)
 
     # --- putting it together ----------------------------------------------------------------
@@ -151,6 +151,8 @@ class Stage:
         """What is /proc, /sys or /dev is known by its descriptor from now on: who shares the root with us may
         give its mount point another name, and put something else there (CVE-2023-27561)."""
         place = paths.plain(mount.target)
+        if mount.propagation and self.plan.root.propagation in mounts.LATE_FOR_ALL:
+            self.apart.append((os.dup(made), mount.propagation))
         if place == "/dev" and mount.kind != "bind":
             made, self.dev = self.dev, made
         if place in ("/proc", "/sys"):
@@ -372,6 +374,17 @@ class Stage:
             if error.errno != abi.EACCES or not paths.closed_to_all(root, path):
                 raise
             return None
+
+    def spread(self) -> None:
+        """How the new root, which is entered by now, and what is mounted in it spread."""
+        asked = self.plan.root.propagation
+        if asked & (abi.MS_SHARED | abi.MS_UNBINDABLE):  # it is private until then
+            with step("set rootfsPropagation"):
+                mounts.set_propagation("/", asked)
+                for made, own in self.apart:
+                    mounts.propagate(made, own)
+        for made, _ in self.apart:
+            os.close(made)
 
     def freeze(self) -> None:
         """A read-only root, /dev and tmpfs, last of all: until now targets could be made in them."""

@@ -494,7 +494,59 @@ def test_the_root_can_be_unbindable(own, bundle, propagation, flags):
     made = bundle()
     made.linux["rootfsPropagation"] = propagation
     found = own.look(made, *flags)
-    assert found.mount("/").tags == found.mount("/proc").tags == ["unbindable"]
+    assert found.mount("/").tags == ["unbindable"]
+    assert found.mount("/proc").tags == (["unbindable"] if propagation.startswith("r") else [])
+
+
+@needs("unshare")
+@pytest.mark.parametrize("option, tag", [("rprivate", ""), ("rslave", "master"), ("unbindable", "unbindable")])
+@pytest.mark.parametrize("root", ["shared", "rshared", "private"])
+def test_a_mount_that_says_itself_how_it_spreads_does_not_take_it_from_the_root(
+    runtime, bundle, root, option, tag
+):
+    if root == "rshared":
+        bundles.unlike(runtime, "crun", "gives every mount what the root has")
+    made = bundle()
+    source = support.SESSION.place("source")
+    made.linux["rootfsPropagation"] = root
+    made.config["mounts"] += [
+        {"destination": "/mnt", "type": "bind", "source": source, "options": ["bind", option]},
+        {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": [option]},
+    ]
+    script = 'mount --make-rprivate / && mount -t tmpfs x "%s" && mount --make-shared "%s"' % (source, source)
+    seen = look_in_mounts(runtime, made, script)
+    tags = [[word.split(":")[0] for word in seen.mount(point).tags] for point in ("/mnt", "/tmp")]
+    assert tags == [[tag] if tag else [], ["unbindable"] if tag == "unbindable" else []]
+
+
+@needs("unshare")
+def test_a_propagation_of_the_root_alone_is_not_that_of_what_is_mounted_in_it(runtime, bundle):
+    made = bundle()
+    made.linux["rootfsPropagation"] = "shared"
+    source = support.SESSION.place("source")
+    made.config["mounts"].append(
+        {"destination": "/mnt", "type": "bind", "source": source, "options": ["bind"]}
+    )
+    seen = look_in_mounts(runtime, made, "mount --make-rprivate /")
+    assert [seen.mount(point).tags for point in ("/mnt", "/proc", "/dev/shm")] == [[], [], []]
+    if runtime.name != "runc":  # which leaves the root private
+        assert seen.mount("/").tags[0].startswith("shared:")
+
+
+@needs("unshare")
+def test_a_root_that_is_private_alone_leaves_volumes_what_the_host_mounts_in_them(runtime, bundle):
+    made = bundle()
+    made.linux["rootfsPropagation"] = "private"
+    source = support.SESSION.place("source")
+    made.config["mounts"].append(
+        {"destination": "/mnt", "type": "bind", "source": source, "options": ["bind"]}
+    )
+    script = 'mount --make-rprivate / && mount -t tmpfs x "%s" && mount --make-shared "%s"' % (source, source)
+    script += ' && mkdir "%s/slave" && mount --bind "%s" "%s/slave"' % (source, source, source)
+    script += ' && mount --make-slave "%s/slave"' % source
+    made.config["mounts"][-1]["source"] = source + "/slave"
+    seen = look_in_mounts(runtime, made, script)
+    assert [word.split(":")[0] for word in seen.mount("/mnt").tags] == ["master"]
 
 
 @needs("unshare")
