@@ -28,7 +28,7 @@ class Stage:
     kernel: descriptors of what has been mounted on /proc and /sys, by these names
     dev: that of the file system made on /dev, -1 without one
     late: places and descriptors of what is made read-only at the end
-    apart: descriptors of mounts, and the propagation that each says itself, where the root has one for all
+    apart: descriptors of mounts in their order and how each is to spread, where the root says it for all
     confinement: a landlock.Ruleset that stands in for the root, once it had to be entered without one
     """
 
@@ -151,8 +151,9 @@ class Stage:
         """What is /proc, /sys or /dev is known by its descriptor from now on: who shares the root with us may
         give its mount point another name, and put something else there (CVE-2023-27561)."""
         place = paths.plain(mount.target)
-        if mount.propagation and self.plan.root.propagation in mounts.LATE_FOR_ALL:
-            self.apart.append((os.dup(made), mount.propagation))
+        asked = self.plan.root.propagation
+        if asked in mounts.LATE_FOR_ALL:  # what lies in a mount that says its own is not to have that, too
+            self.apart.append((os.dup(made), mount.propagation or asked))
         if place == "/dev" and mount.kind != "bind":
             made, self.dev = self.dev, made
         if place in ("/proc", "/sys"):
