@@ -5,7 +5,7 @@ Nothing is changed but for a note, where a container is to start: `explain` stop
 Side: host
 """
 
-from . import host, plan
+from . import host, paths, plan
 from . import unix as os
 from .errors import Degradation, step
 from .spec import Spec
@@ -87,11 +87,35 @@ def with_home(spec: Spec) -> Spec:
         return spec
     from . import users  # podman's bundles need none of it
 
+    uid = (process.get("user") or {}).get("uid") or 0
+    over = _over_passwd(spec.config.get("mounts") or ())
+    if over is not None:
+        return spec.replace(home=users.home_in(_passwd_of(over, spec.bundle), uid))
     root = _open_root(spec)
     try:
-        return spec.replace(home=users.home(root, (process.get("user") or {}).get("uid") or 0))
+        return spec.replace(home=users.home(root, uid))
     finally:
         os.close(root)
+
+
+def _over_passwd(entries) -> "dict | None":
+    """The mount that the program will see in the place of the root's own etc/passwd, if there is one. What
+    an overlay over /etc would show is not looked into."""
+    for entry in reversed(entries):
+        options = entry.get("options") or ()
+        bound = entry.get("type") == "bind" or "bind" in options or "rbind" in options
+        empty = entry.get("type") == "tmpfs" and "tmpcopyup" not in options
+        if paths.plain(entry["destination"]) in ("/etc", "/etc/passwd") and (bound or empty):
+            return entry if bound else {}
+    return None
+
+
+def _passwd_of(entry: "dict", bundle: str) -> str:
+    """The file of the host's that a bind mount shows as /etc/passwd, "" where there is none."""
+    if not entry:
+        return ""
+    source = os.path.join(bundle, entry.get("source") or "")
+    return source + "/passwd" if paths.plain(entry["destination"]) == "/etc" else source
 
 
 def names_home(process: "dict") -> bool:

@@ -50,7 +50,26 @@ def lookup(root: int, user: str, groups: "tuple[str, ...]" = ()) -> User:
 
 def home(root: int, uid: int) -> str:
     """The home directory of user UID below the directory descriptor ROOT, / if it has no entry."""
-    for _, number, _, directory in _users(_read(root, "etc/passwd")):
+    return _home(_read(root, "etc/passwd"), uid)
+
+
+def home_in(path: str, uid: int) -> str:
+    """The same by the file PATH of the host's, which is mounted over the root's. What is no file that can be
+    read has no entry: the mount will tell, or a device is there to hide the root's."""
+    try:
+        folder = os.open(os.path.dirname(os.path.realpath(path)), abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return "/"
+    try:
+        return _home(paths.read_file(folder, os.path.basename(os.path.realpath(path)), LIMIT), uid)
+    except (OSError, ContainerError):
+        return "/"
+    finally:
+        os.close(folder)
+
+
+def _home(passwd: bytes, uid: int) -> str:
+    for _, number, _, directory in _users(passwd):
         if number == uid:
             return directory
     return "/"

@@ -67,6 +67,38 @@ def test_an_empty_home_is_none(own, bundle):
     assert own.sh(made, "echo $HOME").ok.out == "/root\n"
 
 
+MOUNTED = {
+    "a file": ("/etc/passwd", "bind", "etc/passwd", ["bind", "ro"], "/elsewhere"),
+    "a link": ("/etc/passwd", "bind", "link", ["bind", "ro"], "/elsewhere"),
+    "a directory": ("/etc/", "none", "etc", ["rbind"], "/elsewhere"),
+    "an empty file": ("/etc/passwd", "bind", "empty", ["bind"], "/"),
+    "a device": ("/etc/passwd", "bind", "/dev/null", ["bind"], "/"),
+    "nothing": ("/etc", "tmpfs", "tmpfs", [], "/"),
+    "a copy": ("/etc", "tmpfs", "tmpfs", ["tmpcopyup"], "/root"),
+    "another": ("/etc/other", "bind", "etc/passwd", ["bind"], "/root"),
+}
+
+
+@pytest.mark.parametrize("over", MOUNTED)
+def test_a_home_is_that_of_the_users_that_the_program_sees(runtime, bundle, over):
+    if over in ("a copy", "an empty file", "a device"):
+        unlike(runtime, "crun", "does not copy in every version, and an empty file gives an empty HOME")
+    made = bundle()
+    source = support.SESSION.place("source")
+    os.mkdir(source + "/etc")
+    with open(source + "/etc/passwd", "w") as file:
+        file.write("root:x:0:0:root:/elsewhere:/bin/sh\n")
+    os.symlink("etc/passwd", source + "/link")
+    open(source + "/empty", "w").close()
+    target, kind, name, options, home = MOUNTED[over]
+    entry = {"destination": target, "type": kind, "source": name, "options": options}
+    if kind != "tmpfs":
+        entry["source"] = os.path.join(source, name)
+    made.config["mounts"].append(entry)
+    made.process["env"] = ["PATH=/bin"]
+    assert runtime.sh(made, "echo $HOME").ok.out == home + "\n"
+
+
 @pytest.mark.parametrize("user, home", [("0", "/root"), ("1000", "/home/app"), ("4321", "/")])
 def test_exec_has_the_home_of_its_user(runtime, box, user, home):
     unlike(runtime, "crun", "has that of the container's user")
