@@ -64,6 +64,11 @@ PROPAGATION = {
 LATE_FOR_ALL = (PROPAGATION["rshared"], PROPAGATION["runbindable"])
 
 
+# mount_namespaces(7): what comes from a more privileged mount namespace is locked
+LOCKED = (
+    "a user namespace can neither lift a stricter flag of the host's own mount nor change how it notes"
+    " access times"
+)
 # "not allowed here": only these permit a step down; anything else is a failure
 REFUSED = (abi.EPERM, abi.EACCES, abi.ENOSYS)
 
@@ -256,7 +261,12 @@ def bind(
             os.close(tree)
         return _bind_classic(root, source, target, mount, over)
     if pending:
-        _remount(tree if over else root, tree, mount)
+        try:
+            _remount(tree if over else root, tree, mount)
+        except OSError as error:
+            if error.errno != abi.EPERM:
+                raise
+            raise ContainerError(str(mount), "", abi.EPERM, LOCKED) from error
     propagate(tree, mount.propagation)
     return tree
 
@@ -309,8 +319,7 @@ def _set_attributes(descriptor: int, mount: Mount) -> bool:
             libc.mount_setattr(descriptor, mount.set_all, clear_all, recursive=True)
     except OSError as error:
         if error.errno == abi.EPERM and (clear or clear_all):
-            hint = "the host's own mount has the stricter flag, which a user namespace cannot lift"
-            raise ContainerError(str(mount), "", abi.EPERM, hint) from error
+            raise ContainerError(str(mount), "", abi.EPERM, LOCKED) from error
         if error.errno not in (abi.ENOSYS, abi.EPERM):
             raise
         return False

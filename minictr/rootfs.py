@@ -126,7 +126,11 @@ class Stage:
 
     def _mount(self, index: int, mount) -> None:
         if mount.kind == "bind":
-            with step(str(mount), hints={abi.EROFS: "choose a target that exists in the root, or --overlay"}):
+            hints = {abi.EROFS: "choose a target that exists in the root, or --overlay"}
+            hints[abi.EINVAL] = "it cannot be bound if its mount is unbindable"
+            if self.plan.inner_user and not mount.recursive:  # it would uncover what lies below
+                hints[abi.EINVAL] += ", nor without what is mounted below it in a user namespace: use rbind"
+            with step(str(mount), hints=hints):
                 self._bind(index, mount)
         elif mount.kind in ("cgroup", "cgroup2"):
             self._cgroup(mount)
@@ -322,7 +326,7 @@ class Stage:
             with step("mask %s" % path):
                 self._mask(path)
         for path in self.plan.readonly_paths:
-            with step("make %s read-only" % path):
+            with step("make %s read-only" % path, hints={abi.EINVAL: "it lies on an unbindable mount"}):
                 self._make_readonly(path)
 
     def _make_readonly(self, path: str) -> None:

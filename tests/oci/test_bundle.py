@@ -607,6 +607,40 @@ def test_targets_are_made_although_the_root_is_read_only(runtime, bundle):
     assert found.lines[3] == "yes"
 
 
+@needs("unshare")
+@pytest.mark.parametrize(
+    "options, hint",
+    [
+        (["bind"], "nor without what is mounted below it in a user namespace: use rbind"),
+        (["rbind", "nodiratime"], "nor change how it notes access times"),
+        (["rbind", "rnoatime"], "nor change how it notes access times"),
+        (["rbind", "suid"], "a user namespace can neither lift a stricter flag of the host's own mount"),
+    ],
+)
+def test_what_a_user_namespace_keeps_of_the_hosts_mount_is_told(own, bundle, options, hint):
+    made = bundle()
+    source = support.SESSION.place("source")
+    made.namespaces("user")
+    lines = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    made.linux.update(uidMappings=lines, gidMappings=lines)
+    made.config["mounts"].append({"destination": "/mnt", "type": "none", "source": source, "options": options})
+    made.process["args"] = ["true"]
+    script = 'mount -t tmpfs -o nosuid x "%s" && mkdir "%s/y" && mount -t tmpfs x "%s/y"' % ((source,) * 3)
+    found = own.run(made, wrap=["unshare", "-m", "sh", "-c", script + ' && exec "$@"', "sh"])
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1)
+    assert found.err.startswith("minictr: mount %s on /mnt: " % source) and hint in found.err
+    assert "/proc/self" not in found.err
+
+
+def test_what_cannot_be_bound_is_told(own, bundle):
+    made = bundle()
+    fresh = {"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["unbindable"]}
+    made.config["mounts"].append(fresh)
+    made.linux["readonlyPaths"] = ["/mnt"]
+    found = own.sh(made, "true")
+    assert found == (125, "", "minictr: make /mnt read-only: Invalid argument; hint: it lies on an unbindable mount\n")
+
+
 def test_the_root_is_writable_if_it_is_not_said_otherwise(runtime, bundle):
     made = bundle()
     made.config["root"] = {"path": "rootfs"}
