@@ -126,7 +126,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     foreground.hold_signals()
     birth = _conceive(made, wish, content, group, target, report)
     try:
-        _bear(birth, wish, report)
+        _bear(birth, wish, target, report)
         _let_run(birth, wish, report)
     except BaseException as error:
         if birth.pid:
@@ -171,7 +171,7 @@ def _conceive(made: plan.Plan, wish: Wish, content: "dict", group, target: Targe
     return birth
 
 
-def _bear(birth: clone.Birth, wish: Wish, report) -> None:
+def _bear(birth: clone.Birth, wish: Wish, target: Target, report) -> None:
     """Its process, in the container, until it only waits for the word."""
     made = birth.plan
     affinity = _affinity(made)
@@ -179,6 +179,7 @@ def _bear(birth: clone.Birth, wish: Wish, report) -> None:
         if affinity:
             affinity.begin()
         birth.start()
+        process.give_pipes((), made, target.uids, target.gids)
         process.let_go(wish.preserve_fds)
         report.note("process %d is to run %s in container %s" % (birth.pid, made.args[0], wish.identifier))
         process.send_filter(birth)
@@ -268,6 +269,9 @@ def _spec(wish: Wish, content: "dict", config: "dict", target: Target) -> Spec:
         process.update({name: own.get(name) for name in CONFINING if not process.get(name)})
         if wish.process.get("capabilities") is not None:
             process["capabilities"] = wish.process["capabilities"]
+    if (process.get("user") or {}).get("umask") is None:  # it is the container's
+        mask = (own.get("user") or {}).get("umask")
+        process["user"] = dict(process.get("user") or {}, umask=mask)
     if bool(process.get("terminal") and wish.detach) != bool(wish.console_socket):
         why = "a detached program with a terminal, and no other, hands it to a console socket"
         raise ContainerError(

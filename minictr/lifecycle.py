@@ -190,7 +190,10 @@ class Container:
         self.opened += [birth.channel.incoming]
         self.undo.push("end the container", lambda: self._end(birth))
         birth.start()
-        process.give_pipes(handed.streams, birth)
+        if birth.maps is not None:
+            process.give_pipes(handed.streams, self.plan, birth.maps.uids, birth.maps.gids)
+        elif not self.plan.inner_user:
+            process.give_pipes(handed.streams, self.plan)
         for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
             os.close(descriptor)
         self.pid = birth.pid

@@ -11,6 +11,8 @@ from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .mounts import REFUSED
 
+EVERYBODY = ((0, 0, 2**32 - 1),)  # the map of who is in no other user namespace than ours
+
 
 def attend(birth: clone.Birth, timeout: float = 0, end=None) -> int:
     """Stand behind a process until it ends, its terminal relayed if it has one; its exit status.
@@ -57,15 +59,17 @@ def confirm_labels(made: plan.Plan, birth: clone.Birth, degrade) -> None:
         degrade(record)
 
 
-def give_pipes(streams: "tuple[int, ...]", birth: clone.Birth) -> None:
+def give_pipes(
+    streams: "tuple[int, ...]", made: plan.Plan, uids: "tuple" = EVERYBODY, gids: "tuple" = EVERYBODY
+) -> None:
     """Pipes become the program's, which else could not open them again by the name of /dev/stdout.
-    runc does so with whatever it finds; a file, though, may be one that the caller wants to keep."""
-    made, table = birth.plan, birth.maps
-    if made.terminal or (made.inner_user and table is None):
+    runc does so with whatever it finds; a file, though, may be one that the caller wants to keep.
+
+    streams: () for our own; uids, gids: the maps of the program's user namespace
+    """
+    if made.terminal:
         return
-    uid, gid = made.credentials.uid, made.credentials.gid
-    if table is not None:
-        uid, gid = maps.on_host(table.uids, uid), maps.on_host(table.gids, gid)
+    uid, gid = maps.on_host(uids, made.credentials.uid), maps.on_host(gids, made.credentials.gid)
     for descriptor in streams or (0, 1, 2):
         if libc.fstatfs_type(descriptor) == abi.PIPEFS_MAGIC and os.fstat(descriptor).st_uid != uid:
             try:

@@ -149,6 +149,39 @@ def test_an_exec_without_descriptors_to_spare_has_the_status_of_an_error(own, bo
     assert found.status in (0, 255) and "Traceback" not in found.err, found
 
 
+@pytest.mark.parametrize("ids", ["the host's", "its own"])
+def test_a_pipe_of_exec_can_be_opened_again_by_its_name(runtime, box, ids):
+    """Log files that are links to /dev/stdout are as common as they are odd."""
+
+    def own_ids(made):
+        made.namespaces("user")
+        lines = [{"containerID": 0, "hostID": 200000, "size": 2000}]
+        made.linux.update(uidMappings=lines, gidMappings=lines)
+        for folder, _, _ in os.walk(made.root):  # what is made in it belongs to them
+            os.chown(folder, 200000, 200000)
+
+    if ids == "its own":
+        unlike(runtime, "crun", "does not translate the ids")
+    one = box(runtime, change=own_ids if ids == "its own" else None)
+    script = "cat /dev/stdin >/dev/stdout; echo two >/dev/stderr"
+    live = runtime.start_verb("exec", "--user", "1000:1000", one.id, "sh", "-c", script)
+    live.send("one\n")
+    live.close_input()
+    assert live.wait() == (0, "one\n", "two\n")
+
+
+@pytest.mark.parametrize("options", [[], ["--user", "1000:0"], ["--process"]], ids=" ".join)
+def test_exec_has_the_umask_of_the_container(own, box, tmp_path, options):
+    """As runc has it since 1.2."""
+    one = box(own, change=lambda made: made.process["user"].update(umask=0o027))
+    words = ["sh", "-c", "umask"]
+    if options == ["--process"]:
+        process = dict(one.bundle.process, args=words, user={"uid": 1000, "gid": 0})
+        (tmp_path / "process.json").write_text(json.dumps(process))
+        options, words = options + [str(tmp_path / "process.json")], []
+    assert own.verb("exec", *(options + [one.id] + words)).ok.out == "0027\n"
+
+
 # --- processors -----------------------------------------------------------------------------------
 
 
