@@ -242,8 +242,15 @@ def _confirm_labels(spec: Spec, content: "dict", report) -> None:
 
 
 def remembered(entry: state.Entry, content: "dict") -> Spec:
-    """As much of a container's Spec as its state directory has kept."""
-    return Spec(config=entry.load_config(), identifier=entry.identifier, bundle=content.get("bundle") or "/")
+    """As much of a container's Spec as its state directory has kept. Raises ContainerError where that is broken,
+    its hooks too."""
+    config = entry.load_config()
+    hooks = config.get("hooks") or {}
+    if hooks.get("poststart") or hooks.get("poststop"):
+        from . import config as document  # only for those who have some
+
+        document.check(config)
+    return Spec(config=config, identifier=entry.identifier, bundle=content.get("bundle") or "/")
 
 
 def run_poststart(spec: Spec, pid: int) -> None:

@@ -5,6 +5,7 @@ Side: host
 """
 
 from . import cgroup, state
+from . import config as document
 from . import unix as os
 from .errors import ContainerError, step
 from .spec import cgroup_path
@@ -16,12 +17,15 @@ def content(entry: state.Entry) -> "dict[str, object]":
 
     Raises ContainerError where it cannot be looked at now.
     """
+    config = {}  # type: dict
     try:
-        config = entry.load_config() if entry.has_config() else {}
+        if entry.has_config():
+            found = entry.load_config()
+            document.check(found)
+            config = found
     except ContainerError as error:
         if error.number:
-            raise
-        config = {}  # it is broken as well
+            raise  # else it is broken as well
     linux, noted = config.get("linux") or {}, _noted(config)
     try:
         if noted:

@@ -191,9 +191,14 @@ class Entry:
         try:
             with step(doing):
                 text = paths.read_file(self.descriptor, "config.json", MAX_STATE).decode("utf-8", "replace")
-            return document.loads(text)  # type: ignore[return-value]
+            config = document.loads(text)
         except ValueError as error:
             raise ContainerError(doing, "it is broken: %s" % error) from error
+        if not isinstance(config, dict) or not all(map(config.get, _NEEDED)):
+            raise ContainerError(doing, "it is broken: something is missing")
+        if not all(isinstance(config.get(name) or {}, dict) for name in _PARTS):
+            raise ContainerError(doing, "it is broken: something is no object")
+        return config
 
     def make_pipes(self) -> "tuple[int, int]":
         """The two pipes a created container waits at: where "go" comes from, where its last words
@@ -255,6 +260,10 @@ _KINDS = {
     "pid": int, "start_time": int, "status": str, "bundle": str, "cgroups": list, "cgroup_parents": list,
     "annotations": dict, "degradations": list,
 }  # fmt: skip
+
+
+_NEEDED = ("root", "process")  # of a configuration, what is there
+_PARTS = _NEEDED + ("linux", "hooks", "annotations")  # and what is an object
 
 
 def _sound(content: "dict") -> bool:

@@ -420,6 +420,37 @@ def test_one_of_which_the_state_is_nonsense_can_be_deleted(own, box, change):
     support.wait_until(lambda: support.gone(one.pid))
 
 
+@pytest.mark.parametrize("state", ["whole", "lost"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        None, [], {}, {"process": 3}, {"linux": [1]}, {"linux": {"namespaces": 5}}, {"linux": {"cgroupsPath": 5}},
+        {"annotations": [1]}, {"hooks": {"poststop": [1]}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_one_of_which_the_configuration_is_nonsense_can_be_deleted(own, box, change, state):
+    """It may be JSON all the same. No verb of this or another container stumbles over it."""
+    one = box(own, change=lambda made: made.linux.pop("cgroupsPath"))
+    place = os.path.join(own.runner.state(), one.id)
+    with open(os.path.join(place, "config.json")) as file:
+        before = json.load(file)
+    with open(os.path.join(place, "config.json"), "w") as file:
+        json.dump(dict(before, **change) if change else change, file)
+    if state == "lost":
+        os.truncate(os.path.join(place, "state.json"), 3)
+    assert " running " in own.verb("list").ok.out  # found by its cgroup
+    for verb in ("state", "ps"):
+        one.verb(verb).ok
+    if not isinstance(change, dict) or not change:
+        found = own.verb("exec", one.id, "true")
+        assert found.err.count("\n") == 1 and found.err.startswith("minictr: "), found
+    found = one.verb("delete", "--force")
+    assert found.status == 0 and found.err.count("\n") <= 1
+    support.wait_until(lambda: support.gone(one.pid))
+    assert own.verb("list", "--quiet").ok.out == ""
+
+
 def test_a_container_has_the_name_of_its_directory(own, box):
     one = box(own)
     place = os.path.join(own.runner.state(), one.id, "state.json")
