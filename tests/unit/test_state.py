@@ -1,10 +1,11 @@
 """The state directory of a container, where others work in the same state root."""
 
+import errno
 import os
 import signal
 
 import pytest
-from support import in_child, needs
+from support import in_child, needs, wait_until
 
 from minictr import state
 from minictr.errors import ContainerError
@@ -45,6 +46,16 @@ def test_an_id_that_is_taken_is_refused(root):
         state.create(root[0], root[1], "x")
     entry.remove()
     entry.close()
+
+
+def test_what_cannot_be_locked_is_not_left_there(root, monkeypatch):
+    def refuse(directory, identifier):
+        raise OSError(errno.EMFILE, "no descriptor is left")
+
+    monkeypatch.setattr(state, "_open", refuse)
+    with pytest.raises(ContainerError, match="lock container x: Too many open files"):
+        state.create(root[0], root[1], "x")
+    assert os.listdir(root[0]) == []
 
 
 # --- who may write there ----------------------------------------------------------------------------
@@ -89,6 +100,36 @@ def test_the_directory_that_the_environment_names_must_be_the_users_own(tmp_path
     assert in_child(as_user) == (str(tmp_path) + "/minictr" if own else "/tmp/minictr-12345")
 
 
+@needs("root")
+def test_where_the_environment_names_a_file_another_place_is_taken(tmp_path):
+    (tmp_path / "file").touch()
+    os.chown(str(tmp_path / "file"), 12345, 12345)
+
+    def with_a_file():
+        os.setresuid(12345, 12345, 12345)
+        os.environ["XDG_RUNTIME_DIR"] = str(tmp_path / "file")
+        return state.default_root()
+
+    assert in_child(with_a_file) == "/tmp/minictr-12345"
+
+
+@pytest.mark.parametrize("name", ["state.tmp", "config.tmp", "start.fifo"])
+def test_nothing_is_written_through_a_link(root, tmp_path, name):
+    (tmp_path / "else").write_text("else")
+    entry = state.create(root[0], root[1], "x")
+    os.symlink(str(tmp_path / "else"), os.path.join(entry.path, name))
+    writes = {
+        "state.tmp": lambda: entry.save({"pid": 1}),
+        "config.tmp": lambda: entry.save_config({"process": {}}),
+        "start.fifo": lambda: os.write(entry._open_go(), b"go"),
+    }
+    with pytest.raises((OSError, ContainerError), match="Too many levels of symbolic links"):
+        writes[name]()
+    assert (tmp_path / "else").read_text() == "else"
+    entry.remove()
+    entry.close()
+
+
 @pytest.mark.parametrize("identifier", ["", ".", "..", "a/b", "../a", "a b", "a\0b", "x" * 1025])
 def test_an_id_that_is_no_plain_name_leads_nowhere(root, identifier):
     for ask in (state.create, state.find):
@@ -99,7 +140,7 @@ def test_an_id_that_is_no_plain_name_leads_nowhere(root, identifier):
 # --- what has ended, what is broken -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["a pipe", "a directory", "a link to a pipe", "a number"])
+@pytest.mark.parametrize("kind", ["a pipe", "a directory", "a link to a pipe", "a link to itself", "a number"])
 def test_a_state_that_is_none_is_as_good_as_missing(root, kind):
     entry = state.create(root[0], root[1], "x")
     place = os.path.join(entry.path, "state.json")
@@ -108,13 +149,71 @@ def test_a_state_that_is_none_is_as_good_as_missing(root, kind):
     elif kind == "a number":
         with open(place, "w") as file:
             file.write("1")
-    else:
+    elif kind != "a link to itself":
         os.mkfifo(place if kind == "a pipe" else entry.path + "/pipe")
-    if kind == "a link to a pipe":
-        os.symlink("pipe", place)
+    if kind.startswith("a link"):
+        os.symlink("pipe" if kind == "a link to a pipe" else "state.json", place)
     assert entry.load() == {}
     entry.remove()
     entry.close()
+
+
+def test_what_a_killed_runtime_has_written_in_part_is_no_part_of_the_next(root):
+    entry = state.create(root[0], root[1], "x")
+    entry.write({"pid": 1, "annotations": {"long": "x" * 1000}})  # and it was not published
+    with open(os.path.join(entry.path, "config.tmp"), "w") as file:
+        file.write("x" * 1000)
+    entry.save({"pid": 2})
+    entry.save_config({"root": {"path": "x"}, "process": {"args": ["true"]}})
+    assert entry.load() == {"pid": 2}
+    assert entry.load_config()["process"] == {"args": ["true"]}
+    entry.remove()
+    entry.close()
+
+
+def test_what_is_no_directory_is_no_container(root):
+    os.symlink("x", root[0] + "/link")
+    os.mkdir(root[0] + "/x", 0o700)
+    with open(root[0] + "/file", "w"):
+        pass
+    assert state.find(root[0], root[1], "link") is None
+    assert state.find(root[0], root[1], "file") is None
+    assert state.find(root[0], root[1], "y") is None
+
+
+def test_what_else_lies_in_a_root_is_no_container(root):
+    for name in ("x", ".hidden y", "z\u00e9"):
+        os.mkdir(os.path.join(root[0], name))
+    assert state.identifiers(root[1]) == ["x"]
+
+
+def test_a_root_below_a_file_has_no_containers(tmp_path):
+    (tmp_path / "file").touch()
+    assert state.open_existing(str(tmp_path / "file" / "state")) is None
+
+
+def test_one_that_is_removed_while_its_lock_is_waited_for_is_gone(root):
+    entry = state.create(root[0], root[1], "x")
+    entry.save({"status": "running"})
+    entry.set_foreground(False)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(entry.descriptor)  # its lock is that of the open file
+        os.write(writer, b"." if state.find(root[0], root[1], "x") is None else b"found")
+        os._exit(0)
+    wait_until(lambda: _sleeps(pid))
+    entry.remove()
+    entry.close()
+    assert os.read(reader, 9) == b"."
+    os.waitpid(pid, 0)
+    os.close(reader)
+    os.close(writer)
+
+
+def _sleeps(pid):
+    with open("/proc/%d/stat" % pid) as file:
+        return file.read().rpartition(")")[2].split()[0] == "S"
 
 
 def test_a_process_that_nobody_has_waited_for_has_no_start_time():
