@@ -58,4 +58,6 @@ def _value(name: str, new: str, text: "str | None") -> "str | None":
         return lines[0].split()[1] if lines else None
     if len(lines) > 1 and not lines[0].startswith("default "):
         return None
-    return lines[0] if lines else "\n"
+    if not any(lines):
+        return "\n"  # as a set of v2 that nobody has limited; a write of nothing at all would do nothing
+    return lines[0]

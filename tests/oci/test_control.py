@@ -580,6 +580,7 @@ def test_what_the_kernel_refuses_changes_nothing(own, box):
     "words",
     [
         ("--memory=64M", "--memory-swap=64M", "--pids-limit=9", "--cpu-share=99", "--cpuset-mems=99"),
+        ("--cpuset-cpus=0", "--cpuset-mems=99"),
         ("--pids-limit=9", "--cpu-share=99", "--memory=64M", "--memory-swap=32M"),
         ("--cpu-period=5000", "--cpu-quota=400"),
     ],

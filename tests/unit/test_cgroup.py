@@ -12,6 +12,7 @@ from minictr import (
     cgroup_group,
     cgroup_none,
     cgroup_stats,
+    cgroup_undo,
     cgroup_v1,
     cgroup_v2,
     unix,
@@ -656,6 +657,37 @@ def test_a_value_is_tried_again_after_the_others(v1, monkeypatch):
     v1.written.clear()
     group.update({"memory": {"limit": 8192, "swap": 16384}})
     assert v1.written == [("memory.memsw.limit_in_bytes", "16384"), ("memory.limit_in_bytes", "8192")]
+
+
+def test_what_an_update_changes_is_known_as_it_was(v2):
+    """A file that has nothing is emptied, one that cannot be read is left alone, and so is what has no value."""
+    group = cgroup.open(v2.layout, "/x")
+    group.create()
+    texts = {
+        "cpuset.cpus": "\n", "io.max": "8:0 rbps=5 wbps=max riops=max wiops=max\n", "pids.max": "max\n",
+        "io.weight": "default 100\n8:0 200\n", "memory.numa": "one 1\ntwo 2\n",
+    }  # fmt: skip
+    for name, text in texts.items():
+        put(v2.top, "x", name, text)
+    os.mkdir(v2.top + "/x/memory.reclaim")  # to read it is an error, as in a file that is only written to
+    block = {"weight": 20, "weightDevice": [{"major": 8, "minor": 0, "weight": 10}, {"major": 8, "minor": 16, "weight": 10}]}
+    block["throttleReadBpsDevice"] = [{"major": 8, "minor": minor, "rate": 9} for minor in (0, 16)]
+    unified = {"memory.reclaim": "5", "memory.numa": "3"}
+    resources = {"cpu": {"cpus": "1"}, "pids": {"limit": 5}, "blockIO": block, "unified": unified}
+    found = [(setting.names[0], setting.value) for setting in cgroup_undo.before(group, resources)]
+    assert found == [
+        ("cpuset.cpus", "\n"), ("pids.max", "max"), ("io.weight", "default 100"), ("io.weight", "8:0 200"),
+        ("io.weight", "8:16 default"), ("io.max", "8:0 rbps=5 wbps=max riops=max wiops=max"),
+        ("io.max", "8:16 rbps=max wbps=max riops=max wiops=max"),
+    ]  # fmt: skip
+
+
+def test_so_is_the_killer_for_want_of_memory(v1):
+    group = cgroup.open(v1.layout, "/x")
+    group.create()
+    put(v1.top, "memory", "x", "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    found = cgroup_undo.before(group, {"memory": {"disableOOMKiller": True}})
+    assert [(setting.names, setting.value) for setting in found] == [(["memory.oom_control"], "0")]
 
 
 @pytest.mark.parametrize(
