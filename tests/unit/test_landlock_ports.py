@@ -3,7 +3,7 @@
 import bpf
 import pytest
 import seccomp_reference as reference
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from seccomp_reference import fixture
 
@@ -14,8 +14,8 @@ WIDE = 7 << 32  # the kernel looks at an int
 FASTOPEN = 0x20000000
 
 
-def compiled(profile):
-    return bpf.Bpf(seccomp.compile(profile, "x86_64").program)
+def compiled(profile, machine="x86_64"):
+    return bpf.Bpf(seccomp.compile(profile, machine).program)
 
 
 def call(made, name, *arguments, word="x86_64"):
@@ -69,6 +69,25 @@ def test_nothing_is_connected_by_sending(both, name, index, word):
         assert before == after
 
 
+def test_nor_by_a_call_that_other_machines_have():
+    """send(2) has a number of its own on arm."""
+    given = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_ARM"]}
+    made = compiled(landlock_ports.narrowed(given), "aarch64")
+    assert call(made, "send", 3, 0, 1, FASTOPEN, word="arm") == errno(95)
+    assert call(made, "send", 3, 0, 1, 0, word="arm") == reference.ALLOW
+
+
+def test_what_a_profile_does_not_know_stays_unknown():
+    """Programs take ENOSYS for a kernel that is older, and fall back."""
+    given = {
+        "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"],
+        "syscalls": [{"names": ["read", "socket"], "action": "SCMP_ACT_ALLOW"}],
+    }  # fmt: skip
+    before, after = compiled(given), compiled(landlock_ports.narrowed(given))
+    for architecture, number in reference.calls("x86_64"):
+        assert after.call(architecture, number, (0,) * 6) == before.call(architecture, number, (0,) * 6)
+
+
 def test_socketcall_hides_which_socket_is_meant_so_it_makes_none(both):
     assert call(both[1], "socketcall", 1, 0, word="i386") & 0xFFFF0000 == reference.ERRNO
 
@@ -84,10 +103,14 @@ def test_every_other_call_is_as_it_was(both):
                 assert before == after, (architecture, number, arguments)
 
 
-ACTIONS = ["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_LOG", "SCMP_ACT_KILL", "SCMP_ACT_TRACE"]
+# and the number of an errno or a tracer that goes with it
+ACTIONS = some.one_of(
+    some.tuples(some.sampled_from(["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_KILL"]), some.none()),
+    some.tuples(some.sampled_from(["SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"]), some.sampled_from([None, 1, 5])),
+)
 rules = some.fixed_dictionaries({
     "names": some.lists(some.sampled_from(["socket", "sendto", "read", "connect"]), max_size=4),
-    "action": some.sampled_from(ACTIONS),
+    "action": ACTIONS,
     "args": some.lists(
         some.fixed_dictionaries({
             "index": some.integers(0, 3), "op": some.sampled_from(sorted(seccomp.OPERATORS)),
@@ -96,9 +119,12 @@ rules = some.fixed_dictionaries({
 })  # fmt: skip
 
 
-@given(some.sampled_from(ACTIONS), some.lists(rules, max_size=5), some.integers(0, 3), some.integers(0, 3))
+@example(("SCMP_ACT_ERRNO", 1), [dict(names=["socket"], action=("SCMP_ACT_ERRNO", None), args=[]),
+                                 dict(names=["socket"], action=("SCMP_ACT_ALLOW", None), args=[])], 0, 0)  # fmt: skip
+@given(ACTIONS, some.lists(rules, max_size=5), some.integers(0, 3), some.integers(0, 3))
 def test_whatever_the_profile_it_refuses_these_and_is_else_as_it_was(default, syscalls_, first, last):
-    given = {"defaultAction": default, "syscalls": syscalls_}
+    given = {"defaultAction": default[0], "defaultErrnoRet": default[1]}
+    given["syscalls"] = [dict(rule, action=rule["action"][0], errnoRet=rule["action"][1]) for rule in syscalls_]
     before, after = compiled(given), compiled(landlock_ports.narrowed(given))
     for name in ("socket", "sendto", "read", "connect"):
         plain = (first, 1, last, 0)
