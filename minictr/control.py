@@ -220,9 +220,7 @@ def update(root_path: str, report, argv: "list[str]") -> int:
     as_it_is = cgroup_undo.before(group, changes)
     config = dict(config, linux=dict(linux, resources=resources.merged(before, changes)))
     name = "config.%d" % os.getpid()  # of one in the foreground its runtime has the lock
-    entry.write_config(
-        config, name
-    )  # a disk that is full shows before a limit counts of which no note is kept
+    entry.write_config(config, name)  # that the disk is full shows before a limit counts which nobody noted
     try:
         records = group.update(changes)
     except ContainerError:

@@ -276,10 +276,10 @@ class Container:
     def _remembered(self) -> "dict[str, object]":
         """What config.json says; and where its cgroup is, should state.json be lost (`lost`), which that does
         not say of one that systemd has made, or that lies in a sub-tree of ours."""
-        config, parts = self.plan.spec.config, self.group.parts
-        if not parts or parts[0].path == self.plan.cgroup_path:
-            return config
-        known = {name: self.content("")[name] for name in ("cgroups", "cgroup_parents", "systemd")}
+        config, group = self.plan.spec.config, self.group
+        if not group.parts or group.parts[0].path == self.plan.cgroup_path:
+            return dict(config, minictr=None) if "minictr" in config else config  # no note of ours
+        known = {"cgroups": group.directories(), "cgroup_parents": group.parents, "systemd": group.noted()}
         return dict(config, minictr=known)
 
     def _early_hooks(self, birth: clone.Birth) -> None:

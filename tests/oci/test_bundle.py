@@ -499,7 +499,9 @@ def test_the_root_can_be_unbindable(own, bundle, propagation, flags):
 
 
 @needs("unshare")
-@pytest.mark.parametrize("option, tag", [("rprivate", ""), ("rslave", "master"), ("unbindable", "unbindable")])
+@pytest.mark.parametrize(
+    "option, tag", [("rprivate", ""), ("rslave", "master"), ("unbindable", "unbindable")]
+)
 @pytest.mark.parametrize("root", ["shared", "rshared", "private"])
 def test_a_mount_that_says_itself_how_it_spreads_does_not_take_it_from_the_root(
     runtime, bundle, root, option, tag
@@ -623,7 +625,9 @@ def test_what_a_user_namespace_keeps_of_the_hosts_mount_is_told(own, bundle, opt
     made.namespaces("user")
     lines = [{"containerID": 0, "hostID": 0, "size": 65536}]
     made.linux.update(uidMappings=lines, gidMappings=lines)
-    made.config["mounts"].append({"destination": "/mnt", "type": "none", "source": source, "options": options})
+    made.config["mounts"].append(
+        {"destination": "/mnt", "type": "none", "source": source, "options": options}
+    )
     made.process["args"] = ["true"]
     script = 'mount -t tmpfs -o nosuid x "%s" && mkdir "%s/y" && mount -t tmpfs x "%s/y"' % ((source,) * 3)
     found = own.run(made, wrap=["unshare", "-m", "sh", "-c", script + ' && exec "$@"', "sh"])
@@ -638,7 +642,11 @@ def test_what_cannot_be_bound_is_told(own, bundle):
     made.config["mounts"].append(fresh)
     made.linux["readonlyPaths"] = ["/mnt"]
     found = own.sh(made, "true")
-    assert found == (125, "", "minictr: make /mnt read-only: Invalid argument; hint: it lies on an unbindable mount\n")
+    assert found == (
+        125,
+        "",
+        "minictr: make /mnt read-only: Invalid argument; hint: it lies on an unbindable mount\n",
+    )
 
 
 def test_the_root_is_writable_if_it_is_not_said_otherwise(runtime, bundle):

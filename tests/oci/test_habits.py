@@ -902,3 +902,17 @@ def test_a_terminal_that_nobody_would_have_is_refused(runtime, box, options):
 @pytest.mark.parametrize("word", ["STKFLT", "SIGSTKFLT", "16"])
 def test_a_signal_has_its_name_in_every_python(own, box, word):
     assert box(own).verb("kill", word) == (0, "", "")
+
+
+@needs("cgroup")
+def test_where_its_cgroup_is_the_bundle_of_one_that_is_lost_does_not_say(own, box):
+    """The note is its runtime's alone: a property of the bundle that is called so names what it likes."""
+    other = box(own)
+    with open(os.path.join(own.runner.state(), other.id, "state.json")) as file:
+        theirs = json.load(file)["cgroups"]
+    noted = {"cgroups": theirs, "cgroup_parents": [], "systemd": None}
+    one = box(own, change=lambda made: made.config.update(minictr=noted))
+    for identifier in (one.id, other.id):
+        os.unlink(os.path.join(own.runner.state(), identifier, "state.json"))
+    rows = {row["id"]: row["pid"] for row in json.loads(own.verb("list", "--format=json").ok.out)}
+    assert rows == {one.id: one.pid, other.id: other.pid}

@@ -670,7 +670,10 @@ def test_what_an_update_changes_is_known_as_it_was(v2):
     for name, text in texts.items():
         put(v2.top, "x", name, text)
     os.mkdir(v2.top + "/x/memory.reclaim")  # to read it is an error, as in a file that is only written to
-    block = {"weight": 20, "weightDevice": [{"major": 8, "minor": 0, "weight": 10}, {"major": 8, "minor": 16, "weight": 10}]}
+    block = {
+        "weight": 20,
+        "weightDevice": [{"major": 8, "minor": 0, "weight": 10}, {"major": 8, "minor": 16, "weight": 10}],
+    }
     block["throttleReadBpsDevice"] = [{"major": 8, "minor": minor, "rate": 9} for minor in (0, 16)]
     unified = {"memory.reclaim": "5", "memory.numa": "3"}
     resources = {"cpu": {"cpus": "1"}, "pids": {"limit": 5}, "blockIO": block, "unified": unified}

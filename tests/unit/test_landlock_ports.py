@@ -124,7 +124,9 @@ rules = some.fixed_dictionaries({
 @given(ACTIONS, some.lists(rules, max_size=5), some.integers(0, 3), some.integers(0, 3))
 def test_whatever_the_profile_it_refuses_these_and_is_else_as_it_was(default, syscalls_, first, last):
     given = {"defaultAction": default[0], "defaultErrnoRet": default[1]}
-    given["syscalls"] = [dict(rule, action=rule["action"][0], errnoRet=rule["action"][1]) for rule in syscalls_]
+    given["syscalls"] = [
+        dict(rule, action=rule["action"][0], errnoRet=rule["action"][1]) for rule in syscalls_
+    ]
     before, after = compiled(given), compiled(landlock_ports.narrowed(given))
     for name in ("socket", "sendto", "read", "connect"):
         plain = (first, 1, last, 0)

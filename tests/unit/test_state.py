@@ -140,7 +140,9 @@ def test_an_id_that_is_no_plain_name_leads_nowhere(root, identifier):
 # --- what has ended, what is broken -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["a pipe", "a directory", "a link to a pipe", "a link to itself", "a number"])
+@pytest.mark.parametrize(
+    "kind", ["a pipe", "a directory", "a link to a pipe", "a link to itself", "a number"]
+)
 def test_a_state_that_is_none_is_as_good_as_missing(root, kind):
     entry = state.create(root[0], root[1], "x")
     place = os.path.join(entry.path, "state.json")
