@@ -10,7 +10,7 @@ Side: container
 
 from . import abi, libc, mountinfo, mounts, namespaces, paths
 from . import unix as os
-from .errors import ContainerError, Degradation, step
+from .errors import ContainerError, Degradation, printable, step
 
 
 def enter(stage) -> str:
@@ -25,7 +25,7 @@ def enter(stage) -> str:
         if way == "chdir" and not _is_root(before):
             continue  # names would mean something else
         try:
-            _WAYS[way](stage)
+            left = _WAYS[way](stage)
         except OSError as error:
             if error.errno not in mounts.REFUSED + (abi.EINVAL, abi.EBUSY):
                 raise ContainerError("change the root by %s" % way, "", error.errno or 0) from error
@@ -35,6 +35,8 @@ def enter(stage) -> str:
             _confine(stage, refusal)
         elif way != "pivot_root":
             _record(stage, way, refusal)
+        if left and stage.plan.spec.nested_users:
+            _record_below(stage, left)
         if way in ("pivot_root", "move"):
             stage.spread()
         return way
@@ -112,35 +114,102 @@ def _pivot(stage) -> None:
     os.chdir("/")
 
 
-def _move(stage) -> None:
+def _move(stage) -> "list[str]":
+    """Where a /proc or /sys of the host's stays that could not be hidden."""
     old = os.open("/", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mounts.set_propagation("/", abi.MS_SLAVE)  # or with rootfsPropagation the host would have our root, too
     os.fchdir(stage.root)
     libc.mount(".", "/", "", abi.MS_MOVE)
+    if stage.lower >= 0:
+        _let_go(stage.lower)
+        os.fchdir(stage.root)
     table = mountinfo.table(paths.read_proc(stage.proc, "self/mountinfo"))
     inside = set(mountinfo.below(table, mountinfo.mount_id(stage.root)))
     libc.chroot(".")
     with step("hide the host's /proc and /sys"):  # no other way may follow
-        os.fchdir(old)
-        for number in sorted(set(table) - inside, reverse=True):
-            if table[number].kind in ("proc", "sysfs"):
-                _hide(table, table[number])
+        whole = [number for number in table if table[number].kind in ("proc", "sysfs")]
+        whole = [number for number in whole if table[number].root == "/" and number not in inside]
+        left = _Below(old, stage.proc, table).hide(whole)
     os.close(old)
     os.chdir("/")
+    return left
 
 
-def _hide(table: "dict[int, mountinfo.Row]", row: "mountinfo.Row") -> None:
-    """The old root stays below ours. As long as a whole /proc is to be seen in it, the kernel lets a user
-    namespace in the container mount one more, without what we have masked (mount_too_revealing in
-    fs/namespace.c)."""
-    if row.parent in table:
-        mounts.set_propagation("." + table[row.parent].place, abi.MS_SLAVE)  # or the host would lose it, too
-    try:
-        libc.umount2("." + row.place, abi.MNT_DETACH | abi.UMOUNT_NOFOLLOW)
-    except OSError as error:
-        if error.errno not in (abi.EINVAL, abi.EPERM):  # of the user namespace above: ours to cover alone
-            raise
-        flags = abi.MS_RDONLY | abi.MS_NOSUID | abi.MS_NODEV | abi.MS_NOEXEC
-        libc.mount("none", "." + row.place, "tmpfs", flags, "size=4k")
+def _record_below(stage, places: "list[str]") -> None:
+    why = "they are out of our reach below the moved root: " + ", ".join(map(printable, places))
+    lost = "a user namespace made inside can mount a /proc or /sys in which nothing is masked"
+    wanted, got, fix = "no whole /proc or /sys but the container's", "the host's, too", "as root: umount them"
+    stage.degrade(Degradation("masked-below", "masked paths", wanted, got, lost, 0, why, fix))
+
+
+def _let_go(lower: int) -> None:
+    """What an overlay was made from, and its memory, which lies over that: of the host's root a second /proc
+    and /sys are part, to which no name leads. The overlay holds what it needs by itself."""
+    with step("let go of what lies under the overlay"):
+        os.fchdir(lower)
+        libc.umount2(".", abi.MNT_DETACH)  # the topmost there
+        libc.umount2(".", abi.MNT_DETACH)
+
+
+class _Below:
+    """The old root, which stays below ours. As long as a whole /proc is mounted anywhere in it, the kernel
+    lets a user namespace in the container mount one more, without what we have masked (mount_too_revealing
+    in fs/namespace.c).
+
+    root: a descriptor of it; proc: from paths.open_proc; table: what is mounted
+    """
+
+    def __init__(self, root: int, proc: int, table: "dict[int, mountinfo.Row]") -> None:
+        self.root, self.proc, self.table = root, proc, table
+
+    def hide(self, numbers: "list[int]") -> "list[str]":
+        """Hide these mounts; the places come back of those that cannot be reached."""
+        hidden = [0]
+        while hidden:  # one may lie over another
+            hidden = [number for number in sorted(numbers, reverse=True) if self._hide(number)]
+            numbers = [number for number in numbers if number not in hidden]
+        covered = [(row.parent, row.place) for row in self.table.values()]
+        places = [(number, self.table[number].place) for number in numbers]
+        return [place for number, place in places if (number, place) not in covered]
+
+    def _hide(self, number: int) -> bool:
+        place = self._reach(number)
+        if place < 0:
+            return False
+        parent = self.table.get(self.table[number].parent)
+        if parent is not None and parent.shared:
+            above = self._reach(self.table[number].parent)
+            if above < 0:
+                os.close(place)
+                return False
+            os.fchdir(above)
+            mounts.set_propagation(".", abi.MS_SLAVE)  # or the host would lose it, too
+            os.close(above)
+        os.fchdir(place)
+        os.close(place)
+        mounts.set_propagation(".", abi.MS_SLAVE | abi.MS_REC)  # and what is mounted in it
+        try:
+            libc.umount2(".", abi.MNT_DETACH)
+        except OSError as error:
+            if error.errno not in (abi.EINVAL, abi.EPERM):  # of the user namespace above: ours to cover alone
+                raise
+            flags = abi.MS_RDONLY | abi.MS_NOSUID | abi.MS_NODEV | abi.MS_NOEXEC
+            libc.mount("none", ".", "tmpfs", flags, "size=4k")
+        return True
+
+    def _reach(self, number: int) -> int:
+        """The root of a mount; -1 where it has no name, or a directory on the way to it is closed to us."""
+        flags = abi.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            found = os.open("." + self.table[number].place, flags, dir_fd=self.root)
+        except OSError as error:
+            if error.errno not in (abi.EACCES, abi.ENOENT, abi.ENOTDIR):
+                raise
+            return -1
+        if mountinfo.mount_id(found, self.proc) == number:
+            return found
+        os.close(found)
+        return -1
 
 
 def _chroot(stage) -> None:

@@ -51,6 +51,7 @@ _TOLD = (
     ("device", ("devices",)),
     ("standin", ("interpreter",)),
     ("overlay", ()),
+    ("masked-below", ("masked-paths",)),
     ("capability", ()),  # tighter than was asked for, as with the next
     ("no-new-privs", ()),
     ("loopback", ()),

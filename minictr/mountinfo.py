@@ -9,11 +9,16 @@ from .record import Record
 
 
 class Row(Record):
-    """A mount: the id of its parent, where it is mounted, the type of its file system."""
+    """A mount: the id of its parent, what of its file system it shows, where, and the type of that.
+
+    shared: what is mounted on it, or taken off, spreads
+    """
 
     parent: int
+    root: str
     place: str
     kind: str
+    shared: bool
 
 
 def table(text: str) -> "dict[int, Row]":
@@ -24,7 +29,8 @@ def table(text: str) -> "dict[int, Row]":
         fields, _, rest = line.partition(" - ")
         words = fields.split(" ")
         place, kind = _unescape(words[4]), rest.split(" ")[0]
-        rows[int(words[0])] = Row(parent=int(words[1]), place=place, kind=kind)
+        shared = any(tag.startswith("shared:") for tag in words[6:])
+        rows[int(words[0])] = Row(parent=int(words[1]), root=words[3], place=place, kind=kind, shared=shared)
     return rows
 
 
@@ -51,13 +57,16 @@ def _unescape(text: str) -> str:
     return text
 
 
-def mount_id(descriptor: int) -> int:
-    """The id of the mount a descriptor lies on, from /proc/self/fdinfo."""
-    place = "/proc/self/fdinfo/%d" % descriptor
-    text = paths.read_text(place)
+def mount_id(descriptor: int, proc: "int | None" = None) -> int:
+    """The id of the mount a descriptor lies on, from /proc/self/fdinfo.
+
+    proc: from paths.open_proc, where /proc is not the host's any more
+    """
+    place = "%sself/fdinfo/%d" % ("/proc/" if proc is None else "", descriptor)
+    text = paths.read_text(place, at=proc)
     if not text:  # before 5.13 what a process that is not dumpable has there belongs to the host's root
         libc.prctl(abi.PR_SET_DUMPABLE, 1)
-        text = paths.read_text(place)
+        text = paths.read_text(place, at=proc)
         libc.prctl(abi.PR_SET_DUMPABLE, 0)
     for line in text.splitlines():
         name, _, value = line.partition(":")

@@ -25,7 +25,7 @@ def lay(stage) -> None:
             mounts.make_readonly(stage.root, stage.root, recursive=True)  # before memory lies on it
         label = stage.plan.mount_label
         memory = mounts.Mount(target="", kind="tmpfs", source="overlay", words=("mode=755",), context=label)
-        lower = stage.root
+        lower = stage.lower = stage.root
         layer = mounts.create(lower, lower, memory, over=True)
         for name in ("upper", "work", "merged"):
             os.mkdir(name, 0o755, dir_fd=layer)

@@ -214,10 +214,10 @@ def read_proc(proc: int, path: str) -> str:
         os.close(descriptor)
 
 
-def read_text(path: str, limit: int = 1 << 20) -> str:
-    """The text of a host file, "" where it does not exist or may not be read."""
+def read_text(path: str, limit: int = 1 << 20, at: "int | None" = None) -> str:
+    """The text of a host file, "" where it does not exist or may not be read. at: what PATH is relative to"""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=at)
     except OSError as error:
         if error.errno in (abi.ENOENT, abi.EACCES, abi.EPERM, abi.ENOTDIR, abi.ENODEV, abi.ENXIO):
             return ""

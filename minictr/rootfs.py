@@ -23,7 +23,7 @@ class Stage:
     plan: a plan.Plan; proc: from paths.open_proc; degrade: takes a Degradation, and may raise
     trees: for mounts whose ids are shown otherwise, detached clones that the runtime made:
         {index in plan.mounts, or -1 for the root: descriptor}
-    root: a descriptor of the new root, once `lay` has run
+    root: a descriptor of the new root, once `lay` has run; lower: what an overlay lies over, -1 without one
     mountable: mounts can be made at all; obstacle: why not
     kernel: descriptors of what has been mounted on /proc and /sys, by these names
     dev: that of the file system made on /dev, -1 without one
@@ -34,7 +34,7 @@ class Stage:
 
     def __init__(self, plan, proc: int, degrade, trees: "dict[int, int]") -> None:
         self.plan, self.proc, self.degrade, self.trees = plan, proc, degrade, trees
-        self.root = -1
+        self.root = self.lower = -1
         self.mountable, self.obstacle = True, ""
         self.sources = {}  # type: dict[int, int]
         self.base = self.null = self.empty = self.dev = -1

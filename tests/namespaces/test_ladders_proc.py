@@ -135,3 +135,74 @@ def test_sysfs_that_is_covered_is_the_host_s_read_only(minictr, strong_caller, b
     assert "/sys/kernel" in told.warnings[0]["why"]
     assert told.result.lines[:3] == ["0", "refused", "0"]
     assert sorted(told.result.lines[3:]) == sorted(os.listdir("/sys/class/net"))
+
+
+# --- below a root that was moved ----------------------------------------------------------------
+
+# A user namespace inside gets a fresh one, with nothing masked, where a whole one is mounted anywhere
+NESTED = """
+    for kind in proc sysfs; do
+        if unshare -Urmnpf mount -o ro -t $kind none /tmp 2>/dev/null; then echo $kind; fi
+    done
+"""
+OPEN = ("--security-opt", "seccomp=unconfined")
+
+
+@pytest.mark.parametrize("users", [(), ("--userns", "host")], ids=["userns", "host's ids"])
+def test_of_the_host_s_root_below_an_overlay_nothing_stays(minictr, users):
+    words = (
+        users + OPEN + ("--overlay", "--", "sh", "-c", "echo written >/etc/new && cat /etc/new; " + NESTED)
+    )
+    told = ladders.tell(minictr, "run", *words, refuse=["pivot_root"])
+
+    assert told.result == (0, "written\n"), told.result
+    assert [record["code"] for record in told.warnings if not record["code"].startswith("overlay")] == [
+        "root-move"
+    ]
+    words = users + OPEN + ("--security-opt", "unmask=ALL", "--overlay", "--", "sh", "-c", NESTED)
+    told = ladders.tell(minictr, "run", *words, refuse=["pivot_root"])
+    assert told.result == (0, "proc\nsysfs\n"), told.result
+
+
+def behind(minictr, caller, script, *words):
+    """Run minictr WORDS where SCRIPT, called with a directory, has mounted more of /proc; what it told."""
+    log = os.path.join(support.SESSION.place("log", 0o777), "log")
+    place = support.SESSION.place("behind")
+    program = [support.python(), "-m", "minictr", "--root", minictr.state(caller.account)]
+    program += ["--log", log, "--log-format", "json", "run"] + list(words)
+    become = []
+    if caller.account:
+        uid, gid = str(caller.account.uid), str(caller.account.gid)
+        become = ["setpriv", "--reuid", uid, "--regid", gid, "--clear-groups"]
+    script = (
+        'cd "$0" && mkdir -p in/proc && mount -t tmpfs in in && mkdir in/proc && %s && exec "$@"' % script
+    )
+    result = minictr.command(
+        *(["unshare", "-m", "sh", "-c", script, place] + become + program),
+        env={"PYTHONPATH": support.checkout()},
+        refuse=["pivot_root"],
+    )
+    return ladders.Told(result, log), place + "/in/proc"
+
+
+BEHIND = {
+    "plainly": "mount -t proc proc in/proc",
+    "two of them": "mount -t proc proc in/proc && mount -t proc proc in/proc",
+    "under another": "mount -t proc proc in/proc && mount -t tmpfs over in/proc",
+    "shared": "mount --make-shared in && mount -t proc proc in/proc",
+    "behind a closed door": "mount -t proc proc in/proc && chmod 0 in",
+    "shadowed": "mount -t proc proc in/proc && mount -t tmpfs over in && mkdir in/proc",
+}
+
+
+@pytest.mark.parametrize("where", sorted(BEHIND))
+def test_a_whole_proc_somewhere_on_the_host_is_hidden_or_told(minictr, strong_caller, busybox_root, where):
+    words = ("--rootfs", busybox_root, "--", "sh", "-c", NESTED)
+    told, place = behind(minictr, strong_caller, BEHIND[where], *(OPEN + words))
+
+    out = where in ("behind a closed door", "shadowed")
+    assert told.result == (0, "proc\n" if out else ""), told.result
+    codes = [record["code"] for record in told.warnings]
+    assert codes == ["root-move"] + ["masked-below"] * out, told.result
+    if out:
+        assert told.warnings[1]["why"].endswith(": " + place)

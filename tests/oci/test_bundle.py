@@ -470,22 +470,37 @@ def test_a_mount_has_the_propagation_of_its_option(runtime, bundle, option, tag)
 PROPAGATIONS = ("", "private", "rprivate", "slave", "rslave", "shared", "rshared")
 
 
-@needs("unshare")
-@pytest.mark.parametrize("propagation", PROPAGATIONS)
-def test_nothing_of_the_container_is_mounted_on_a_host_that_shares_its_mounts(runtime, bundle, propagation):
-    made = bundle()  # as hosts with systemd do
-    made.linux["rootfsPropagation"] = propagation
+def changed(runtime, made, *flags):
+    """What MADE, whose program ends at once, changes on a host that shares its mounts, as with systemd."""
     made.process["args"] = ["true"]
+    state = runtime.runner.state()  # on a mount of its own, as in /run: else that of / would not be shared
     script = """\
-        mount --make-rshared /
+        mount --bind "$1" "$1" && shift && mkdir "$0/more" && mount -t tmpfs more "$0/more"
+        mkdir "$0/more/proc" && mount -t proc proc "$0/more/proc" && mount --make-rshared /
         cut -d' ' -f3- /proc/self/mountinfo >"$0/before"
         "$@" || exit
         cut -d' ' -f3- /proc/self/mountinfo >"$0/after"
         diff "$0/before" "$0/after"
     """
     place = support.SESSION.place("mountinfo")
-    wrap = ["unshare", "-m", "--propagation", "private", "sh", "-c", textwrap.dedent(script), place]
-    assert runtime.run(made, wrap=wrap).ok.out == ""
+    wrap = ["unshare", "-m", "--propagation", "private", "sh", "-c", textwrap.dedent(script), place, state]
+    return runtime.run(made, *flags, wrap=wrap).ok.out
+
+
+@needs("unshare")
+@pytest.mark.parametrize("propagation", PROPAGATIONS)
+def test_nothing_of_the_container_is_mounted_on_a_host_that_shares_its_mounts(runtime, bundle, propagation):
+    made = bundle()
+    made.linux["rootfsPropagation"] = propagation
+    assert changed(runtime, made) == ""
+
+
+@needs("unshare")
+@pytest.mark.parametrize("propagation", ["", "private", "shared", "rshared"])
+def test_nor_does_it_lose_what_is_hidden_below_a_moved_root(own, bundle, propagation):
+    made = bundle()
+    made.linux["rootfsPropagation"] = propagation
+    assert changed(own, made, "--no-pivot") == ""
 
 
 @pytest.mark.parametrize("flags", [[], ["--no-pivot"]], ids=["pivot_root", "move"])
