@@ -109,7 +109,7 @@ test-resources: packages ## run the tests of limits and cgroups alone (PYTHON=, 
 # What makes and runs virtual machines; what is in them is in tests/vm.py
 VM_PACKAGES = debian-archive-keyring e2fsprogs mmdebstrap \
 	$(if $(filter aarch64,$(shell uname -m)),qemu-system-arm,qemu-system-x86)
-KINDS ?= v2 podman cri apparmor selinux nouserns
+KINDS ?= v2 podman cri apparmor selinux nouserns initramfs
 VM ?=
 
 test-vm: ## run tests in virtual machines, each another set-up of Linux (KINDS=, VM=, ARGS=)

@@ -9,6 +9,18 @@ import support
 FIELDS = ["code", "errno", "fix", "got", "layer", "level", "lost", "wanted", "why"]
 SCRIPT = "echo started"
 
+# chroot(2) again, and up: the root that is found there should be the same as before
+ESCAPE = """\
+import os, tempfile
+own, above = os.stat("/"), os.open("/", os.O_RDONLY)
+os.chroot("/tmp")
+os.fchdir(above)
+for _ in range(64):
+    os.chdir("..")
+os.chroot(".")
+print("held" if os.path.samestat(own, os.stat("/")) else "escaped to %s" % os.listdir("/"))
+"""
+
 
 def calls(names: str, error: str) -> "list[str]":
     """The refusals NAMES, each with ERROR. A filter cannot see the flags of clone3, so that is away."""

@@ -249,6 +249,16 @@ def _root_is_a_mount() -> str:
     return "we are in a chroot whose root is no mount point; mount --bind DIR DIR before would make it one"
 
 
+def _initramfs() -> str:
+    """A root that is on nothing: pivot_root(2) has no place for it."""
+    with open("/proc/self/mountinfo") as file:
+        rows = [line.split() for line in file]
+    roots_of_it = [row for row in rows if row[4] == "/"]
+    if roots_of_it and all(own == parent for own, parent, *_ in roots_of_it):
+        return ""
+    return "the root of this machine is not its initramfs: make test-vm KINDS=initramfs"
+
+
 def _kernel_headers(triplet: str):
     """triplet: of another architecture, as Debian names it in paths"""
     place = os.path.join("/usr", triplet, "include/linux/version.h")
@@ -283,6 +293,7 @@ NEEDS = {
     "userns": (lambda: _probe(_unshare("CLONE_NEWUSER")), ""),
     "rootless": (_rootless, ""),
     "root-mount": (_root_is_a_mount, ""),
+    "initramfs": (_initramfs, ""),
     "timens": (lambda: _probe(_unshare("CLONE_NEWTIME")), ""),
     "cgroup": (_cgroup("cgroup", "cgroup2"), ""),
     "cgroup1": (_cgroup("cgroup"), ""),

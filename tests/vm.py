@@ -51,6 +51,7 @@ MARKER = "minictr-vm: "
 ALIVE = MARKER + "the kernel is up"
 TRIAL = 20  # seconds that a kernel has to be up with KVM: one is enough where that works
 
+MOVED = "test_nor_does_it_lose_what_is_hidden_below_a_moved_root"
 WAITING = "test_a_process_that_waits_for_its_start_cannot_be_looked_into"
 
 # append: words for the kernel; systemd: as process 1; setup: a line of shell before the tests
@@ -104,6 +105,13 @@ KINDS = {
         as_root="tests/namespaces/test_landlock.py",
         as_user="",
     ),
+    "initramfs": Kind(
+        append="minictr_root=initramfs",
+        systemd=False,
+        setup="mount -t tmpfs -o mode=1777 tmp /tmp",  # mounts of the initramfs itself cannot be id-mapped
+        as_root="tests/namespaces/test_initramfs.py tests/oci/test_bundle.py::" + MOVED,
+        as_user="",
+    ),
 }
 
 # name of the architecture: Debian's, the qemu, words for it by emulation, the console
@@ -147,14 +155,14 @@ set -eu
 cd /initramfs
 version=$(ls /lib/modules)
 depmod "$version"
-mkdir bin dev new modules
-cp /bin/busybox bin
-printf '%%s\\n' '#!/bin/busybox sh' >init
+mkdir dev new modules srv
+cp /bin/busybox .  # not into bin: the system's own comes there if this stays the root
+printf '%%s\\n' '#!/busybox sh' >init
 for module in %(modules)s; do modprobe --set-version "$version" --show-depends $module; done |
 while read -r word path rest; do
     if [ "$word" != insmod ] || [ -e "modules/${path##*/}" ]; then continue; fi
     cp "$path" modules
-    echo "/bin/busybox insmod /modules/${path##*/} || /bin/busybox echo cannot load $path" >>init
+    echo "/busybox insmod /modules/${path##*/} || /busybox echo cannot load $path" >>init
 done
 cat >>init <<'INIT'
 %(init)s
@@ -181,14 +189,19 @@ unshare --mount sh -euc '
 ' sh "$root" "$new/root"
 """
 
-# After the modules are in. The disks are in the order of the command line.
+# After the modules are in. The disks are in the order of the command line. Of that the kernel puts into the
+# environment what it does not know itself.
 INIT = """\
-PATH=/bin
-busybox mount -t devtmpfs dev /dev
-busybox echo "%s" >/dev/console
-busybox mount -t ext4 /dev/vda /new && busybox mount -t ext4 /dev/vdb /new/srv || busybox poweroff -f
-busybox umount /dev
-exec busybox switch_root /new /bin/sh /srv/boot""" % (ALIVE)
+/busybox mount -t devtmpfs dev /dev
+/busybox echo "%s" >/dev/console
+/busybox mount -t ext4 /dev/vda /new && /busybox mount -t ext4 /dev/vdb /srv || /busybox poweroff -f
+/busybox umount /dev
+if [ "$minictr_root" = initramfs ]; then
+    /busybox cp -af /new/* / && /busybox umount /new || /busybox poweroff -f
+    exec /bin/sh /srv/boot
+fi
+/busybox mount --move /srv /new/srv
+exec /busybox switch_root /new /bin/sh /srv/boot""" % (ALIVE)
 
 BOOT = """\
 # process 1, in the root file system

@@ -16,18 +16,6 @@ SHOWN = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc")
 HOST = ("--userns", "host")
 each_user = pytest.mark.parametrize("users", [(), HOST], ids=["userns", "host's ids"])
 
-# chroot(2) again, and up: the root that is found there should be the same as before
-ESCAPE = """\
-import os, tempfile
-own, above = os.stat("/"), os.open("/", os.O_RDONLY)
-os.chroot("/tmp")
-os.fchdir(above)
-for _ in range(64):
-    os.chdir("..")
-os.chroot(".")
-print("held" if os.path.samestat(own, os.stat("/")) else "escaped to %s" % os.listdir("/"))
-"""
-
 
 class Chroot:
     """A directory to change the root to, with the host's programs, /proc, /sys and /dev.
@@ -104,7 +92,7 @@ def test_a_container_is_as_anywhere(chroot, users):
 @each_user
 def test_nothing_that_lies_above_is_within_reach(private, users):
     python = "%s:%s:ro" % (private.prefix, private.prefix)
-    told = private.run("run", *(users + ("-v", python, "--", support.python(), "-c", ESCAPE)))
+    told = private.run("run", *(users + ("-v", python, "--", support.python(), "-c", ladders.ESCAPE)))
 
     assert told.result.out == "held\n", told.result
     assert (told.result.status, told.warnings) == (0, [])
