@@ -206,3 +206,15 @@ def test_a_whole_proc_somewhere_on_the_host_is_hidden_or_told(minictr, strong_ca
     assert codes == ["root-move"] + ["masked-below"] * out, told.result
     if out:
         assert told.warnings[1]["why"].endswith(": " + place)
+
+
+def test_one_that_cannot_be_hidden_is_a_loss_where_user_namespaces_may_be_made(minictr, busybox_root):
+    caller = callers.Caller("root", None, True)
+    words = ("--require", "masked-paths", "--rootfs", busybox_root, "--", "echo", "ran")
+    told, _ = behind(minictr, caller, BEHIND["shadowed"], *words)
+    assert (told.result.out, [record["code"] for record in told.warnings]) == ("ran\n", ["root-move"])
+
+    told, place = behind(minictr, caller, BEHIND["shadowed"], *(OPEN + words))
+    assert told.result == (123, ""), told.result
+    assert told.errors[0].startswith("masked paths: no whole /proc or /sys but the container's is required: ")
+    assert place in told.errors[0]
