@@ -99,7 +99,11 @@ def _run(hook: Hook, text: bytes, hold: "Hold | None") -> None:
         _become(hook, told, say, hold)
     os.close(told)
     os.close(say)
-    status, output = _attend(pid, hook.timeout, tell, text, said)
+    try:
+        status, output = _attend(pid, hook.timeout, tell, text, said)
+    except BaseException:  # a signal: the container goes, and the hooks for that come next
+        _end(pid)
+        raise
     if status is None:
         raise ContainerError(doing, "it took more than %d seconds" % hook.timeout)
     if status:
@@ -111,6 +115,15 @@ def _run(hook: Hook, text: bytes, hold: "Hold | None") -> None:
             else "signal %d" % os.WTERMSIG(status)
         )
         raise ContainerError(doing, "%s: %s" % (ending, printable(output.strip()) or "it said nothing"))
+
+
+def _end(pid: int) -> None:
+    try:
+        if not os.waitpid(pid, os.WNOHANG)[0]:
+            os.kill(pid, _signal.SIGKILL)
+            os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # it was just waited for
 
 
 def _without_guard(status: int, output: bytes) -> bytes:

@@ -267,6 +267,28 @@ def test_words_that_are_none_are_one_line(own, box, words):
     assert found.err.startswith("minictr: listen to the other process: it said what is no message: "), found
 
 
+@pytest.mark.parametrize("name", ["prestart", "createRuntime", "createContainer"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_hook_ends_with_a_making_that_is_interrupted(own, bundle, tmp_path, name, number):
+    """It would go on beside the poststop hooks, for a container that is no more."""
+    made, file, after = bundle(), str(tmp_path / "pid"), str(tmp_path / "after")
+    script = "echo $$ >%s.new; mv %s.new %s; exec sleep 1000" % (file, file, file)
+    late = "test -e /proc/$(cat %s) && echo early >%s || echo late >%s" % (file, after, after)
+    made.config["hooks"] = {
+        name: [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}],
+        "poststop": [{"path": "/bin/sh", "args": ["sh", "-c", late], "env": ["PATH=/usr/bin:/bin"]}],
+    }
+    if name == "createContainer":  # which sees the host's files, but is in the container's process namespace
+        made.namespaces("-pid")
+    live = own.start(made)
+    support.wait_until(lambda: os.path.exists(file))
+    live.signal(number)
+    said = "minictr: make the container: interrupted by signal %d\n" % number
+    assert live.wait() == (128 + number, "", said)
+    with open(file) as pid, open(after) as when:
+        assert support.gone(int(pid.read())) and when.read() == "late\n"
+
+
 # --- what a hook says ------------------------------------------------------------------------------
 
 
