@@ -131,7 +131,8 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     except BaseException as error:
         if birth.pid:
             foreground.send(birth.pid, _signal.SIGKILL)
-            os.waitpid(birth.pid, 0)
+            if not living.frozen(content):  # on v1 it dies only when the container is resumed
+                os.waitpid(birth.pid, 0)
         if isinstance(error, OSError) and not living.alive(content):
             # clone(2) says ENOMEM of its PID namespace
             raise ContainerError(doing, "container not running") from error

@@ -367,6 +367,8 @@ class Container:
     def _end(self, birth: clone.Birth) -> None:
         if birth.pid:
             foreground.send(birth.pid, _signal.SIGKILL)
+            if self.group.frozen():  # by a hook, or whoever: on v1 it would not die
+                self.group.release()
             os.waitpid(birth.pid, 0)
             birth.pid = 0
 

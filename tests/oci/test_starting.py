@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -287,6 +288,42 @@ def test_a_hook_ends_with_a_making_that_is_interrupted(own, bundle, tmp_path, na
     assert live.wait() == (128 + number, "", said)
     with open(file) as pid, open(after) as when:
         assert support.gone(int(pid.read())) and when.read() == "late\n"
+
+
+def test_a_container_that_a_hook_has_paused_ends_with_its_start(own, bundle, tmp_path):
+    """On v1 what is frozen dies only when it is let go on."""
+    made, place = bundle(), str(tmp_path / "said")
+    made.process["args"] = ["sleep", "1000"]
+    (hook,) = asking(own, place, "pause", made.identifier)
+    hook["args"][-1] += "; exit 3"
+    made.config["hooks"] = {"poststart": [hook]}
+    for options in ((), ("--detach",)):
+        found = own.run(made, *options, timeout=20)
+        assert found == (125, "", "minictr: run the poststart hook /bin/sh: exit status 3: it said nothing\n")
+        with open(place) as file:
+            assert file.read() == "0\n"
+    assert os.listdir(own.runner.state()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_further_program_that_waits_for_a_paused_container_can_be_called_off(own, box, tmp_path, number):
+    one = box(own)
+    one.verb("pause").ok
+    # what it has begun holds its streams until the container is resumed, so they are a file
+    words = ["-m", "minictr", "--root", own.runner.state(), "exec", "--ignore-paused", one.id]
+    words += ["sh", "-c", "echo ran >/dev/shm/ran"]
+    with open(str(tmp_path / "said"), "w") as said:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+        env = dict(os.environ, PYTHONPATH=support.CHECKOUT)
+        live = subprocess.Popen([sys.executable] + words, env=env, **streams)
+    support.wait_until(lambda: len(json.loads(one.verb("ps", "--format=json").ok.out)) > 2)
+    live.send_signal(number)
+    assert live.wait(10) == 128 + number
+    with open(str(tmp_path / "said")) as said:
+        assert said.read() == "minictr: exec: interrupted by signal %d\n" % number
+    one.verb("resume").ok
+    support.wait_until(lambda: len(json.loads(one.verb("ps", "--format=json").ok.out)) == 2)
+    assert not os.path.exists(one.path("/dev/shm/ran"))
 
 
 # --- what a hook says ------------------------------------------------------------------------------
