@@ -115,8 +115,8 @@ def _powerless(me) -> bool:
 
 
 def _join_keyring(me) -> None:
-    """A session keyring of its own: the caller's keys are not the container's. It has no name: one of that name
-    may be there, made by any user for others to join, who could then read the container's keys."""
+    """A session keyring of its own: the caller's keys are not the container's. It has no name: one of that
+    name may be there, made by any user for others to join, who could then read the container's keys."""
     if me.plan.spec.no_new_keyring:
         return
     try:

@@ -369,6 +369,9 @@ class Container:
             foreground.send(birth.pid, _signal.SIGKILL)
             if self.group.frozen():  # by a hook, or whoever: on v1 it would not die
                 self.group.release()
+                if self.group.frozen() and self.group.kind == "v1":
+                    why = "a cgroup above its own is frozen, so process %d has not ended yet" % birth.pid
+                    raise ContainerError("", why)
             os.waitpid(birth.pid, 0)
             birth.pid = 0
 

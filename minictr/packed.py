@@ -51,9 +51,9 @@ PACK = "minictr.pack"
 
 
 def pack(directory: str, shown: str) -> "tuple[bytes, int]":
-    """The modules of DIRECTORY: MAGIC_NUMBER, and how long the next part is, in four bytes, by which a launcher
-    knows its own; marshalled, the code of `unpack` and its table; and the codes that the table tells of, at
-    places counted from the start. With it, the number of those bytes.
+    """The modules of DIRECTORY: MAGIC_NUMBER, and how long the next part is, in four bytes, by which a
+    launcher knows its own; marshalled, the code of `unpack` and its table; and the codes that the table tells
+    of, at places counted from the start. With it, the number of those bytes.
 
     shown: the directory that a traceback names
     """

@@ -591,7 +591,7 @@ def unified():
     [
         (
             "cgroup.subtree_control=+memory",
-            "set linux.resources.unified cgroup.subtree_control to +memory: with memory no process can be in ",
+            "set linux.resources.unified cgroup.subtree_control to +memory: with memory no ",
         ),
         (
             "cgroup.freeze=1",

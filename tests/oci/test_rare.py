@@ -541,8 +541,8 @@ def test_a_class_that_is_there_is_not_taken_over(top):
         with pytest.raises(ContainerError) as caught:
             before.make()
         assert str(caught.value) == (
-            "make the class of service %s: there is one, which is not the container's; hint: another id, or closID "
-            "to share it; rmdir it if a container that was killed has left it" % before.path
+            "make the class of service %s: there is one, which is not the container's; hint: another id, or "
+            "closID to share it; rmdir it if a container that was killed has left it" % before.path
         )
         assert before.made == [] and os.path.isdir(before.path)
     with open(os.path.join(before.top, "box", "schemata")) as file:

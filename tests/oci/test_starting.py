@@ -305,6 +305,36 @@ def test_a_container_that_a_hook_has_paused_ends_with_its_start(own, bundle, tmp
     assert os.listdir(own.runner.state()) == []
 
 
+@needs("cgroup1")
+def test_a_making_in_a_frozen_cgroup_can_be_called_off(own, bundle):
+    """Of which the parent of the container's own is frozen, as an engine does with a pod."""
+    made = bundle()
+    made.process["args"] = ["true"]
+    (top,) = [
+        point for _, point in support.cgroup_mounts() if "freezer" in os.path.basename(point).split(",")
+    ]
+    parent = top + "/%s-pod" % made.identifier
+    made.linux["cgroupsPath"] = "/%s-pod/box" % made.identifier
+    os.mkdir(parent)
+    try:
+        with open(parent + "/freezer.state", "w") as file:
+            file.write("FROZEN")
+        live = own.start(made)
+        support.wait_until(lambda: os.path.isdir(parent + "/box") and own.verb("list", "-q").out)
+        time.sleep(0.3)
+        live.signal(signal.SIGTERM)
+        found = live.wait(30)
+        assert found.status == 128 + signal.SIGTERM
+        assert "a cgroup above its own is frozen, so process " in found.err, found
+    finally:
+        with open(parent + "/freezer.state", "w") as file:
+            file.write("THAWED")
+        assert own.verb("delete", "--force", made.identifier).ok
+        if os.path.isdir(parent):
+            os.rmdir(parent)
+    assert os.listdir(own.runner.state()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_further_program_that_waits_for_a_paused_container_can_be_called_off(own, box, tmp_path, number):
     one = box(own)

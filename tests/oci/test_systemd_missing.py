@@ -116,8 +116,8 @@ class Bus(threading.Thread):
                 if not peer.recv(65536):
                     return
                 answer = dbus_message.Message(
-                    kind=dbus_message.RETURN, serial=number, reply=number, signature=signature, content=content,
-                    sender=":1.1",
+                    kind=dbus_message.RETURN, serial=number, reply=number, signature=signature,
+                    content=content, sender=":1.1",
                 )  # fmt: skip
                 peer.sendall(dbus_message.encode(answer))
             peer.recv(65536)
