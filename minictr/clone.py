@@ -25,6 +25,7 @@ class Birth:
 
     into: a cgroup of v2 that it is born in, None where it joins by handed.cgroup
     pid: its process id, once known; container: that of a container's first process which it joins
+    over: it ended before its time, and was waited for
     records: the steps down it reported
     seen: called with each Degradation as it arrives
     mover: called with the number of the middle process, which it moves to the cgroup; None: nobody is moved
@@ -37,6 +38,7 @@ class Birth:
         self.stages, self.mover = stages, mover
         self.pid = 0
         self.container = 0
+        self.over = False
         self.console = -1
         self.maps = plan.maps
         self.lost = {}  # type: dict[str, int]
@@ -81,7 +83,8 @@ class Birth:
         while True:
             said = self.channel.hear()
             if said is None:
-                raise ContainerError("wait for the container's first process", self._ending())
+                whose = "further process" if self.container else "container's first process"
+                raise ContainerError("wait for the " + whose, self._ending())
             if said[0] == "warning":
                 self.seen(self._explained(degradation_from(said[1:])))
             elif said[0] == "console":
@@ -145,7 +148,7 @@ class Birth:
         for _ in range(200 if self.pid else 0):  # its descriptors close a moment before it has ended
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
-                self.pid = 0
+                self.pid, self.over = 0, True
                 if os.WIFSIGNALED(status):
                     return "it was killed by signal %d" % os.WTERMSIG(status)
                 break

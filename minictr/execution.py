@@ -121,19 +121,22 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         hint = "minictr resume %s, or --ignore-paused to wait" % wish.identifier
         raise ContainerError(doing, "cannot exec in a paused container", hint=hint)
     process.check_descriptors(wish.preserve_fds)
-    target = Target(content)
-    made = _made(wish, content, config, target, report)
-    foreground.hold_signals()
-    birth = _conceive(made, wish, content, group, target, report)
+    birth = None
     try:
+        target = Target(content)
+        made = _made(wish, content, config, target, report)
+        foreground.hold_signals()
+        birth = _conceive(made, wish, content, group, target, report)
         _bear(birth, wish, target, report)
         _let_run(birth, wish, report)
     except BaseException as error:
-        if birth.pid:
+        if birth and birth.pid:
             foreground.send(birth.pid, _signal.SIGKILL)
             if not living.frozen(content):  # on v1 it dies only when the container is resumed
                 os.waitpid(birth.pid, 0)
-        if isinstance(error, OSError) and not living.alive(content):
+        if birth and birth.over:  # killed, as it would be a moment before process 1
+            living.wait_ended([content], 0.5)
+        if isinstance(error, (OSError, ContainerError)) and not living.alive(content):
             # clone(2) says ENOMEM of its PID namespace
             raise ContainerError(doing, "container not running") from error
         raise

@@ -346,14 +346,28 @@ def _leave(entry: "state.Entry") -> None:
 
 def delete(root_path: str, report, argv: "list[str]") -> int:
     flags, _, ids = scan(argv, {"--force": "-f"}, {}, 1, None)
+    failed = []  # type: list[ContainerError]
     for identifier in ids:
-        entry = find(root_path, identifier, wait=False)
-        if entry is not None:
-            _delete(entry, "--force" in flags, report)
-            entry.close()
-        elif "--force" not in flags:
-            raise missing(identifier)
+        try:
+            _delete_one(root_path, identifier, "--force" in flags, report)
+        except ContainerError as error:  # which is no reason for those that follow to stay
+            failed.append(error)
+    for error in failed[:-1]:
+        report.error(error)
+    if failed:
+        raise failed[-1]
     return 0
+
+
+def _delete_one(root_path: str, identifier: str, force: bool, report) -> None:
+    entry = find(root_path, identifier, wait=False)
+    if entry is not None:
+        try:
+            _delete(entry, force, report)
+        finally:
+            entry.close()
+    elif not force:
+        raise missing(identifier)
 
 
 def _delete(entry: state.Entry, force: bool, report) -> None:

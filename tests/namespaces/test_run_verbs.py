@@ -306,6 +306,18 @@ def test_one_that_runs_is_not_deleted_without_force(made):
     assert made.verb("list", "-q").ok.out == ""
 
 
+def test_one_that_cannot_be_deleted_keeps_no_other(minictr, busybox_root):
+    for name, seconds in (("one", "0"), ("two", "1000"), ("three", "0")):
+        minictr("run", "-d", "--name", name, "--rootfs", busybox_root, "--", "sleep", seconds).ok
+    wait_until(lambda: minictr("list").out.count(" stopped ") == 2)
+    found = minictr("delete", "one", "missing", "two", "three")
+    said = "minictr: container does not exist: missing\n"
+    said += "minictr: delete container two: it is running; hint: minictr stop it, or --force\n"
+    assert found == (125, "", said)
+    assert minictr("list", "--quiet").ok.out == "two\n"
+    minictr("delete", "--force", "two").ok
+
+
 def test_several_are_deleted(made):
     for name in ("a", "b"):
         made.run(name)

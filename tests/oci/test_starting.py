@@ -356,6 +356,22 @@ def test_a_further_program_that_waits_for_a_paused_container_can_be_called_off(o
     assert not os.path.exists(one.path("/dev/shm/ran"))
 
 
+def test_a_further_program_whose_container_ends_meanwhile_says_that(own, bundle):
+    """At whatever moment: not what of it could not be found, or which process has been killed."""
+    said = set()
+    for tenth in range(15):
+        made = bundle()
+        made.process["args"] = ["sleep", "1000"]
+        assert own.run(made, "--detach").ok
+        live = own.start_verb("exec", made.identifier, "sleep", "1000")
+        time.sleep(0.01 * tenth)
+        assert own.verb("kill", made.identifier, "KILL").ok
+        found = live.wait()
+        said.add((found.status, found.err.replace(made.identifier, "ID")))
+        own.delete(made)
+    assert said <= {(137, ""), (255, "minictr: exec in container ID: container not running\n")}, said
+
+
 # --- what a hook says ------------------------------------------------------------------------------
 
 
