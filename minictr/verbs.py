@@ -352,8 +352,8 @@ def delete(root_path: str, report, argv: "list[str]") -> int:
             _delete_one(root_path, identifier, "--force" in flags, report)
         except ContainerError as error:  # which is no reason for those that follow to stay
             failed.append(error)
-    for error in failed[:-1]:
-        report.error(error)
+    for before in failed[:-1]:
+        report.error(before)
     if failed:
         raise failed[-1]
     return 0
