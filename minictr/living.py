@@ -164,12 +164,12 @@ def start(entry: state.Entry, content: "dict", report) -> None:
     """
     from . import program  # only here
 
-    doing = "start container %s" % entry.identifier
+    doing, command = "start container %s" % entry.identifier, content.get("command") or ""
     channel = entry.open_pipes()
     pidfd = _pidfd_of(content)
     try:
         channel.say("go")
-        hooked = program.until_running(channel, content["command"])
+        hooked = program.until_running(channel, command)
         ran = content.get("init") or _ran(content, pidfd)  # what --init keeps as process 1 executes nothing
     except BrokenPipeError:
         raise ContainerError(doing, *_ended(content)) from None
@@ -204,7 +204,7 @@ def _ran(content: "dict", pidfd: int) -> bool:
     waited for it a moment before we look: then a kill tells it from a program that ended at once."""
     from . import program  # which `start` has loaded
 
-    ran = program.executed(content["pid"], content["command"], content["start_time"])
+    ran = program.executed(content["pid"], content.get("command") or "", content["start_time"])
     if ran is None and pidfd >= 0:
         from . import watch  # hardly ever
 

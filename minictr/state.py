@@ -258,8 +258,10 @@ class Entry:
 
 _KINDS = {
     "pid": int, "start_time": int, "status": str, "bundle": str, "cgroups": list, "cgroup_parents": list,
-    "annotations": dict, "degradations": list,
+    "annotations": dict, "degradations": list, "created": str, "command": str, "exit": dict, "landlock": list,
+    "resctrl": list, "rootfs": str, "stop_signal": int,
 }  # fmt: skip
+_ELEMENTS = {"cgroups": str, "cgroup_parents": str, "degradations": dict, "resctrl": str}
 
 
 _NEEDED = ("root", "process")  # of a configuration, what is there
@@ -268,7 +270,13 @@ _PARTS = _NEEDED + ("linux", "hooks", "annotations")  # and what is an object
 
 def _sound(content: "dict") -> bool:
     """Whether all that is worked with is of its kind: whoever has changed the file by hand can delete it."""
-    return all(isinstance(content.get(name, kind()), kind) for name, kind in _KINDS.items())
+    if not all(isinstance(content.get(name, kind()), kind) for name, kind in _KINDS.items()):
+        return False
+    unit = content.get("systemd")
+    known = unit is None or (isinstance(unit, dict) and isinstance(unit.get("unit"), str) and "user" in unit)
+    return known and all(
+        isinstance(one, kind) for name, kind in _ELEMENTS.items() for one in content.get(name, ())
+    )
 
 
 def create(root_path: str, root: int, identifier: str) -> Entry:

@@ -401,8 +401,23 @@ def test_one_of_which_the_state_is_lost_is_not_another_that_has_its_cgroup_now(o
 
 @pytest.mark.parametrize(
     "change",
-    [{"pid": "1"}, {"status": 5}, {"cgroups": 5}, {"annotations": []}, {"degradations": {}}],
-    ids=lambda change: list(change)[0],
+    [
+        {"pid": "1"},
+        {"status": 5},
+        {"cgroups": 5},
+        {"annotations": []},
+        {"degradations": {}},
+        {"systemd": {"unit": "x"}},
+        {"systemd": 5},
+        {"cgroups": [5]},
+        {"cgroup_parents": [{}]},
+        {"exit": 5},
+        {"degradations": [5]},
+        {"created": 5},
+        {"resctrl": [5]},
+        {"stop_signal": "x"},
+    ],  # fmt: skip
+    ids=lambda change: "-".join(str(word) for word in list(change.items())[0]),
 )
 def test_one_of_which_the_state_is_nonsense_can_be_deleted(own, box, change):
     one = box(own, change=lambda made: made.linux.pop("cgroupsPath"))
