@@ -221,7 +221,11 @@ class Birth:
         if plan.oom_score_adj is not None:
             hints = {abi.EACCES: "less than the caller's own takes CAP_SYS_RESOURCE"}
             with step("set oom_score_adj to %d" % plan.oom_score_adj, hints=hints):
-                paths.write_proc(self.proc, "%d/oom_score_adj" % pid, str(plan.oom_score_adj))
+                try:
+                    paths.write_proc(self.proc, "%d/oom_score_adj" % pid, str(plan.oom_score_adj))
+                except PermissionError:  # a middle process may have done it
+                    if paths.read_proc(self.proc, "%d/oom_score_adj" % pid).strip() != str(plan.oom_score_adj):
+                        raise
         mapped = plan.new_user and "user" not in self.lost
         if mapped:
             self.maps = maps.write(self.proc, pid, self.maps, self._degrade)

@@ -344,7 +344,7 @@ def _process(wish: Wish, own: "dict", target: Target, source: str) -> "dict":
 
 def _plan(spec: Spec, target: Target, bare: "tuple[str, ...]") -> plan.Plan:
     """The plan of which only the process is left: everything around it is joined."""
-    made = plan.make(spec.replace(userns="config"), host.probe(ranges=False), "")
+    made = plan.make(spec.replace(userns="joined"), host.probe(ranges=False), "")
     credentials = made.credentials
     idmaps.check(maps.Maps(way="direct", uids=target.uids, gids=target.gids), credentials)
     return made.replace(

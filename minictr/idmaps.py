@@ -22,8 +22,8 @@ def _table(spec: Spec, host: Host, linux: "dict", process: "dict") -> maps.Maps:
     if uids or gids:
         if not (uids and gids):
             raise ContainerError("choose id maps", "uidMappings and gidMappings come together")
-        return _given(host, uids, gids)
-    if spec.userns == "config" and not host.privileged:
+        return _given(host, uids, gids, spec.userns == "joined")
+    if spec.userns in ("config", "joined") and not host.privileged:
         raise ContainerError("choose id maps", "a user namespace without uidMappings and gidMappings")
     if host.privileged and spec.userns != "keep-id":
         return _root_maps(host)
@@ -34,8 +34,9 @@ def lines(linux: "dict", name: str) -> "tuple[tuple[int, int, int], ...]":
     return tuple([(line["containerID"], line["hostID"], line["size"]) for line in linux.get(name) or ()])
 
 
-def _given(host: Host, uids: "tuple", gids: "tuple") -> maps.Maps:
-    if host.holds(abi.CAP_SETUID) and host.holds(abi.CAP_SETGID):
+def _given(host: Host, uids: "tuple", gids: "tuple", written: bool) -> maps.Maps:
+    """written: they exist, and nobody has to ask newuidmap for them again"""
+    if written or host.holds(abi.CAP_SETUID) and host.holds(abi.CAP_SETGID):
         return maps.Maps(way="direct", uids=uids, gids=gids)
     if [line[1:] for line in uids] == [(host.uid, 1)] and [line[1:] for line in gids] == [(host.gid, 1)]:
         return maps.Maps(way="self", uids=uids, gids=gids, deny_setgroups=True)

@@ -26,6 +26,8 @@ class Middle:
             self.birth.channel.close()
             libc.prctl_name("minictr-middle")
             libc.prctl(abi.PR_SET_PDEATHSIG, 9)
+            if self.plan.oom_score_adj is not None:
+                self._score()
             if self.birth.mover:
                 self.channel.expect("moved")
             init.join(self.birth.handed)
@@ -39,6 +41,13 @@ class Middle:
         except BaseException as error:
             init.last_words(self.channel, "join the namespaces", error)
         os._exit(1)
+
+    def _score(self) -> None:
+        """For our child, which nobody may look into: its files below /proc are root's, not a user's."""
+        try:
+            paths.write_proc(self.birth.proc, "self/oom_score_adj", str(self.plan.oom_score_adj))
+        except PermissionError:
+            pass  # the runtime tries it with its capabilities, and tells
 
     def _make_user(self) -> None:
         """Here, where a PID namespace that is joined does not show us. Who owns the new user namespace may

@@ -227,7 +227,7 @@ def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...]
         else:
             new.append(entry["type"])
     named = new + [kind for kind, _ in joins]
-    if spec.userns not in ("host", "config") and "user" not in named:
+    if spec.userns not in ("host", "config", "joined") and "user" not in named:
         new.insert(0, "user")
     if "mount" not in named:
         raise ContainerError(

@@ -23,6 +23,7 @@ class Spec(Record):
     groups: names or numbers added to the supplementary groups, looked up in the same way
     userns: "auto" (a new one where config names none), "host" (none of its own) or "keep-id" (the
         same, in which the caller has the same number), "config" (exactly what config says)
+        or "joined" (that, and it exists)
     degrade: "warn" takes steps down with a warning, "refuse" ends the start at one (OCI form)
     strict: refuse steps down, and everything that is not the strongest form of a layer
     host_proc: the host's /proc may be shown where no fresh one can be had

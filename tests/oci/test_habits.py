@@ -720,6 +720,40 @@ def lives(own, bundle, unranged):
     own.verb("delete", "--force", made.identifier, user=unranged)
 
 
+@pytest.fixture
+def ranged_box(bundle, ranged):
+    """Starts a container of a user's that has a range of ids, for a runtime, with an oom_score_adj."""
+    made = []
+
+    def start(runtime):
+        one = of_a_user(bundle(account=ranged), ranged, "echo up; exec sleep 1000")
+        for name, first in (("uidMappings", ranged.uid), ("gidMappings", ranged.gid)):
+            one.linux[name] = [
+                {"containerID": 0, "hostID": first, "size": 1},
+                {"containerID": 1, "hostID": ranged.start, "size": 2000},
+            ]
+        one.process["oomScoreAdj"] = 321
+        made.append((runtime, one))
+        live = runtime.start(one, "--detach", user=ranged)
+        live.expect("up\n")
+        assert live.wait().status == 0
+        return one
+
+    yield start
+    for runtime, one in made:
+        runtime.verb("delete", "--force", one.identifier, user=ranged)
+
+
+def test_a_user_with_a_range_of_ids_runs_further_programs(runtime, ranged_box, ranged):
+    """The maps are written, nobody has to ask newuidmap again; and what joins may not be looked into by a
+    user, whose file of the score is root's then."""
+    one = ranged_box(runtime)
+    script = "id -u; cat /proc/self/oom_score_adj"
+    words = ["exec", "--user", "1000:1000", one.identifier, "sh", "-c", script]
+    score = "0" if runtime.name == "crun" else "321"
+    assert runtime.verb(*words, user=ranged) == (0, "1000\n%s\n" % score, "")
+
+
 def test_a_user_joins_the_namespaces_of_another_container(own, bundle, unranged, lives):
     """setgroups(2) is denied there, as the user has written the maps alone."""
     made = of_a_user(bundle(account=unranged), unranged, "id -u; ls -d /proc/1; cat /proc/1/comm")
