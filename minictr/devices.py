@@ -48,7 +48,7 @@ def _make(stage, plan, device, dev: int) -> None:
     try:
         if plan.device_ways[0] == "mknod" or device.kind == "p":
             try:
-                _mknod(directory, name, device)
+                _mknod(stage, directory, name, device)
                 return
             except OSError as error:
                 # EPERM: a device cgroup, or a user namespace around us, forbids what the
@@ -61,15 +61,25 @@ def _make(stage, plan, device, dev: int) -> None:
             os.close(directory)
 
 
-def _mknod(directory: int, name: str, device) -> None:
+def _mknod(stage, directory: int, name: str, device) -> None:
     node = os.makedev(device.major, device.minor) if device.kind != "p" else 0
     try:
         os.mknod(name, _TYPES[device.kind] | device.mode, node, dir_fd=directory)
     except OSError as error:
-        if error.errno != abi.EEXIST or not device.default:
+        if error.errno != abi.EEXIST or not (device.default or _is_there(stage, directory, name, device, node)):
             raise
         return
     os.chown(name, device.uid, device.gid, dir_fd=directory, follow_symlinks=False)
+
+
+def _is_there(stage, directory: int, name: str, device, node: int) -> bool:
+    """The root has a device already, which is no error if it is the one that is asked for (config-linux.md,
+    "Devices"). Nothing of it is changed: it may be bound from the host."""
+    state = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if stat.S_IFMT(state.st_mode) != _TYPES[device.kind] or (node and state.st_rdev != node):
+        return False
+    _compare(stage, device, state, "that of the root", "it is there already")
+    return True
 
 
 def _bind(stage, directory: int, name: str, device) -> None:
@@ -86,7 +96,7 @@ def _bind(stage, directory: int, name: str, device) -> None:
     if not same or state.st_rdev != os.makedev(device.major, device.minor):
         raise ContainerError("make the device %s" % device.path, "the host's is another device")
     if not device.default:
-        _compare(stage, device, state)
+        _compare(stage, device, state, "the host's", "a node that cannot be made is bound from the host's")
     _make_target(directory, name)
     target = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     mount = mounts.Mount(
@@ -97,9 +107,9 @@ def _bind(stage, directory: int, name: str, device) -> None:
     os.close(source)
 
 
-def _compare(stage, device, state) -> None:
-    """A node that is bound keeps the host's mode and owner, those of STATE. An owner without an id here lets
-    nobody in."""
+def _compare(stage, device, state, whose: str, why: str) -> None:
+    """A node that is not made keeps its mode and owner, those of STATE. An owner without an id here lets nobody
+    in."""
     mode = stat.S_IMODE(state.st_mode)
     owners = ((state.st_uid, device.uid), (state.st_gid, device.gid))
     if mode == device.mode and all(mine in (asked, 65534) for mine, asked in owners):
@@ -109,10 +119,10 @@ def _compare(stage, device, state) -> None:
             "device-bound",
             "devices",
             "%s with the mode %o and the owner %d:%d" % (device.path, device.mode, device.uid, device.gid),
-            "the host's, %o and %d:%d" % (mode, state.st_uid, state.st_gid),
+            "%s, %o and %d:%d" % (whose, mode, state.st_uid, state.st_gid),
             "who may open it is not what was asked for",
             0,
-            "a node that cannot be made is bound from the host's",
+            why,
             "chmod %o %s" % (device.mode, device.path),
             "warning" if mode & 0o777 & ~device.mode else "notice",
         )  # fmt: skip

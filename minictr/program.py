@@ -36,6 +36,8 @@ def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
         )
     if number in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP, abi.ENAMETOOLONG):
         why, hint = "stat %s: no such file or directory" % name, ""
+        if number != abi.ENOENT:  # which no engine takes for 127
+            why = "stat %s: %s: no such file or directory" % (name, os.strerror(number).lower())
         if found:  # execve(2) says the same of what a script or a dynamic program names
             why, hint = "no such file or directory", "its interpreter or loader is missing in the root"
         return ContainerError('exec: "%s"' % name, why, number, hint, EXIT_NOT_FOUND)

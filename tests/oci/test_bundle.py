@@ -133,17 +133,20 @@ def test_the_exit_status_is_the_programs(runtime, bundle, script, status):
     [
         (["no-such-program"], 127, 'exec: "no-such-program": executable file not found in $PATH'),
         (["/no/such"], 127, 'exec: "/no/such": stat /no/such: no such file or directory'),
+        (["/loop"], 127, 'exec: "/loop": stat /loop: too many levels of symbolic links: no such file or'),
+        (["/etc/passwd/x"], 127, 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory: no such file or'),
         (["/etc"], 126, 'exec: "/etc": is a directory'),
         (["/etc/passwd"], 126, 'exec: "/etc/passwd": permission denied'),
         (["/script"], 127, 'exec: "/script": no such file or directory; hint: '),
     ],
-    ids=["not in PATH", "no file", "a directory", "no program", "no interpreter"],
+    ids=["not in PATH", "no file", "a loop", "in a file", "a directory", "no program", "no interpreter"],
 )
 def test_a_program_that_cannot_run_has_its_own_status(own, bundle, args, status, words):
     made = bundle()
     with open(made.root + "/script", "w") as file:
         file.write("#!/no/such/interpreter\n")
     os.chmod(made.root + "/script", 0o755)
+    os.symlink("loop", made.root + "/loop")
     made.process["args"] = args
     found = own.run(made)
     assert (found.status, found.out) == (status, "")
@@ -898,6 +901,36 @@ def test_devices_are_made_with_mode_and_owner(runtime, bundle):
     assert seen.node("/dev/disk") == ("b", 0o600, 7, 0, 0, 0)
     assert seen.node("/dev/pipe")[:2] == ("p", 0o622)
     assert runtime.sh(made, "stat -c %t:%T /dev/deep/er").ok.out == "1:3\n"
+
+
+@pytest.mark.parametrize("kind", ["c", "p"])
+def test_a_device_may_be_there_already(runtime, bundle, kind):
+    made = bundle()
+    flag = stat.S_IFCHR if kind == "c" else stat.S_IFIFO
+    os.mknod(made.root + "/node", flag | 0o600, os.makedev(1, 5) if kind == "c" else 0)
+    made.linux["devices"] = [{"path": "/node", "type": kind, "major": 1, "minor": 5, "fileMode": 0o600}]
+    found = runtime.sh(made, "stat -c '%F %a' /node")
+    assert found.ok.out == "%s 600\n" % ("character special file" if kind == "c" else "fifo")
+
+
+@pytest.mark.parametrize("there", ["another device", "a file", "a link to it", "a wider one"])
+def test_what_is_there_in_the_place_of_a_device_is_an_error(own, bundle, there):
+    """config-linux.md, "Devices": where it does not match."""
+    made = bundle()
+    node = made.root + "/node"
+    if there == "a file":
+        open(node, "w").close()
+    elif there == "a link to it":
+        os.symlink("/dev/zero", node)
+    else:
+        os.mknod(node, stat.S_IFCHR | 0o644, os.makedev(1, 3 if there == "another device" else 5))
+    made.linux["devices"] = [{"path": "/node", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600}]
+    found = own.sh(made, "true")
+    if there == "a wider one":
+        assert found.status == 123 and "devices: /node with the mode 600 and the owner 0:0 is required" in found.err
+        assert stat.S_IMODE(os.stat(node).st_mode) == 0o644
+    else:
+        assert found == (125, "", "minictr: make the device /node: File exists\n")
 
 
 @pytest.mark.parametrize("mode", [0o020640, 0o060640])
