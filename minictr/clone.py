@@ -221,10 +221,11 @@ class Birth:
         if plan.oom_score_adj is not None:
             hints = {abi.EACCES: "less than the caller's own takes CAP_SYS_RESOURCE"}
             with step("set oom_score_adj to %d" % plan.oom_score_adj, hints=hints):
+                place, score = "%d/oom_score_adj" % pid, str(plan.oom_score_adj)
                 try:
-                    paths.write_proc(self.proc, "%d/oom_score_adj" % pid, str(plan.oom_score_adj))
+                    paths.write_proc(self.proc, place, score)
                 except PermissionError:  # a middle process may have done it
-                    if paths.read_proc(self.proc, "%d/oom_score_adj" % pid).strip() != str(plan.oom_score_adj):
+                    if paths.read_proc(self.proc, place).strip() != score:
                         raise
         mapped = plan.new_user and "user" not in self.lost
         if mapped:

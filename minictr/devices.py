@@ -66,7 +66,9 @@ def _mknod(stage, directory: int, name: str, device) -> None:
     try:
         os.mknod(name, _TYPES[device.kind] | device.mode, node, dir_fd=directory)
     except OSError as error:
-        if error.errno != abi.EEXIST or not (device.default or _is_there(stage, directory, name, device, node)):
+        if error.errno != abi.EEXIST:
+            raise
+        if not device.default and not _is_there(stage, directory, name, device, node):
             raise
         return
     os.chown(name, device.uid, device.gid, dir_fd=directory, follow_symlinks=False)
@@ -108,8 +110,8 @@ def _bind(stage, directory: int, name: str, device) -> None:
 
 
 def _compare(stage, device, state, whose: str, why: str) -> None:
-    """A node that is not made keeps its mode and owner, those of STATE. An owner without an id here lets nobody
-    in."""
+    """A node that is not made keeps its mode and owner, those of STATE. An owner without an id here lets
+    nobody in."""
     mode = stat.S_IMODE(state.st_mode)
     owners = ((state.st_uid, device.uid), (state.st_gid, device.gid))
     if mode == device.mode and all(mine in (asked, 65534) for mine, asked in owners):

@@ -134,7 +134,11 @@ def test_the_exit_status_is_the_programs(runtime, bundle, script, status):
         (["no-such-program"], 127, 'exec: "no-such-program": executable file not found in $PATH'),
         (["/no/such"], 127, 'exec: "/no/such": stat /no/such: no such file or directory'),
         (["/loop"], 127, 'exec: "/loop": stat /loop: too many levels of symbolic links: no such file or'),
-        (["/etc/passwd/x"], 127, 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory: no such file or'),
+        (
+            ["/etc/passwd/x"],
+            127,
+            'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory: no such file or',
+        ),
         (["/etc"], 126, 'exec: "/etc": is a directory'),
         (["/etc/passwd"], 126, 'exec: "/etc/passwd": permission denied'),
         (["/script"], 127, 'exec: "/script": no such file or directory; hint: '),
@@ -927,7 +931,10 @@ def test_what_is_there_in_the_place_of_a_device_is_an_error(own, bundle, there):
     made.linux["devices"] = [{"path": "/node", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600}]
     found = own.sh(made, "true")
     if there == "a wider one":
-        assert found.status == 123 and "devices: /node with the mode 600 and the owner 0:0 is required" in found.err
+        assert (
+            found.status == 123
+            and "devices: /node with the mode 600 and the owner 0:0 is required" in found.err
+        )
         assert stat.S_IMODE(os.stat(node).st_mode) == 0o644
     else:
         assert found == (125, "", "minictr: make the device /node: File exists\n")
