@@ -447,5 +447,5 @@ def _load_for_child(plan) -> None:
         from . import lsm  # noqa: F401
     if plan.spec.landlock:
         from . import landlock_asked  # noqa: F401
-    if "memoryPolicy" in plan.extras:
+    if any(name in plan.extras for name in ("memoryPolicy", "scheduler", "ioPriority")):
         from . import scheduling  # noqa: F401

@@ -190,7 +190,7 @@ def _bear(birth: clone.Birth, wish: Wish, target: Target, report) -> None:
         done = birth.until("ready", 2)
         process.ready_console(birth, wish.console_socket)
         process.set_limits(birth.pid, made, done)
-        process.set_extras(birth.pid, made)
+        process.set_extras(birth.pid, made, done)
         if "intelRdt" in made.extras:
             from . import resctrl  # only for those who ask for it
 

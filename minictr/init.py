@@ -75,6 +75,7 @@ class Init:
         self.stage = None  # type: rootfs.Stage  # type: ignore[assignment]
         self.way = self.prefix = ""
         self.rulesets, self.places = [], []  # type: list, list[str]
+        self.scheduled = False
         self.standin = self.hook_guard = self.attributes = -1
         self.umask = 0
 

@@ -56,6 +56,10 @@ def change_user(me) -> None:
         from . import scheduling  # loaded before the fork
 
         scheduling.set_memory_policy(plan.extras["memoryPolicy"])
+    if plan.inner_user and credentials.uid and ("scheduler" in plan.extras or "ioPriority" in plan.extras):
+        from . import scheduling  # loaded before the fork
+
+        me.scheduled = scheduling.apply_own(plan.extras)  # once we have other ids, a user may not do it
     if plan.labels:
         _prove_label(me)
     _join_keyring(me)
@@ -232,7 +236,8 @@ def wait_go(me) -> None:
             _install_filter(me)  # while the runtime is there to pass the listener on
     if me.handed.start:
         program.check(me.plan.args[0], find_program(me, program.environment(me.plan.env))[0])
-    me.channel.say("ready", " ".join(_set_limits(me)), " ".join(me.places))
+    done = _set_limits(me) + (["scheduled"] if me.scheduled else [])
+    me.channel.say("ready", " ".join(done), " ".join(me.places))
     if me.handed.start:  # `create` ends, and who starts us comes later
         me.channel.expect("kept")  # we are noted down: who finds us without a runtime can end us
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)

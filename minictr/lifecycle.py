@@ -214,7 +214,7 @@ class Container:
         if self.spec.pidfd_socket:
             process.send_pidfd(self.spec.pidfd_socket, birth.pid, b"standard")
         process.set_limits(birth.pid, self.plan, done)
-        process.set_extras(birth.pid, self.plan)
+        process.set_extras(birth.pid, self.plan, done)
         if status == "created":
             birth.until("kept")  # it does not end with us any more
         self.report.note("it is set up, and waits for the word to go")

@@ -29,7 +29,8 @@ def attend(birth: clone.Birth, timeout: float = 0, end=None) -> int:
 def set_limits(pid: int, made: plan.Plan, done: "list[str]") -> None:
     """From outside: there the capability to raise a hard limit may be held.
 
-    done: what the process has said with its "ready": the numbers of those that it has set itself
+    done: what the process has said with its "ready": the numbers of those that it has set itself, and
+        whether it has its scheduler
     """
     own = set(done[0].split())
     for resource, soft, hard in made.rlimits:
@@ -39,9 +40,10 @@ def set_limits(pid: int, made: plan.Plan, done: "list[str]") -> None:
             libc.prlimit(pid, resource, soft, hard)
 
 
-def set_extras(pid: int, made: plan.Plan) -> None:
-    """What few containers ask for, from outside as well."""
-    if "scheduler" in made.extras or "ioPriority" in made.extras:
+def set_extras(pid: int, made: plan.Plan, done: "list[str]") -> None:
+    """What few containers ask for, from outside as well. done: as above"""
+    wanted = "scheduler" in made.extras or "ioPriority" in made.extras
+    if wanted and "scheduled" not in done[0].split():
         from . import scheduling  # only for those who do
 
         scheduling.apply(pid, made.extras)

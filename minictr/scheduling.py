@@ -1,7 +1,7 @@
 """How the kernel schedules a process: its CPU time, its input and output, the memory nodes it takes from.
 
 `process.scheduler`, `process.ioPriority` and `process.execCPUAffinity` are set by the runtime, which may hold
-the capability that raising a priority takes; `linux.memoryPolicy` by the process, as the kernel wants it.
+the capability that raising a priority takes, or, before it takes ids that are not the runtime's, by the process; `linux.memoryPolicy` by the process, as the kernel wants it.
 
 Sources: runtime-spec config.md "Linux Process", config-linux.md "Memory policy"; sched_setattr(2),
 ioprio_set(2), set_mempolicy(2), sched_setaffinity(2)
@@ -14,7 +14,7 @@ import os
 import sys
 
 from . import abi, libc, syscalls
-from .errors import step
+from .errors import ContainerError, step
 from .words import number
 
 # include/uapi/linux/sched.h
@@ -156,6 +156,17 @@ def apply(pid: int, extras: "dict") -> None:
         hints = {abi.EPERM: "real time takes CAP_SYS_ADMIN or CAP_SYS_NICE"}
         with step("set the priority of input and output %s" % asked["class"], hints):
             _ioprio_set(_IOPRIO_WHO_PROCESS, pid, value)
+
+
+def apply_own(extras: "dict") -> bool:
+    """The same for ourselves, as far as that takes no capability. False: somebody else has to do it."""
+    try:
+        apply(0, extras)
+    except ContainerError as error:
+        if error.number != abi.EPERM:
+            raise
+        return False
+    return True
 
 
 def attributes(asked: "dict") -> bytes:

@@ -754,6 +754,26 @@ def test_a_user_with_a_range_of_ids_runs_further_programs(runtime, ranged_box, r
     assert runtime.verb(*words, user=ranged) == (0, "1000\n%s\n" % score, "")
 
 
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_a_user_gives_a_program_with_other_ids_its_scheduler(own, ranged_box, ranged, verb):
+    """To a process of other ids than its own a user may give none: it takes it before it takes them."""
+    script = "cut -d ' ' -f 19,41 /proc/$$/stat; ionice -p $$"
+    rare = {"scheduler": {"policy": "SCHED_BATCH", "nice": 3}, "ioPriority": {"class": "IOPRIO_CLASS_IDLE"}}
+    one = ranged_box(own)
+    one.process.update(rare, user={"uid": 1000, "gid": 1000}, args=["sh", "-c", script])
+    if verb == "run":
+        first, one.identifier = one.identifier, one.identifier + "-again"
+        found = own.run(one, user=ranged)
+        one.identifier = first
+    else:
+        with open(one.path + "/process.json", "w") as file:
+            json.dump(one.process, file)
+        os.chmod(one.path + "/process.json", 0o644)
+        words = ["exec", "--process", one.path + "/process.json", one.identifier]
+        found = own.verb(*words, user=ranged)
+    assert found == (0, "3 3\nidle\n", "")
+
+
 def test_a_user_joins_the_namespaces_of_another_container(own, bundle, unranged, lives):
     """setgroups(2) is denied there, as the user has written the maps alone."""
     made = of_a_user(bundle(account=unranged), unranged, "id -u; ls -d /proc/1; cat /proc/1/comm")
