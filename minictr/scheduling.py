@@ -1,7 +1,8 @@
 """How the kernel schedules a process: its CPU time, its input and output, the memory nodes it takes from.
 
 `process.scheduler`, `process.ioPriority` and `process.execCPUAffinity` are set by the runtime, which may hold
-the capability that raising a priority takes, or, before it takes ids that are not the runtime's, by the process; `linux.memoryPolicy` by the process, as the kernel wants it.
+the capability that raising a priority takes, or, before it takes ids that are not the runtime's, by the
+process; `linux.memoryPolicy` by the process, as the kernel wants it.
 
 Sources: runtime-spec config.md "Linux Process", config-linux.md "Memory policy"; sched_setattr(2),
 ioprio_set(2), set_mempolicy(2), sched_setaffinity(2)
