@@ -30,9 +30,9 @@ class Filter(Record):
             result = libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, self.flags, self.program)
         except OSError as error:
             # a kernel older than the flag, which only takes a slowdown away
-            plain = self.flags & ~abi.SECCOMP_FILTER_FLAG_SPEC_ALLOW
-            if error.errno not in (abi.EINVAL, abi.ENOSYS) or plain == self.flags:
+            if error.errno not in (abi.EINVAL, abi.ENOSYS):
                 raise
+            plain = self.flags & ~abi.SECCOMP_FILTER_FLAG_SPEC_ALLOW
             result = libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, plain, self.program)
         return result if self.listener else -1
 

@@ -59,7 +59,7 @@ class Channel:
             if not data:
                 return None
             self.pending += data
-            if len(self.pending) > MAX_MESSAGE and b"\n" not in data:
+            if len(self.pending) > MAX_MESSAGE:
                 raise garbled(["a line of more than %d bytes" % MAX_MESSAGE])
         line, _, self.pending = self.pending.partition(b"\n")
         return [_unescape(field) for field in line.decode("utf-8", "surrogateescape").split("\t")]
@@ -122,7 +122,7 @@ class understood:
         pass
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if isinstance(error, (LookupError, OverflowError, TypeError, ValueError)):
+        if isinstance(error, (LookupError, TypeError, ValueError)):
             raise garbled(self.said) from None
 
 
@@ -136,17 +136,18 @@ def error_from(fields: "list[str]") -> ContainerError:
         doing, why, number, hint, status, cause = fields
         if not 0 < int(status) < 256:
             raise ValueError
-        return ContainerError(doing, why, _errno(number), hint, int(status), cause)
+        return ContainerError(doing, why, errno_in(number), hint, int(status), cause)
 
 
 def degradation_from(fields: "list[str]") -> Degradation:
     with understood(["warning"] + fields):
         values = dict(zip(Degradation.__slots__, fields))  # type: dict[str, object]
-        values["errno"] = _errno(fields[Degradation.__slots__.index("errno")])
+        values["errno"] = errno_in(fields[Degradation.__slots__.index("errno")])
         return Degradation(**values)  # type: ignore[arg-type]
 
 
-def _errno(text: str) -> int:
+def errno_in(text: str) -> int:
+    """Raises ValueError where it is none."""
     if not 0 <= int(text) < 4096:  # MAX_ERRNO, include/linux/err.h
         raise ValueError
     return int(text)

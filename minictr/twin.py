@@ -19,7 +19,7 @@ from .errors import ContainerError, printable
 from .init import STAGES
 from .record import Record
 from .spec import Spec
-from .sync import understood
+from .sync import errno_in, understood
 from .verdict import Outside, Shown
 
 
@@ -89,7 +89,7 @@ def _listen(birth, twin: lifecycle.Container, bait: Bait, report) -> Found:
         if name == attempts.SIGNAL and outcome == "possible" and not _signalled(bait.pid):
             outcome, number = "refused", str(abi.ESRCH)  # the number was another's inside
         with understood([name, number]):
-            told.append(Attempt(layer=layer, name=name, outcome=outcome, errno=int(number), detail=words))
+            told.append(Attempt(layer=layer, name=name, outcome=outcome, errno=errno_in(number), detail=words))
     birth.until("tried")
     outside = look(birth.pid)
     labels = _execute(birth, report) if birth.plan.labels else ()

@@ -847,10 +847,10 @@ def test_a_path_that_the_set_up_cannot_reach_is_not_left_open_to_the_program(own
     start = 1700000000
     for name in ("uidMappings", "gidMappings"):
         made.linux[name] = [{"containerID": 0, "hostID": start, "size": 65536}]
-    os.makedirs(made.root + "/closed/inner")
+    os.makedirs(made.root + "/closed/inner/deep")
     os.chown(made.root + "/closed", start + 1000 if owner == "the program" else 77, 77)
     os.chmod(made.root + "/closed", 0o700)
-    made.linux[kind] = ["/closed/inner"]
+    made.linux[kind] = ["/closed/inner", "/closed/inner/deep"]
     made.process["user"] = {"uid": 1000, "gid": 1000}
     made.process["args"] = ["ls", "/closed/inner"]
     found = own.run(made)

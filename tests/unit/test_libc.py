@@ -1,6 +1,7 @@
 import errno
 import os
 import signal
+import socket
 import stat
 
 import pytest
@@ -279,3 +280,37 @@ def test_a_signal_does_not_end_the_waiting_for_a_message():
     assert in_child(body) == "(b'late', []) [1]"
     os.close(here)
     os.close(there)
+
+
+# --- files of the host ------------------------------------------------------------------------------
+
+
+def test_of_a_file_of_the_host_as_much_is_read_as_was_asked_for(tmp_path):
+    (tmp_path / "long").write_text("x" * 100000)
+    assert paths.read_text(str(tmp_path / "long"), 70000) == "x" * 70000
+    assert paths.read_text(str(tmp_path / "long")) == "x" * 100000
+
+
+@pytest.mark.parametrize("kind", ["missing", "below a file", "a pipe", "a socket", "of a process that has ended"])
+def test_a_file_of_the_host_that_says_nothing_is_empty_at_once(tmp_path, kind):
+    place = str(tmp_path / "x")
+    opened = -1
+    if kind == "below a file":
+        (tmp_path / "x").touch()
+        place += "/y"
+    elif kind == "a pipe":
+        os.mkfifo(place)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(place)
+    elif kind == "of a process that has ended":
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        opened = os.open("/proc/%d/stat" % pid, abi.O_PATH)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        place = paths.descriptor_path(opened)
+    assert paths.read_text(place) == ""
+    if opened >= 0:
+        os.close(opened)

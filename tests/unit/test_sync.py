@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from minictr import clone, libc, program, sync
+from minictr import clone, libc, program, sync, twin
 from minictr.errors import ContainerError, Degradation
 
 
@@ -47,6 +47,7 @@ WRONG = [
     b"errno\n", b"errno\t\n", b"errno\tXY\n", b"label\n", b"error\n", b"error\tone\n", error(number="x"),
     error(number="-1"), error(why="", number="9" * 40), error(status="0"), error(status="256"),
     error(status=""), error(number="1", cause="a\tfield more"), b"x" * (sync.MAX_MESSAGE + 1),
+    error(number="\x1b[2J"),
 ]  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def test_what_is_no_message_is_no_end_of_the_start(said, data):
         ContainerError, match="listen to the other process: it said what is no message"
     ) as found:
         program.until_running(said(data), "true")
-    assert found.value.status == 125 and len(str(found.value)) < 1000
+    assert found.value.status == 125 and len(str(found.value)) < 1000 and str(found.value).isprintable()
 
 
 BIRTH = [
@@ -71,6 +72,14 @@ def test_what_is_no_message_ends_the_making(said, data):
     birth.channel, birth.lost, birth.seen = said(data), {}, print
     with pytest.raises(ContainerError, match="listen to the other process: it said what is no message"):
         birth.until("ready", 1)
+
+
+@pytest.mark.parametrize("number", [b"x", b"-1", b"9" * 40])
+def test_what_is_no_number_of_an_error_ends_the_report(said, number):
+    birth = object.__new__(clone.Birth)
+    birth.channel = said(b"root\tpivot_root\nattempt\tlayer\tname\trefused\t" + number + b"\twords\n")
+    with pytest.raises(ContainerError, match="listen to the other process: it said what is no message"):
+        twin._listen(birth, None, None, None)
 
 
 def test_a_message_may_be_as_long_as_a_filter(said):
