@@ -217,9 +217,12 @@ def write_pid_file(path: str, pid: int) -> None:
 
 
 def take_pid_file(path: str) -> None:
-    """Away, where the program did not run."""
-    if not _is_special(path):
-        os.unlink(path)
+    """Away, where the program did not run, or not as it should."""
+    try:
+        if not _is_special(path):
+            os.unlink(path)
+    except FileNotFoundError:  # a hook, or who reads it, has done so already: why we end must not be lost
+        pass
 
 
 def _is_special(path: str) -> bool:

@@ -126,7 +126,8 @@ def test_the_place_of_a_volume_is_made_where_it_is_missing(minictr, strong_calle
 
     assert run.ok.out == "from outside\n" * 2
     owner = strong_caller.account.uid if strong_caller.account else 0
-    assert os.stat(root + "/made/for/it").st_uid == owner
+    made = [os.stat(root + "/made/for/" + name) for name in ("it", "a/file")]
+    assert [(state.st_uid, oct(state.st_mode)) for state in made] == [(owner, "0o40755"), (owner, "0o100644")]
 
 
 def test_volumes_inside_one_another_are_mounted_from_the_outside_in(minictr, source, busybox_root):

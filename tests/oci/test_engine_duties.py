@@ -644,6 +644,13 @@ def test_a_hook_after_the_start_that_fails_ends_the_container(own, made, tmp_pat
     assert os.listdir(own.runner.state()) == []
 
 
+def test_why_a_start_failed_is_told_though_somebody_has_taken_its_pid_file_away(own, made, tmp_path):
+    one, place = made(own), str(tmp_path / "pid")
+    one.config["hooks"] = {"poststart": [{"path": "/bin/rm", "args": ["rm", place]}] + FAILING}
+    found = own.run(one, "--pid-file", place)
+    assert found == (125, "", "minictr: run the poststart hook /bin/sh: exit status 3: no luck\n")
+
+
 def test_a_hook_after_the_start_that_fails_is_an_error_of_start(own, box):
     """The container is stopped, and left for `delete`, as after any start that fails."""
     one = box(own, "exec sleep 1000", lambda made: made.config.update(hooks={"poststart": FAILING}), "create")
