@@ -256,14 +256,12 @@ class Entry:
         os.close(self.descriptor)
 
 
+_TEXTS = ("cgroups", "cgroup_parents", "resctrl", "landlock", "landlock_places")  # lists of them
 _KINDS = {
-    "pid": int, "start_time": int, "status": str, "bundle": str, "cgroups": list, "cgroup_parents": list,
-    "annotations": dict, "degradations": list, "created": str, "command": str, "exit": dict, "landlock": list,
-    "resctrl": list, "rootfs": str, "stop_signal": int,
+    "pid": int, "start_time": int, "stop_signal": int, "status": str, "bundle": str, "rootfs": str,
+    "home": str, "created": str, "command": str, "annotations": dict, "exit": dict, "degradations": list,
 }  # fmt: skip
-_ELEMENTS = {"cgroups": str, "cgroup_parents": str, "degradations": dict, "resctrl": str}
-
-
+_KINDS.update(dict.fromkeys(_TEXTS, list))
 _NEEDED = ("root", "process")  # of a configuration, what is there
 _PARTS = _NEEDED + ("linux", "hooks", "annotations")  # and what is an object
 
@@ -272,10 +270,12 @@ def _sound(content: "dict") -> bool:
     """Whether all that is worked with is of its kind: whoever has changed the file by hand can delete it."""
     if not all(isinstance(content.get(name, kind()), kind) for name, kind in _KINDS.items()):
         return False
-    unit = content.get("systemd")
-    known = unit is None or (isinstance(unit, dict) and isinstance(unit.get("unit"), str) and "user" in unit)
-    return known and all(
-        isinstance(one, kind) for name, kind in _ELEMENTS.items() for one in content.get(name, ())
+    unit, records = content.get("systemd") or {}, content.get("degradations", ())  # None for no unit
+    return (
+        all(isinstance(text, str) for name in _TEXTS for text in content.get(name, ()))
+        and all(isinstance(record, dict) and "code" in record for record in records)
+        and isinstance(unit, dict)
+        and (not unit or isinstance(unit.get("unit"), str) and "user" in unit)
     )
 
 

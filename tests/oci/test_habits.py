@@ -415,6 +415,8 @@ def test_one_of_which_the_state_is_lost_is_not_another_that_has_its_cgroup_now(o
         {"degradations": [5]},
         {"created": 5},
         {"resctrl": [5]},
+        {"resctrl": 5},
+        {"landlock": [5]},
         {"stop_signal": "x"},
     ],  # fmt: skip
     ids=lambda change: "-".join(str(word) for word in list(change.items())[0]),
