@@ -8,7 +8,9 @@ import os
 import ladders
 import pytest
 import support
-from support import needs
+from support import in_child, needs
+
+from minictr import abi, libc, mounts, namespaces, paths
 
 pytestmark = needs("root", "userns", "busybox", "unshare")
 
@@ -210,3 +212,30 @@ def test_outside_of_it_no_name_is_taken_that_was_meant_inside(minictr, busybox_r
     else:  # not left at all
         assert (told.result.status, told.result.out) == (0, "started\n"), told.result
         assert "root-chdir" in [record["code"] for record in told.warnings]
+
+
+@pytest.mark.parametrize("power", ["all", "without CAP_SYS_ADMIN"])
+def test_who_looks_outside_is_where_they_were(tmp_path, power):
+    """With no descriptor more than before, whether it could be left or not."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "some" / "place").mkdir(parents=True)
+
+    def body():
+        libc.unshare(abi.CLONE_NEWNS)
+        mounts.set_propagation("/", abi.MS_PRIVATE | abi.MS_REC)
+        libc.mount("proc", str(tmp_path / "proc"), "proc", 0)
+        os.chroot(str(tmp_path))
+        os.chdir("/some/place")
+        if power != "all":
+            every = libc.capget()[0] & ~(1 << abi.CAP_SYS_ADMIN)
+            libc.capset(every, every, 0)
+        proc, found = paths.open_proc(), "held"
+        before = os.listdir("/proc/self/fd")
+        try:
+            with namespaces.Outside(proc):
+                found = "outside"
+        except PermissionError:
+            pass
+        return "%s %s %s" % (found, os.getcwd(), os.listdir("/proc/self/fd") == before)
+
+    assert in_child(body) == "%s /some/place True" % ("outside" if power == "all" else "held")

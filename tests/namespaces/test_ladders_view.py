@@ -1,6 +1,7 @@
 """What a container sees after a step down: what is lost is lost as it was said, and nothing else."""
 
 import os
+import socket
 import shutil
 import socket
 import stat
@@ -138,6 +139,15 @@ def test_a_lost_network_namespace_shows_the_host_s_devices_read_only(minictr, st
 
     assert told.result.lines[:-1] == sorted(os.listdir("/sys/class/net"))
     assert told.result.lines[-1].endswith("can't create /sys/class/net/lo/mtu: Read-only file system")
+
+
+@pytest.mark.parametrize("error", ["EACCES", "EINVAL", "ENOSPC", "ENOSYS", "EUSERS"])
+def test_a_namespace_that_the_kernel_has_not_or_has_no_more_of_is_shared(minictr, busybox_root, error):
+    refused = ["clone&CLONE_NEWUTS=" + error, "clone3=ENOSYS"]
+    found = minictr("run", "--rootfs", busybox_root, "--", "hostname", refuse=refused)
+
+    assert found == (0, socket.gethostname() + "\n"), found
+    assert "minictr: warning: uts namespace: wanted a new one, got the host's" in found.err
 
 
 @pytest.mark.parametrize("kind", ["net", "ipc", "uts", "pid", "user"])

@@ -216,7 +216,7 @@ def test_an_annotation_sets_a_property(name, text, found):
         ("TimeoutStopUSec", "int64 5"), ("TimeoutStopUSec", "-1"), ("TimeoutStopUSec", "1e9"),
         ("TimeoutStopUSec", "18446744073709551616"), ("TimeoutStopUSec", ""), ("TimeoutStopUSec", "'5'"),
         ("TimeoutStopUSec", "\u0665"), ("TimeoutStopUSec", "9" * 5000), ("TimeoutStopSec", "infinity"),
-        ("TimeoutStopSec", "-1"), ("TimeoutStopSec", "1.x"), ("CollectMode", "inactive"),
+        ("TimeoutStopSec", "-1"), ("TimeoutStopSec", "1.x"), ("TimeoutStopSec", "1.+5"), ("TimeoutStopSec", "1.5_0"), ("CollectMode", "inactive"),
         ("CollectMode", "'a"), ("CollectMode", "'a' 'b'"), ("CollectMode", "'a\\x'"),
         ("CollectMode", "'a\n'"),
         ("CollectMode", "'a\\"), ("CollectMode", ""), ("SendSIGHUP", "1"), ("KillSignal", "2147483648"),

@@ -346,6 +346,20 @@ def test_what_needs_a_namespace_says_so(change, words):
     assert refusal(document) == words
 
 
+@pytest.mark.parametrize(
+    "key, kind",
+    [
+        ("kernel.domainname", "uts"), ("kernel/hostname", "uts"), ("kernel.sem", "ipc"),
+        ("fs.mqueue.msg_max", "ipc"), ("net/ipv4/conf/eth0.100/forwarding", "network"),
+    ],
+)  # fmt: skip
+def test_a_kernel_parameter_takes_the_namespace_that_it_belongs_to(key, kind):
+    others = ["uts", "ipc", "network", "user", "pid", "mount", "cgroup", "time"]
+    others.remove(kind)
+    assert config.sysctl_refusal(key, others) == "needs a %s namespace" % kind
+    assert config.sysctl_refusal(key, [kind]) == ""
+
+
 def leaves(document, path=""):
     """The path of every property and item."""
     items = ()

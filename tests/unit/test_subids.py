@@ -173,12 +173,19 @@ def test_a_relative_path_is_not_searched(tmp_path, monkeypatch):
     assert subids.helper("here") == ""
 
 
+def test_getsubids_may_not_be_executable(tmp_path):
+    (tmp_path / "getsubids").write_text("no program")
+    path = str(tmp_path / "getsubids")
+    assert subids.ranges("subuid", 1000, ("me",), path=str(tmp_path / "none"), getsubids=path) == ()
+
+
 def test_getsubids_is_asked_where_the_file_has_nothing(tmp_path):
     asked = tmp_path / "asked"
     path = program(
         tmp_path / "getsubids",
         '#!/bin/sh\necho "$@" "$CANARY" >> %s\n' % asked
-        + 'echo "0: me 500000 65536"\necho "1: me 7 x"\necho "2: me 600000 10"\n',
+        + 'echo "0: me 500000 65536"\necho "1: me 7 x"\necho "2: me 600000 10"\n'
+        + 'echo "3: me 4294967290 10"\n',
     )
     os.environ["CANARY"] = "leaked"
     try:
