@@ -242,8 +242,8 @@ def _confirm_labels(spec: Spec, content: "dict", report) -> None:
 
 
 def remembered(entry: state.Entry, content: "dict") -> Spec:
-    """As much of a container's Spec as its state directory has kept. Raises ContainerError where that is broken,
-    its hooks too."""
+    """As much of a container's Spec as its state directory has kept. Raises ContainerError where that is
+    broken, its hooks too."""
     config = entry.load_config()
     hooks = config.get("hooks") or {}
     if hooks.get("poststart") or hooks.get("poststop"):

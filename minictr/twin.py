@@ -89,7 +89,9 @@ def _listen(birth, twin: lifecycle.Container, bait: Bait, report) -> Found:
         if name == attempts.SIGNAL and outcome == "possible" and not _signalled(bait.pid):
             outcome, number = "refused", str(abi.ESRCH)  # the number was another's inside
         with understood([name, number]):
-            told.append(Attempt(layer=layer, name=name, outcome=outcome, errno=errno_in(number), detail=words))
+            told.append(
+                Attempt(layer=layer, name=name, outcome=outcome, errno=errno_in(number), detail=words)
+            )
     birth.until("tried")
     outside = look(birth.pid)
     labels = _execute(birth, report) if birth.plan.labels else ()

@@ -1,7 +1,6 @@
 """What a container sees after a step down: what is lost is lost as it was said, and nothing else."""
 
 import os
-import socket
 import shutil
 import socket
 import stat

@@ -441,8 +441,8 @@ def test_one_of_which_the_state_is_nonsense_can_be_deleted(own, box, change):
 @pytest.mark.parametrize(
     "change",
     [
-        None, [], {}, {"process": 3}, {"linux": [1]}, {"linux": {"namespaces": 5}}, {"linux": {"cgroupsPath": 5}},
-        {"annotations": [1]}, {"hooks": {"poststop": [1]}},
+        None, [], {}, {"process": 3}, {"linux": [1]}, {"linux": {"namespaces": 5}},
+        {"linux": {"cgroupsPath": 5}}, {"annotations": [1]}, {"hooks": {"poststop": [1]}},
     ],
     ids=str,
 )  # fmt: skip

@@ -660,7 +660,7 @@ def test_a_value_is_tried_again_after_the_others(v1, monkeypatch):
 
 
 def test_what_an_update_changes_is_known_as_it_was(v2):
-    """A file that has nothing is emptied, one that cannot be read is left alone, and so is what has no value."""
+    """A file that has nothing is emptied, one that cannot be read left alone, and so what has no value."""
     group = cgroup.open(v2.layout, "/x")
     group.create()
     texts = {

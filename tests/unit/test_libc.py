@@ -291,7 +291,9 @@ def test_of_a_file_of_the_host_as_much_is_read_as_was_asked_for(tmp_path):
     assert paths.read_text(str(tmp_path / "long")) == "x" * 100000
 
 
-@pytest.mark.parametrize("kind", ["missing", "below a file", "a pipe", "a socket", "of a process that has ended"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "below a file", "a pipe", "a socket", "of a process that has ended"]
+)
 def test_a_file_of_the_host_that_says_nothing_is_empty_at_once(tmp_path, kind):
     place = str(tmp_path / "x")
     opened = -1

@@ -1,12 +1,14 @@
 """Which subordinate ids a user has, by files that may hold anything."""
 
 import os
+import resource
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import in_child
 
-from minictr import subids
+from minictr import helper, subids
 
 SUBUID = """\
 # comment:1:2
@@ -171,6 +173,19 @@ def test_a_relative_path_is_not_searched(tmp_path, monkeypatch):
     monkeypatch.chdir(str(tmp_path))
 
     assert subids.helper("here") == ""
+
+
+def test_where_there_is_no_descriptor_for_getsubids_nobody_is_asked(tmp_path):
+    path = program(tmp_path / "getsubids", "#!/bin/sh\necho 0: me 500000 65536\n")
+
+    def with_one_left():
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, free + 1))
+        return subids.ranges("subuid", 1000, ("me",), path=str(tmp_path / "none"), getsubids=path)
+
+    assert helper.Helper  # it is loaded: that takes descriptors, too
+    assert in_child(with_one_left) == "()"
 
 
 def test_getsubids_may_not_be_executable(tmp_path):
