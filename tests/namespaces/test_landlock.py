@@ -658,15 +658,23 @@ def test_a_link_that_the_container_makes_opens_nothing_to_a_further_program(mini
 
 @with_namespaces
 @pytest.mark.parametrize("error", ["ENOSYS", "EOPNOTSUPP"])
-def test_what_is_asked_for_and_cannot_be_had_is_a_record(minictr, busybox_root, error):
-    words = ["--landlock", "rx=/bin", "--rootfs", busybox_root, "--", "cat", "/etc/passwd"]
+@pytest.mark.parametrize(
+    "asked, options",
+    [
+        ("rx=/bin", ["--landlock", "rx=/bin"]),
+        ("connect=443", ["--landlock-connect", "443", "--security-opt", "seccomp=unconfined"]),
+    ],
+    ids=["files", "ports without a filter"],
+)
+def test_what_is_asked_for_and_cannot_be_had_is_a_record(minictr, busybox_root, error, asked, options):
+    words = options + ["--rootfs", busybox_root, "--", "cat", "/etc/passwd"]
     refused = ["landlock_create_ruleset=" + error]
     told = ladders.tell(minictr, "run", *words, refuse=refused)
     strict = minictr("run", "--strict", *words, refuse=refused)
 
     assert told.result.status == 0 and "root" in told.result.out
-    assert told.short() == [("landlock-asked", "Landlock", "rx=/bin", "nothing", ladders.number(error))]
-    assert (strict.status, strict.out) == (123, "") and "Landlock: rx=/bin is required" in strict.err
+    assert told.short() == [("landlock-asked", "Landlock", asked, "nothing", ladders.number(error))]
+    assert (strict.status, strict.out) == (123, "") and "Landlock: %s is required" % asked in strict.err
 
 
 def test_the_program_gets_no_descriptor_of_ours(inside):

@@ -7,7 +7,7 @@ import signal
 import pytest
 from support import in_child, needs, wait_until
 
-from minictr import state
+from minictr import living, state
 from minictr.errors import ContainerError
 
 
@@ -227,3 +227,4 @@ def test_a_process_that_nobody_has_waited_for_has_no_start_time():
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert state.start_time(pid) == 0
     os.waitpid(pid, 0)
+    assert not living.alive({"pid": pid, "start_time": 0})  # it had ended when that was noted down
