@@ -310,7 +310,6 @@ def _create(root_path: str, root: int, identifier: str) -> "Entry | None":
             if entry.forgotten():
                 entry.close()
                 return None
-            entry.set_foreground(True)  # whatever the umask took away
             return entry
     except ContainerError:
         os.rmdir(identifier, dir_fd=root)
