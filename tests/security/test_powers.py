@@ -100,6 +100,25 @@ def test_a_filter_that_pretends_does_not_widen_what_it_is_put_on(ways, leaked, n
     assert found.lines == ["CapBnd:\t%016x" % mask, "0"], found
 
 
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        ("setgroups", "set groups: the kernel reports others than were set"),
+        ("setresgid", "become group 7: the kernel reports another group"),
+        ("setresuid", "become user 7: the kernel reports another user"),
+        ("capset", "set capabilities: the kernel reports others than were set"),
+    ],
+)
+def test_what_a_filter_only_pretends_to_set_is_found_out(ways, call, words):
+    """The program would have run as the host's root, with groups and capabilities of the caller's."""
+    way = ways("bundle")
+    way.bundle.process.update(noNewPrivileges=False, user={"uid": 7, "gid": 7, "additionalGids": [9]})
+    rule = {"names": [call], "action": "SCMP_ACT_ERRNO", "errnoRet": 0}
+    way.bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    found = way.sh("echo ran")
+    assert (found.status, found.out, found.err.split(";")[0].strip()) == (125, "", "minictr: " + words)
+
+
 @pytest.mark.parametrize("call", ["setresgid", "capset", "setresuid"])
 def test_what_a_filter_does_not_let_us_set_is_told_with_the_cure(ways, call):
     way = ways("bundle")
