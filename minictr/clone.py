@@ -68,7 +68,12 @@ class Birth:
             self._start()
 
     def _start(self) -> None:
-        if self.plan.joins and not self.plan.namespaces and not self.mover:
+        if self.handed.apart:
+            from . import apart  # loaded by `execution`
+
+            apart.start(self, self._open_joins())
+            self._place(self.pid)
+        elif self.plan.joins and not self.plan.namespaces and not self.mover:
             self._start_joining()
         elif self.plan.joins or "time" in self.plan.namespaces or self.mover:
             self._start_by_middle(self._open_joins())
@@ -84,7 +89,7 @@ class Birth:
             said = self.channel.hear()
             if said is None:
                 whose = "further process" if self.container else "container's first process"
-                raise ContainerError("wait for the " + whose, self._ending())
+                raise ContainerError("wait for the " + whose, self.ending())
             if said[0] == "warning":
                 self.seen(self._explained(degradation_from(said[1:])))
             elif said[0] == "console":
@@ -136,13 +141,13 @@ class Birth:
         """Wait until the program runs."""
         hooked = program.until_running(self.channel, self.plan.args[0])
         if "startContainer" in self.plan.hooks and not hooked:
-            raise ContainerError("run the startContainer hooks", self._ending())
+            raise ContainerError("run the startContainer hooks", self.ending())
         # whoever waits for its end has that told by the status; the process 1 of --init executes nothing
         if self.plan.spec.detach and not self.plan.spec.init:
             if program.executed(self.pid, self.plan.args[0]) is False:
-                raise ContainerError("start the program", self._ending())
+                raise ContainerError("start the program", self.ending())
 
-    def _ending(self) -> str:
+    def ending(self) -> str:
         import time  # only here
 
         for _ in range(200 if self.pid else 0):  # its descriptors close a moment before it has ended
@@ -183,11 +188,11 @@ class Birth:
     def _fork(self, kinds) -> None:
         if "user" in kinds and self.unseen():
             with forks.Unseen():
-                self._fork_seen(kinds)
+                self.fork(kinds)
         else:
-            self._fork_seen(kinds)
+            self.fork(kinds)
 
-    def _fork_seen(self, kinds) -> None:
+    def fork(self, kinds=()) -> None:
         with foreground.undisturbed():  # or a signal to both would have the child undo what is the runtime's
             self._fork_undisturbed(kinds)
 
@@ -332,7 +337,7 @@ class Birth:
             join = (lambda me: namespaces.join(rest),)
             self.stages = self.stages[:2] + join + self.stages[2:]
             with forks.Unseen():  # what is born there can be seen from the first moment on
-                self._fork_seen(())
+                self.fork(())
         finally:
             libc.setns(own, abi.CLONE_NEWPID)
             for descriptor in [own] + [descriptor for _, descriptor in spaces]:

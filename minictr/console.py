@@ -15,7 +15,7 @@ from .errors import ContainerError, step
 
 
 def attach(root: int, channel, plan, stage=None) -> None:
-    """In init: open a terminal, send its master to the runtime, take its other end as ours and the program's.
+    """In init: open a terminal, send its master to the runtime; its other end is our standard streams.
 
     root: the directory whose /dev/pts it is of, -1 for the host's
     stage: the rootfs.Stage of a new container, where it is mounted on /dev/console
@@ -40,6 +40,10 @@ def attach(root: int, channel, plan, stage=None) -> None:
             os.close(target)
     for number in (0, 1, 2):
         os.dup2(slave, number)
+
+
+def take() -> None:
+    """Make the terminal the one that controls our session."""
     fcntl.ioctl(0, abi.TIOCSCTTY, 0)
 
 

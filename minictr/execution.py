@@ -168,11 +168,20 @@ def _conceive(made: plan.Plan, wish: Wish, content: "dict", group, target: Targe
     if joins and not wish.cgroup:
         join_else = group.join_else(content["pid"])
     handed = init.Handed(
-        cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=_bare(content)
-    )
+        cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=_bare(content),
+        apart=_apart(made),
+    )  # fmt: skip
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
     birth.container = content["pid"]
     return birth
+
+
+def _apart(made: plan.Plan) -> bool:
+    if made.guard != "standin":
+        return False
+    from . import apart  # only where the host's root is the container's
+
+    return apart.needed(made)
 
 
 def _bear(birth: clone.Birth, wish: Wish, target: Target, report) -> None:
@@ -185,10 +194,14 @@ def _bear(birth: clone.Birth, wish: Wish, target: Target, report) -> None:
         birth.start()
         process.give_pipes((), made, target.uids, target.gids)
         process.let_go(wish.preserve_fds)
-        report.note("process %d is to run %s in container %s" % (birth.pid, made.args[0], wish.identifier))
         process.send_filter(birth)
         done = birth.until("ready", 2)
         process.ready_console(birth, wish.console_socket)
+        if birth.handed.apart:
+            from . import apart  # which has made it
+
+            apart.bear(birth)
+        report.note("process %d is to run %s in container %s" % (birth.pid, made.args[0], wish.identifier))
         process.set_limits(birth.pid, made, done)
         process.set_extras(birth.pid, made, done)
         if "intelRdt" in made.extras:

@@ -39,6 +39,7 @@ class Handed(Record):
     root: the root directory of a container that is joined, -1 for a new one
     proc: then, the runtime's own procfs
     bare: of such a container, the kinds of layers that Landlock stands in for: "root", "pid", "network"
+    apart: the program is a child of our stand-in's, and it alone is born into the PID namespace
     """
 
     cgroup: "tuple[int, ...]" = ()
@@ -48,6 +49,7 @@ class Handed(Record):
     root: int = -1
     proc: int = -1
     bare: "tuple[str, ...]" = ()
+    apart: bool = False
 
 
 class Init:
@@ -334,6 +336,7 @@ def build_root(me: Init) -> None:
 
         here = stage.mountable
         console.attach(stage.root if here else -1, me.channel, plan, stage if here else None)
+        console.take()
     stage.cover()
     stage.freeze()
 
@@ -399,6 +402,8 @@ def enter_container(me: Init) -> None:
         from . import console  # loaded by `clone`, before the fork
 
         console.attach(-1 if bare else root, me.channel, plan)
+        if not me.handed.apart:  # else it is for the child, which leads a session of its own
+            console.take()
     _change_directory(plan.cwd, root if bare else -1)
 
 

@@ -187,8 +187,9 @@ def _make_standin(me) -> None:
     if standin.supported():
         channel = me.handed.start[1] if me.handed.start else me.channel.outgoing
         label = me.plan.labels[0].written if me.plan.labels else b""
+        apart = (int(me.plan.terminal), 0 if me.plan.spec.detach else _signal.SIGKILL)
         with step("make the stand-in"):
-            me.standin = standin.make(channel, me.attributes, label)
+            me.standin = standin.make(channel, me.attributes, label, apart if me.handed.apart else None)
             if "startContainer" in me.plan.hooks:
                 from . import hooks  # loaded by `plan`, before the fork
 
@@ -259,6 +260,8 @@ def _set_limits(me) -> "list[str]":
     the limits of a process with another user id: only CAP_SYS_RESOURCE lets it."""
     done = []
     for resource, soft, hard in me.plan.rlimits:
+        if me.handed.apart and abi.RLIMITS[resource] == "RLIMIT_NPROC":
+            continue  # the process is yet to be made
         try:
             libc.prlimit(0, resource, soft, hard)
             done.append(str(resource))

@@ -70,16 +70,24 @@ def until_running(channel: Channel, command: str) -> bool:
         if said is None:
             return hooked
         hooked = hooked or said[0] == "hooked"
-        if said[0] in ("errno", "label"):
-            from . import standin  # whose words they are
+        refuse(said, command)
 
-            with understood(said):
-                number = standin.errno_from(said[1])
-            if said[0] == "errno":
-                raise exec_error(command, number)
-            raise ContainerError("take the security label", "", number)  # though a child of init had got it
-        if said[0] == "error":
-            raise error_from(said[1:])
+
+def refuse(said: "list[str]", command: str) -> None:
+    """Raise what SAID says of why COMMAND does not run, if it does."""
+    if said[0] in ("errno", "label", "birth"):
+        from . import standin  # whose words they are
+
+        with understood(said):
+            number = standin.errno_from(said[1])
+        if said[0] == "errno":
+            raise exec_error(command, number)
+        if said[0] == "birth":
+            hint = "its limit of processes is reached" if number == abi.EAGAIN else ""
+            raise ContainerError("make a process in the container", "", number, hint)
+        raise ContainerError("take the security label", "", number)  # though a child of init had got it
+    if said[0] == "error":
+        raise error_from(said[1:])
 
 
 def executed(pid: int, command: str, started: int = 0) -> "bool | None":

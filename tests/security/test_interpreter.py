@@ -205,22 +205,28 @@ def test_a_reaper_of_another_user_may_stand_beside_who_may_trace(ways):
     assert found.status == 0 and found.out == "", found
 
 
-@pytest.mark.parametrize("name", ["exec", "exec, host ids", "exec, rootless"])
+LOOK = """\
+    while :; do for n in /proc/[0-9]*; do
+        exe=$(readlink $n/exe) || continue
+        case $exe in /bin/busybox) ;; *) echo "$exe" $(ls -l $n/fd | sed 's/.*-> //') >>/dev/shm/seen; esac
+        [ -e $n/root%s ] && echo "the root of $exe" >>/dev/shm/seen
+    done; done 2>/dev/null"""
+
+
+@pytest.mark.parametrize("name", ["exec", "exec, host ids", "exec, bundle", "exec, rootless"])
 def test_who_joins_a_container_cannot_be_looked_into_from_inside(ways, name):
     """CVE-2016-9962: a process of the container looks at all others, as fast as it can, with the right to
-    trace where that is a right over its own user namespace; what is joining is not to be traced."""
+    trace; and be that a right over all of the host's processes, what is joining is not to be traced."""
     way = ways(name)
-    script = """\
-        while :; do for n in /proc/[0-9]*; do
-            exe=$(readlink $n/exe) || continue
-            case $exe in /bin/busybox) ;; *) echo "$exe" $(ls -l $n/fd | sed 's/.*-> //') >>/tmp/seen; esac
-        done; done 2>/dev/null"""
-    options = ("--cap-add", "SYS_PTRACE") if way.userns else ()
-    way.start("--tmpfs", "/tmp", *options, command=("sh", "-c", "echo >/tmp/seen; %s" % script))
+    options = () if way.bundle else ("--cap-add", "SYS_PTRACE")
+    if way.bundle:
+        for names in way.bundle.process["capabilities"].values():
+            names.append("CAP_SYS_PTRACE")
+    way.start(*options, command=("sh", "-c", "echo >/dev/shm/seen; %s" % (LOOK % way.root)))
     for _ in range(25):
         assert way.exec(["true"]).ok
 
-    seen = way.exec(["cat", "/tmp/seen"]).ok.lines
+    seen = way.exec(["cat", "/dev/shm/seen"]).ok.lines
     # the stand-in can be seen: it holds the streams and the channel to the runtime, and nothing else
     assert [line for line in seen if line and not line.startswith("/memfd:minictr (deleted)")] == []
     assert [line for line in seen if " /" in line.partition(":")[2]] == []

@@ -3,6 +3,7 @@ say."""
 
 import errno
 import os
+import socket
 import struct
 import subprocess
 
@@ -209,3 +210,38 @@ def test_the_machine_is_the_one_that_was_started_on(monkeypatch):
     assert standin.supported()
     for number in (standin.make(theirs), channel, theirs):
         os.close(number)
+
+
+@runs
+def test_a_child_that_is_the_callers_executes_the_program():
+    """It leads a session of its own, and goes on when it hears a word; without one it ends with its door."""
+    for word, out, status in ((b"go\n", b"ran", 7), (b"", b"", 127)):
+        ours, theirs = socket.socketpair()
+        reader, writer = os.pipe()
+        mine = os.fork()
+        if mine == 0:
+            try:
+                ours.close()
+                os.dup2(writer, 1)
+                theirs.set_inheritable(True)
+                place = standin.make(theirs.fileno(), apart=(0, 0))
+                script = "printf ran; exit $(( ($(ps -o sid= -p $$) == $$) * 7 ))"
+                os.execve(place, ["/bin/sh", "sh", "-c", script], {"PATH": "/usr/bin:/bin"})
+            finally:
+                os._exit(99)
+        theirs.close()
+        os.close(writer)
+        told, _, number = ours.recv(100).partition(b"\t")
+        child = int(number)
+        assert (told, number[-1:]) == (b"born", b"\n")
+        assert os.WEXITSTATUS(os.waitpid(mine, 0)[1]) == 0
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)  # it waits, and is no grandchild
+        if word:
+            ours.sendall(word)
+        else:
+            ours.shutdown(socket.SHUT_WR)
+        with open(reader, "rb") as file:
+            assert file.read() == out
+        assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == status
+        assert ours.recv(1) == b""
+        ours.close()

@@ -1,0 +1,73 @@
+"""A program of `exec` that alone is born into the PID namespace of the container: what makes it stays out.
+
+    runtime                                 ours                    its child
+      |-- clone ------------------------------>|
+      |                                        | join all; its ids, its filter
+      |<------------------------------- ready -|
+      |-- go --------------------------------->|
+      |                                        | become the stand-in
+      |                                        |-- CLONE_PARENT ------>|
+      |<-------------------------------- born -| end                   |
+      |-- go ------------------------------------------------------- ->|
+      |<-- end of file: the program runs                               |
+
+Who may trace in our own user namespace is not held back from a process that is not dumpable. All that it has
+would be open: the host's root to begin with, the host's Python, descriptors, and capabilities (CVE-2016-9962).
+In a user namespace of the container's nobody may trace the host's Python.
+
+Side: both
+"""
+
+from . import namespaces, program, standin
+from . import unix as os
+from .errors import ContainerError
+from .sync import garbled, understood
+
+_DOING = "make a process in the container"
+
+
+def needed(made) -> bool:
+    """made: the plan.Plan. A label is asked for by the program's own process, and keeps others from tracing
+    it before that."""
+    kinds = [kind for kind, _ in made.joins]
+    wanted = made.guard == "standin" and "pid" in kinds and "user" not in kinds and not made.labels
+    return wanted and standin.supported()
+
+
+def start(birth, spaces: "list[tuple[str, int]]") -> None:
+    """Make our own process; on return of that it waits for nothing but `go`.
+
+    birth: a clone.Birth; spaces: (kind, descriptor) of what is joined, the PID namespace for the child
+    """
+    moved = (lambda me: me.channel.expect("moved"),) if birth.mover else ()
+    join = (lambda me: namespaces.join(spaces),)
+    birth.stages = birth.stages[:1] + moved + birth.stages[1:2] + join + birth.stages[2:]
+    birth.fork()
+    for _, descriptor in spaces:
+        os.close(descriptor)
+    birth.peer.close()
+    if birth.mover:
+        birth.mover(birth.pid)
+        birth.tell("moved")
+
+
+def bear(birth) -> None:
+    """Have it bear the child, which is ours from now on, and end."""
+    birth.tell("go")
+    said = birth.channel.hear()
+    if said is None:
+        raise ContainerError(_DOING, birth.ending())
+    program.refuse(said, birth.plan.args[0])
+    with understood(said):
+        child = int(said[1])
+    os.waitpid(birth.pid, 0)
+    birth.pid = 0
+    try:  # who may trace the child could have been quicker, with the number of another process
+        found = os.waitpid(child, os.WNOHANG)[0] if said[0] == "born" and child > 0 else -1
+    except ChildProcessError:
+        found = -1
+    if found < 0:
+        raise garbled(said)
+    if found:
+        raise ContainerError(_DOING, "it was killed")
+    birth.pid = child
