@@ -12,7 +12,7 @@
       |<-- end of file: the program runs                               |
 
 Who may trace in our own user namespace is not held back from a process that is not dumpable. All that it has
-would be open: the host's root to begin with, the host's Python, descriptors, and capabilities (CVE-2016-9962).
+would be open: the host's root to begin with, the host's Python, descriptors, capabilities (CVE-2016-9962).
 In a user namespace of the container's nobody may trace the host's Python.
 
 Side: both
