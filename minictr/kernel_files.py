@@ -16,16 +16,37 @@ def uncovered(plan) -> str:
     if not _covered("/proc/kcore", plan.masked_paths):
         return "/proc/kcore is not masked"
     for place in ("/proc/sys", "/proc/sysrq-trigger", "/sys/kernel"):
-        over = [mount for mount in plan.mounts if _covered(place, (mount.target,))]
-        if over and _of_kernel(over[-1]) and writable(plan, place):
+        if _open(plan, place):
             return "%s can be written to" % place
+    for mount in plan.mounts:  # what a bundle mounts elsewhere is the same kernel's
+        target = mount.target.rstrip("/")
+        if mount.kind not in _SETTINGS or target in ("/proc", "/sys") or "subset=pid" in mount.words:
+            continue
+        for name in _SETTINGS[mount.kind]:
+            if _open(plan, target + name):
+                return "%s can be written to" % (target + name)
+        if mount.kind == "proc" and not _covered(target + "/kcore", plan.masked_paths):
+            return "%s/kcore is not masked" % target
     return ""
+
+
+# File systems by which the host's root sets what the kernel does, and below which names
+_SETTINGS = {"proc": ("/sys", "/sysrq-trigger"), "sysfs": ("/kernel",)}  # type: dict[str, tuple[str, ...]]
+_SETTINGS.update(
+    dict.fromkeys(("binfmt_misc", "configfs", "debugfs", "efivarfs", "securityfs", "tracefs"), ("",))
+)
+
+
+def _open(plan, place: str) -> bool:
+    """Whether PLACE is the kernel's own and may be written to."""
+    over = [mount for mount in plan.mounts if _covered(place, (mount.target,))]
+    return bool(over) and _of_kernel(over[-1]) and writable(plan, place)
 
 
 def _of_kernel(mount) -> bool:
     if mount.kind == "bind":
         return _covered(mount.source, ("/proc", "/sys"))
-    return mount.kind in ("proc", "sysfs")
+    return mount.kind in _SETTINGS
 
 
 def _covered(path: str, places: "tuple[str, ...]") -> bool:
@@ -36,7 +57,7 @@ def writable(plan, path: str) -> bool:
     """Whether the configuration shows the file PATH so that it may be written to."""
     if _covered(path, plan.readonly_paths + plan.masked_paths):
         return False
-    over = [mount for mount in plan.mounts if path.startswith(mount.target.rstrip("/") + "/")]
+    over = [mount for mount in plan.mounts if _covered(path, (mount.target,))]
     return bool(over) and mode(over[-1]) == "writable"
 
 

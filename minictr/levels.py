@@ -2,7 +2,8 @@
 down tells of.
 
     sandbox    the host's files out of reach (Landlock, or a root of its own), seccomp, no_new_privs
-    container  every namespace, pivot_root or a moved mount, a fresh /proc, masked, capabilities, seccomp
+    container  every namespace, pivot_root or a moved mount, a fresh /proc, masked, capabilities, seccomp,
+               no other devices than those that were handed in
     rootless   a container in a user namespace whose root is not the host's
 
 Side: host
@@ -17,7 +18,7 @@ LAYERS = NAMESPACES + (
 )  # fmt: skip
 _CONTAINER = (
     "pid", "mount", "network", "ipc", "uts", "cgroup", "root", "proc", "masked-paths", "capabilities",
-    "seccomp",
+    "seccomp", "devices",
 )  # fmt: skip
 LEVELS = {
     "sandbox": ("files", "no-new-privs", "seccomp"),

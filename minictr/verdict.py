@@ -137,6 +137,7 @@ def _proven(found, layer: str) -> bool:
         "capabilities": outside.bounding & ~mask(DEFAULT_CAPABILITIES),
         "no-new-privs": not outside.no_new_privs,
         "masked-paths": possible(found, "proc") or possible(found, "sys"),
+        "devices": possible(found, "devices"),
         "seccomp": possible(found, "seccomp") or outside.seccomp != FILTERS,
     }
     return not against.get(layer)

@@ -24,7 +24,7 @@ def start(minictr, busybox_root, require, *options, **keywords):
 
 
 @pytest.mark.parametrize(
-    "level", ["sandbox", "container", "rootless", "container,keyring,interpreter,devices"]
+    "level", ["sandbox", "container", "rootless", "container,keyring,interpreter"]
 )
 def test_what_the_default_container_has_may_be_required(minictr, strong_caller, busybox_root, level):
     run = start(minictr, busybox_root, level, **strong_caller.options)
@@ -54,7 +54,7 @@ CONTRADICTIONS = (
     ("container", ("-v", "/sys:/sys") + HOST_ROOT, "masked-paths", "/sys/kernel can be written to", "/sys"),
     ("keyring", ("--no-new-keyring",), "keyring", "the caller's", "leave --no-new-keyring out"),
     ("resources", ("--cgroups", "disabled"), "resources", "has no cgroup", "leave --cgroups disabled out"),
-    ("container,devices", HOST_ROOT + ("--cgroups", "disabled"), "devices",
+    ("container", HOST_ROOT + ("--cgroups", "disabled"), "devices",
      "neither a user namespace nor a cgroup", "leave --userns host or --cgroups disabled out"),
     ("devices", HOST_ROOT + ("--privileged",), "devices", "every device may be used",
      "leave --privileged out"),
@@ -211,6 +211,39 @@ def test_capabilities_to_inherit_are_no_container(minictr, busybox_root, tmp_pat
     sets["ambient"] = sets["bounding"]
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert minictr(*words).ok.out == "ran\n"
+
+
+# a mount, what is masked beside what always is, and why it is no container; "" for one that is
+ELSEWHERE = (
+    ({"destination": "/srv", "type": "proc"}, [], "/srv/sys can be written to"),
+    ({"destination": "/srv/", "type": "proc", "options": ["ro"]}, [], "/srv/kcore is not masked"),
+    ({"destination": "/srv", "type": "proc"}, ["/srv/kcore", "/srv/sys"], "/srv/sysrq-trigger can be"),
+    ({"destination": "/srv", "type": "proc", "options": ["ro"]}, ["/srv/kcore"], ""),
+    ({"destination": "/srv", "type": "proc", "options": ["subset=pid"]}, [], ""),
+    ({"destination": "/srv", "type": "sysfs"}, [], "/srv/kernel can be written to"),
+    ({"destination": "/srv", "type": "sysfs", "options": ["ro"]}, [], ""),
+    ({"destination": "/srv", "type": "tracefs"}, [], "/srv can be written to"),
+    ({"destination": "/srv", "type": "tracefs", "options": ["ro"]}, [], ""),
+    ({"destination": "/srv", "type": "tmpfs"}, [], ""),
+)
+
+
+@pytest.mark.parametrize("mount, masked, why", ELSEWHERE)
+def test_a_proc_or_sys_that_a_bundle_has_elsewhere_is_as_open_as_the_first(
+    minictr, busybox_copy, tmp_path, mount, masked, why
+):
+    """Without a user namespace: there a core_pattern is written by whoever is root inside."""
+    config = spec.default_config(["echo", "ran"], busybox_copy())
+    config["root"]["readonly"] = False
+    config["mounts"].append(dict(mount, source="none"))
+    config["linux"]["maskedPaths"] += masked
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = minictr("run", "--require", "masked-paths", "--bundle", str(tmp_path), "bundled")
+    if why:
+        assert (run.status, run.out) == (123, ""), run
+        assert run.err.startswith("minictr: masked-paths is required: " + why), run
+    else:
+        assert (run.status, run.out) == (0, "ran\n"), run
 
 
 @pytest.mark.parametrize("word", ["everything", "sandbox,", "pid, ipc"])
