@@ -23,9 +23,7 @@ def start(minictr, busybox_root, require, *options, **keywords):
     return minictr("run", *words, **keywords)
 
 
-@pytest.mark.parametrize(
-    "level", ["sandbox", "container", "rootless", "container,keyring,interpreter"]
-)
+@pytest.mark.parametrize("level", ["sandbox", "container", "rootless", "container,keyring,interpreter"])
 def test_what_the_default_container_has_may_be_required(minictr, strong_caller, busybox_root, level):
     run = start(minictr, busybox_root, level, **strong_caller.options)
     assert (run.status, run.out) == (0, "ran\n"), run
