@@ -28,10 +28,10 @@ _DOING = "make a process in the container"
 
 def needed(made) -> bool:
     """made: the plan.Plan. A label is asked for by the program's own process, and keeps others from tracing
-    it before that."""
+    it before that. The listener of a filter is sent by a child of ours (`notify`), which cannot stay out."""
     kinds = [kind for kind, _ in made.joins]
-    wanted = made.guard == "standin" and "pid" in kinds and "user" not in kinds and not made.labels
-    return wanted and standin.supported()
+    wanted = made.guard == "standin" and "pid" in kinds and "user" not in kinds
+    return wanted and not made.labels and not made.listener and standin.supported()
 
 
 def start(birth, spaces: "list[tuple[str, int]]") -> None:
