@@ -21,9 +21,9 @@ def show(spec: Spec, root_path: str) -> int:
         print(document.dumps(as_json(plan)))
     else:
         for number, line in enumerate(describe(plan), 1):
-            print("%2d. %s" % (number, line))
+            print("%2d. %s" % (number, printable(line)))
         for record in plan.records:
-            print("    certain: %s" % record)
+            print("    certain: %s" % printable(record))
     return 0
 
 

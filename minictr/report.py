@@ -58,7 +58,8 @@ class Report:
                 line["degradation"] = record.as_dict()
             text = document.dumps(line) + "\n"
         else:
-            text = 'time="%s" level=%s msg="%s"\n' % (moment, level, printable(message.replace('"', '\\"')))
+            said = printable(message.replace("\\", "\\\\").replace('"', '\\"'))
+            text = 'time="%s" level=%s msg="%s"\n' % (moment, level, said)
         try:
             log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             try:

@@ -192,7 +192,8 @@ def _name(uid: object) -> str:
 
 
 def print_table(titles: "tuple[str, ...]", rows: "list[tuple[str, ...]]") -> None:
-    lines = [titles] + rows
+    """Whatever is in them, a row is a line: a bundle's path may have any character."""
+    lines = [titles] + [tuple([printable(cell) for cell in row]) for row in rows]
     widths = [max([len(line[column]) for line in lines]) + 3 for column in range(len(titles))]
     for line in lines:
         print("".join([text.ljust(width) for text, width in zip(line, widths)]).rstrip())

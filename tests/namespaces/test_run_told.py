@@ -158,6 +158,18 @@ def test_explain_as_json(minictr, caller, busybox_root):
     assert [mount["target"] for mount in plan["mounts"]][:2] == ["/proc", "/dev"]
 
 
+def test_explain_prints_a_line_a_step_whatever_is_in_the_names(minictr, busybox_copy):
+    root = busybox_copy()
+    evil = root + "/e\x1b[2J\nvil"
+    os.mkdir(evil)
+    found = minictr(
+        "explain", "-v", evil + ":/srv", "-w", "/w\x1b", "--rootfs", root, "--", "sh\x1b", "\n"
+    ).ok
+    numbers = [int(line.partition(".")[0]) for line in found.out.splitlines() if not line.startswith("    ")]
+    assert numbers == list(range(1, len(numbers) + 1)), found
+    assert "\x1b" not in found.out and "vil on /srv" in found.out
+
+
 def test_explain_of_a_bundle(minictr, busybox_copy, tmp_path):
     class Root:
         account, options, owns = None, {}, staticmethod(lambda copy: copy())

@@ -9,6 +9,8 @@ import time
 import pytest
 from support import gone, needs, wait_until
 
+from minictr import spec
+
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
 
 TITLES = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
@@ -69,6 +71,16 @@ def test_a_list_has_a_line_for_each_container(made):
     assert titles == TITLES
     assert (one[:4], one[5]) == (["one", str(pid), "running", made.root], owner)
     assert (two[:4], two[5]) == (["two", "0", "stopped", made.root], owner)
+
+
+def test_a_list_has_one_line_for_each_whatever_their_places_are_called(minictr, busybox_root, tmp_path):
+    place = tmp_path / "bundle\x1b[2J\nroot 1 running"
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps(spec.default_config(["sh"], busybox_root)))
+    assert minictr("create", "--bundle", str(place), "odd").ok
+    found = minictr("list").ok.out
+    assert minictr("delete", "--force", "odd").ok
+    assert found.count("\n") == 2 and "\x1b" not in found, found
 
 
 @pytest.mark.parametrize("words", [("--quiet",), ("-q",)])

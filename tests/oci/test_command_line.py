@@ -3,6 +3,7 @@ make of it."""
 
 import json
 import os
+import re
 import socket
 import sys
 
@@ -12,7 +13,7 @@ import support
 from support import needs
 
 from minictr import __version__, cli, features, hooks, mounts, report, scheduling, seccomp
-from minictr.errors import Degradation
+from minictr.errors import ContainerError, Degradation
 
 # --- help -----------------------------------------------------------------------------------------
 
@@ -177,6 +178,19 @@ def test_a_notice_in_a_log_has_a_level_that_engines_know(minictr, tmp_path):
     reporter = report.Report(str(log))
     reporter.seen(Degradation("code", "layer", "more", "less", "something", level="notice"))
     assert " level=info " in log.read_text()
+
+
+def test_what_is_said_in_a_log_stays_between_its_quotes(tmp_path, capfd):
+    """A name of the image's, say, must not end the field and begin one of its own."""
+    log = tmp_path / "log"
+    reporter = report.Report(str(log))
+    for word in ('a" level=info msg="b', 'a\\" level=info msg=\\"b', "a\\", "a\nb\x1b[2J"):
+        reporter.error(ContainerError("run " + word, "no"))
+    for line in log.read_text().splitlines():
+        said = line.partition(" msg=")[2]
+        assert re.fullmatch(r'"([^"\\]|\\.)*"', said), line
+    assert len(log.read_text().splitlines()) == 4
+    assert "\x1b" not in log.read_text() + capfd.readouterr().err
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["--log FILE", "--log=FILE"])
