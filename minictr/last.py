@@ -260,8 +260,6 @@ def _set_limits(me) -> "list[str]":
     the limits of a process with another user id: only CAP_SYS_RESOURCE lets it."""
     done = []
     for resource, soft, hard in me.plan.rlimits:
-        if me.handed.apart and abi.RLIMITS[resource] == "RLIMIT_NPROC":
-            continue  # the process is yet to be made
         try:
             libc.prlimit(0, resource, soft, hard)
             done.append(str(resource))
