@@ -6,7 +6,9 @@ Side: host
 import gc
 import sys
 
-if not __package__:  # `python3 minictr`: the folder was named, and this is no module of the package
+# `python3 minictr`: the folder was named, and this is no module of the package. One of a zip has no package
+# yet, either, before Python 3.10
+if __name__ == "__main__" and not __package__:
     from os.path import abspath, basename, dirname
 
     _folder = dirname(abspath(__file__))

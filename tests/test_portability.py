@@ -104,6 +104,24 @@ def test_it_is_the_other_python_that_runs(core):
     assert "python             %s," % version in found.out, found
 
 
+@needs("make")
+@pytest.mark.parametrize("door", ["the one file", "the folder"])
+def test_by_its_name_the_program_is_a_door_wherever_one_is(minictr, python, tmp_path, door):
+    """Nothing of the current directory is imported: not even what Python needs for -m, before it is ours."""
+    place = support.SESSION.place("doors")
+    shutil.copytree(support.CHECKOUT + "/minictr", place + "/minictr", ignore=support.UNUSED)
+    if door == "the one file":
+        shutil.copy(support.CHECKOUT + "/Makefile", place)
+        subprocess.run(["make", "-s", "-C", place, "dist", "PYTHON=" + sys.executable], check=True)
+    for name in ("runpy", "pkgutil", "importlib", "json", "os", "struct", "ctypes"):
+        (tmp_path / (name + ".py")).write_text("raise SystemExit('a stranger was imported')\n")
+    path = place + ("/dist/minictr.pyz" if door == "the one file" else "/minictr")
+    env = Other(python, minictr, None).env
+    for option in ([], ["-I"]):
+        found = minictr.command(python, *(option + [path, "features"]), cwd=str(tmp_path), env=env)
+        assert found.status == 0 and found.out.startswith("{"), found
+
+
 def test_a_container_is_one(core, busybox_root):
     script = (
         "id -u; hostname; echo $$; ls /proc | grep -c '^[0-9]'; touch /x 2>/dev/null; cat /proc/self/uid_map"
