@@ -199,9 +199,14 @@ def print_table(titles: "tuple[str, ...]", rows: "list[tuple[str, ...]]") -> Non
         print("".join([text.ljust(width) for text, width in zip(line, widths)]).rstrip())
 
 
+_OURS = ("org.minictr.degradations", "org.minictr.exit", "org.minictr.landlock")
+
+
 def state_of(content: "dict") -> "dict":
     """The OCI state of a container; our records of steps down are among its annotations."""
     annotations = dict(content.get("annotations") or {})
+    for name in _OURS:  # which an image's annotations may have, too
+        annotations.pop(name, None)
     if content.get("degradations"):
         annotations["org.minictr.degradations"] = document.dumps(content["degradations"])
     now = status(content)

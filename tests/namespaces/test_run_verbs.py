@@ -83,6 +83,18 @@ def test_a_list_has_one_line_for_each_whatever_their_places_are_called(minictr, 
     assert found.count("\n") == 2 and "\x1b" not in found, found
 
 
+def test_what_state_tells_of_a_container_is_no_annotation_of_its_image(minictr, busybox_root, tmp_path):
+    """Rules of Landlock, say, that there are none of."""
+    config = spec.default_config(["sleep", "1000"], busybox_root)
+    names = ("landlock", "degradations", "exit", "other")
+    config["annotations"] = {"org.minictr." + name: '["rx=/usr"]' for name in names}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert minictr("create", "--bundle", str(tmp_path), "annotated").ok
+    shown = json.loads(minictr("state", "annotated").ok.out)["annotations"]
+    assert minictr("delete", "--force", "annotated").ok
+    assert shown == {"org.minictr.other": '["rx=/usr"]'}
+
+
 @pytest.mark.parametrize("words", [("--quiet",), ("-q",)])
 def test_quietly_it_is_the_ids_alone(made, words):
     made.run("b")
