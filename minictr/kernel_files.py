@@ -15,26 +15,26 @@ def uncovered(plan) -> str:
         return "no path is masked"
     if not _covered("/proc/kcore", plan.masked_paths):
         return "/proc/kcore is not masked"
-    for place in ("/proc/sys", "/proc/sysrq-trigger", "/sys/kernel"):
-        if _open(plan, place):
-            return "%s can be written to" % place
+    places = ["/proc" + name for name in _SETTINGS["proc"]] + ["/sys"]  # whatever is mounted there
     for mount in plan.mounts:  # what a bundle mounts elsewhere is the same kernel's
         target = mount.target.rstrip("/")
-        if mount.kind not in _SETTINGS or target in ("/proc", "/sys") or "subset=pid" in mount.words:
+        if mount.kind not in _SETTINGS or "subset=pid" in mount.words:
             continue
-        for name in _SETTINGS[mount.kind]:
-            if _open(plan, target + name):
-                return "%s can be written to" % (target + name)
+        places += [target + name for name in _SETTINGS[mount.kind]]
         if mount.kind == "proc" and not _covered(target + "/kcore", plan.masked_paths):
             return "%s/kcore is not masked" % target
+    for place in places:
+        if _open(plan, place):
+            return "%s can be written to" % place
     return ""
 
 
 # File systems by which the host's root sets what the kernel does, and below which names
-_SETTINGS = {"proc": ("/sys", "/sysrq-trigger"), "sysfs": ("/kernel",)}  # type: dict[str, tuple[str, ...]]
-_SETTINGS.update(
-    dict.fromkeys(("binfmt_misc", "configfs", "debugfs", "efivarfs", "securityfs", "tracefs"), ("",))
-)
+_SETTINGS = {
+    "proc": ("/sys", "/sysrq-trigger", "/acpi", "/bus", "/fs", "/irq", "/scsi"), "sysfs": ("",),
+    "binfmt_misc": ("",), "configfs": ("",), "debugfs": ("",), "efivarfs": ("",), "securityfs": ("",),
+    "tracefs": ("",),
+}  # type: dict[str, tuple[str, ...]]  # fmt: skip
 
 
 def _open(plan, place: str) -> bool:

@@ -49,7 +49,9 @@ CONTRADICTIONS = (
     ("masked-paths", ("--security-opt", "unmask=/proc/sys"), "masked-paths", "/proc/sys can be", "unmask="),
     ("container", ("--security-opt", "unmask=/proc/sysrq*") + HOST_ROOT, "masked-paths",
      "/proc/sysrq-trigger can be written to", "unmask="),
-    ("container", ("-v", "/sys:/sys") + HOST_ROOT, "masked-paths", "/sys/kernel can be written to", "/sys"),
+    ("container", ("-v", "/sys:/sys") + HOST_ROOT, "masked-paths", "/sys can be written to", "/sys"),
+    ("container", ("--security-opt", "unmask=/proc/bus:/proc/irq") + HOST_ROOT, "masked-paths",
+     "/proc/bus can be written to", "unmask="),
     ("keyring", ("--no-new-keyring",), "keyring", "the caller's", "leave --no-new-keyring out"),
     ("resources", ("--cgroups", "disabled"), "resources", "has no cgroup", "leave --cgroups disabled out"),
     ("container", HOST_ROOT + ("--cgroups", "disabled"), "devices",
@@ -213,12 +215,12 @@ def test_capabilities_to_inherit_are_no_container(minictr, busybox_root, tmp_pat
 
 # a mount, what is masked beside what always is, and why it is no container; "" for one that is
 ELSEWHERE = (
-    ({"destination": "/srv", "type": "proc"}, [], "/srv/sys can be written to"),
+    ({"destination": "/srv", "type": "proc"}, ["/srv/kcore"], "/srv/sys can be written to"),
     ({"destination": "/srv/", "type": "proc", "options": ["ro"]}, [], "/srv/kcore is not masked"),
     ({"destination": "/srv", "type": "proc"}, ["/srv/kcore", "/srv/sys"], "/srv/sysrq-trigger can be"),
     ({"destination": "/srv", "type": "proc", "options": ["ro"]}, ["/srv/kcore"], ""),
     ({"destination": "/srv", "type": "proc", "options": ["subset=pid"]}, [], ""),
-    ({"destination": "/srv", "type": "sysfs"}, [], "/srv/kernel can be written to"),
+    ({"destination": "/srv", "type": "sysfs"}, [], "/srv can be written to"),
     ({"destination": "/srv", "type": "sysfs", "options": ["ro"]}, [], ""),
     ({"destination": "/srv", "type": "tracefs"}, [], "/srv can be written to"),
     ({"destination": "/srv", "type": "tracefs", "options": ["ro"]}, [], ""),
