@@ -126,7 +126,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         target = Target(content)
         made = _made(wish, content, config, target, report)
         foreground.hold_signals()
-        birth = _conceive(made, wish, content, group, target, report)
+        birth = _conceive(made, wish, content, config, group, target, report)
         _bear(birth, wish, target, report)
         _let_run(birth, wish, report)
     except BaseException as error:
@@ -161,7 +161,9 @@ def _made(wish: Wish, content: "dict", config: "dict", target: Target, report) -
     return made
 
 
-def _conceive(made: plan.Plan, wish: Wish, content: "dict", group, target: Target, report) -> clone.Birth:
+def _conceive(
+    made: plan.Plan, wish: Wish, content: "dict", config: "dict", group, target: Target, report
+) -> clone.Birth:
     """All that it is to join, open."""
     proc, mover = paths.open_proc(), group.mover()
     joins, join_else = _join_files(group, wish.cgroup), -1
@@ -169,19 +171,19 @@ def _conceive(made: plan.Plan, wish: Wish, content: "dict", group, target: Targe
         join_else = group.join_else(content["pid"])
     handed = init.Handed(
         cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=_bare(content),
-        apart=_apart(made),
+        apart=_apart(made, content, config),
     )  # fmt: skip
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
     birth.container = content["pid"]
     return birth
 
 
-def _apart(made: plan.Plan) -> bool:
+def _apart(made: plan.Plan, content: "dict", config: "dict") -> bool:
     if made.guard != "standin":
         return False
     from . import apart  # only where the host's root is the container's
 
-    return apart.needed(made)
+    return apart.needed(made, content, config.get("process") or {})
 
 
 def _bear(birth: clone.Birth, wish: Wish, target: Target, report) -> None:

@@ -232,6 +232,20 @@ def test_who_joins_a_container_cannot_be_looked_into_from_inside(ways, name):
     assert [line for line in seen if " /" in line.partition(":")[2]] == []
 
 
+@needs("cgroup")
+@pytest.mark.parametrize("capability", ["KILL", "SYS_PTRACE"])
+def test_a_container_at_its_limit_of_processes_is_joined_unless_it_may_trace(ways, capability):
+    """What comes in without being seen takes a process more for a moment."""
+    way = ways("exec, host ids")
+    way.start("--pids-limit", "1", "--cap-add", capability)
+    found = way.exec(["echo", "in"])
+    if capability == "KILL":
+        assert found == (0, "in\n", ""), found
+    else:
+        why = "Resource temporarily unavailable; hint: its limit of processes is reached\n"
+        assert found == (255, "", "minictr: make a process in the container: " + why), found
+
+
 @pytest.mark.parametrize("uid", [0, 1000])
 def test_a_process_that_waits_for_its_start_cannot_be_looked_into(minictr, busybox_copy, uid):
     """What of a process lies below /proc belongs to root as long as it is not dumpable (proc(5))."""
