@@ -37,10 +37,11 @@ def getenv(name: str, default: str = "") -> str:
 
 
 def makedirs(name: str, mode: int = 0o777, exist_ok: bool = False) -> None:
+    """Those above are nobody else's to write, whatever the umask: who may could put another in its place."""
     try:
         mkdir(name, mode)
     except FileNotFoundError:
-        makedirs(path.dirname(name.rstrip("/")), exist_ok=True)
+        makedirs(path.dirname(name.rstrip("/")), 0o755, exist_ok=True)
         mkdir(name, mode)
     except OSError:
         if not exist_ok or not path.isdir(name):

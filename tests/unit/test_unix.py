@@ -72,6 +72,15 @@ def test_directories_are_made_with_those_above(tmp_path, below):
     unix.makedirs(other + "/" + below, exist_ok=True)
 
 
+def test_those_above_are_nobody_elses_to_write_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        unix.makedirs(str(tmp_path / "a" / "b" / "c"), 0o700)
+    finally:
+        os.umask(before)
+    assert [os.stat(str(tmp_path / name)).st_mode & 0o777 for name in ("a", "a/b")] == [0o755, 0o755]
+
+
 def test_the_environment_is_what_the_program_around_us_has_made_of_it(monkeypatch):
     monkeypatch.setenv("MINICTR_TEST", "\udcff")
     assert unix.getenv("MINICTR_TEST") == unix.environment()["MINICTR_TEST"] == "\udcff"
