@@ -194,7 +194,11 @@ class Birth:
 
     def fork(self, kinds=()) -> None:
         with foreground.undisturbed():  # or a signal to both would have the child undo what is the runtime's
-            self._fork_undisturbed(kinds)
+            if self.plan.joins or self.plan.spec.init:  # else nobody inside sees it before it is the program
+                with forks.Nameless():
+                    self._fork_undisturbed(kinds)
+            else:
+                self._fork_undisturbed(kinds)
 
     def _fork_undisturbed(self, kinds) -> None:
         try:
@@ -351,7 +355,7 @@ class Birth:
     def _start_by_middle(self, spaces: "list[tuple[str, int]]") -> None:
         from . import middle  # few need one
 
-        with foreground.undisturbed():
+        with foreground.undisturbed(), forks.Nameless():
             between = os.fork()
             if between == 0:
                 middle.Middle(self, spaces).main()

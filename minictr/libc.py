@@ -426,6 +426,9 @@ def inet_socket() -> int:
     return _socket(abi.AF_INET, abi.SOCK_DGRAM | abi.SOCK_CLOEXEC, 0)
 
 
+copy_memory = _bind("memcpy", c_void_p, c_char_p, c_ulong)  # to an address of ours: how many bytes
+
+
 class _Bytes(_ctypes.Array):
     _type_ = type("c_char", (_ctypes._SimpleCData,), {"_type_": "c"})
     _length_ = 1

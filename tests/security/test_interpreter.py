@@ -232,6 +232,28 @@ def test_who_joins_a_container_cannot_be_looked_into_from_inside(ways, name):
     assert [line for line in seen if " /" in line.partition(":")[2]] == []
 
 
+@pytest.mark.parametrize("name", ["run", "run, host ids", "rootless"])
+def test_a_reaper_does_not_show_by_what_words_it_was_called(ways, name):
+    """Paths of the host, and what others inside are not to know. Everybody may read it."""
+    found = ways(name).sh(
+        "cat /proc/1/cmdline | tr '\\0' '\\n'; cat /proc/1/comm", "--init", "-e", "A=secret"
+    )
+    assert found.ok.fields == ["minictr-init"] * 2, found
+
+
+@pytest.mark.parametrize("name", ["exec", "exec, host ids", "exec, bundle", "exec, rootless"])
+def test_nor_does_what_joins_a_container(ways, name):
+    script = """\
+        while :; do for n in /proc/[0-9]*; do
+            case "$(cat $n/cmdline)" in *secret-*) tr "\\0" "\\n" <$n/cmdline >>/dev/shm/seen; esac
+        done; done 2>/dev/null"""
+    way = ways(name)
+    way.start(command=("sh", "-c", "echo >/dev/shm/seen; %s" % script))
+    for _ in range(15):
+        assert way.exec(["true"], "--env", "A=secret-of-one").ok
+    assert "secret-of-one" not in way.exec(["cat", "/dev/shm/seen"]).ok.out
+
+
 @needs("cgroup")
 @pytest.mark.parametrize("capability", ["KILL", "SYS_PTRACE"])
 def test_a_container_at_its_limit_of_processes_is_joined_unless_it_may_trace(ways, capability):
