@@ -18,7 +18,7 @@ In a user namespace of the container's nobody may trace the host's Python.
 Side: both
 """
 
-from . import namespaces, paths, program, standin
+from . import namespaces, program, standin
 from . import unix as os
 from .errors import ContainerError
 from .sync import garbled, understood
@@ -26,14 +26,14 @@ from .sync import garbled, understood
 _DOING = "make a process in the container"
 
 
-def needed(made, content: "dict", own: "dict") -> bool:
+def needed(made, crowded: bool, own: "dict") -> bool:
     """Whether it is to be so for the plan.Plan MADE.
 
     A label is asked for by the program's own process, and keeps others from tracing it before that. The
     listener of a filter is sent by a child of ours (`notify`), which cannot stay out. And who has no room for
     one process more, of those without the right to trace, is to be looked into all the same.
 
-    content: the container's state.json; own: `process` of its configuration
+    crowded: there is none; own: `process` of its configuration
     """
     kinds = [kind for kind, _ in made.joins]
     wanted = made.guard == "standin" and "pid" in kinds and "user" not in kinds
@@ -41,13 +41,7 @@ def needed(made, content: "dict", own: "dict") -> bool:
         return False
     names = [name for sets in (own.get("capabilities") or {}).values() for name in sets or ()]
     traced = made.credentials.may_trace or "CAP_SYS_PTRACE" in names
-    return traced or all(_has_room(directory) for directory in content.get("cgroups") or ())
-
-
-def _has_room(directory: str) -> bool:
-    """For us, who may join it whatever its limit, and for the child, which is counted."""
-    most = paths.read_text(directory + "/pids.max").strip()
-    return not most.isdigit() or int(paths.read_text(directory + "/pids.current") or 0) + 2 <= int(most)
+    return traced or not crowded
 
 
 def start(birth, spaces: "list[tuple[str, int]]") -> None:

@@ -169,21 +169,28 @@ def _conceive(
     joins, join_else = _join_files(group, wish.cgroup), -1
     if joins and not wish.cgroup:
         join_else = group.join_else(content["pid"])
+    crowded = not wish.cgroup and any(_is_full(directory) for directory in content.get("cgroups") or ())
     handed = init.Handed(
         cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=_bare(content),
-        apart=_apart(made, content, config),
+        crowded=crowded, apart=_apart(made, crowded, config),
     )  # fmt: skip
     birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
     birth.container = content["pid"]
     return birth
 
 
-def _apart(made: plan.Plan, content: "dict", config: "dict") -> bool:
+def _is_full(directory: str) -> bool:
+    """For two: a process that joins a cgroup may do so whatever its limit, its child is counted."""
+    most = paths.read_text(directory + "/pids.max").strip()
+    return most.isdigit() and int(paths.read_text(directory + "/pids.current") or 0) + 2 > int(most)
+
+
+def _apart(made: plan.Plan, crowded: bool, config: "dict") -> bool:
     if made.guard != "standin":
         return False
     from . import apart  # only where the host's root is the container's
 
-    return apart.needed(made, content, config.get("process") or {})
+    return apart.needed(made, crowded, config.get("process") or {})
 
 
 def _bear(birth: clone.Birth, wish: Wish, target: Target, report) -> None:

@@ -39,6 +39,7 @@ class Handed(Record):
     root: the root directory of a container that is joined, -1 for a new one
     proc: then, the runtime's own procfs
     bare: of such a container, the kinds of layers that Landlock stands in for: "root", "pid", "network"
+    crowded: the cgroup has no room for a process between: the program's joins it by itself
     apart: the program is a child of our stand-in's, and it alone is born into the PID namespace
     """
 
@@ -49,6 +50,7 @@ class Handed(Record):
     root: int = -1
     proc: int = -1
     bare: "tuple[str, ...]" = ()
+    crowded: bool = False
     apart: bool = False
 
 

@@ -30,7 +30,8 @@ class Middle:
                 self._score()
             if self.birth.mover:
                 self.channel.expect("moved")
-            init.join(self.birth.handed)
+            if not self.birth.handed.crowded:
+                init.join(self.birth.handed)
             namespaces.join(self.spaces)
             joined = [kind for kind, _ in self.spaces]
             if "user" in self.new and ("time" in self.new or "pid" in joined):
@@ -99,7 +100,9 @@ class Middle:
                 left = [kind for kind in kinds if kind not in lost]
                 pid = namespaces.clone(self.birth.proc, namespaces.clone_flags(left) | abi.CLONE_PARENT)
         if pid == 0:
-            handed = self.birth.handed.replace(cgroup=(), cgroup_else=-1)  # it is in ours
+            handed = self.birth.handed
+            if not handed.crowded:
+                handed = handed.replace(cgroup=(), cgroup_else=-1)  # it is in ours
             init.main(self.plan, self.channel, handed, self.birth.lost, self.placed, self.birth.stages)
         self.channel.say("init", pid)
         os._exit(0)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import stat
 import struct
 import subprocess
@@ -254,14 +255,42 @@ def test_nor_does_what_joins_a_container(ways, name):
     assert "secret-of-one" not in way.exec(["cat", "/dev/shm/seen"]).ok.out
 
 
+@pytest.mark.parametrize("name", ["exec", "exec, host ids", "exec, bundle"])
+def test_the_hosts_mounts_and_sockets_are_not_seen_by_what_joins(ways, tmp_path, name):
+    """mountinfo, net and cgroup of a process are for everybody to read who sees it."""
+    script = """\
+        while :; do for n in /proc/[0-9]*; do
+            grep -o %s $n/mountinfo; grep -o '0100007F:%04X 00000000' $n/net/tcp
+        done; done >>/dev/shm/seen 2>/dev/null"""
+    place, way = tmp_path / "a-mount-of-the-hosts", ways(name)
+    place.mkdir()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(place)], check=True)
+        try:
+            script = script % (place.name, listener.getsockname()[1])
+            way.start(command=("sh", "-c", "echo >/dev/shm/seen; %s" % script))
+            for _ in range(15):
+                assert way.exec(["true"]).ok
+            seen = way.exec(["cat", "/dev/shm/seen"]).ok.fields
+        finally:
+            subprocess.run(["umount", str(place)], check=True)
+
+    assert seen == []
+
+
 @needs("cgroup")
-@pytest.mark.parametrize("capability", ["KILL", "SYS_PTRACE"])
-def test_a_container_at_its_limit_of_processes_is_joined_unless_it_may_trace(ways, capability):
+@pytest.mark.parametrize(
+    "name, capability",
+    [("exec", "KILL"), ("exec", "SYS_PTRACE"), ("exec, host ids", "KILL"), ("exec, host ids", "SYS_PTRACE")],
+)
+def test_a_container_at_its_limit_of_processes_is_joined_unless_it_may_trace_us(ways, name, capability):
     """What comes in without being seen takes a process more for a moment."""
-    way = ways("exec, host ids")
+    way = ways(name)
     way.start("--pids-limit", "1", "--cap-add", capability)
     found = way.exec(["echo", "in"])
-    if capability == "KILL":
+    if way.userns or capability == "KILL":
         assert found == (0, "in\n", ""), found
     else:
         why = "Resource temporarily unavailable; hint: its limit of processes is reached\n"
