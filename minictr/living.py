@@ -206,10 +206,8 @@ def _ran(content: "dict", pidfd: int) -> bool:
 
     ran = program.executed(content["pid"], content.get("command") or "", content["start_time"])
     if ran is None and pidfd >= 0:
-        from . import watch  # hardly ever
-
         try:
-            return watch.exit_status(pidfd) != _signal.SIGKILL
+            return state.exit_status(pidfd) != _signal.SIGKILL
         except OSError:  # before 6.15 that is not known
             return True
     return ran is not False

@@ -14,6 +14,7 @@ Side: host
 """
 
 import _stat as stat
+import _struct as struct
 import fcntl
 import time
 
@@ -388,6 +389,21 @@ def start_time(pid: int) -> int:
     if len(fields) < 20 or fields[0] in ("Z", "X"):
         return 0
     return int(fields[19])
+
+
+# include/uapi/linux/pidfd.h
+_PIDFD_INFO_EXIT = 1 << 3
+_INFO = struct.Struct("=QQ11Ii")  # pidfd_info of 6.15: mask, cgroup, eleven ids; exit_code
+_PIDFD_GET_INFO = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11  # _IOWR(0xFF, 11, struct pidfd_info)
+
+
+def exit_status(pidfd: int) -> "int | None":
+    """The status of a process that has been waited for, None for one that has not. Raises OSError where the
+    kernel does not tell."""
+    data = bytearray(_INFO.pack(_PIDFD_INFO_EXIT, *[0] * 13))
+    fcntl.ioctl(pidfd, _PIDFD_GET_INFO, data)
+    fields = _INFO.unpack(bytes(data))
+    return fields[-1] if fields[0] & _PIDFD_INFO_EXIT else None
 
 
 def now() -> str:

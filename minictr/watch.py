@@ -9,16 +9,10 @@ Side: host
 import fcntl
 import os
 import select
-import struct
 import time
 
 from . import libc, state
 from .attended import LONGEST
-
-# include/uapi/linux/pidfd.h
-_PIDFD_INFO_EXIT = 1 << 3
-_INFO = struct.Struct("=QQ11Ii")  # pidfd_info of 6.15: mask, cgroup, eleven ids; exit_code
-_PIDFD_GET_INFO = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11  # _IOWR(0xFF, 11, struct pidfd_info)
 
 _FIRST = 10  # the descriptor's number is above this: no standard stream's, even where those are closed
 _REAPING = 5  # seconds that a parent may take to wait for its process; the status is told after that
@@ -87,7 +81,7 @@ class Watch:
             patience = min(patience, deadline)
         while self.descriptor >= 0:
             try:
-                found = exit_status(self.descriptor)
+                found = state.exit_status(self.descriptor)
             except OSError:  # ENOTTY, EINVAL: before 6.13; ESRCH: before 6.15
                 break
             if found is not None:
@@ -97,12 +91,3 @@ class Watch:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
         return None
-
-
-def exit_status(pidfd: int) -> "int | None":
-    """The status of a process that has been waited for, None for one that has not. Raises OSError where the
-    kernel does not tell."""
-    data = bytearray(_INFO.pack(_PIDFD_INFO_EXIT, *[0] * 13))
-    fcntl.ioctl(pidfd, _PIDFD_GET_INFO, data)
-    fields = _INFO.unpack(bytes(data))
-    return fields[-1] if fields[0] & _PIDFD_INFO_EXIT else None

@@ -424,6 +424,20 @@ def test_the_package_imports_the_standard_library_alone():
                 assert name.split(".")[0] in sys.stdlib_module_names, "%s imports %s" % (path, name)
 
 
+def test_no_command_needs_what_is_the_librarys_alone():
+    """Which looks for its own place by __file__, that a module from the launcher's pack has not."""
+    librarys = {"asking", "attended", "library", "service", "watch"}
+    for path in PACKAGE:
+        with open(path) as file:
+            parsed = ast.parse(file.read(), path)
+        found = set()
+        for node in ast.walk(parsed):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                found |= {node.module} if node.module else {alias.name for alias in node.names}
+        name = os.path.basename(path)[:-3]
+        assert name in librarys | {"__init__"} or not found & librarys, path
+
+
 def test_only_libc_imports_ctypes():
     for path in PACKAGE:
         with open(path) as file:
