@@ -36,10 +36,12 @@ def lines(linux: "dict", name: str) -> "tuple[tuple[int, int, int], ...]":
 
 def _given(host: Host, uids: "tuple", gids: "tuple", written: bool) -> maps.Maps:
     """written: they exist, and nobody has to ask newuidmap for them again"""
-    if written or host.holds(abi.CAP_SETUID) and host.holds(abi.CAP_SETGID):
+    if host.holds(abi.CAP_SETUID) and host.holds(abi.CAP_SETGID):
         return maps.Maps(way="direct", uids=uids, gids=gids)
     if [line[1:] for line in uids] == [(host.uid, 1)] and [line[1:] for line in gids] == [(host.gid, 1)]:
         return maps.Maps(way="self", uids=uids, gids=gids, deny_setgroups=True)
+    if written:
+        return maps.Maps(way="direct", uids=uids, gids=gids)
     _check_helpers(host)
     return maps.Maps(way="helpers", uids=uids, gids=gids, newuidmap=host.newuidmap, newgidmap=host.newgidmap)
 
