@@ -18,6 +18,8 @@ In a user namespace of the container's nobody may trace the host's Python.
 Side: both
 """
 
+import _operator as operator  # built in; what `operator` adds is a file
+
 from . import namespaces, program, standin
 from . import unix as os
 from .errors import ContainerError
@@ -25,13 +27,31 @@ from .sync import garbled, understood
 
 _DOING = "make a process in the container"
 
+# What the stand-in calls for it, and what is known of the arguments: CLONE_PARENT | SIGCHLD,
+# PR_SET_PDEATHSIG, TIOCSCTTY
+_CALLS = {
+    "clone": {0: 0x8011, 1: 0, 2: 0, 3: 0, 4: 0},
+    "setsid": {},
+    "prctl": {0: 1},
+    "ioctl": {0: 0, 1: 0x540E, 2: 0},
+    "read": {2: 8},
+    "write": {},
+}  # type: dict[str, dict[int, int]]
+_PASSING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
+_COMPARED = {
+    "SCMP_CMP_NE": operator.ne, "SCMP_CMP_LT": operator.lt, "SCMP_CMP_LE": operator.le,
+    "SCMP_CMP_EQ": operator.eq, "SCMP_CMP_GE": operator.ge, "SCMP_CMP_GT": operator.gt,
+    "SCMP_CMP_MASKED_EQ": operator.eq,
+}  # fmt: skip
+
 
 def needed(made, crowded: bool, own: "dict") -> bool:
     """Whether it is to be so for the plan.Plan MADE.
 
     A label is asked for by the program's own process, and keeps others from tracing it before that. The
-    listener of a filter is sent by a child of ours (`notify`), which cannot stay out. And who has no room for
-    one process more, of those without the right to trace, is to be looked into all the same.
+    listener of a filter is sent by a child of ours (`notify`), which cannot stay out. A filter may refuse
+    what the stand-in does for it. And who has no room for one process more, of those without the right to
+    trace, is to be looked into all the same.
 
     crowded: there is none; own: `process` of its configuration
     """
@@ -39,9 +59,41 @@ def needed(made, crowded: bool, own: "dict") -> bool:
     wanted = made.guard == "standin" and "pid" in kinds and "user" not in kinds
     if not wanted or made.labels or made.listener or not standin.supported():
         return False
+    if made.seccomp and not all(_passes(made.seccomp, name, known) for name, known in _CALLS.items()):
+        return False
     names = [name for sets in (own.get("capabilities") or {}).values() for name in sets or ()]
     traced = made.credentials.may_trace or "CAP_SYS_PTRACE" in names
     return traced or not crowded
+
+
+def _passes(profile: "dict", name: str, known: "dict[int, int]") -> bool:
+    """Whether PROFILE, as `seccomp` reads it, is certain to let a call pass with the arguments KNOWN."""
+    default = profile["defaultAction"], profile.get("defaultErrnoRet")
+    rules = [rule for rule in profile.get("syscalls") or () if name in rule["names"]]
+    rules = [
+        rule for rule in rules if (rule["action"], rule.get("errnoRet")) != default
+    ]  # else as good as absent
+    for rule in rules:
+        if not rule.get("args"):
+            return rule["action"] in _PASSING  # it decides alone
+    hold = [(rule["action"] in _PASSING, _holds(rule["args"], known)) for rule in rules]
+    if any(found is not False and not passing for passing, found in hold):
+        return False
+    return default[0] in _PASSING or any(found and passing for passing, found in hold)
+
+
+def _holds(conditions: "list[dict]", known: "dict[int, int]") -> "bool | None":
+    """None where that is up to arguments that are not known, or to two conditions on one of them."""
+    indices = [one["index"] for one in conditions]
+    if len(set(indices)) < len(indices) or not known.keys() >= set(indices):
+        return None
+    for one in conditions:
+        value, wanted = known[one["index"]], one["value"]
+        if one["op"] == "SCMP_CMP_MASKED_EQ":
+            value, wanted = value & wanted, (one.get("valueTwo") or 0) & wanted
+        if not _COMPARED[one["op"]](value, wanted):
+            return False
+    return True
 
 
 def start(birth, spaces: "list[tuple[str, int]]") -> None:

@@ -987,3 +987,17 @@ def test_where_its_cgroup_is_the_bundle_of_one_that_is_lost_does_not_say(own, bo
         os.unlink(os.path.join(own.runner.state(), identifier, "state.json"))
     rows = {row["id"]: row["pid"] for row in json.loads(own.verb("list", "--format=json").ok.out)}
     assert rows == {one.id: one.pid, other.id: other.pid}
+
+
+@pytest.mark.parametrize("names", ["clone clone3 fork vfork", "setsid", "prctl", "read"])
+def test_a_filter_that_refuses_to_make_a_process_keeps_nobody_from_joining(runtime, box, names):
+    if names in ("prctl", "read"):
+        unlike(runtime, "crun", "has the filter before it is done")
+
+    def refuse(made):
+        rules = [{"names": names.split(), "action": "SCMP_ACT_ERRNO"}]
+        made.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
+        made.process["args"] = ["sh", "-c", "echo up; exec sleep 1001"]
+
+    one = box(runtime, change=refuse)
+    assert runtime.verb("exec", one.id, "true") == (0, "", "")
