@@ -68,6 +68,25 @@ def test_what_cannot_be_read_now_is_not_taken_for_missing(minictr, busybox_root,
     minictr("delete", "--force", "long").ok
 
 
+@needs("strace")
+def test_nor_is_one_whose_state_is_lost_where_its_configuration_cannot_be_read_now(minictr, long):
+    """It says where the cgroup is that the container would be found by."""
+    made = steps.Steps(minictr)
+    place = os.path.join(minictr.state(), long)
+    with open(place + "/state.json") as file:
+        whole = file.read()
+    os.truncate(place + "/state.json", 3)
+    for verb in (["delete", "--force", long], ["kill", long, "KILL"]):
+        inject = "openat2:error=EMFILE:when=2"  # of what lies in there; the first is of state.json
+        broken = made.verb(*verb, calls="openat2", inject=inject, path=place)
+        assert ["config.json" in hit[2] for hit in broken.hits] == [True], broken
+        assert broken.result.status == 125, broken
+        assert broken.result.err.count("\n") == 1 and "Too many open files" in broken.result.err, broken
+    with open(place + "/state.json", "w") as file:
+        file.write(whole)
+    assert running(minictr, long)
+
+
 def test_a_user_is_told_that_a_state_directory_is_closed(minictr, ranged):
     closed = support.SESSION.place("closed", 0o700)
     os.mkdir(closed + "/state", 0o700)

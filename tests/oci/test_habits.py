@@ -468,6 +468,30 @@ def test_one_of_which_the_configuration_is_nonsense_can_be_deleted(own, box, cha
     assert own.verb("list", "--quiet").ok.out == ""
 
 
+def test_two_of_which_the_states_are_lost_do_not_stand_in_each_others_way(own, box):
+    """One shares the host's processes, so that all of its own are to be killed; of the other, whose configuration
+    was changed to what is no path of a cgroup, nobody can tell any more."""
+    one, other = box(own, change=shared_pids), box(own)
+    pids = json.loads(one.verb("ps", "--format=json").ok.out)
+    assert len(pids) == 2
+    place = os.path.join(own.runner.state(), other.id, "config.json")
+    os.rename(place, place + ".whole")
+    with open(place + ".whole") as file, open(place, "w") as changed:
+        config = json.load(file)
+        json.dump(dict(config, linux=dict(config["linux"], cgroupsPath="/../x")), changed)
+    os.kill(other.pid, signal.SIGKILL)
+    support.wait_until(lambda: support.gone(other.pid))
+    for each in (one, other):
+        os.truncate(os.path.join(own.runner.state(), each.id, "state.json"), 3)
+    rows = {row["id"]: row["status"] for row in json.loads(own.verb("list", "--format=json").ok.out)}
+    assert rows == {one.id: "running", other.id: "stopped"}
+    assert one.verb("kill", "KILL") == (0, "", "")
+    support.wait_until(lambda: all(support.gone(pid) for pid in pids))
+    os.rename(place + ".whole", place)
+    for each in (one, other):
+        assert each.verb("delete", "--force") == (0, "", "")
+
+
 def test_a_container_has_the_name_of_its_directory(own, box):
     one = box(own)
     place = os.path.join(own.runner.state(), one.id, "state.json")
