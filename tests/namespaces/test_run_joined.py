@@ -193,3 +193,23 @@ def test_a_namespace_that_a_file_holds_is_joined(minictr, busybox_root, tmp_path
         assert run.ok.out == "net:[%d]\n" % inode
     finally:
         subprocess.check_call(["umount", path])
+
+
+@needs("unshare")
+def test_one_that_the_hosts_root_owns_is_joined_beside_another_user_namespace(minictr, busybox_root, tmp_path):
+    """Before that: in there nobody has the right any more."""
+
+    class Root:
+        options = {}
+
+    path = str(tmp_path / "uts")
+    with open(path, "w"):
+        pass
+    subprocess.check_call(["unshare", "--uts=" + path, "hostname", "of-the-file"])
+    other = Other(minictr, Root, busybox_root)
+    try:
+        words = ("--userns", other.path("user"), "--uts", path, "--read-only", "--rootfs", busybox_root)
+        assert minictr("run", *words, "--", "hostname").ok.out == "of-the-file\n"
+    finally:
+        other.end()
+        subprocess.check_call(["umount", path])

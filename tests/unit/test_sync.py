@@ -82,6 +82,11 @@ def test_what_is_no_number_of_an_error_ends_the_report(said, number):
         twin._listen(birth, None, None, None)
 
 
+def test_an_error_of_the_peer_is_raised_where_something_else_is_waited_for(said):
+    with pytest.raises(ContainerError, match="^do: why$"):
+        said(error()).expect("taken")
+
+
 def test_a_message_may_be_as_long_as_a_filter(said):
     line = b"filter\t0\tFalse\t" + b"06" * 8 * 4096 + b"\n"
     assert len(said(line * 3).hear()[3]) == 65536
