@@ -196,7 +196,9 @@ def test_a_namespace_that_a_file_holds_is_joined(minictr, busybox_root, tmp_path
 
 
 @needs("unshare")
-def test_one_that_the_hosts_root_owns_is_joined_beside_another_user_namespace(minictr, busybox_root, tmp_path):
+def test_one_that_the_hosts_root_owns_is_joined_beside_another_user_namespace(
+    minictr, busybox_root, tmp_path
+):
     """Before that: in there nobody has the right any more."""
 
     class Root:

@@ -469,8 +469,8 @@ def test_one_of_which_the_configuration_is_nonsense_can_be_deleted(own, box, cha
 
 
 def test_two_of_which_the_states_are_lost_do_not_stand_in_each_others_way(own, box):
-    """One shares the host's processes, so that all of its own are to be killed; of the other, whose configuration
-    was changed to what is no path of a cgroup, nobody can tell any more."""
+    """One shares the host's processes, so that all of its own are to be killed; of the other, whose
+    configuration was changed to what is no path of a cgroup, nobody can tell any more."""
     one, other = box(own, change=shared_pids), box(own)
     pids = json.loads(one.verb("ps", "--format=json").ok.out)
     assert len(pids) == 2
