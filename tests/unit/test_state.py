@@ -213,6 +213,17 @@ def test_one_that_is_removed_while_its_lock_is_waited_for_is_gone(root):
     os.close(writer)
 
 
+def test_who_works_on_a_container_for_ever_is_not_waited_for_so_long(root):
+    entry = state.create(root[0], root[1], "x")
+    other = state.find(root[0], root[1], "x", wait=False)
+    with pytest.raises(ContainerError, match="delete container x: another command works on it"):
+        living.seize(other, "delete container x", False, patience=0.02)
+    entry.close()
+    assert living.seize(other, "delete container x", False, patience=0.02)
+    other.remove()
+    other.close()
+
+
 def _sleeps(pid):
     with open("/proc/%d/stat" % pid) as file:
         return file.read().rpartition(")")[2].split()[0] == "S"
