@@ -260,3 +260,23 @@ def test_a_broken_configuration_of_one_container_stops_no_other(start, minictr):
     assert (run.status, run.out) == (0, "started\n")
     assert run.err.startswith("minictr: read the configuration of container broken: it is broken: ")
     assert start.verb("list", "--quiet").ok.out == ""
+
+
+def test_one_that_cannot_be_cleared_away_stops_no_other_and_is_not_forgotten(start, minictr):
+    """Its cgroup lay where nothing is mounted any more."""
+    live = start("echo ready; exec sleep 1000", "--name", "left", "--cgroups", "disabled")
+    live.expect("ready\n")
+    live.signal(signal.SIGKILL)
+    live.wait()
+    place = minictr.state(start.caller.account) + "/left/state.json"
+    with open(place) as file:
+        whole = file.read()
+    with open(place, "w") as file:
+        file.write(whole.replace('"cgroups":[]', '"cgroups":["/elsewhere/left"]'))
+
+    run = start("echo started").wait()
+    assert (run.status, run.out) == (0, "started\n")
+    assert run.err.startswith("minictr: clear away container left: open the cgroup /elsewhere/left: "), run
+    with open(place, "w") as file:
+        file.write(whole)
+    assert start.verb("list", "--quiet").ok.out == ""
