@@ -41,6 +41,23 @@ def host_mounts(home: str, resolver: bool) -> "list[dict]":
     return mounts
 
 
+def elsewhere(wanted: "list[str]") -> "list[str]":
+    """Where the host has further mounts of the kernel's own files, as in a root that somebody has entered by
+    chroot(1): by its /proc all processes of the host are seen, by its /dev the caller's terminal is reached.
+
+    wanted: what of it the user has asked for
+    """
+    from . import mountinfo  # a millisecond on a host with 1,000 mounts, which others need not spend
+
+    known = list(_KERNELS) + wanted
+    places = [row.place for row in mountinfo.own().values() if row.kind in _KERNEL_KINDS]
+    return [place for place in sorted(set(places)) if place != "/" and not _within(place, known)]
+
+
+_KERNELS = ("/proc", "/sys", "/dev")  # the container has its own
+_KERNEL_KINDS = ("proc", "sysfs", "devtmpfs", "devpts")
+
+
 def arrange(
     defaults: "list[dict]", wanted: "list[tuple[str, str, dict]]",
     private: "list[dict]" = [], closed: bool = False,

@@ -217,6 +217,8 @@ def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
     if fields["source"] == "host":
         private = arrangement.host_mounts(os.getenv("HOME", ""), given.get("net") == "host")
         closed = not fields["overlay"]
+        asked = [entry["destination"] for _, _, entry in wanted]
+        config["linux"]["maskedPaths"] += arrangement.elsewhere(asked)
     config["mounts"] = arrangement.arrange(defaults, wanted, private, closed)
 
 

@@ -1,6 +1,7 @@
 """`run` without --rootfs: the host's own root, read-only, with nothing private to be seen."""
 
 import os
+import subprocess
 import tempfile
 
 import pytest
@@ -66,6 +67,40 @@ def test_the_callers_home_is_hidden_wherever_it_is(minictr, shown, strong_caller
     run = minictr("run", "--", "ls", "-A", home, env={"HOME": home}, **strong_caller.options)
 
     assert run.ok.out == ""
+
+
+@pytest.fixture
+def chroot(shown):
+    """A root beside the host's that somebody works in, with what the kernel shows of all processes."""
+    places = [os.path.join(shown, "root", name) for name in ("proc", "sys", "dev/pts")]
+    made = []
+    try:
+        for place, kind in zip(places, ("proc", "sysfs", "devpts")):
+            os.makedirs(place)
+            subprocess.run(["mount", "-t", kind, "none", place], check=True)
+            made.append(place)
+        yield os.path.dirname(places[0])
+    finally:
+        for place in made:
+            subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+@pytest.mark.parametrize("options", [(), ("--overlay",)], ids=["read-only", "overlay"])
+def test_what_the_kernel_shows_in_another_root_of_the_host_is_hidden(
+    minictr, strong_caller, chroot, mode, options
+):
+    os.chmod(chroot, mode)
+    script = "cd %s 2>/dev/null && find proc sys dev/pts; true" % chroot
+    run = minictr("run", *(options + ("--", "sh", "-c", script)), **strong_caller.options)
+
+    assert (run.status, run.fields) == (0, ["proc", "sys", "dev/pts"] if mode == 0o755 else []), run
+
+
+def test_it_is_shown_to_who_asks_for_it(minictr, chroot):
+    for option in (("-v", "%s:%s" % (chroot, chroot)), ("--security-opt", "unmask=ALL")):
+        run = minictr("run", *(option + ("--", "ls", chroot + "/proc")))
+        assert run.status == 0 and str(os.getpid()) in run.fields, run
 
 
 def test_dev_has_the_default_devices_and_none_of_the_hosts_disks(minictr, caller):
