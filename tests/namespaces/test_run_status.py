@@ -1,5 +1,6 @@
 """`run`: what the exit status says, and that every error is one line."""
 
+import errno
 import os
 import stat
 
@@ -75,8 +76,10 @@ NOT_FOUND = {
     "/no/such/program": 'exec: "/no/such/program": stat /no/such/program: no such file or directory',
     "./relative": 'exec: "./relative": stat ./relative: no such file or directory',
     "/odd/dangling": 'exec: "/odd/dangling": stat /odd/dangling: no such file or directory',
-    "/odd/circle": 'exec: "/odd/circle": stat /odd/circle: no such file or directory',
-    "/etc/passwd/x": 'exec: "/etc/passwd/x": stat /etc/passwd/x: no such file or directory',
+    "/odd/circle": 'exec: "/odd/circle": stat /odd/circle: %s: no such file or directory'
+    % os.strerror(errno.ELOOP).lower(),
+    "/etc/passwd/x": 'exec: "/etc/passwd/x": stat /etc/passwd/x: %s: no such file or directory'
+    % os.strerror(errno.ENOTDIR).lower(),
     "/odd/no-interpreter": 'exec: "/odd/no-interpreter": no such file or directory',
 }
 NOT_EXECUTABLE = {
