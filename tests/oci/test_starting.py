@@ -232,11 +232,26 @@ def test_who_is_killed_as_it_executes_the_program_has_not_been_started(own, bund
 
 
 @needs("strace")
-def test_nor_has_a_further_program(own, box, tmp_path):
-    one = box(own)
-    wrap = ["strace", "-f", "-o", str(tmp_path / "trace"), "--inject=execveat:signal=KILL"]
-    found = own.start_verb("exec", "--detach", one.id, "sleep", "1000", wrap=wrap).wait()
-    assert found == (255, "", "minictr: start the program: it was killed by signal 9\n")
+@pytest.mark.parametrize(
+    "options, why",
+    [
+        (["-P", "/bin/sleep", "--inject=execve:signal=KILL"], "start the program"),
+        (["--inject=execveat:signal=KILL"], "make a process in the container"),
+    ],
+    ids=["userns", "standin"],
+)
+def test_nor_has_a_further_program(own, box, tmp_path, options, why):
+    def change(made):
+        if why == "start the program":
+            made.namespaces("user")
+            ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+            made.linux.update(uidMappings=ids, gidMappings=ids)
+
+    one = box(own, change=change)
+    wrap = ["strace", "-f", "-o", str(tmp_path / "trace")] + options
+    found = own.start_verb("exec", "--detach", one.id, "/bin/sleep", "1000", wrap=wrap).wait()
+    lines = [line for line in found.err.split("\n") if not line.startswith("strace: ")]
+    assert (found.status, lines) == (255, ["minictr: %s: it was killed by signal 9" % why, ""]), found
 
 
 @pytest.mark.parametrize("guard", [(), ("--userns", "host")], ids=["userns", "standin"])
