@@ -134,7 +134,9 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
             foreground.send(birth.pid, _signal.SIGKILL)
             if not living.frozen(content):  # on v1 it dies only when the container is resumed
                 os.waitpid(birth.pid, 0)
-        if birth and birth.over:  # killed, as it would be a moment before process 1
+        # killed, or without a root to be joined, as all would be a moment before process 1 has ended
+        gone = birth is None and getattr(error, "number", 0) in (abi.ENOENT, abi.ESRCH)
+        if gone or (birth and birth.over):
             living.wait_ended([content], 0.5)
         if isinstance(error, (OSError, ContainerError)) and not living.alive(content):
             # clone(2) says ENOMEM of its PID namespace

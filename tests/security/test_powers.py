@@ -506,6 +506,8 @@ def test_nobody_lends_a_user_power_by_a_program_that_calls_us(minictr, busybox_r
         file.write("for root alone")
     lent = "euid=0(root)" if what == "user" else "egid=0(root)"
     assert lent in minictr.command("id", setup=lend).ok.fields
+    if "loading shared libraries" in minictr.command(support.python(), "-c", "", setup=lend).err:
+        pytest.skip("the library of this Python's copy lies beside it: with lent ids ld.so looks elsewhere")
     words = [word.replace("PLACE", place) for word in words]
     if words[0] == "run":
         words += ["--rootfs", busybox_root, "--", "cat", "/v/secret"]
