@@ -128,4 +128,6 @@ class Degradation:
 def printable(value: object) -> str:
     """VALUE as text on one line: a path or name from outside must not write a line of its own."""
     text = os.fsdecode(value) if isinstance(value, (bytes, str)) else str(value)
+    if text.isprintable():  # nearly always, and a start asks for each of its mounts
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

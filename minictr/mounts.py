@@ -10,7 +10,7 @@ Side: container
 
 from . import abi, libc, mountinfo, paths
 from . import unix as os
-from .errors import ContainerError
+from .errors import ContainerError, printable
 from .record import Record
 
 # mount(2) flag, mount_setattr(2) attribute, whether it is set; Documentation: mount(8), runtime-spec
@@ -106,7 +106,7 @@ class Mount(Record):
 
     def __str__(self) -> str:
         what = self.source if self.kind == "bind" else self.kind
-        return "mount %s on %s" % (what, self.target)
+        return "mount %s on %s" % (printable(what), printable(self.target))
 
 
 def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
@@ -128,7 +128,7 @@ def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
         value.update(set_all=0, clear_all=0)
     mount = Mount(target=target, kind=kind, source=source, words=tuple(words), **value)
     if kind == "bind" and words:
-        raise ContainerError(str(mount), "%s is no option of a bind mount" % words[0])
+        raise ContainerError(str(mount), "%s is no option of a bind mount" % printable(words[0]))
     if "remount" in options:
         hint = "give its options where it is made"
         raise ContainerError(str(mount), "remount: a mount is made here, not changed", hint=hint)

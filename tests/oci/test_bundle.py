@@ -707,6 +707,7 @@ def test_a_tmpfs_copies_up_a_tree_of_any_depth(own, bundle):
     "change, words",
     [
         ({"source": "/no/such"}, "mount /no/such on /mnt: "),
+        ({"source": "/no\nsuch"}, "mount /no\\nsuch on /mnt: "),
         ({"destination": "/proc/x"}, "nothing may be mounted over /proc"),
         ({"destination": "/"}, "a mount over the root"),
         ({"destination": "/etc/passwd"}, "the source is a directory, the target a file"),
@@ -714,13 +715,15 @@ def test_a_tmpfs_copies_up_a_tree_of_any_depth(own, bundle):
         ({"type": "tmpfs", "options": ["no-such-option"]}, "Unknown parameter 'no-such-option'"),
         ({"options": ["rbind", "readonly", "no-exec"]}, "readonly is no option of a bind mount"),
         ({"type": "none", "options": ["bind", "mode=700"]}, "mode=700 is no option of a bind mount"),
+        ({"options": ["rbind", "a\nb"]}, "a\\nb is no option of a bind mount"),
         ({"options": ["bind", "remount", "ro"]}, "remount: a mount is made here, not changed; hint: "),
         ({"type": "tmpfs", "options": ["remount"]}, "remount: a mount is made here, not changed; hint: "),
         ({"type": "sysfs", "options": ["no-such-option"]}, "Unknown parameter 'no-such-option'"),
         ({"type": "devpts", "options": ["no-such-option"]}, "mount devpts on /mnt: "),
     ],
-    ids=["no source", "over proc", "over the root", "another kind", "no file system", "no option",
-         "no option of a bind", "nor of that", "a changed bind", "a changed tmpfs",
+    ids=["no source", "no source in a line",
+         "over proc", "over the root", "another kind", "no file system", "no option",
+         "no option of a bind", "nor of that", "nor in a line", "a changed bind", "a changed tmpfs",
          "no option of sysfs", "no option of devpts"],
 )  # fmt: skip
 def test_a_mount_that_cannot_be_is_an_error_in_one_line(own, bundle, change, words):
