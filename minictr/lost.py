@@ -29,7 +29,7 @@ def content(entry: state.Entry) -> "dict[str, object]":
     linux, noted = config.get("linux") or {}, _noted(config)
     try:
         if noted:
-            group = cgroup.reopen(cgroup.layout(), noted["cgroups"], noted["cgroup_parents"])
+            group = cgroup.reopen(cgroup.layout(), noted["cgroups"], noted.get("cgroup_parents") or [])
         else:
             group = cgroup.open(cgroup.layout(), cgroup_path(linux, entry.identifier, entry.path))
     except ContainerError:  # no path of a cgroup
@@ -59,12 +59,7 @@ def content(entry: state.Entry) -> "dict[str, object]":
 def _noted(config: "dict") -> "dict":
     """What its runtime has noted of the cgroup there, {} where that is nothing, or not as we write it."""
     noted = config.get("minictr")
-    if not isinstance(noted, dict):
-        return {}
-    unit, lists = noted.get("systemd"), [noted.get("cgroups"), noted.get("cgroup_parents")]
-    texts = all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in lists)
-    known = unit is None or (isinstance(unit, dict) and isinstance(unit.get("unit"), str) and "user" in unit)
-    return noted if texts and known and noted["cgroups"] else {}
+    return noted if isinstance(noted, dict) and noted.get("cgroups") and state.is_sound(noted) else {}
 
 
 def _is_anothers(entry: state.Entry, directories: "list[str]") -> bool:

@@ -133,7 +133,7 @@ class Entry:
                 raise from_os("read the state of container %s" % self.identifier, error) from error
         except (ValueError, ContainerError):
             pass
-        if not isinstance(content, dict) or not _sound(content):
+        if not isinstance(content, dict) or not is_sound(content):
             return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
         if content.get("status") == "created" and not self._waits():
             content["status"] = "running"
@@ -267,7 +267,7 @@ _NEEDED = ("root", "process")  # of a configuration, what is there
 _PARTS = _NEEDED + ("linux", "hooks", "annotations")  # and what is an object
 
 
-def _sound(content: "dict") -> bool:
+def is_sound(content: "dict") -> bool:
     """Whether all that is worked with is of its kind: whoever has changed the file by hand can delete it."""
     if not all(isinstance(content.get(name, kind()), kind) for name, kind in _KINDS.items()):
         return False
