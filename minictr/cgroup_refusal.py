@@ -44,11 +44,8 @@ def _hint(group: Group, setting: Setting, number: int) -> str:
     if name == SUBTREE and number == abi.EBUSY:
         return "that takes a cgroup without processes of its own: they must be in those below it"
     if number == abi.EOPNOTSUPP and name in _WEIGHTS:
-        device = setting.value.partition(" ")[0]
-        return (
-            "no scheduler that knows weights is set for it: echo bfq >/sys/dev/block/%s/queue/scheduler"
-            % (device)
-        )
+        place = "/sys/dev/block/%s/queue/scheduler" % setting.value.partition(" ")[0]
+        return "no scheduler that knows weights is set for it: echo bfq >%s" % place
     if name.startswith("cpuset.") and number == abi.EBUSY:
         return "cgroups below it use more of them"
     if name.startswith("cpuset."):

@@ -56,12 +56,13 @@ def home(root: int, uid: int) -> str:
 def home_in(path: str, uid: int) -> str:
     """The same by the file PATH of the host's, which is mounted over the root's. What is no file that can be
     read has no entry: the mount will tell, or a device is there to hide the root's."""
+    directory, name = os.path.split(os.path.realpath(path))
     try:
-        folder = os.open(os.path.dirname(os.path.realpath(path)), abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(directory, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return "/"
     try:
-        return _home(paths.read_file(folder, os.path.basename(os.path.realpath(path)), LIMIT), uid)
+        return _home(paths.read_file(folder, name, LIMIT), uid)
     except (OSError, ContainerError):
         return "/"
     finally:

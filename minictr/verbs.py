@@ -215,7 +215,7 @@ def state_of(content: "dict") -> "dict":
         annotations["org.minictr.exit"] = document.dumps(ending)
     if content.get("landlock"):
         annotations["org.minictr.landlock"] = document.dumps(content["landlock"])
-    shown = {
+    return {
         "ociVersion": content.get("ociVersion", "1.3.0"),
         "id": content["id"],
         "status": now,
@@ -223,12 +223,8 @@ def state_of(content: "dict") -> "dict":
         "rootfs": content.get("rootfs", ""),
         "created": content.get("created", ""),
         "annotations": annotations,
+        "pid": content.get("pid", 0) if now != "stopped" else 0,
     }
-    if shown["status"] != "stopped":
-        shown["pid"] = content.get("pid", 0)
-    else:
-        shown["pid"] = 0
-    return shown
 
 
 def exit_record(content: "dict") -> "dict":
