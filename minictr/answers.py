@@ -7,7 +7,7 @@ import os
 import select
 import time
 
-from . import control, measuring, state, verbs
+from . import control, looking, measuring, state, verbs
 from .errors import ContainerError
 
 CLEANING = 30  # seconds that whoever stands behind a container may take to clean up behind it
@@ -88,7 +88,7 @@ def _args(entry: state.Entry) -> "list[str] | None":
 
 def listed(root_path: str, report, words: list, sock) -> "list[dict]":
     """Of every container what `look` tells."""
-    found = [_look(root_path, content["id"]) for content in verbs.contents(root_path, report)]
+    found = [_look(root_path, content["id"]) for content in looking.contents(root_path, report)]
     return [one for one in found if one is not None]
 
 
@@ -109,7 +109,7 @@ def ending(root_path: str, report, words: list, sock) -> "dict | None":
             if created and content.get("created") not in (None, created):
                 return {}
             if not state.is_foreground(entry) or state.is_orphan(entry):
-                return verbs.exit_record(content)
+                return looking.exit_record(content)
         finally:
             entry.close()
         if seconds is not None and time.monotonic() >= deadline:
@@ -140,7 +140,7 @@ def _state(root_path: str, report, words: list, sock) -> "dict | None":
         content["status"] = "creating"  # nothing is written down so far
     if words[1] and content.get("created") not in (None, words[1]):
         return None
-    return verbs.state_of(content)
+    return looking.state_of(content)
 
 
 def _stats(root_path: str, report, words: list, sock) -> object:

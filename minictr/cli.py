@@ -259,19 +259,16 @@ def _report(options: Globals, report, argv: "list[str]") -> int:
 
 
 def _spec(options: Globals, report, argv: "list[str]") -> int:
-    from . import verbs
+    from . import sample
 
-    return verbs.spec(argv)
+    return sample.spec(argv)
 
 
-def _verb(name: str):
+def _verb(name: str, room: str):
+    """A verb on containers that exist: the module ROOM has it, its HELP and its CALLS."""
+
     def call(options: Globals, report, argv: "list[str]") -> int:
-        from . import verbs as module
-
-        if name not in module.CALLS:
-            from . import control as module  # type: ignore[no-redef]
-        if name not in module.CALLS:
-            from . import measuring as module  # type: ignore[no-redef]
+        module = __import__("%s.%s" % (__package__, room), fromlist=["CALLS"])
         if _wants_help(argv, name in ("exec", "ps")):
             print(module.HELP[name])
             return 0
@@ -360,6 +357,12 @@ VERBS = {
     "version": _version,
     "help": _help,
 }
-VERBS.update({name: _verb(name) for name in ("start", "exec", "list", "state", "kill", "stop", "delete")})
-VERBS.update({name: _verb(name) for name in ("pause", "resume", "ps", "update", "events", "stats")})
+_ROOMS = {
+    "verbs": ("start", "kill", "stop", "delete"),
+    "wishes": ("exec",),
+    "looking": ("list", "state"),
+    "control": ("pause", "resume", "ps", "update"),
+    "measuring": ("events", "stats"),
+}
+VERBS.update({name: _verb(name, room) for room, names in _ROOMS.items() for name in names})
 VERBS.update(features=_features, checkpoint=_refused("checkpoint"), restore=_refused("restore"))

@@ -13,10 +13,9 @@ process to the cgroup, systemd say. It gives its child to the runtime (CLONE_PAR
 Side: both
 """
 
-from . import abi, foreground, forks, init, libc, maps, mounts, namespaces, paths, program
+from . import abi, foreground, forks, init, libc, maps, namespaces, paths, program
 from . import unix as os
 from .errors import ContainerError, Degradation, step
-from .rootfs import REFUSED, ids_record
 from .sync import Channel, degradation_from, error_from, garbled, understood
 
 
@@ -32,7 +31,7 @@ class Birth:
     """
 
     def __init__(
-        self, plan, proc: int, handed: init.Handed, into: "int | None", seen, stages=init.STAGES, mover=None
+        self, plan, proc: int, handed: init.Handed, into: "int | None", seen, stages, mover=None
     ) -> None:
         self.plan, self.proc, self.handed, self.into, self.seen = plan, proc, handed, into, seen
         self.stages, self.mover = stages, mover
@@ -214,7 +213,7 @@ class Birth:
             self.handed, self.into = self.handed.replace(cgroup=(entry,)), None
             pid = namespaces.clone(self.proc, namespaces.clone_flags(kinds), apart=True)
         if pid == 0:
-            init.main(self.plan, self.peer, self.handed, self.lost, stages=self.stages, other=self.channel)
+            init.main(self.plan, self.peer, self.handed, self.lost, self.stages, other=self.channel)
         self.pid = pid
 
     # --- ids and trees ----------------------------------------------------------------------
@@ -243,9 +242,10 @@ class Birth:
         mapped = plan.new_user and "user" not in self.lost
         if mapped:
             self.maps = maps.write(self.proc, pid, self.maps, self._degrade)
-        elif self.container or not plan.idmapped(self.lost):
+        shown = () if self.container else plan.idmapped(self.lost)
+        if not mapped and not shown:
             return
-        trees = self._trees(pid)
+        trees = self._trees(pid, shown)
         try:
             indexes = " ".join([str(index) for index in trees])
             way = self.maps.way if mapped else ""
@@ -259,62 +259,12 @@ class Birth:
             raise record.as_error()
         self.seen(record)
 
-    def _trees(self, pid: int) -> "dict[int, int]":
-        """Detached clones whose ids are shown through the container's maps (mount_setattr(2)):
-        only we hold the capability over the file system that this takes."""
-        trees = {}
-        root = mounts.Mount(
-            target="", kind="bind", source=self.plan.root.path, recursive=True, idmap="ridmap"
-        )
-        for index in self.plan.idmapped(self.lost):
-            mount = self.plan.mounts[index] if index >= 0 else root
-            try:
-                trees[index] = self._idmapped(pid, mount)
-            except OSError as error:
-                if error.errno not in REFUSED + (abi.EINVAL, abi.EOPNOTSUPP):
-                    raise ContainerError("show the ids of %s" % mount.source, "", error.errno or 0) from error
-                record = ids_record(mount.source, error.errno or 0)
-                self._degrade(_with_cause(record, mount.source, self._refusing(pid, mount)))
-        return trees
+    def _trees(self, pid: int, indexes) -> "dict[int, int]":
+        if not indexes:
+            return {}
+        from . import trees  # only where some are shown with the container's ids
 
-    def _refusing(self, pid: int, mount: mounts.Mount) -> str:
-        """The place of the file system that cannot be shown so: the source of MOUNT, or one below it."""
-        from . import signs  # only where something was refused
-
-        top = os.path.realpath(mount.source)
-        below = [found.place for found in signs.mounts() if found.place.startswith(top.rstrip("/") + "/")]
-        for place in [top] + below if mount.recursive else []:
-            try:
-                os.close(self._idmapped(pid, mount.replace(source=place, recursive=False)))
-            except OSError:
-                return place
-        return top
-
-    def _idmapped(self, pid: int, mount: mounts.Mount) -> int:
-        tree = _clone_source(mount)
-        try:
-            self._detach_from_host(tree)
-            if mount.mappings:
-                userns = _userns_of(self.proc, mount.mappings)
-            else:
-                userns = os.open("%d/ns/user" % pid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
-            try:
-                # config.md, "Linux mount options": "idmap" is of one mount alone
-                below = mount.idmap == "ridmap"
-                libc.mount_setattr(tree, abi.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=below)
-            finally:
-                os.close(userns)
-        except OSError:
-            os.close(tree)
-            raise
-        return tree
-
-    def _detach_from_host(self, tree: int) -> None:
-        """Cloned in our mount namespace, TREE is a peer of the host's mounts, where all would appear that is
-        mounted on it. It spreads as what is cloned in the container's own."""
-        around = self.plan.root.around
-        if not around & abi.MS_SHARED:
-            libc.mount_setattr(tree, 0, 0, around & ~abi.MS_REC, recursive=True)
+        return trees.make(self.plan, self.proc, pid, indexes, self._degrade)
 
     def _open_joins(self) -> "list[tuple[str, int]]":
         spaces = namespaces.open_all(self.plan.joins)
@@ -384,41 +334,6 @@ class Birth:
         self.channel.early = early
         if not placed:
             self._place(self.pid)
-
-
-def _clone_source(mount: mounts.Mount) -> int:
-    flags = abi.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if mount.nofollow else 0)
-    source = os.open(mount.source, flags)
-    try:
-        return mounts.clone_tree(source, mount.recursive)
-    finally:
-        os.close(source)
-
-
-def _userns_of(proc: int, mappings) -> int:
-    """A descriptor of a user namespace with these maps, which nobody lives in."""
-    reader, writer = os.pipe()
-    pid = namespaces.clone(proc, abi.CLONE_NEWUSER)
-    if pid == 0:
-        os.close(writer)
-        os.read(reader, 1)
-        os._exit(0)
-    os.close(reader)
-    try:
-        table = maps.Maps(way="direct", uids=mappings[0], gids=mappings[1])
-        maps.write(proc, pid, table, None)
-        return os.open("%d/ns/user" % pid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-    finally:
-        os.close(writer)
-        os.waitpid(pid, 0)
-
-
-def _with_cause(record: Degradation, source: str, place: str) -> Degradation:
-    from . import causes
-
-    cause = causes.why(record.cause, record.errno, path=place, below=place != os.path.realpath(source))
-    record.why, record.fix = cause.why, cause.fix
-    return record
 
 
 def _load_for_child(plan) -> None:

@@ -13,6 +13,7 @@ from . import (
     abi,
     clone,
     foreground,
+    further,
     host,
     idmaps,
     init,
@@ -176,7 +177,7 @@ def _conceive(
         cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=_bare(content),
         crowded=crowded, apart=_apart(made, crowded, config),
     )  # fmt: skip
-    birth = clone.Birth(made, proc, handed, None, report.seen, init.EXEC_STAGES, mover)
+    birth = clone.Birth(made, proc, handed, None, report.seen, further.STAGES, mover)
     birth.container = content["pid"]
     return birth
 

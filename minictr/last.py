@@ -16,7 +16,7 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, libc, paths, privileges, program, rootfs
+from . import abi, libc, mounts, paths, privileges, program
 from . import unix as os
 from .errors import ContainerError, Degradation, from_os, step
 from .sync import Channel
@@ -127,7 +127,7 @@ def _join_keyring(me) -> None:
         libc.new_session_keyring()
     except OSError as error:
         if (
-            error.errno in rootfs.REFUSED
+            error.errno in mounts.REFUSED
         ):  # no keys in the kernel, or a filter: the program gets at none either
             return
         if error.errno != abi.EDQUOT:

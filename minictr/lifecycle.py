@@ -11,7 +11,8 @@ import _signal  # `signal` imports enum: 3 ms
 from . import abi, cgroup_making, clone, foreground, paths, preparation, process, state
 from . import unix as os
 from .errors import ContainerError, Degradation, step
-from .init import STAGES, Handed
+from .first import STAGES
+from .init import Handed
 from .record import MYPY
 from .spec import Spec
 

@@ -69,6 +69,18 @@ def frozen(content: "dict", below: bool = False) -> bool:
     return False
 
 
+def status(content: "dict") -> str:
+    """creating, created, running, paused or stopped: what state.json says, checked against the process
+    and its cgroup."""
+    if content.get("status") == "creating":
+        return "creating"
+    if not alive(content):
+        return "stopped"
+    if frozen(content):
+        return "paused"
+    return "created" if content.get("status") == "created" else "running"
+
+
 def _branches(directory: str) -> bool:
     """Whether there are cgroups below one: kernfs counts them."""
     try:

@@ -9,7 +9,7 @@ import os
 import select
 import time
 
-from . import abi, control, document, libc, living, oom, paths, state, verbs
+from . import abi, control, document, libc, living, looking, oom, paths, state, verbs
 from .errors import ContainerError, printable
 from .words import bad
 
@@ -152,14 +152,14 @@ def stats(root_path: str, report, argv: "list[str]") -> int:
     if style == "json":
         control.write(document.dumps(rows).encode("ascii") + b"\n")
     else:
-        verbs.print_table(_TITLES, [_line(row) for row in rows])
+        looking.print_table(_TITLES, [_line(row) for row in rows])
     return 0
 
 
 def _chosen(root_path: str, report, ids: "list[str]") -> "list[dict]":
     """What is known of the containers IDS, else of all that run."""
     if not ids:
-        return [content for content in verbs.contents(root_path, report) if living.alive(content)]
+        return [content for content in looking.contents(root_path, report) if living.alive(content)]
     found = []
     for identifier in ids:
         entry, content = control.alive(root_path, identifier, "measure container %s" % identifier)

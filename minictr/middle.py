@@ -103,6 +103,6 @@ class Middle:
             handed = self.birth.handed
             if not handed.crowded:
                 handed = handed.replace(cgroup=(), cgroup_else=-1)  # it is in ours
-            init.main(self.plan, self.channel, handed, self.birth.lost, self.placed, self.birth.stages)
+            init.main(self.plan, self.channel, handed, self.birth.lost, self.birth.stages, self.placed)
         self.channel.say("init", pid)
         os._exit(0)

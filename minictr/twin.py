@@ -16,7 +16,7 @@ from . import abi, attempts, document, libc, lifecycle, paths, verdict
 from .attempted import Attempt
 from .bait import Bait
 from .errors import ContainerError, printable
-from .init import STAGES
+from .first import STAGES
 from .record import Record
 from .spec import Spec
 from .sync import errno_in, understood

@@ -1,5 +1,5 @@
-"""The verbs on containers that exist: list, state, start, exec, kill, stop, delete; and spec. Those on
-one that lives, which are rarer, are in `control`.
+"""The verbs that start and end containers that exist: start, kill, stop, delete; and what all verbs on those
+share. Those that only look are in `looking`, those on one that lives, which are rarer, in `control`.
 
 Each takes the state root, a report and its arguments, prints, and returns the exit status.
 
@@ -8,47 +8,14 @@ Side: host
 
 import _signal
 
-from . import abi, document, foreground, living, state
+from . import foreground, living, state
 from . import unix as os
-from .errors import EXIT_ERROR, ContainerError, printable, step
+from .errors import EXIT_ERROR, ContainerError, printable
 
 HELP = {
-    "list": """usage: minictr list [--quiet|-q] [--format table|json]
-
-The containers of this user: id, process id, status, bundle, creation, owner.""",
-    "state": """usage: minictr state [--quiet|-q] ID
-
-What is known of container ID, as JSON (OCI runtime specification, "State"). With --quiet nothing
-is printed and the exit status tells: 0 while it runs, paused or not, 1 otherwise.""",
     "start": """usage: minictr start ID
 
 Run the program of a container that was created.""",
-    "exec": """usage: minictr exec [OPTION...] ID COMMAND [ARGUMENT...]
-       minictr exec [OPTION...] --process FILE ID
-
-Run a further program in container ID, in all its namespaces, its cgroup and under its filter.
-
-  -p, --process FILE            a `process` object as in config.json; - for standard input
-  -t, --tty                     a terminal of its own
-  -i, --interactive             accepted: standard input is passed on as it is
-  -u, --user UID[:GID]          or names of the container's
-  -g, --additional-gids GID     one more group
-  -e, --env NAME=VALUE          one more variable
-      --cwd DIR                 the directory it starts in
-  -c, --cap NAME                one more capability
-      --no-new-privs            set no_new_privs
-  -d, --detach                  return once it runs
-      --pid-file FILE           write its process id there
-      --console-socket SOCKET   where the terminal of a detached program is sent
-      --pidfd-socket SOCKET     where a pidfd of it is sent
-      --cgroup [CONTROLLER,...:]PATH
-                                a cgroup below the container's to run in; on v1 of each controller
-      --preserve-fds N          pass on N descriptors from 3 up
-      --ignore-paused           in a paused container wait until it is resumed
-      --apparmor PROFILE        an AppArmor profile other than the container's
-      --process-label LABEL     an SELinux label other than the container's
-
-The exit status is the program's; 255 for an error of minictr's.""",
     "kill": """usage: minictr kill [--all|-a] ID [SIGNAL]
 
 Send SIGNAL (a name, with or without SIG, or a number; TERM) to the container's first process; with
@@ -64,198 +31,6 @@ unknown id is then no error.""",
 }
 
 
-SPEC_HELP = """usage: minictr spec [--rootless] [--bundle|-b DIR]
-
-Print a default config.json; with --bundle, write it into DIR, where there must be none. --rootless: for an
-ordinary user, who is root inside."""
-
-
-def spec(argv: "list[str]") -> int:
-    """Print the default configuration. --rootless: with the caller mapped to root; --bundle: into a file"""
-    if "--help" in argv or "-h" in argv:
-        print(SPEC_HELP)
-        return 0
-    flags, values, words = scan(argv, {"--rootless": ""}, {"--bundle": "-b"}, 0, None)
-    if words:
-        raise ContainerError(
-            "read the options", "spec takes --rootless and --bundle, not %s" % printable(words[0])
-        )
-    from . import host, seccomp_default
-    from .spec import DEFAULT_CAPABILITIES, default_config
-
-    config = default_config(["sh"], "rootfs")
-    config["linux"]["seccomp"] = seccomp_default.profile(
-        set(DEFAULT_CAPABILITIES), abi.machine(), host.kernel()
-    )
-    if "--rootless" in flags:
-        make_rootless(config)
-    text = document.pretty(config, "\t")
-    if "--bundle" in values:
-        _write_new(values["--bundle"] + "/config.json", text + "\n")
-    else:
-        print(text)
-    return 0
-
-
-def _write_new(path: str, text: str) -> None:
-    with step("write %s" % printable(path), hints={abi.EEXIST: "it is left as it is"}):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        os.write(descriptor, text.encode("ascii"))
-        os.close(descriptor)
-
-
-def make_rootless(config) -> None:
-    """Change the default CONFIG into one that an ordinary user can run: root inside is the caller."""
-    linux = config["linux"]
-    linux["namespaces"].append({"type": "user"})
-    for name, number in (("uidMappings", os.geteuid()), ("gidMappings", os.getegid())):
-        linux[name] = [{"containerID": 0, "hostID": number, "size": 1}]
-    for mount in config["mounts"]:
-        mount["options"] = [option for option in mount["options"] if option != "gid=5"]
-
-
-# --- looking ----------------------------------------------------------------------------------
-
-
-def list_verb(root_path: str, report, argv: "list[str]") -> int:
-    quiet, style = scan(argv, {"--quiet": "-q"}, {"--format": "-f"}, 0, 0)[:2]
-    wanted = style.get("--format", "table")
-    if wanted not in ("table", "json"):
-        raise ContainerError("read the options", "--format is table or json, not %s" % printable(wanted))
-    rows = [_row(content) for content in contents(root_path, report)]
-    if "--quiet" in quiet:
-        for row in rows:
-            print(row["id"])
-    elif wanted == "json":
-        print(document.dumps(rows))
-    else:
-        titles = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
-        print_table(titles, [tuple([str(row[title.lower()]) for title in titles]) for row in rows])
-    return 0
-
-
-def contents(root_path: str, report) -> "list[dict]":
-    """What is known of every container; what a killed runtime left is cleared away on the way."""
-    root = state.open_existing(root_path)
-    if root is None:
-        return []
-    living.sweep(root_path, root, report)
-    found = []
-    for identifier in state.identifiers(root):
-        try:
-            entry = state.find(root_path, root, identifier, wait=False)
-        except ContainerError as error:
-            if error.number != abi.EACCES:  # a directory of somebody else's
-                raise
-            continue
-        if entry is not None:
-            try:
-                found.append(dict(living.load(entry), id=identifier))
-            finally:
-                os.close(entry.descriptor)
-    return found
-
-
-def _row(content: "dict") -> "dict":
-    runs = living.alive(content)
-    return {
-        "ociVersion": content.get("ociVersion", ""),
-        "id": content["id"],
-        "pid": content.get("pid", 0) if runs else 0,
-        "status": status(content),
-        "bundle": content.get("bundle", ""),
-        "rootfs": content.get("rootfs", ""),
-        "created": content.get("created", ""),
-        "owner": _name(content.get("owner")),
-    }
-
-
-def status(content: "dict") -> str:
-    """creating, created, running, paused or stopped: what state.json says, checked against the process
-    and its cgroup."""
-    if content.get("status") == "creating":
-        return "creating"
-    if not living.alive(content):
-        return "stopped"
-    if living.frozen(content):
-        return "paused"
-    return "created" if content.get("status") == "created" else "running"
-
-
-def _name(uid: object) -> str:
-    from . import subids
-
-    if not isinstance(uid, int):  # its state.json is lost
-        return ""
-    names = subids.user_names(uid)
-    return names[0] if names else "#%d" % uid
-
-
-def print_table(titles: "tuple[str, ...]", rows: "list[tuple[str, ...]]") -> None:
-    """Whatever is in them, a row is a line: a bundle's path may have any character."""
-    lines = [titles] + [tuple([printable(cell) for cell in row]) for row in rows]
-    widths = [max([len(line[column]) for line in lines]) + 3 for column in range(len(titles))]
-    for line in lines:
-        print("".join([text.ljust(width) for text, width in zip(line, widths)]).rstrip())
-
-
-_OURS = ("org.minictr.degradations", "org.minictr.exit", "org.minictr.landlock")
-
-
-def state_of(content: "dict") -> "dict":
-    """The OCI state of a container; our records of steps down are among its annotations."""
-    annotations = dict(content.get("annotations") or {})
-    for name in _OURS:  # which an image's annotations may have, too
-        annotations.pop(name, None)
-    if content.get("degradations"):
-        annotations["org.minictr.degradations"] = document.dumps(content["degradations"])
-    now = status(content)
-    ending = exit_record(content) if now == "stopped" else {}
-    if ending:
-        annotations["org.minictr.exit"] = document.dumps(ending)
-    if content.get("landlock"):
-        annotations["org.minictr.landlock"] = document.dumps(content["landlock"])
-    return {
-        "ociVersion": content.get("ociVersion", "1.3.0"),
-        "id": content["id"],
-        "status": now,
-        "bundle": content.get("bundle", ""),
-        "rootfs": content.get("rootfs", ""),
-        "created": content.get("created", ""),
-        "annotations": annotations,
-        "pid": content.get("pid", 0) if now != "stopped" else 0,
-    }
-
-
-def exit_record(content: "dict") -> "dict":
-    """How a container ended: what was noted down by who stood behind it, else what its cgroup, which stays
-    until the container is deleted, tells of memory that ran out."""
-    if content.get("exit"):
-        return content["exit"]
-    from . import oom  # not for one that lives
-
-    try:
-        group = living.group_of(content)
-        return oom.found(group) if group.kind != "none" else {}
-    except ContainerError:  # its file system is not mounted any more
-        return {}
-
-
-def state_verb(root_path: str, report, argv: "list[str]") -> int:
-    flags, _, ids = scan(argv, {"--quiet": "-q"}, {}, 1, 1)
-    entry = find(root_path, ids[0], wait=False)
-    content = {} if entry is None else living.load(entry)
-    if entry is None or entry.forgotten():
-        if "--quiet" in flags:
-            return 1
-        raise missing(ids[0])
-    content["id"] = ids[0]
-    if "--quiet" in flags:
-        return 0 if status(content) in ("running", "paused") else 1
-    print(document.pretty(state_of(content), "  "))
-    return 0
-
-
 # --- starting -----------------------------------------------------------------------------------
 
 
@@ -265,23 +40,11 @@ def start(root_path: str, report, argv: "list[str]") -> int:
     if entry is None:
         raise missing(ids[0])
     content = entry.load()
-    now = status(dict(content, id=ids[0]))
+    now = living.status(dict(content, id=ids[0]))
     if now != "created":
         raise ContainerError("start container %s" % ids[0], "it is %s, not created" % now)
     living.start(entry, content, report)
     return 0
-
-
-def execute(root_path: str, report, argv: "list[str]") -> int:
-    """The verb exec. Errors of ours leave with 255, as runc's do."""
-    from . import execution, wishes
-
-    try:
-        with step("exec"):
-            return execution.run(root_path, report, wishes.parse(argv))
-    except ContainerError as error:
-        report.error(error)
-        return execution.EXIT_EXEC
 
 
 # --- ending -----------------------------------------------------------------------------------
@@ -384,7 +147,7 @@ def _delete(entry: state.Entry, force: bool, report) -> None:
 
 def _refuse_living(entry: state.Entry, doing: str, locked: bool) -> None:
     content = living.load(entry)
-    now = status(content)
+    now = living.status(content)
     if now in ("created", "running", "paused"):
         raise ContainerError(doing, "it is %s" % now, hint="minictr stop it, or --force")
     if now == "creating" and not state.is_orphan(entry):
@@ -459,9 +222,6 @@ def _boolean(name: str, value: str) -> bool:
 
 CALLS = {
     "start": start,
-    "exec": execute,
-    "list": list_verb,
-    "state": state_verb,
     "kill": kill,
     "stop": stop,
     "delete": delete,

@@ -1,11 +1,41 @@
-"""The command line of exec, to a Wish.
+"""The verb exec: its command line, to a Wish.
 
 Side: host
 """
 
-from .errors import ContainerError, printable
+from . import execution
+from .errors import ContainerError, printable, step
 from .execution import Wish
 from .words import MAX_FDS, absolute, bad, boolean, capability, integer
+
+HELP = {
+    "exec": """usage: minictr exec [OPTION...] ID COMMAND [ARGUMENT...]
+       minictr exec [OPTION...] --process FILE ID
+
+Run a further program in container ID, in all its namespaces, its cgroup and under its filter.
+
+  -p, --process FILE            a `process` object as in config.json; - for standard input
+  -t, --tty                     a terminal of its own
+  -i, --interactive             accepted: standard input is passed on as it is
+  -u, --user UID[:GID]          or names of the container's
+  -g, --additional-gids GID     one more group
+  -e, --env NAME=VALUE          one more variable
+      --cwd DIR                 the directory it starts in
+  -c, --cap NAME                one more capability
+      --no-new-privs            set no_new_privs
+  -d, --detach                  return once it runs
+      --pid-file FILE           write its process id there
+      --console-socket SOCKET   where the terminal of a detached program is sent
+      --pidfd-socket SOCKET     where a pidfd of it is sent
+      --cgroup [CONTROLLER,...:]PATH
+                                a cgroup below the container's to run in; on v1 of each controller
+      --preserve-fds N          pass on N descriptors from 3 up
+      --ignore-paused           in a paused container wait until it is resumed
+      --apparmor PROFILE        an AppArmor profile other than the container's
+      --process-label LABEL     an SELinux label other than the container's
+
+The exit status is the program's; 255 for an error of minictr's.""",
+}
 
 # long and short name, field of Wish ("" for what is only accepted), kind: "flag", "one", "many"
 _OPTIONS = (
@@ -88,3 +118,16 @@ def _load(path: str, tty: bool) -> "dict":
 
     process = config.load_part(path, config.check_process)
     return dict(process, terminal=process.get("terminal") or tty)
+
+
+def execute(root_path: str, report, argv: "list[str]") -> int:
+    """The verb exec. Errors of ours leave with 255, as runc's do."""
+    try:
+        with step("exec"):
+            return execution.run(root_path, report, parse(argv))
+    except ContainerError as error:
+        report.error(error)
+        return execution.EXIT_EXEC
+
+
+CALLS = {"exec": execute}

@@ -589,7 +589,7 @@ def test_a_process_that_dies_before_its_ids_are_written_tells_why(minictr, unran
     """By then its files below /proc are the host's root's, and the maps cannot be written."""
     script = textwrap.dedent("""\
         import sys, time
-        from minictr import init, lifecycle, maps, options
+        from minictr import first, lifecycle, maps, options
         from minictr.errors import ContainerError
         from minictr.report import Report
 
@@ -605,7 +605,7 @@ def test_a_process_that_dies_before_its_ids_are_written_tells_why(minictr, unran
         maps.write = dawdle
         spec = options.parse(["--rootfs", sys.argv[2], "--", "true"], "run")
         container = lifecycle.Container(spec, sys.argv[1], Report())
-        container.stages = init.STAGES[:1] + (die,) + init.STAGES[1:]
+        container.stages = first.STAGES[:1] + (die,) + first.STAGES[1:]
         try:
             container.run()
         except ContainerError as error:

@@ -15,7 +15,7 @@ import refusal
 import support
 from support import needs
 
-from minictr import landlock, verbs
+from minictr import landlock, sample
 
 pytestmark = needs("root", "userns", "busybox", "seccomp")
 
@@ -216,7 +216,7 @@ def bundle(busybox_copy, caller):
     made = bundles.Bundle(busybox_copy(account), account=account)
     made.process["args"] = ["sh", "-c", ladders.SCRIPT]
     if account is not None:
-        verbs.make_rootless(made.config)
+        sample.make_rootless(made.config)
         for name, own in (("uidMappings", account.uid), ("gidMappings", account.gid)):
             made.linux[name] = [{"containerID": 0, "hostID": own, "size": 1}]
     return made

@@ -10,7 +10,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import verbs
+from minictr import sample
 
 pytestmark = needs("root", "userns", "busybox", "unshare")
 
@@ -66,7 +66,7 @@ def test_strict_and_a_bundle_refuse_it(minictr, strong_caller, busybox_copy, for
         told = sh(minictr, strong_caller, "echo started", "--strict", "--rootfs", root)
     else:
         made = bundles.Bundle(root, account=strong_caller.account)
-        verbs.make_rootless(made.config)
+        sample.make_rootless(made.config)
         if strong_caller.account:
             made.linux["uidMappings"][0]["hostID"] = strong_caller.account.uid
             made.linux["gidMappings"][0]["hostID"] = strong_caller.account.gid

@@ -272,11 +272,11 @@ def test_where_there_is_none_the_error_is_one_line(library, strong_caller):
 
 CREATE = """
     import json, subprocess
-    from minictr import spec, verbs
+    from minictr import sample, spec
     def create(name, *words):
         config = spec.default_config(list(words), ROOT)
         if os.geteuid():
-            verbs.make_rootless(config)
+            sample.make_rootless(config)
         with open(sys.argv[4] + "/config.json", "w") as file:
             json.dump(config, file)
         command = [sys.executable, "-m", "minictr", "--root", STATE, "create", "--allow-degraded"]

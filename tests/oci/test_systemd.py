@@ -16,7 +16,7 @@ from bundles import V2
 from support import needs
 from units import SLICE, USER, show, slices, systemctl
 
-from minictr import verbs
+from minictr import sample
 
 pytestmark = needs("systemd", "busybox")
 
@@ -39,7 +39,7 @@ class Scope:
         bundle.config["annotations"] = annotations or {}
         bundle.process["args"] = ["sh", "-c", script]
         if USER:
-            verbs.make_rootless(bundle.config)
+            sample.make_rootless(bundle.config)
         bundle.save()
 
     def create(self, *words, **how):

@@ -45,10 +45,10 @@ def test_a_directory_that_lies_outside_is_known_by_its_name(busybox_root):
         outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
         libc.mount("proc", busybox_root + "/proc", "proc", 0)
         os.chroot(busybox_root)
-        init._change_directory("/etc")
+        init.change_directory("/etc")
         for there in ("/proc/self/fd/%d" % outside, "/proc/self/fd/%d/tmp" % outside):
             with pytest.raises(ContainerError, match="it lies outside the root"):
-                init._change_directory(there)
+                init.change_directory(there)
 
     in_private_mounts(body)
 
