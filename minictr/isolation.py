@@ -72,8 +72,8 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
         return _unasked_capabilities(plan)
     if layer == "no-new-privs" and not credentials.no_new_privs:
         return "no_new_privs is not asked for", "leave --security-opt no-new-privileges=false out"
-    if layer == "seccomp" and plan.seccomp is None:
-        return "there is no filter of system calls", "leave --security-opt seccomp=unconfined out"
+    if layer == "seccomp":
+        return _unasked_filter(plan.seccomp)
     if layer in ("apparmor", "selinux"):
         names = {"apparmor": "apparmorProfile", "selinux": "selinuxLabel"}
         if not (spec.config.get("process") or {}).get(names[layer]):
@@ -92,6 +92,22 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
         return _unasked_devices(plan)
     if layer == "resources" and not plan.cgroup_path:
         return "the container has no cgroup", "leave --cgroups disabled out"
+    return "", ""
+
+
+def _unasked_filter(profile: "dict | None") -> "tuple[str, str]":
+    """What a filter leaves to a tracer a program inside lets pass: it need only trace a child of its own."""
+    if profile is None:
+        return "there is no filter of system calls", "leave --security-opt seccomp=unconfined out"
+    rules = [rule for rule in profile.get("syscalls") or () if rule.get("names")]
+    actions = {rule["action"] for rule in rules} | {profile["defaultAction"]}
+    if "SCMP_ACT_TRACE" in actions:
+        return (
+            "SCMP_ACT_TRACE leaves calls to a tracer, which may be a program inside",
+            "SCMP_ACT_ERRNO instead",
+        )
+    if actions <= {"SCMP_ACT_ALLOW", "SCMP_ACT_LOG"}:
+        return "its filter lets every system call pass", "a profile that refuses some"
     return "", ""
 
 

@@ -29,11 +29,13 @@ def uncovered(plan) -> str:
     return ""
 
 
-# File systems by which the host's root sets what the kernel does, and below which names
+# File systems of which there is one for the whole host, by which its root sets what the kernel does, or
+# changes what the host's programs find there (its very /dev), and below which names
 _SETTINGS = {
     "proc": ("/sys", "/sysrq-trigger", "/acpi", "/bus", "/fs", "/irq", "/scsi"), "sysfs": ("",),
-    "binfmt_misc": ("",), "configfs": ("",), "debugfs": ("",), "efivarfs": ("",), "securityfs": ("",),
-    "tracefs": ("",),
+    "binfmt_misc": ("",), "configfs": ("",), "debugfs": ("",), "devtmpfs": ("",), "efivarfs": ("",),
+    "fusectl": ("",), "nfsd": ("",), "pstore": ("",), "resctrl": ("",), "securityfs": ("",),
+    "selinuxfs": ("",), "smackfs": ("",), "tracefs": ("",), "xenfs": ("",),
 }  # type: dict[str, tuple[str, ...]]  # fmt: skip
 
 

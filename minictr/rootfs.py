@@ -87,9 +87,11 @@ class Stage:
             return
         with step("attach the root file system %s" % plan.path):
             private = abi.MS_PRIVATE | abi.MS_REC
-            # no cgroup may be there to stop a device node that came with an image
-            nodev = abi.MOUNT_ATTR_NODEV if self.plan.inner_user and plan.source == "rootfs" else 0
-            mount = mounts.Mount(target="", kind="bind", recursive=True, propagation=private, set_all=nodev)
+            # no cgroup may be there to stop a device node that came with an image; what is mounted in a
+            # bundle's root was put there for it
+            nodev = abi.MOUNT_ATTR_NODEV if self.plan.inner_user and plan.source != "host" else 0
+            both = {"set_all" if plan.source == "rootfs" else "set": nodev}
+            mount = mounts.Mount(target="", kind="bind", recursive=True, propagation=private, **both)
             self.root = self._attach_tree(-1, plan.path, self.base, self.base, mount)
 
     def _attach_tree(self, index: int, path: str, root: int, target: int, mount) -> int:

@@ -224,6 +224,10 @@ ELSEWHERE = (
     ({"destination": "/srv", "type": "sysfs", "options": ["ro"]}, [], ""),
     ({"destination": "/srv", "type": "tracefs"}, [], "/srv can be written to"),
     ({"destination": "/srv", "type": "tracefs", "options": ["ro"]}, [], ""),
+    ({"destination": "/srv", "type": "devtmpfs"}, [], "/srv can be written to"),
+    ({"destination": "/srv", "type": "fusectl"}, [], "/srv can be written to"),
+    ({"destination": "/srv", "type": "pstore"}, [], "/srv can be written to"),
+    ({"destination": "/srv", "type": "devtmpfs", "options": ["ro"]}, [], ""),
     ({"destination": "/srv", "type": "tmpfs"}, [], ""),
 )
 
@@ -242,6 +246,29 @@ def test_a_proc_or_sys_that_a_bundle_has_elsewhere_is_as_open_as_the_first(
     if why:
         assert (run.status, run.out) == (123, ""), run
         assert run.err.startswith("minictr: masked-paths is required: " + why), run
+    else:
+        assert (run.status, run.out) == (0, "ran\n"), run
+
+
+# a profile, and why it is no filter; "" for one
+PROFILES = (
+    ({"defaultAction": "SCMP_ACT_ALLOW"}, "its filter lets every system call pass"),
+    ({"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": [], "action": "SCMP_ACT_ERRNO"}]},
+     "its filter lets every system call pass"),
+    ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["keyctl"], "action": "SCMP_ACT_TRACE"}]},
+     "SCMP_ACT_TRACE leaves calls to a tracer, which may be a program inside"),
+    ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]}, ""),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("profile, why", PROFILES)
+def test_a_filter_that_holds_nothing_back_is_none(minictr, busybox_root, tmp_path, profile, why):
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(profile))
+    run = start(minictr, busybox_root, "sandbox", "--security-opt", "seccomp=%s" % path)
+    if why:
+        assert (run.status, run.out) == (123, ""), run
+        assert run.err.startswith("minictr: seccomp is required: " + why), run
     else:
         assert (run.status, run.out) == (0, "ran\n"), run
 

@@ -4,6 +4,7 @@ control groups, somebody else's terminal, groups, ids; and what hooks must not h
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 
@@ -366,6 +367,60 @@ def test_newer_ways_to_mount_and_to_make_namespaces_are_as_closed_as_the_old(min
     assert answers.pop("clone3") == "-1:38"
     assert {name for name, answer in answers.items() if answer not in ("-1:1", "-1:38")} == set(), answers
     assert answers["mount"] == answers["fsopen"] == answers["unshare"] == "-1:1"
+
+
+TRACED = """
+import os, signal
+def keys():
+    return call(%d, 6, 0, 0, 0, 0)
+print(keys(), flush=True)
+child = os.fork()
+if child == 0:
+    c.ptrace(0, 0, 0, 0)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    print(keys(), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+c.ptrace(0x4200, child, 0, ctypes.c_void_p(0x80))  # PTRACE_SETOPTIONS, PTRACE_O_TRACESECCOMP
+while not os.WIFEXITED(os.waitpid(child, 0)[1] if not c.ptrace(7, child, 0, 0) else 0):
+    pass
+"""
+
+
+def test_what_a_filter_leaves_to_a_tracer_is_within_reach_and_is_said_to_be(minictr, tmp_path):
+    """The tracer may be a program inside, and lets the call pass: so such a filter holds nothing back."""
+    path = tmp_path / "profile.json"
+    rules = [{"names": ["keyctl"], "action": "SCMP_ACT_TRACE"}]
+    path.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}))
+    options = ("--security-opt", "seccomp=%s" % path)
+    script = CALLS + TRACED % syscalls.table(abi.machine())["keyctl"]
+    command = ("--", "/usr/bin/python3", "-IS", "-c", script)
+
+    assert minictr("run", *(options + command)).ok.lines == ["-1:38", "-1:22"]  # ENOSYS; EINVAL is the call's
+    found = minictr("run", "--require", "rootless", *(options + command))
+    assert (found.status, found.out) == (123, ""), found
+    report = json.loads(minictr("report", "--json", *(options + command)).out)
+    assert report["level"] == "none"
+
+
+# --- devices --------------------------------------------------------------------------------------------
+
+
+def test_a_node_that_came_with_an_image_is_dead_in_a_bundle(minictr, busybox_copy):
+    """In a user namespace, where no cgroup may be there to stop it: nobody's node is a device handed in."""
+    runtime = bundles.Runtime("minictr", minictr)
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.namespaces("user")
+    ids = [{"containerID": 0, "hostID": 3000000, "size": 65536}]
+    bundle.linux.update(uidMappings=ids, gidMappings=ids)
+    os.mknod(bundle.root + "/zero", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+    os.chmod(bundle.root + "/zero", 0o666)
+    bundle.process["args"] = ["sh", "-c", "head -c 1 /dev/zero | wc -c; head -c 1 /zero"]
+    bundle.save()
+    words = ("run", "--bundle", bundle.path, bundle.identifier)
+    found = runtime.verb("--cgroup-manager", "disabled", *words)
+
+    assert (found.out, found.err) == ("1\n", "head: /zero: Permission denied\n"), found
 
 
 # --- sockets ------------------------------------------------------------------------------------------
