@@ -109,6 +109,9 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
             if maps.otherwise is None or error.number:
                 raise
             degrade(alone(error.why, 0, error.hint))
+            groups = kept(os.getegid(), os.getgroups())
+            if groups:
+                degrade(groups_kept(groups, GROUPS_DENIED, error.hint))
             if paths.read_proc(proc, "%d/uid_map" % pid) or paths.read_proc(proc, "%d/gid_map" % pid):
                 raise HalfWritten() from None
             maps = maps.otherwise  # type: ignore[assignment]
@@ -135,6 +138,23 @@ def alone(why: str, number: int = 0, fix: str = "", cause: str = "") -> Degradat
     return Degradation(
         "idmap-alone", "id map", "a range of ids", got, lost, number, why, fix, "warning", cause
     )
+
+
+GROUPS_DENIED = "setgroups(2) is denied where the caller alone is mapped"
+
+
+def kept(own: int, groups: "list[int]") -> "list[str]":
+    """Those of GROUPS beside OWN; who is none of a user namespace's ids has one number for all of them."""
+    return [str(group) for group in dict.fromkeys(groups) if group != own]
+
+
+def groups_kept(
+    groups: "list[str]", why: str, fix: str, level: str = "warning", cause: str = ""
+) -> Degradation:
+    """The caller's GROUPS come inside unasked: only setgroups(2) takes one away."""
+    lost = "what keeps files and sockets that are open to these groups from the program"
+    got = "the caller's: " + ", ".join(groups)
+    return Degradation("groups-kept", "groups", "none of the caller's", got, lost, 0, why, fix, level, cause)
 
 
 # What ends the words of a helper that was not refused anything

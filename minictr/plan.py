@@ -163,6 +163,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     denied = table.deny_setgroups if table is not None else host.groups_denied and not user_known
     if denied:
         records += groups_lost(spec, host, table, credentials)
+        records += _groups_kept(spec, host, table, credentials)
         credentials = credentials.replace(groups=None)  # the caller's stay: nobody here can take them away
     if (config.get("annotations") or {}).get(KEEP_GROUPS) == "1":
         records.append(_groups_dropped())
@@ -292,12 +293,30 @@ def groups_lost(
             lost.append(str(group))
     if not lost:
         return []
-    why, cause = "setgroups(2) is denied where the caller alone is mapped", "subids"
+    why, cause = maps.GROUPS_DENIED, "subids"
     if host.groups_denied:
         why, cause = "setgroups(2) is denied in the user namespace around us", ""
     level = "warning" if spec.groups or spec.source == "bundle" else "notice"
     what = "files that are open to these groups alone"
     return [Degradation("groups", "groups", ", ".join(lost), "none of them", what, 0, why, "", level, cause)]
+
+
+def _groups_kept(
+    spec: Spec, host: Host, table: "maps.Maps | None", wanted: Credentials
+) -> "list[Degradation]":
+    """The caller's groups that come inside unasked. A bundle with such a map has asked for no more."""
+    asked = [group if table is None else maps.on_host(table.gids, group) for group in wanted.groups or ()]
+    unasked = [group for group in host.groups if group not in asked]
+    kept = maps.kept(host.gid, unasked)
+    if not kept:
+        return []
+    why, fix, cause = maps.GROUPS_DENIED, "", "subids"
+    if host.groups_denied:
+        why, cause = "setgroups(2) is denied in the user namespace around us", ""
+    elif spec.userns not in ("auto", "keep-id"):
+        fix, cause = "maps of a range of ids, which newuidmap and newgidmap write", ""
+    level = "notice" if spec.source == "bundle" else "warning"
+    return [maps.groups_kept(kept, why, fix, level, cause)]
 
 
 def _groups_dropped() -> Degradation:

@@ -188,6 +188,32 @@ def test_groups_of_a_user_without_helpers_do_not_stop_the_start(minictr, busybox
     assert "minictr: warning: id map: wanted a range of ids, got the caller's own id" in found.err
 
 
+@pytest.mark.parametrize("maps", ["none to be had", "by option"])
+def test_groups_that_come_inside_are_told_of(minictr, busybox_root, ranged, maps):
+    """What is open to them is open to the program: the socket of a daemon that makes its users root, say."""
+    place = support.SESSION.place("source")
+    with open(place + "/file", "w") as file:
+        file.write("for the group\n")
+    os.chown(place + "/file", 0, 2345)
+    os.chmod(place + "/file", 0o040)
+    words = ["setpriv", "--reuid", str(ranged.uid), "--regid", str(ranged.gid)]
+    words += ["--groups", "%d,2345" % ranged.gid, support.python(), "-m", "minictr"]
+    words += ["--root", minictr.state(ranged), "run"]
+    program = ["--rootfs", busybox_root, "-v", place + ":/tmp", "--", "cat", "/tmp/file"]
+    cover = "plain-helpers"
+    if maps == "by option":
+        program[:0] = ["--uidmap", "0:%d:1" % ranged.uid, "--gidmap", "0:%d:1" % ranged.gid]
+        cover = None
+    env = {"PYTHONPATH": support.checkout(), "HOME": ranged.home}
+    found = minictr.command(*(words + program), cover=cover, env=env)
+
+    assert (found.status, found.out) == (0, "for the group\n"), found
+    told = [line for line in found.err.splitlines() if line.startswith("minictr: warning: groups: ")]
+    assert "wanted none of the caller's, got the caller's: 2345; " in told[0] and "; fix: " in told[0]
+    found = minictr.command(*(words + ["--strict"] + program), cover=cover, env=env)
+    assert (found.status, found.out) == (123, ""), found
+
+
 def test_a_user_without_a_name_or_range(minictr, busybox_root):
     told = run(minictr, busybox_root, user=4000000000)
 
