@@ -32,7 +32,8 @@ class Host(Record):
     subuids, subgids: the ranges that the caller may map, (start, count) each; () where not needed
     free_id: the first of RANGE user and group ids that nobody has; noted: in NOTE, or it is not needed
     newuidmap, newgidmap: absolute paths, "" where missing
-    interpreter: the uid that owns the file which we run by
+    interpreter: the uid that owns the file which we run by; interpreter_group: its gid, if the
+        group may write to it, else -1; interpreter_open: everybody may, or the caller, who is not root
     """
 
     uid: int
@@ -52,6 +53,8 @@ class Host(Record):
     newgidmap: str = ""
     names: "tuple[str, ...]" = ()
     interpreter: int = 0
+    interpreter_group: int = -1
+    interpreter_open: bool = False
 
     def holds(self, capability: int) -> bool:
         return bool(self.effective >> capability & 1)
@@ -79,8 +82,8 @@ def probe(ranges: bool) -> Host:
         "gid_map": read_map("gid_map"),
         "groups": tuple(os.getgroups()),
         "no_new_privs": libc.prctl(abi.PR_GET_NO_NEW_PRIVS) == 1,
-        "interpreter": _owner("/proc/self/exe"),
     }  # type: dict[str, object]
+    facts.update(_interpreter())
     if facts["uid_map"] != FULL_MAP:
         facts["groups_denied"] = paths.read_text("/proc/self/setgroups").strip() == "deny"
     if ranges:
@@ -88,11 +91,17 @@ def probe(ranges: bool) -> Host:
     return Host(**facts)
 
 
-def _owner(path: str) -> int:
+def _interpreter() -> "dict[str, object]":
+    """Who may write to the file that we run by: a container without ids of these cannot."""
+    name = "/proc/self/exe"
     try:
-        return os.stat(path).st_uid
+        state = os.stat(name)
     except OSError:
-        return 0
+        return {}
+    group = state.st_gid if state.st_mode & 0o020 else -1
+    # a user keeps its further groups in the container, and what an access list says of it
+    open_ = bool(state.st_mode & 0o002) or (os.geteuid() != 0 and os.access(name, os.W_OK))
+    return {"interpreter": state.st_uid, "interpreter_group": group, "interpreter_open": open_}
 
 
 def read_map(name: str) -> "tuple[tuple[int, int, int], ...]":

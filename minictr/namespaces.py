@@ -216,9 +216,9 @@ def _try(flags: int) -> int:
 
 
 def guarded(plan):
-    """PLAN without its user namespace, which kept the container from the interpreter we run by."""
-    exposed = os.geteuid() == 0 or os.access("/proc/self/exe", os.W_OK)
-    return plan.replace(guard="standin") if exposed else plan
+    """PLAN without its user namespace, which kept root's container from the interpreter that we run by. Any
+    other user who may write to that has a stand-in already."""
+    return plan.replace(guard="standin") if os.geteuid() == 0 else plan
 
 
 # --- what is said in the new ones: container; `me` is an init.Init ---------------------------------

@@ -75,8 +75,8 @@ class Plan(Record):
     setup_uid, setup_gid: what set-up is done as, where there is a user namespace
     cgroup_free: nobody has said where the cgroup is to be: below our own will do as well
     device_ways: "mknod" and "bind", in the order they are tried
-    guard: what keeps the container from the interpreter that starts it: "userns" (it belongs to a
-        user whom the namespace does not know), or "standin" (it is replaced before the program can look)
+    guard: what keeps the container from the interpreter that starts it: "userns" (nobody in the
+        namespace may write to it), or "standin" (it is replaced before the program can look)
     labels: what AppArmor and SELinux are asked for; mount_label: the SELinux label of the mounts
     extras: what few ask for, by the name of the property in config.json
     degrade: "warn" or "refuse"; strict: as in Spec
@@ -207,7 +207,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         terminal=bool(process.get("terminal")),
         console_size=_console_size(process),
         seccomp=linux.get("seccomp"),
-        guard="standin" if table is None or maps.outside(table.uids, host.interpreter) else "userns",
+        guard="standin" if table is None or _exposed(host, table) else "userns",
         host_proc=spec.host_proc,
         hooks=_hooks(config),
         labels=_labels(process),
@@ -215,6 +215,12 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         extras=_extras(process, linux),
         records=tuple(records),
     )
+
+
+def _exposed(host: Host, table: maps.Maps) -> bool:
+    """Whether somebody in a user namespace of TABLE may write to the interpreter that we run by."""
+    owned = maps.outside(table.uids, host.interpreter) or maps.outside(table.gids, host.interpreter_group)
+    return host.interpreter_open or owned
 
 
 # --- namespaces -------------------------------------------------------------------------------

@@ -390,20 +390,23 @@ def test_the_host_s_root_is_read_only_all_the_way_down(minictr, strong_caller, r
 # --- the interpreter that starts the container ---------------------------------------------------
 
 
-def own_interpreter(account):
-    """A copy of Python that belongs to ACCOUNT."""
+def own_interpreter(account, owner=None, mode=0o755):
+    """A copy of Python that belongs to ACCOUNT, or to (uid, gid)."""
     source = support.python()
     inside = source.startswith(support.SESSION.directory)  # there it finds its library by its own place
     target = os.path.join(os.path.dirname(source) if inside else account.place("bin"), "python-of-a-user")
     shutil.copyfile(source, target)
-    os.chown(target, account.uid, account.gid)
-    os.chmod(target, 0o755)
+    os.chown(target, *(owner or (account.uid, account.gid)))
+    os.chmod(target, mode)
     return target
 
 
-def by_a_stand_in(minictr, user, program, *words):
-    """Whether the container of WORDS is started by the stand-in; it is run too."""
+def by_a_stand_in(minictr, user, program, *words, group=None):
+    """Whether the container of WORDS is started by the stand-in; it is run too. group: a further one"""
     command = [program, "-m", "minictr", "--root", minictr.state(user)]
+    if group is not None:
+        ids = "--reuid=%d --regid=%d --groups=%d,%d" % (user.uid, user.gid, user.gid, group)
+        command, user = ["setpriv"] + ids.split() + command, None
     env = {"PYTHONPATH": support.checkout()}
     ran = minictr.command(*(command + ["run"] + list(words) + ["--", "true"]), user=user, env=env)
     assert ran.status == 0, ran
@@ -420,6 +423,27 @@ def test_a_user_s_own_interpreter_is_out_of_the_container_s_reach(minictr, range
     assert not by_a_stand_in(minictr, ranged, support.python(), *words)
 
 
+@needs("rootless", "root", "setpriv")
+@pytest.mark.parametrize("alone", [False, True], ids=["all ids", "one id"])
+@pytest.mark.parametrize(
+    "mode, group, expected",
+    [
+        (0o755, "own", False), (0o775, "own", True), (0o775, "further", True), (0o775, "other", False),
+        (0o757, "other", True),
+    ],
+    ids=lambda value: oct(value)[2:] if type(value) is int else "",
+)  # fmt: skip
+def test_so_is_one_that_the_user_may_write_to_by_a_group_or_as_anybody(
+    minictr, ranged, busybox_root, mode, group, expected, alone
+):
+    """Its groups are the container's, too."""
+    gid = {"own": ranged.gid, "further": 4, "other": 0}[group]
+    program = own_interpreter(ranged, (0, gid), mode)
+    words = ["--uidmap", "0:%d:1" % ranged.uid, "--gidmap", "0:%d:1" % ranged.gid] if alone else []
+    words += ["--rootfs", busybox_root]
+    assert by_a_stand_in(minictr, ranged, program, *words, group=4) is expected
+
+
 @pytest.mark.parametrize(
     "words, expected",
     [
@@ -432,3 +456,11 @@ def test_a_user_s_own_interpreter_is_out_of_the_container_s_reach(minictr, range
 )
 def test_root_s_interpreter_is_out_of_the_container_s_reach(minictr, busybox_root, words, expected):
     assert by_a_stand_in(minictr, None, support.sys.executable, "--rootfs", busybox_root, *words) is expected
+
+
+@needs("root")
+@pytest.mark.parametrize("mode, expected", [(0o755, False), (0o775, True)], ids=["not writable", "writable"])
+def test_so_it_is_where_its_group_is_the_container_s(minictr, ranged, busybox_root, mode, expected):
+    program = own_interpreter(ranged, (0, 5), mode)
+    words = ("--rootfs", busybox_root, "--uidmap", "0:5:1000", "--gidmap", "0:5:1000")
+    assert by_a_stand_in(minictr, None, program, *words) is expected
