@@ -27,8 +27,6 @@ def populate(stage, plan) -> None:
         return
     with step("open /dev of the container"):
         directory = paths.make_in(*stage.in_dev("/dev/"))
-    if plan.root.early_readonly and os.fstatvfs(directory).f_flag & abi.MS_RDONLY:
-        raise ContainerError("fill /dev", "no file system of our own is mounted there")
     for device in plan.devices:
         with step("make the device %s" % device.path):
             _make(stage, plan, device, directory)
@@ -53,7 +51,7 @@ def _make(stage, plan, device, dev: int) -> None:
             except OSError as error:
                 # EPERM: a device cgroup, or a user namespace around us, forbids what the
                 # capability allows
-                if error.errno not in mounts.REFUSED or "bind" not in plan.device_ways:
+                if error.errno not in mounts.REFUSED or device.kind == "p":
                     raise
         _bind(stage, directory, name, device)
     finally:

@@ -346,6 +346,15 @@ def test_a_tmpfs_has_the_flags_of_its_options(runtime, bundle, options, flags):
     assert {"size=64k", "mode=700"} <= found.words
 
 
+def test_flags_of_the_file_system_are_its_own(runtime, bundle):
+    """Not of the mount alone."""
+    lacks(runtime, "crun")
+    made = bundle()
+    options = ["sync", "dirsync", "lazytime"]
+    made.config["mounts"].append({"destination": "/mnt", "type": "tmpfs", "source": "it", "options": options})
+    assert set(options) <= runtime.look(made).mount("/mnt").words
+
+
 def test_several_options_may_be_one_word(runtime, bundle):
     made = bundle()
     mount = {"destination": "/mnt", "type": "tmpfs", "source": "it", "options": ["mode=700,size=64k", "ro"]}
@@ -366,6 +375,21 @@ def test_an_overlay_may_have_many_layers(runtime, bundle, layers):
     mount["options"].append("lowerdir=" + ":".join(places))
     made.config["mounts"].append(mount)
     assert sorted(runtime.sh(made, "ls /mnt").ok.fields) == sorted(map(str, range(layers)))
+
+
+@needs("overlay")
+@pytest.mark.parametrize("by", ["one word", "one word each"])
+def test_the_place_of_a_layer_may_have_a_comma_in_it(own, bundle, by):
+    """Behind a backslash, as overlayfs has it; podman gives all options of an overlay as one."""
+    made = bundle()
+    places = [support.SESSION.place("layer,ro,%d" % number) for number in range(2)]
+    open(places[0] + "/a", "w").close()
+    options = ["lowerdir=" + ":".join(place.replace(",", "\\,") for place in places), "userxattr", "ro"]
+    options = [",".join(options)] if by == "one word" else options
+    made.config["mounts"].append(
+        {"destination": "/mnt", "type": "overlay", "source": "overlay", "options": options}
+    )
+    assert own.sh(made, "ls /mnt").ok.out == "a\n"
 
 
 @needs("overlay")
@@ -687,6 +711,28 @@ def test_a_tmpfs_copies_up_what_it_covers(own, bundle):
     assert found.fields == ["group", "hostname", "passwd", "644", "1"]
 
 
+def test_what_a_tmpfs_copies_up_is_as_it_was(own, bundle):
+    """A set-user-ID bit too, which a change of owner takes away; links are not followed, and what is neither
+    of these is left out: to open a FIFO would hold the start."""
+    made = bundle()
+    made.config["mounts"].append(
+        {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}
+    )
+    etc = made.root + "/etc/"
+    os.symlink("/etc/no/such", etc + "link")
+    os.mkfifo(etc + "fifo")
+    os.mkdir(etc + "folder")
+    with open(etc + "program", "w") as file:
+        file.write("#!/bin/sh\n")
+    for name, mode in (("program", 0o4751), ("folder", 0o3705)):
+        os.chown(etc + name, 5, 6)
+        os.chmod(etc + name, mode)
+    script = "cd /etc; ls; readlink link; stat -c '%a %u %g' program folder; cat program"
+    found = own.sh(made, script).ok
+    names = ["folder", "group", "hostname", "link", "passwd", "program"]
+    assert found.lines == names + ["/etc/no/such", "4751 5 6", "3705 5 6", "#!/bin/sh"]
+
+
 def test_a_tmpfs_copies_up_a_tree_of_any_depth(own, bundle):
     made = bundle()
     made.config["mounts"].append(
@@ -920,7 +966,30 @@ def test_a_device_may_be_there_already(runtime, bundle, kind):
     assert found.ok.out == "%s 600\n" % ("character special file" if kind == "c" else "fifo")
 
 
-@pytest.mark.parametrize("there", ["another device", "a file", "a link to it", "a wider one"])
+def test_the_links_of_dev_may_be_there_already(runtime, bundle):
+    made = bundle()
+    made.config["mounts"] = [
+        entry for entry in made.config["mounts"] if not entry["destination"].startswith("/dev")
+    ]
+    os.symlink("/proc/self/fd/../fd", made.root + "/dev/fd")
+    found = runtime.sh(made, "readlink /dev/fd; readlink /dev/stdin")
+    assert found.ok.lines == ["/proc/self/fd/../fd", "/proc/self/fd/0"]
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
+def test_a_dev_that_is_read_only_has_its_devices_all_the_same(own, bundle, kind):
+    made = bundle()
+    mounts = [entry for entry in made.config["mounts"] if not entry["destination"].startswith("/dev")]
+    options = ["nosuid", "ro", "mode=755"]
+    made.config["mounts"] = mounts + [
+        {"destination": "/dev", "type": kind, "source": kind, "options": options}
+    ]
+    made.linux["devices"] = [{"path": "/dev/deep/er", "type": "c", "major": 1, "minor": 3}]
+    found = own.sh(made, "stat -c %t:%T /dev/deep/er; touch /dev/x 2>&1")
+    assert found.lines == ["1:3", "touch: /dev/x: Read-only file system"]
+
+
+@pytest.mark.parametrize("there", ["another device", "another kind", "a file", "a link to it", "a wider one"])
 def test_what_is_there_in_the_place_of_a_device_is_an_error(own, bundle, there):
     """config-linux.md, "Devices": where it does not match."""
     made = bundle()
@@ -930,7 +999,8 @@ def test_what_is_there_in_the_place_of_a_device_is_an_error(own, bundle, there):
     elif there == "a link to it":
         os.symlink("/dev/zero", node)
     else:
-        os.mknod(node, stat.S_IFCHR | 0o644, os.makedev(1, 3 if there == "another device" else 5))
+        kind = stat.S_IFBLK if there == "another kind" else stat.S_IFCHR
+        os.mknod(node, kind | 0o644, os.makedev(1, 3 if there == "another device" else 5))
     made.linux["devices"] = [{"path": "/node", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600}]
     found = own.sh(made, "true")
     if there == "a wider one":
@@ -1435,6 +1505,42 @@ def test_a_device_that_is_bound_with_another_mode_or_owner_is_told_of(own, bundl
     ]
     made.process["args"] = ["true"]
     assert own.run(made).status == (123 if levels == ["warning"] else 0)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "another kind", "another number", "a link to it"])
+def test_what_is_no_such_device_of_the_hosts_is_not_bound(own, bundle, kind):
+    made = bundle()
+    made.namespaces("user")
+    made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    place = support.SESSION.place("node") + "/it"
+    if kind == "a link to it":
+        os.symlink("/dev/null", place)
+    elif kind != "nothing":
+        flag = stat.S_IFBLK if kind == "another kind" else stat.S_IFCHR
+        os.mknod(place, 0o666 | flag, os.makedev(1, 5 if kind == "another number" else 3))
+    made.linux["devices"] = [{"path": place, "type": "c", "major": 1, "minor": 3}]
+    found = own.sh(made, "true")
+    why = "the host has no %s" % place if kind == "nothing" else "the host's is another device"
+    assert found == (125, "", "minictr: make the device %s: %s\n" % (place, why))
+
+
+def test_a_pipe_is_made_where_no_other_device_can_be(own, bundle):
+    made = bundle()
+    made.namespaces("user")
+    made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    made.linux["devices"] = [{"path": "/dev/pipe", "type": "p", "fileMode": 0o622, "uid": 5, "gid": 6}]
+    assert own.sh(made, "stat -c '%F %a %u %g' /dev/pipe").ok.out == "fifo 622 5 6\n"
+
+
+@needs("seccomp")
+def test_a_pipe_of_the_hosts_is_none_of_the_containers(own, bundle):
+    """Not even where none can be made."""
+    made = bundle()
+    place = support.SESSION.place("pipe") + "/it"
+    os.mkfifo(place)
+    made.linux["devices"] = [{"path": place, "type": "p"}]
+    found = own.sh(made, "true", refuse=["mknod"])
+    assert found == (125, "", "minictr: make the device %s: Operation not permitted\n" % place)
 
 
 # --- a configuration that is none -------------------------------------------------------------------

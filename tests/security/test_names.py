@@ -239,6 +239,40 @@ def test_a_proc_that_is_swapped_is_masked_wherever_it_is(minictr, busybox_copy):
 # --- /proc ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "place, there, why",
+    [
+        ("/proc", "file", "not a directory"),
+        ("/sys", "file", "not a directory"),
+        ("/proc", "link", "a symbolic link; hint: make it a directory"),
+        ("/sys", "link", "a symbolic link; hint: make it a directory"),
+        ("/x/proc", "link", "a symbolic link; hint: make it a directory"),
+        ("/x/proc", "directory", ""),
+    ],
+)
+def test_what_the_kernel_shows_lies_on_a_directory_of_the_roots(minictr, busybox_copy, place, there, why):
+    """CVE-2019-19921"""
+    bundle = bundles.Bundle(busybox_copy())
+    top = bundle.root + "/" + place.split("/")[1]
+    if os.path.isdir(top):
+        os.rmdir(top)
+    if there == "link":
+        os.symlink("/etc", top)
+    elif there == "file":
+        open(top, "w").close()
+    else:
+        os.mkdir(top)
+    kind = {"/sys": "sysfs"}.get(place, "proc")
+    bundle.config["mounts"] = [entry for entry in bundle.config["mounts"] if entry["destination"] != place]
+    bundle.config["mounts"].insert(0, {"destination": place, "type": kind, "source": kind})
+    found = bundles.Runtime("minictr", minictr).sh(bundle, "grep -c ' %s %s ' /proc/mounts" % (place, kind))
+
+    if why:
+        assert found == (125, "", "minictr: mount on %s: %s\n" % (place, why))
+    else:
+        assert found.ok.out == "1\n"
+
+
 @pytest.mark.parametrize("name", ["proc", "sys"])
 def test_what_was_looked_at_is_mounted_on(tmp_path, name):
     """CVE-2023-27561: what the name led to before may have been the target of a link."""
