@@ -26,6 +26,7 @@ from .sync import Channel
 
 FOREGROUND = 0o1700
 PIPES = ("start.fifo", "words.fifo")
+_TELLING = ("config.json", "state.json")
 MAX_STATE = 16 << 20
 BUSY = 0.25  # seconds: who has the lock of one that is created for longer is `start`, which waits for hooks
 _CHARACTERS = frozenset(CONTAINER_ID)
@@ -229,12 +230,17 @@ class Entry:
         os.fchmod(self.descriptor, FOREGROUND if on else 0o700)
 
     def remove(self) -> None:
-        for name in os.listdir(self.descriptor):
-            try:
-                os.unlink(name, dir_fd=self.descriptor)
-            except IsADirectoryError:
-                os.rmdir(name, dir_fd=self.descriptor)
-        os.rmdir(self.identifier, dir_fd=self.root)
+        hints = {abi.EBUSY: "something is mounted there: umount it"}
+        with step("remove the directory of container %s" % self.identifier, hints):
+            # what tells of it goes last, should anything else stay
+            for name in sorted(os.listdir(self.descriptor), key=lambda name: name in _TELLING):
+                try:
+                    os.unlink(name, dir_fd=self.descriptor)
+                except IsADirectoryError:
+                    from . import clearing  # only where somebody has put one there
+
+                    clearing.clear(self.descriptor, name, self.path)
+            os.rmdir(self.identifier, dir_fd=self.root)
 
     def lock(self) -> bool:
         """Take the lock, if nobody else has it."""

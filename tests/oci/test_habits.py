@@ -468,6 +468,29 @@ def test_one_of_which_the_configuration_is_nonsense_can_be_deleted(own, box, cha
     assert own.verb("list", "--quiet").ok.out == ""
 
 
+@pytest.mark.parametrize("where", ["in", "in/a/b"])
+def test_what_is_mounted_in_the_directory_of_a_container_is_left_alone(own, box, where):
+    """And the container is known until that is gone."""
+    one = box(own)
+    folder = os.path.join(own.runner.state(), one.id)
+    os.makedirs(os.path.join(folder, where, "top"))
+    own.runner.command("mount", "--bind", one.bundle.root, os.path.join(folder, where)).ok
+    before = sorted(os.listdir(one.bundle.root))
+    found = one.verb("delete", "--force")
+    with open("/proc/self/mountinfo") as rows:
+        (point,) = [row.split()[4] for row in rows if folder in row]
+    why = "Device or resource busy; hint: something is mounted there: umount it"
+    said = "minictr: remove the directory of container %s: %s: %s\n"
+    try:
+        assert found == (125, "", said % (one.id, point, why))
+        assert sorted(os.listdir(one.bundle.root)) == before
+        assert one.status == "stopped"
+    finally:
+        own.runner.command("umount", "--no-canonicalize", point).ok
+    assert one.verb("delete").ok
+    assert not os.path.exists(folder)
+
+
 def test_two_of_which_the_states_are_lost_do_not_stand_in_each_others_way(own, box):
     """One shares the host's processes, so that all of its own are to be killed; of the other, whose
     configuration was changed to what is no path of a cgroup, nobody can tell any more."""

@@ -61,6 +61,30 @@ def test_what_cannot_be_locked_is_not_left_there(root, monkeypatch):
 # --- who may write there ----------------------------------------------------------------------------
 
 
+def test_what_somebody_has_put_into_a_directory_goes_with_it(root, tmp_path):
+    """Directories in directories, more than there may be descriptors; a link leads to nothing that goes."""
+    place, descriptor = root
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/kept").write_text("")
+    entry = state.create(place, descriptor, "one")
+    entry.save({"status": "stopped"})
+    os.makedirs(place + "/one/removed.0/removed.0")
+    os.symlink(str(tmp_path / "elsewhere"), place + "/one/link")
+    os.symlink(str(tmp_path / "elsewhere"), place + "/one/removed.0/removed.0/link")
+    os.mkfifo(place + "/one/removed.0/fifo")
+    deep = os.open(place + "/one/removed.0", os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("in", dir_fd=deep)
+        below = os.open("in", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(deep)
+    entry.remove()
+    entry.close()
+    assert os.listdir(place) == []
+    assert os.listdir(str(tmp_path / "elsewhere")) == ["kept"]
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
 def test_a_root_that_others_may_write_to_is_refused(tmp_path, mode):
     (tmp_path / "state").mkdir()
