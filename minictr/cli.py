@@ -103,7 +103,8 @@ def main(argv: "list[str]") -> int:
         report.error(ContainerError("load the Python library", str(error), hint=hint))
         return EXIT_ERROR
     except Interrupted as error:
-        report.error(ContainerError("exec" if verb == "exec" else "make the container", str(error)))
+        doing = {"exec": "exec", "start": "start the container"}.get(verb, "make the container")
+        report.error(ContainerError(doing, str(error)))
         return error.status
     except KeyboardInterrupt:
         return 130

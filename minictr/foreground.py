@@ -90,6 +90,22 @@ def pass_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_BLOCK, set(_STOPPING))
 
 
+class interruptible:
+    """What is done beside a program that runs, and still ends with it where a signal asks us to end.
+
+    held: as of `hold_signals`: what the caller has blocked stays so
+    """
+
+    def __init__(self, held: "tuple[set[int], dict]") -> None:
+        self.numbers = set(_STOPPING) - held[0]
+
+    def __enter__(self) -> None:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, self.numbers)
+
+    def __exit__(self, *_: object) -> None:
+        pass_signals()
+
+
 def _interrupt(number: int, frame: object) -> None:
     pass_signals()  # once is enough: what follows is the undoing
     raise Interrupted(number)

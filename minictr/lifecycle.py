@@ -127,7 +127,9 @@ class Container:
             if self.plan.labels:
                 process.confirm_labels(self.plan, birth, self.report.seen)
             self._keep_devices()
-            living.run_poststart(self.spec, birth.pid)
+            if "poststart" in self.plan.hooks and self.held is not None:
+                with foreground.interruptible(self.held):  # it is not started before they have run
+                    living.run_poststart(self.spec, birth.pid)
         except BaseException:
             if self.spec.pid_file:
                 process.take_pid_file(self.spec.pid_file)

@@ -170,34 +170,39 @@ def _namespace(name: str) -> int:
 
 
 def start(entry: state.Entry, content: "dict", report) -> None:
-    """Tell the first process of a created container to go; on return the program runs.
+    """Tell the first process of a created container to go; on return the program runs, and the hooks for that
+    have run. A start that fails, or that a signal interrupts, ends the container: one without those hooks is
+    none that anybody asked for (runtime.md since 1.3, "Lifecycle").
 
     Raises ContainerError, the process's own words where it could not execute the program.
     """
-    from . import program  # only here
+    from . import foreground, program  # only here
 
+    spec = remembered(entry, content)
     doing, command = "start container %s" % entry.identifier, content.get("command") or ""
     channel = entry.open_pipes()
     pidfd = _pidfd_of(content)
     try:
-        channel.say("go")
-        hooked = program.until_running(channel, command)
-        ran = content.get("init") or _ran(content, pidfd)  # what --init keeps as process 1 executes nothing
-    except BrokenPipeError:
-        raise ContainerError(doing, *_ended(content)) from None
-    finally:
-        channel.close()
-        if pidfd >= 0:
-            os.close(pidfd)
-    spec = remembered(entry, content)
-    if not ran or ((spec.config.get("hooks") or {}).get("startContainer") and not hooked):
-        raise ContainerError(doing, *_ended(content))
-    entry.remove_pipes()  # from now on it is no more "created" (`Entry.load`)
-    _confirm_labels(spec, content, report)
-    entry.unlock()  # a hook may call us
-    try:
+        foreground.hold_signals()
+        try:
+            channel.say("go")
+            hooked = program.until_running(channel, command)
+            ran = content.get("init") or _ran(
+                content, pidfd
+            )  # what --init keeps as process 1 executes nothing
+        except BrokenPipeError:
+            raise ContainerError(doing, *_ended(content)) from None
+        finally:
+            channel.close()
+            if pidfd >= 0:
+                os.close(pidfd)
+        if not ran or ((spec.config.get("hooks") or {}).get("startContainer") and not hooked):
+            raise ContainerError(doing, *_ended(content))
+        entry.remove_pipes()  # from now on it is no more "created" (`Entry.load`)
+        _confirm_labels(spec, content, report)
+        entry.unlock()  # a hook may call us
         run_poststart(spec, content["pid"])
-    except ContainerError:
+    except BaseException:
         kill(content, _signal.SIGKILL)
         wait_ended([content], 10)
         raise
@@ -244,9 +249,6 @@ def _confirm_labels(spec: Spec, content: "dict", report) -> None:
     try:
         for record in lsm.confirm(lsm.possible(lsm.wanted(asked)), proc, content["pid"], True):
             report.seen(record)
-    except ContainerError:
-        kill(content, _signal.SIGKILL)
-        raise
     finally:
         os.close(proc)
 

@@ -305,6 +305,65 @@ def test_a_hook_ends_with_a_making_that_is_interrupted(own, bundle, tmp_path, na
         assert support.gone(int(pid.read())) and when.read() == "late\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("name", ["startContainer", "poststart"])
+@pytest.mark.parametrize("verb", ["start", "run", "run --detach"])
+def test_a_start_that_is_interrupted_ends_the_container_and_the_hook(
+    own, bundle, tmp_path, verb, name, number
+):
+    """A container that goes on without its hooks is none that anybody has asked for."""
+    if name == "startContainer" and verb != "start":
+        pytest.skip("the signal is the container's by then, and waits for its program")
+    made, file, after = bundle(), str(tmp_path / "pid"), str(tmp_path / "after")
+    made.process["args"] = ["sleep", "1000"]
+    script = "echo $$ >%s.new; mv %s.new %s; exec sleep 1000" % (file, file, file)
+    if name == "startContainer":
+        made.config["mounts"].append(
+            {"destination": str(tmp_path), "type": "bind", "source": str(tmp_path), "options": ["bind"]}
+        )
+        made.namespaces("-pid")
+    late = "test -e /proc/$(cat %s) && echo early >%s || echo late >%s" % (file, after, after)
+    made.config["hooks"] = {
+        name: [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}],
+        "poststop": [{"path": "/bin/sh", "args": ["sh", "-c", late], "env": ["PATH=/usr/bin:/bin"]}],
+    }
+    if verb == "start":
+        made.save()
+        assert own.verb("create", "--bundle", made.path, made.identifier).ok
+        live, doing = own.start_verb("start", made.identifier), "start the container"
+    else:
+        live, doing = own.start(made, *verb.split()[1:]), "make the container"
+    support.wait_until(lambda: os.path.exists(file))
+    live.signal(number)
+    assert live.wait() == (128 + number, "", "minictr: %s: interrupted by signal %d\n" % (doing, number))
+    with open(file) as pid:
+        hook = int(pid.read())
+    support.wait_until(lambda: support.gone(hook), 2)
+    if verb == "start":
+        assert json.loads(own.verb("state", made.identifier).ok.out)["status"] == "stopped"
+        assert not os.path.exists(after)
+        own.delete(made)
+    assert os.listdir(own.runner.state()) == []
+    with open(after) as when:
+        assert when.read() == "late\n"
+
+
+def test_a_start_ignores_what_its_caller_has_it_ignore(own, bundle, tmp_path):
+    made, file = bundle(), str(tmp_path / "up")
+    made.process["args"] = ["sleep", "1000"]
+    script = "touch %s; while test -e %s; do sleep 0.02; done" % (file, file)
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+    made.config["hooks"] = {"poststart": [hook]}
+    live = own.start(made, "--detach", ignore=(signal.SIGHUP,))
+    support.wait_until(lambda: os.path.exists(file))
+    live.signal(signal.SIGHUP)
+    time.sleep(0.2)
+    os.unlink(file)
+    assert live.wait() == (0, "", "")
+    assert json.loads(own.verb("state", made.identifier).ok.out)["status"] == "running"
+    assert own.verb("delete", "--force", made.identifier).ok
+
+
 def test_a_container_that_a_hook_has_paused_ends_with_its_start(own, bundle, tmp_path):
     """On v1 what is frozen dies only when it is let go on."""
     made, place = bundle(), str(tmp_path / "said")
