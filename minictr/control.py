@@ -114,7 +114,8 @@ def group_of(content: "dict", doing: str):
                 from . import causes
 
                 cause = causes.why("cgroup-files", record.get("errno") or 0, uid=os.geteuid())
-                why, fix = why + ": " + (cause.why or record["why"]), cause.fix or record["fix"]
+                why = why + ": " + (cause.why or record.get("why", ""))
+                fix = cause.fix or record.get("fix", "")
         raise ContainerError(doing, why, hint=fix)
     return group
 
@@ -214,11 +215,13 @@ def update(root_path: str, report, argv: "list[str]") -> int:
     config = entry.load_config()
     linux = config.get("linux") or {}
     before = linux.get("resources") or {}
-    changes = resources.beside(changes, before)
+    with state.trusting(entry.identifier, config):
+        changes = resources.beside(changes, before)
+        merged = resources.merged(before, changes)
     if "--resources" not in given:
         group.refuse_in_use(changes.get("memory") or {})
     as_it_is = cgroup_undo.before(group, changes)
-    config = dict(config, linux=dict(linux, resources=resources.merged(before, changes)))
+    config = dict(config, linux=dict(linux, resources=merged))
     name = "config.%d" % os.getpid()  # of one in the foreground its runtime has the lock
     entry.write_config(config, name)  # that the disk is full shows before a limit counts which nobody noted
     try:

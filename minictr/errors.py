@@ -13,6 +13,7 @@ EXIT_ERROR = 125  # ours: nothing was run
 EXIT_REQUIRED = 123  # isolation that was required cannot be had
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
+REPORT = "please report this"  # the hint of what should not have happened
 
 
 class ContainerError(Exception):
@@ -85,7 +86,7 @@ def from_any(doing: str, error: BaseException) -> ContainerError:
         return from_os(doing, error)
     if isinstance(error, MemoryError):
         return ContainerError(doing, "", 12)  # ENOMEM
-    return ContainerError(doing, repr(error), 0, "please report this")  # a bug of ours
+    return ContainerError(doing, repr(error), 0, REPORT)  # a bug of ours
 
 
 class Degradation:

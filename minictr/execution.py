@@ -125,10 +125,11 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     birth = None
     try:
         target = Target(content)
-        made = _made(wish, content, config, target, report)
-        foreground.hold_signals()
-        birth = _conceive(made, wish, content, config, group, target, report)
-        _bear(birth, wish, target, report)
+        with state.trusting(wish.identifier, config):
+            made = _made(wish, content, config, target, report)
+            foreground.hold_signals()
+            birth = _conceive(made, wish, content, config, group, target, report)
+            _bear(birth, wish, target, report)
         _let_run(birth, wish, report)
     except BaseException as error:
         if birth and birth.pid:
@@ -172,7 +173,7 @@ def _conceive(
     joins, join_else = _join_files(group, wish.cgroup), -1
     if joins and not wish.cgroup:
         join_else = group.join_else(content["pid"])
-    crowded = not wish.cgroup and any(_is_full(directory) for directory in content.get("cgroups") or ())
+    crowded = not wish.cgroup and _crowded(content.get("cgroups") or [])
     handed = init.Handed(
         cgroup=joins, cgroup_else=join_else, root=target.root, proc=proc, bare=_bare(content),
         crowded=crowded, apart=_apart(made, crowded, config),
@@ -182,10 +183,14 @@ def _conceive(
     return birth
 
 
-def _is_full(directory: str) -> bool:
-    """For two: a process that joins a cgroup may do so whatever its limit, its child is counted."""
-    most = paths.read_text(directory + "/pids.max").strip()
-    return most.isdigit() and int(paths.read_text(directory + "/pids.current") or 0) + 2 > int(most)
+def _crowded(directories: "list[str]") -> bool:
+    """Whether there is no room for two more processes: one that joins a cgroup may do so whatever its limit,
+    its child is counted. Of v1's hierarchies one has the limit, and it is mostly called so."""
+    for directory in sorted(directories, key=lambda name: "pids" not in name):
+        most = paths.read_text(directory + "/pids.max").strip()
+        if most:
+            return most.isdigit() and int(paths.read_text(directory + "/pids.current") or 0) + 2 > int(most)
+    return False
 
 
 def _apart(made: plan.Plan, crowded: bool, config: "dict") -> bool:

@@ -33,7 +33,7 @@ import select
 
 from . import answers, document, execution, foreground, libc, lifecycle, options, paths, state, wishes, words
 from .conversation import Conversation, standing, status_of
-from .errors import ContainerError, Degradation, Interrupted, from_os
+from .errors import REPORT, ContainerError, Degradation, Interrupted, from_os
 from .report import Report
 
 IDLE = 60  # seconds without a request, after which a worker ends, and the helper with the last one
@@ -275,7 +275,7 @@ class Worker:
         except OSError as error:
             self._fail(from_os("make the container", error))
         except BaseException as error:  # a bug of ours: it must be heard
-            self._fail(ContainerError("make the container", repr(error), hint="please report this"))
+            self._fail(ContainerError("make the container", repr(error), hint=REPORT))
 
     def _fail(self, error: ContainerError) -> None:
         from .cli import explained

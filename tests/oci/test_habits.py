@@ -491,6 +491,42 @@ def test_what_is_mounted_in_the_directory_of_a_container_is_left_alone(own, box,
     assert not os.path.exists(folder)
 
 
+@pytest.mark.parametrize(
+    "verb, place, value, why",
+    [
+        ("exec", "mounts 0 options", 5, "mounts[0].options is not an array"),
+        ("exec", "process rlimits", [5], "process.rlimits[0] is not an object"),
+        ("exec", "process capabilities bounding", [5], "process.capabilities.bounding[0] is not a string"),
+        ("exec", "process cwd", [], "process.cwd is not a string"),  # which shows inside alone
+        ("update", "linux resources", {"pids": 5}, "linux.resources.pids is not an object"),
+        ("start", "hooks", {"poststart": [5]}, "hooks.poststart[0] is not an object"),
+    ],
+    ids=lambda value: str(value).replace(" ", "-"),
+)
+def test_what_is_nonsense_in_a_configuration_is_named(own, box, verb, place, value, why):
+    """And a container that cannot be started is one that can be started yet."""
+    one = box(own, verb="create" if verb == "start" else "run")
+    path = os.path.join(own.runner.state(), one.id, "config.json")
+    with open(path) as file:
+        before = file.read()
+    config = json.loads(before)
+    *above, last = [int(word) if word.isdigit() else word for word in place.split()]
+    parent = config
+    for key in above:
+        parent = parent[key]
+    parent[last] = value
+    with open(path, "w") as file:
+        json.dump(config, file)
+    words = {"exec": ["true"], "update": ["--pids-limit=90"], "start": []}[verb]
+    doing = "read the configuration of container %s: it is broken" % one.id
+    doing = "read config.json" if verb == "start" else doing  # whose hooks are looked at before
+    assert one.verb(verb, *words) == (255 if verb == "exec" else 125, "", "minictr: %s: %s\n" % (doing, why))
+    assert one.status == ("created" if verb == "start" else "running")
+    with open(path, "w") as file:
+        file.write(before)
+    assert one.verb(verb, *words).ok
+
+
 def test_two_of_which_the_states_are_lost_do_not_stand_in_each_others_way(own, box):
     """One shares the host's processes, so that all of its own are to be killed; of the other, whose
     configuration was changed to what is no path of a cgroup, nobody can tell any more."""

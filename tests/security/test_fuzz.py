@@ -4,8 +4,14 @@ tests/unit has the same for each parser by itself: options, config, users, secco
 """
 
 import copy
+import json
 import os
 import re
+import signal
+import sys
+import tempfile
+import time
+import traceback
 
 import bundles
 import pytest
@@ -13,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import needs
 
-from minictr import abi, config, host, options, plan, spec, volumes
+from minictr import abi, cli, config, host, options, plan, spec, volumes
 from minictr.errors import ContainerError
 
 FEW = settings(max_examples=40, suppress_health_check=list(HealthCheck))
@@ -265,6 +271,113 @@ def test_any_configuration_that_runs_is_as_confined_as_it_says(bundle, minictr):
     finally:
         bundle.config = document()
     assert len(ran) > 3
+
+
+# --- what is kept of a container, changed by hand -------------------------------------------------
+
+VERBS = [
+    ["state", "ID"], ["list"], ["list", "--format=json"], ["ps", "--format=json", "ID"], ["kill", "ID", "0"],
+    ["kill", "--all", "ID", "0"], ["stats", "ID"], ["events", "--stats", "ID"], ["exec", "ID", "true"],
+    ["exec", "--user=1000", "ID", "true"], ["exec", "--process=FILE", "ID"], ["pause", "ID"],
+    ["update", "--pids-limit=90", "ID"], ["resume", "ID"], ["delete", "ID"],
+]  # fmt: skip
+
+
+def called(words, timeout=30):
+    """The status of minictr with WORDS in a child of ours, which has all its modules, and what it says."""
+    with tempfile.TemporaryFile() as said:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                null = os.open("/dev/null", os.O_RDONLY)
+                for source, target in ((null, 0), (said.fileno(), 1), (said.fileno(), 2)):
+                    os.dup2(source, target)
+                sys.stdout = open(1, "w", closefd=False, encoding="utf-8", errors="surrogateescape")
+                sys.stderr = open(2, "w", closefd=False)
+                status = cli.main(words)
+                sys.stdout.flush()
+                os._exit(status)
+            except BaseException:
+                os.write(2, traceback.format_exc().encode())
+            finally:
+                os._exit(99)
+        end = time.monotonic() + timeout
+        found, status = os.waitpid(pid, os.WNOHANG)
+        while not found and time.monotonic() < end:
+            time.sleep(0.002)
+            found, status = os.waitpid(pid, os.WNOHANG)
+        if not found:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return 99, "it did not come to an end"
+        said.seek(0)
+        return os.WEXITSTATUS(status), said.read().decode("utf-8", "surrogateescape")
+
+
+def told(words, found):
+    """Where it fails, that is told in one line which nobody is asked to report."""
+    status, said = found
+    assert status != 99 and "Traceback" not in said and "please report" not in said, (words, found)
+    if status and words[0] != "exec":  # of which 1 is the program's
+        assert re.search(r"(?m)^minictr: [^\n]+\n\Z", said), (words, found)
+
+
+@real
+@pytest.mark.parametrize("file", ["config.json", "state.json"])
+def test_whatever_is_kept_of_a_container_a_verb_does_it_or_says_why_in_one_line(busybox_copy, minictr, file):
+    made = bundles.Bundle(busybox_copy(), document())
+    made.process.update(
+        args=["sleep", "1000"], user={"uid": 0, "gid": 0, "additionalGids": [3], "umask": 0o22}
+    )
+    made.process.update(scheduler={"policy": "SCHED_OTHER"}, ioPriority={"class": "IOPRIO_CLASS_BE"})
+    made.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            {
+                "names": ["acct"],
+                "action": "SCMP_ACT_ERRNO",
+                "args": [{"index": 0, "value": 5, "op": "SCMP_CMP_EQ"}],
+            }
+        ],
+    }
+    hook = {"path": "/bin/true", "args": ["true"], "env": ["A=B"], "timeout": 5}
+    made.config["hooks"] = {name: [dict(hook)] for name in ("poststart", "poststop")}
+    runtime = bundles.Runtime("minictr", minictr)
+    runtime.run(made, "--detach").ok
+    kept = os.path.join(minictr.state(), made.identifier)
+    process = os.path.join(made.path, "process.json")
+    with open(process, "w") as out:
+        json.dump({"args": ["true"], "cwd": "/", "user": {"uid": 5, "gid": 5}}, out)
+    names = {"ID": made.identifier, "--process=FILE": "--process=" + process}
+    before = {}
+    for name in ("config.json", "state.json"):
+        with open(os.path.join(kept, name)) as text:
+            before[name] = text.read()
+
+    def keep(changes):
+        for name, text in dict(before, **changes).items():
+            with open(os.path.join(kept, name), "w") as out:
+                out.write(text)
+
+    @settings(FEW, max_examples=50)
+    @given(changed(json.loads(before[file])), st.sampled_from(VERBS), st.integers(0, 5))
+    def attempt(content, verb, lost):
+        changes = {file: json.dumps(content)}
+        if file == "config.json" and not lost:
+            changes["state.json"] = "{"
+        for words in (verb, VERBS[8]):  # exec reads most of it
+            keep(changes)
+            words = ["--root", minictr.state()] + [names.get(word, word) for word in words]
+            told(words[2:], called(words))
+            keep({})
+            if verb == ["pause", "ID"]:
+                called(["--root", minictr.state(), "resume", made.identifier])
+
+    try:
+        attempt()
+    finally:
+        keep({})
+        assert runtime.verb("delete", "--force", made.identifier).ok
 
 
 @real

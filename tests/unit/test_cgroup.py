@@ -15,6 +15,7 @@ from minictr import (
     cgroup_undo,
     cgroup_v1,
     cgroup_v2,
+    execution,
     unix,
 )
 from minictr.errors import ContainerError
@@ -913,3 +914,16 @@ def test_an_end_for_want_of_memory_is_told(request, version, file, text, killed)
 
 def test_a_setting_shows_as_file_and_value():
     assert repr(cgroup_group.Setting("blkio", "a b", 5)) == "a|b=5"
+
+
+@pytest.mark.parametrize("most, crowded", [("12", False), ("11", True), ("max", False)])
+def test_whether_there_is_room_is_asked_of_the_one_hierarchy_that_knows(tmp_path, most, crowded):
+    """exec has its time measured in tenths of a millisecond. What would be read elsewhere is a directory."""
+    names = ["cpu", "memory", "pids", "systemd"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        if name != "pids":
+            (tmp_path / name / "pids.max").mkdir()
+    (tmp_path / "pids/pids.max").write_text(most + "\n")
+    (tmp_path / "pids/pids.current").write_text("10\n")
+    assert execution._crowded([str(tmp_path / name) for name in names]) == crowded
