@@ -176,7 +176,8 @@ def _names(given: "dict", config: "dict", fields: "dict") -> None:
         if len(os.fsencode(name)) > NAME_LENGTH:
             raise bad("--" + option, name, "a name has 1 to %d bytes" % NAME_LENGTH)
         if name.strip(_HOST_NAME + "_") or name[0] in "-.":
-            raise bad("--" + option, name, "a name has letters, digits, - and . alone")
+            why = "a name has letters, digits, _, - and . alone, and does not begin with - or ."
+            raise bad("--" + option, name, why)
         config[option] = name
     if not own:
         del config["hostname"]
@@ -247,7 +248,9 @@ def _process(given: "dict", config: "dict", fields: "dict") -> None:
         raise bad("--umask", umask, "is not an octal number up to 0777")
     process["user"]["umask"] = int(umask, 8)
     if "ulimit" in given:
-        limits = {limit["type"]: limit for limit in map(_ulimit, given["ulimit"])}
+        # "host" is podman's word for what is so anyway: the caller's own
+        asked = [text for text in given["ulimit"] if text != "host"]
+        limits = {limit["type"]: limit for limit in map(_ulimit, asked)}
         process["rlimits"] = list(limits.values())
     if "oom-score-adj" in given:
         process["oomScoreAdj"] = integer("--oom-score-adj", given["oom-score-adj"], -1000, 1000)
@@ -255,7 +258,9 @@ def _process(given: "dict", config: "dict", fields: "dict") -> None:
     fields["user"] = given.get("user", own)
     fields["groups"] = tuple(name for text in given.get("group-add", ()) for name in text.split(","))
     if "keep-groups" in fields["groups"] or "" in fields["groups"]:
-        raise bad("--group-add", ",".join(fields["groups"]), "takes names or numbers of groups")
+        kept = "keep-groups" in fields["groups"]
+        why = "the caller's own are not passed on" if kept else "takes names or numbers of groups"
+        raise bad("--group-add", ",".join(fields["groups"]), why)
 
 
 def _ulimit(text: str) -> "dict":

@@ -42,7 +42,7 @@ OPTIONS = (
     ("-t, --tty", "", "a terminal of its own"),
     ("-i, --interactive", "", "accepted: standard input is passed on as it is"),
     ("--init", "", "a process 1 above it that reaps orphans and forwards signals"),
-    ("--ulimit", "NAME=SOFT[:HARD]...", "a resource limit, such as nofile=1024; -1 for none"),
+    ("--ulimit", "NAME=SOFT[:HARD]...", "a limit such as nofile=1024; -1 for none (the caller's: host)"),
     ("--umask", "OCTAL", "the mask for the files it makes (0022)"),
     ("--oom-score-adj", "NUMBER", "-1000 to 1000: who is killed first when memory runs out"),
     ("--preserve-fds", "N", "pass on N descriptors from 3 up (0)"),
@@ -137,32 +137,44 @@ REFUSED = (
     ("--device-cgroup-rule", "not supported", "--device makes a device usable"),
     ("--entrypoint", "the words after -- are the whole command", ""),
     (
-        "--add-host --dns --dns-opt --dns-option --dns-search --no-hosts --no-hostname --hosts-file",
+        """--add-host --dns --dns-opt --dns-option --dns-search --no-hosts --no-hostname --hosts-file --passwd
+        --passwd-entry""",
         "the container's files are left as they are",
         "mount one over with --volume",
     ),
+    ("--tz", "the container's files are left as they are", "--env TZ=ZONE"),
     (
-        "-p --publish -P --publish-all --expose --ip --ip6 --mac-address --network-alias --link",
+        """-p --publish -P --publish-all --expose --ip --ip6 --mac-address --network-alias --link
+        --link-local-ip""",
         "networks are not set up",
         "--net host, or --net ns:PATH",
     ),
     (
         """--restart --health-cmd --health-interval --health-retries --health-timeout --health-start-period
-        --no-healthcheck""",
+        --health-start-interval --health-on-failure --no-healthcheck""",
         "nothing stays resident to watch it",
         "let the init system do it",
     ),
     ("--volumes-from --volume-driver", "volumes with a name are not supported", "--volume with a path"),
     (
-        "--pull --platform --arch --os --variant --image-volume --quiet -q --disable-content-trust",
+        """--pull --platform --arch --os --variant --image-volume --quiet -q --disable-content-trust --authfile
+        --tls-verify --rmi""",
         "names of images are not supported",
         "use --rootfs DIR",
     ),
     ("-l --label --label-file", "not supported", "--annotation NAME=VALUE is"),
+    ("--cidfile --pod-id-file", "not supported", "--name chooses the id, --pid-file has the process"),
+    ("--stop-timeout", "not supported", "minictr stop --time SECONDS ID"),
+    ("--log-driver --log-opt", "not supported", "--log-file FILE"),
+    ("--replace", "not supported", "minictr delete --force ID before it"),
+    ("--env-host --http-proxy", "not supported", "--env NAME takes the caller's, --env '*' all of them"),
+    ("--env-merge --unsetenv --unsetenv-all", "not supported", "start the program by env(1)"),
+    ("--subuidname --subgidname", "not supported", "--uidmap and --gidmap name the ranges"),
+    ("--conmon-pidfile", "no process stands beside the container", "--pid-file FILE"),
     (
-        """-a --attach --cidfile --detach-keys --gpus --isolation --log-driver --log-opt --pod --requires
-        --runtime --sdnotify --secret --sig-proxy --stop-timeout --storage-opt --systemd --replace
-        --use-api-socket --env-host --http-proxy --passwd --rootfs-propagation""",
+        """-a --attach --detach-keys --gpus --isolation --pod --requires --runtime --sdnotify --secret
+        --sig-proxy --storage-opt --systemd --use-api-socket --rootfs-propagation --chrootdirs --hostuser
+        --init-path --personality --seccomp-policy""",
         "not supported",
         "",
     ),

@@ -45,6 +45,9 @@ DEVICE_LIMITS = (
 ZERO_COUNTS = ("burst", "disableOOMKiller", "idle", "swappiness")
 
 
+_UNLIMITED = "-1 is for no limit"
+
+
 def configure(given: "dict", config: "dict", fields: "dict") -> None:
     """Put what GIVEN says into the configuration: the stage of `run` for a container with limits."""
     if fields["cgroups"] == "disabled":
@@ -113,12 +116,17 @@ def _below_parent(text: str, identifier: str) -> str:
 def _value(option: str, text: str, kind: object) -> object:
     """TEXT as the limit of a container that is to be."""
     if isinstance(kind, tuple):
-        if text == "-1" and option in ("--pids-limit", "--cpu-quota"):
+        unlimited = option in ("--pids-limit", "--cpu-quota")
+        if text == "-1" and unlimited:
             return -1
-        return integer(option, text, *kind)
+        try:
+            return integer(option, text, *kind)
+        except ContainerError as error:
+            error.hint = _UNLIMITED if unlimited else ""
+            raise
     if kind == "list":
         return cpu_list(option, text)
-    value = size(option, text)
+    value = size(option, text, _UNLIMITED if kind == "size or -1" else "")
     if value == -1 and kind == "size or -1":
         return value
     if value < 1:
@@ -126,7 +134,7 @@ def _value(option: str, text: str, kind: object) -> object:
     return value
 
 
-def size(option: str, text: str) -> int:
+def size(option: str, text: str, hint: str = "") -> int:
     """Bytes: a number, with a part after a point if need be, and k, m, g, t or p (kb, KiB ...); -1."""
     if text == "-1":
         return -1
@@ -140,7 +148,7 @@ def size(option: str, text: str) -> int:
         digits = digits[:-1]
     whole, point, part = digits.partition(".")
     if not whole or (whole + part).strip("0123456789") or (point and not part) or len(digits) > 20:
-        raise bad(option, text, "is not a size such as 64m, nor -1")
+        raise bad(option, text, "is not a size such as 64m", hint)
     value = (int(whole + part) << unit) // 10 ** len(part)
     if value > MAX_SIZE:
         raise bad(option, text, "is not below 2^63 bytes")
@@ -212,8 +220,10 @@ def changes(given: "dict") -> "dict":
             group, name, kind = row
             value = text  # type: object
             if kind == "size":
-                value = size(option, text)
+                value = size(option, text, _UNLIMITED)
             elif isinstance(kind, tuple):
+                if kind == _ANY and not number(text.lstrip("-")) >= 0:
+                    raise bad(option, text, "is not a number", _UNLIMITED)
                 value = integer(option, text, *kind)
             found.setdefault(group, {})[name] = value
     for name in ("quota", "period"):

@@ -41,9 +41,9 @@ _DEVPTS_WORDS = ((("nosuid",), "nosuid"), (("noexec",), "noexec"), (("newinstanc
 _ALIASES = {"rec": "rbind", "readonly": "ro", "norec": "bind"}
 # For macOS and for volumes with a name: docker and podman ignore them on a bind mount
 _IGNORED = ("cached", "delegated", "consistent", "copy", "nocopy")
-_REFUSED = {
-    "U": "the files of the source are not given to another owner; try idmap",
-    "O": "overlays on a volume are not supported",
+_REFUSED = {  # why, hint
+    "U": ("the files of the source are not given to another owner", "idmap shows them as the container's"),
+    "O": ("overlays on a volume are not supported", "ro keeps what is there as it is"),
 }
 
 # The options of a file system that take a value, and what the value must look like
@@ -88,7 +88,7 @@ def mount(text: str) -> "dict":
     """The mount of `--mount type=TYPE,KEY=VALUE,...`."""
     fields = {}  # type: dict[str, str]
     words = []
-    for field in text.split(","):
+    for field in _fields(text):
         key, equals, value = field.partition("=")
         key = _KEYS.get(key, key)
         if key in ("type", "source", "target") and value and key not in fields:
@@ -115,6 +115,22 @@ def mount(text: str) -> "dict":
     return _memory("--mount", text, kind, fields["target"], words)
 
 
+def _fields(text: str) -> "list[str]":
+    """TEXT at its commas; a field may stand in quotes, with commas and doubled quotes in it (RFC 4180)."""
+    if '"' not in text:
+        return text.split(",")
+    import _csv  # `csv` imports re: 7 ms
+
+    try:
+        rows = list(_csv.reader([text], strict=True))
+    except _csv.Error:
+        rows = []
+    if len(rows) != 1:
+        why = "a quoted field ends with its quote, before a comma"
+        raise bad("--mount", text, why, 'such as "source=/a,b",target=/c')
+    return rows[0]
+
+
 def device(text: str) -> "dict":
     """The entry of linux.devices for `--device PATH[:DST][:rwm]`, from the node on the host.
 
@@ -128,13 +144,14 @@ def device(text: str) -> "dict":
     if set(access) != set("rwm"):
         why = "access without one of r, w and m is not enforced yet, so refused rather than ignored"
         raise bad("--device", text, why)
-    target = _target("--device", text, parts[-1])
-    if not target.startswith("/dev/"):
-        raise bad("--device", text, "a device's place must lie below /dev")
     state = _state("--device", text, parts[0])
     kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(state.st_mode))
     if kind is None:
-        raise bad("--device", text, "%s is not a device" % printable(parts[0]))
+        hint = "name the devices in it, each by a --device" if stat.S_ISDIR(state.st_mode) else ""
+        raise bad("--device", text, "%s is not a device" % printable(parts[0]), hint)
+    target = _target("--device", text, parts[-1])
+    if not target.startswith("/dev/"):
+        raise bad("--device", text, "a device's place must lie below /dev")
     if target != os.path.normpath(parts[0]):
         options = ["bind", "rprivate", "nosuid", "noexec", "dev"]
         # type none: the ids of its files are left as the host has them
@@ -174,6 +191,8 @@ def _mount_words(text: str, key: str, equals: str, value: str) -> "list[str]":
     """One field of --mount in the words that --volume and --tmpfs have for it."""
     if key == "bind-propagation" and value in _PROPAGATION:
         return [value]
+    if key == "relabel" and value in ("shared", "private"):
+        return ["z" if value == "shared" else "Z"]
     if key == "bind-recursive" and value in ("enabled", "disabled", "readonly"):
         return {"enabled": ["rbind"], "disabled": ["bind"], "readonly": ["rbind", "rro"]}[value]
     switches = {
@@ -207,7 +226,8 @@ def _choose(
         if word in known:
             continue
         if word in _REFUSED:
-            raise bad(option, text, "%s: %s" % (word, _REFUSED[word]))
+            why, hint = _REFUSED[word]
+            raise bad(option, text, "%s: %s" % (word, why), hint if rows is _BIND_WORDS else "")
         if word in ("z", "Z"):
             _without_labels(option, text, word)
             continue
@@ -246,8 +266,15 @@ def _value(option: str, text: str, key: str, value: str, form: str) -> str:
     else:
         good = bool(value) and not value.strip("abcdefghijklmnopqrstuvwxyz_=:-0123456789")
     if not good:
-        raise bad(option, text, "%s is not a %s for %s" % (printable(value) or "''", form, key))
+        why = "%s is not %s" % (printable(value) or "''", _FORMS[form])
+        raise bad(option, text, why if option == "--shm-size" else "%s=%s" % (key, why))
     return value
+
+
+_FORMS = {
+    "size": "a size such as 64m", "octal": "an octal number up to 7777", "number": "a number",
+    "word": "a word the kernel has for it",
+}  # fmt: skip
 
 
 def _bytes(text: str) -> int:

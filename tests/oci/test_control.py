@@ -616,10 +616,10 @@ def test_a_refusal_gives_a_device_the_rate_that_it_had(own, box):
 
 
 WRONG = {
-    "--memory=x": "--memory x: is not a size such as 64m, nor -1",
-    "--memory=-2": "--memory -2: is not a size such as 64m, nor -1",
+    "--memory=x": "--memory x: is not a size such as 64m; hint: -1 is for no limit",
+    "--memory=-2": "--memory -2: is not a size such as 64m; hint: -1 is for no limit",
     "--cpu-share=-1": "--cpu-share -1: is not a number from 0 to 18446744073709551615",
-    "--pids-limit=x": "--pids-limit x: is not a number from -9223372036854775808 to 9223372036854775807",
+    "--pids-limit=x": "--pids-limit x: is not a number; hint: -1 is for no limit",
     "--cpu-idle=2": "--cpu-idle 2: is not a number from 0 to 1",
     "--blkio-weight=1001": "--blkio-weight 1001: is not a number from 0 to 1000",
     "--l3-cache-schema=x": "read the options: unknown option --l3-cache-schema=x",

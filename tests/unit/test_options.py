@@ -187,6 +187,9 @@ def test_the_last_of_an_option_that_holds_one_value_counts():
         (["-p", "80:80"], "-p: networks are not set up"),
         (["--restart=always"], "--restart: nothing stays resident"),
         (["--label", "a=b"], "--label: not supported; hint: --annotation"),
+        (["--stop-timeout=3"], "--stop-timeout: not supported; hint: minictr stop --time SECONDS ID"),
+        (["--env-host"], "--env-host: not supported; hint: --env NAME takes the caller's"),
+        (["--tz=UTC"], "--tz: the container's files are left as they are; hint: --env TZ=ZONE"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -436,6 +439,27 @@ def test_a_mount_by_name_is_the_same_as_by_place(rootfs, text, expected):
     assert mounts("--rootfs", rootfs, "--mount", text)["/m"]["options"] == expected
 
 
+def test_a_field_of_a_mount_may_stand_in_quotes(rootfs, tmp_path):
+    for name in ("a,b", 'a"b'):
+        (tmp_path / name).mkdir()
+    found = mounts("--rootfs", rootfs, "--mount", 'type=bind,"source=%s/a,b","target=/m,n",ro' % tmp_path)
+    assert found["/m,n"]["source"] == "%s/a,b" % tmp_path and found["/m,n"]["options"] == BIND + ["ro"]
+    found = mounts("--rootfs", rootfs, "--mount", 'type=bind,"source=%s/a""b",target=/m' % tmp_path)
+    assert found["/m"]["source"] == '%s/a"b' % tmp_path
+    found = mounts("--rootfs", rootfs, "--mount", 'type=bind,source=%s/a"b,target=/m' % tmp_path)
+    assert found["/m"]["source"] == '%s/a"b' % tmp_path
+
+
+@pytest.mark.parametrize("word, text", [("z", "relabel=shared"), ("Z", "relabel=private")])
+def test_labelling_anew_has_the_same_rules_under_either_name(rootfs, word, text):
+    if lsm.why_not(lsm.SELINUX)[0]:
+        mount = "type=bind,source=/etc,target=/m," + text
+        assert mounts("--rootfs", rootfs, "--mount", mount)["/m"]["options"] == BIND
+    else:
+        said = refusal("--rootfs", rootfs, "--mount", "type=bind,source=/etc,target=/m," + text, "--", "true")
+        assert "%s: files of the host are not labelled anew" % word in said
+
+
 @pytest.mark.parametrize(
     "text, why",
     [
@@ -449,10 +473,15 @@ def test_a_mount_by_name_is_the_same_as_by_place(rootfs, text, expected):
         ("type=bind,source=/etc,target=/m,readonly=maybe", "readonly is true or false"),
         ("type=bind,source=/etc,target=/m,tmpfs-size=1m", "unknown option size=1m"),
         ("type=bind,source=/etc,target=/m,bind-propagation=up", "unknown option bind-propagation=up"),
-        ("type=bind,source=/etc,target=/m,relabel=shared", "unknown option relabel=shared"),
-        ("type=bind,source=/etc,target=/m,chown=true", "U: the files of the source"),
+        ("type=bind,source=/etc,target=/m,relabel=maybe", "unknown option relabel=maybe"),
+        (
+            "type=bind,source=/etc,target=/m,chown=true",
+            "U: the files of the source are not given to another owner; hint: idmap",
+        ),
+        ('type=bind,"source=/etc,target=/m', "a quoted field ends with its quote"),
+        ('type=bind,"source=/etc"x,target=/m', "a quoted field ends with its quote"),
         ("type=tmpfs,source=/etc,target=/m", "a tmpfs has no source"),
-        ("type=tmpfs,target=/m,tmpfs-mode=999", "999 is not a octal for mode"),
+        ("type=tmpfs,target=/m,tmpfs-mode=999", "mode=999 is not an octal number up to 7777"),
         ("type=ramfs,target=/m,tmpfs-size=1m", "a ramfs has no limit; use a tmpfs"),
         ("type=tmpfs,target=/proc/x", "nothing may be mounted on /proc"),
     ],
@@ -484,16 +513,17 @@ def test_memory_has_the_documented_defaults(rootfs, text, expected):
 @pytest.mark.parametrize(
     "text, why",
     [
-        ("/m:size=1x", "1x is not a size for size"),
-        ("/m:size=-1", "-1 is not a size for size"),
-        ("/m:size=1.5%", "1.5% is not a size for size"),
-        ("/m:size=99999999999999999999g", "99999999999999999999g is not a size for size"),
-        ("/m:size=", "'' is not a size for size"),
+        ("/m:size=1x", "size=1x is not a size such as 64m"),
+        ("/m:size=-1", "size=-1 is not a size such as 64m"),
+        ("/m:size=1.5%", "size=1.5% is not a size"),
+        ("/m:size=99999999999999999999g", "99999999999999999999g is not a size"),
+        ("/m:size=", "size='' is not a size"),
         ("/m:size=1m,size=2m", "size is given twice"),
-        ("/m:mode=07777777", "07777777 is not a octal for mode"),
-        ("/m:uid=4294967295", "4294967295 is not a number for uid"),
-        ("/m:uid=me", "me is not a number for uid"),
-        ("/m:mpol=bind:0;x", "is not a word for mpol"),
+        ("/m:mode=07777777", "mode=07777777 is not an octal number"),
+        ("/m:uid=4294967295", "uid=4294967295 is not a number"),
+        ("/m:uid=me", "uid=me is not a number"),
+        ("/m:mpol=bind:0;x", "is not a word the kernel has for it"),
+        ("/m:U", "U: the files of the source are not given to another owner"),
         ("/m:rbind", "unknown option rbind"),
         ("m", "m is not an absolute path"),
     ],
@@ -524,6 +554,8 @@ def test_a_device_under_another_name_is_a_mount(rootfs):
     "text, why",
     [
         ("/etc/passwd:/dev/x", "/etc/passwd is not a device"),
+        ("/etc/passwd", "/etc/passwd is not a device"),
+        ("/dev/pts", "/dev/pts is not a device; hint: name the devices in it, each by a --device"),
         ("/dev/no-such", "/dev/no-such: No such file or directory"),
         ("/dev/null:r", "is not enforced yet, so refused rather than ignored"),
         ("/dev/null:/null", "must lie below /dev"),
@@ -594,6 +626,11 @@ def test_a_limit_is_named_as_ulimit_names_it(text, soft, hard):
     assert limits == [{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]
 
 
+def test_the_callers_limits_are_what_podman_calls_host():
+    assert not config("--ulimit", "host")["process"].get("rlimits")
+    assert len(config("--ulimit", "host", "--ulimit", "nofile=7")["process"]["rlimits"]) == 1
+
+
 @pytest.mark.parametrize(
     "option, text, why",
     [
@@ -602,13 +639,16 @@ def test_a_limit_is_named_as_ulimit_names_it(text, soft, hard):
         ("--ulimit", "nofile=-2", "is not of the form NAME=SOFT[:HARD]"),
         ("--ulimit", "nofile=1:2:3", "is not of the form"),
         ("--ulimit", "nofile=18446744073709551616", "is not of the form"),
-        ("--ulimit", "host", "is not of the form"),
+        ("--ulimit", "hosts", "is not of the form"),
+        ("--pids-limit", "0", "is not a number from 1 to 4194304; hint: -1 is for no limit"),
+        ("--memory-swap", "x", "is not a size such as 64m; hint: -1 is for no limit"),
+        ("--shm-size", "1x", "--shm-size 1x: 1x is not a size such as 64m"),
         ("--umask", "0888", "is not an octal number up to 0777"),
         ("--umask", "1000", "is not an octal number up to 0777"),
         ("--oom-score-adj", "1001", "is not a number from -1000 to 1000"),
         ("--oom-score-adj", "5-", "is not a number"),
         ("--workdir", "relative", "is not an absolute path"),
-        ("--group-add", "keep-groups", "takes names or numbers of groups"),
+        ("--group-add", "keep-groups", "the caller's own are not passed on"),
         ("--group-add", "a,,b", "takes names or numbers of groups"),
         ("--preserve-fds", "-1", "is not a number from 0"),
         ("--timeout", "soon", "is not a number of seconds"),
@@ -625,7 +665,7 @@ def test_a_limit_is_named_as_ulimit_names_it(text, soft, hard):
         ("--name", "a/b", "is not an id"),
         ("--name", "x" * 248, "is not an id"),
         ("--hostname", "x" * 65, "a name has 1 to 64 bytes"),
-        ("--hostname", "a b", "a name has letters, digits, - and . alone"),
+        ("--hostname", "a b", "a name has letters, digits, _, - and . alone"),
         ("--hostname", "-a", "a name has letters"),
         ("--domainname", "a/b", "a name has letters"),
     ],
