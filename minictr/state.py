@@ -279,12 +279,10 @@ class trusting:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         bugs = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
         if isinstance(error, bugs) or getattr(error, "hint", "") == REPORT:  # such as one inside
-            from . import (
-                config as document,  # only here: to look at all of it takes time, and hardly ever helps
-            )
+            from . import config as rules  # only here: to look at all of it takes time, and hardly ever helps
 
             try:
-                document.check(self.config)
+                rules.check(self.config)
             except ContainerError as found:
                 raise ContainerError(_READING % self.identifier, "it is broken: " + found.why)
 
