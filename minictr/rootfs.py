@@ -16,6 +16,9 @@ REFUSED = mounts.REFUSED
 # What is lost where nothing can be mounted
 LOST = "volumes, a private /proc, /dev and /sys, masked paths, a read-only root"
 
+# Where a mount's target can be neither reached nor made
+CLOSED = "its root may not make or enter that: make it in the root file system beforehand, open to all"
+
 
 class Stage:
     """The root while it is put together.
@@ -176,9 +179,11 @@ class Stage:
             raise ContainerError(str(mount), "only the proc file system may be mounted on /proc")
         try:
             target = paths.make_in(self.root, mount.target, directory)
-        except OSError:
+        except OSError as error:
             if place.startswith("/proc/"):  # there nothing can be made
                 raise ContainerError(str(mount), "nothing may be mounted over /proc") from None
+            if error.errno == abi.EACCES:  # a directory of ids that the container has not
+                raise ContainerError(str(mount), "", abi.EACCES, CLOSED) from error
             raise
         if libc.fstatfs_type(target) == abi.PROC_SUPER_MAGIC and place != "/proc":
             os.close(target)

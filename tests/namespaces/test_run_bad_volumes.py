@@ -35,6 +35,29 @@ def test_a_volume_whose_target_is_a_link_out_of_the_root_lands_inside(
     assert os.path.isdir(root + canary.path + "/made") == ("--overlay" not in options)
 
 
+@pytest.mark.parametrize(
+    ("words", "source", "target"),
+    [(("-v", "/usr:/new"), "/usr", "/new"), (("--tmpfs", "/new"), "tmpfs", "/new"), ((), "proc", "/proc")],
+    ids=["bind", "tmpfs", "proc"],
+)
+def test_who_may_not_make_a_target_is_told_to_make_it_beforehand(
+    minictr, unranged, busybox_copy, words, source, target
+):
+    """So it is for root, too, in a user namespace, where the kernel has no id-mapped mounts."""
+    root = busybox_copy()
+    if target == "/proc":
+        os.rmdir(root + target)
+    run = minictr("run", *words, "--rootfs", root, "--", "true", user=unranged)
+
+    told = run.err.splitlines()[-1]
+    assert (run.status, run.out) == (125, ""), run
+    assert told.startswith("minictr: mount %s on %s: Permission denied; hint: " % (source, target)), run
+    assert told.endswith("make it in the root file system beforehand, open to all"), run
+
+    os.mkdir(root + target)
+    assert minictr("run", *words, "--rootfs", root, "--", "true", user=unranged).status == 0
+
+
 def test_a_volume_below_a_link_through_proc_is_refused(minictr, busybox_copy, canary, tmp_path):
     root = busybox_copy()
     os.symlink("/proc/self/root" + canary.path, root + "/outside")
