@@ -105,8 +105,8 @@ class V1(Group):
             try:
                 cgroup_files.write(directory, name, *lines)
                 return []
-            except OSError as error:
-                if error.errno != abi.EPERM or allowed:
+            except OSError:
+                if allowed:
                     raise
             return self._allow_each(directory, lines)
         except OSError as error:
@@ -376,7 +376,7 @@ def rdma(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
 
 def plain(name: str) -> str:
     """NAME, if it can be a part of a file's name or of a line."""
-    if not name or "/" in name or len(name.split()) != 1 or not name.isprintable():
+    if "/" in name or len(name.split()) != 1 or not name.isprintable():
         raise ContainerError("set linux.resources", "%r is no plain name" % name)
     return name
 

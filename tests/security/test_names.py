@@ -510,11 +510,16 @@ def test_a_dev_of_the_hosts_is_left_as_it_is_however_it_is_spelt(minictr, busybo
     assert canary.untouched
 
 
+@pytest.mark.parametrize("kind", ["another number", "another kind"])
 @pytest.mark.parametrize("name", ["run", "bundle"])
-def test_a_null_of_the_hosts_that_is_another_device_masks_nothing(ways, name):
+def test_a_null_of_the_hosts_that_is_another_device_masks_nothing(ways, name, kind):
     """Nor is it the container's null, where that has to be the host's."""
     way = ways(name)
-    found = way.run(["true"], cover={"/dev/null": "/dev/zero"})
+    other = "/dev/zero"
+    if kind == "another kind":
+        other = support.SESSION.place("node") + "/null"
+        os.mknod(other, stat.S_IFBLK | 0o666, os.makedev(1, 3))
+    found = way.run(["true"], cover={"/dev/null": other})
     if name == "run":
         assert found == (125, "", "minictr: make the device /dev/null: the host's is another device\n")
     else:

@@ -38,7 +38,7 @@ V2 = [
 class Kernel:
     """Two directories as mount points; a directory made below them is filled, and emptied to be removed.
 
-    refusals: errno by the end of a path; of mkdir, or of a write
+    refusals: errno by the end of a path; of mkdir, of rmdir, or of a write
     written: what was written, (file, value), in order
     """
 
@@ -90,6 +90,7 @@ class Kernel:
 
     def _rmdir(self, path, dir_fd=None):
         place = path if dir_fd is None else os.path.join(os.readlink("/proc/self/fd/%d" % dir_fd), path)
+        self._refuse(str(place))
         if not os.path.isdir(place):
             raise FileNotFoundError(errno.ENOENT, "", path)
         busy = [name for name in os.listdir(place) if os.path.isdir(os.path.join(place, name))]
@@ -308,6 +309,83 @@ def test_a_hierarchy_that_may_not_be_used_is_reported_and_left_out(v1):
         group.apply({"memory": {"limit": 4096}})
     start = "set memory.limit_in_bytes to 4096: no hierarchy with the controller memory is mounted"
     assert str(caught.value).startswith(start)
+
+
+@pytest.mark.parametrize(
+    "version, place", [("v1", "/memory/p/x"), ("v1", "/memory/p"), ("v2", "/p/x"), ("v2", "/p")]
+)
+def test_another_error_of_a_directory_is_none_of_our_rights(request, version, place):
+    """So nothing is left out for it."""
+    kernel = request.getfixturevalue(version)
+    kernel.refusals = {place: errno.EIO}
+    with pytest.raises(ContainerError, match="create the cgroup .*: Input/output error") as caught:
+        cgroup.open(kernel.layout, "/p/x").create()
+    assert (caught.value.number, caught.value.cause) == (errno.EIO, "")
+
+
+def by_nobody(body):
+    """What BODY says in a process without rights."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setresuid(65534, 65534, 65534)
+            os.write(writer, repr(body()).encode())
+        except ContainerError as error:
+            os.write(writer, ("%d %s" % (error.number, error.cause)).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        text = said.read()
+    os.waitpid(pid, 0)
+    return text
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_directory_of_another_users_is_not_ours_to_use(request, version):
+    """mkdir(2) says that it is there before it says that we may make nothing there."""
+    kernel = request.getfixturevalue(version)
+    for place in kernel.roots:
+        os.mkdir(place + "/x")
+    said = by_nobody(cgroup.open(kernel.layout, "/x").create)
+    assert said == "%d cgroup-files" % errno.EACCES
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_directory_that_was_there_is_thawed(request, version):
+    kernel = request.getfixturevalue(version)
+    for place in kernel.roots:
+        os.mkdir(place + "/x")
+    cgroup.open(kernel.layout, "/x").create()
+    assert [pair for pair in kernel.written if "freez" in pair[0]] == [
+        ("freezer.state", "THAWED") if version == "v1" else ("cgroup.freeze", "0")
+    ]
+
+
+def test_one_directory_that_cannot_be_removed_keeps_none_of_the_others(v1):
+    group = cgroup.open(v1.layout, "/x")
+    group.create()
+    v1.refusals = {"/memory/x": errno.EPERM}
+    with pytest.raises(ContainerError, match="remove the cgroup .*/memory/x: Operation not permitted"):
+        group.remove()
+    assert [place for place in group.directories() if os.path.exists(place)] == [v1.top + "/memory/x"]
+
+
+def test_without_a_freezer_nothing_is_frozen(v1):
+    group = cgroup.open(v1.layout, "/x", only=("pids",))
+    group.create()
+    with pytest.raises(ContainerError, match="freeze the container: the host has no hierarchy"):
+        group.freeze()
+    assert not group.frozen()
+
+
+def test_a_freezer_that_fails_is_an_error(v1):
+    group = cgroup.open(v1.layout, "/x")
+    group.create()
+    v1.refusals = {"freezer.state=FROZEN": errno.EIO}
+    with pytest.raises(ContainerError, match="freeze the container: Input/output error"):
+        group.freeze()
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -598,11 +676,24 @@ def test_unified_settings_are_written_line_by_line_and_last():
 
 @pytest.mark.parametrize(
     "name",
-    ["../memory.max", "a/b.c", "..", ".", "", "memory", "a b.c", "x\0.y", "cgroup.procs", "cgroup.threads"],
-)
+    ["../memory.max", "a/b.c", "..", ".", "", "memory", "a b.c", "x\0.y", "cgroup.procs", "cgroup.threads",
+     "cgroup.freeze", "cgroup.kill"],
+)  # fmt: skip
 def test_a_unified_setting_is_a_plain_file_name(name):
     with pytest.raises(ContainerError, match="set linux.resources.unified"):
         converted(cgroup_v2, {"unified": {name: "1"}})
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "a/b", "a\n", "a\x7fb"])
+@pytest.mark.parametrize("version", [cgroup_v1, cgroup_v2])
+def test_what_becomes_a_part_of_a_name_or_a_line_is_a_plain_name(version, name):
+    """Else a limit of huge pages would be written into any other file, and a line would say more."""
+    asked = [{"hugepageLimits": [{"pageSize": name, "limit": 1}]}, {"rdma": {name: {"hcaHandles": 1}}}]
+    if version is cgroup_v1:
+        asked.append({"network": {"priorities": [{"name": name, "priority": 1}]}})
+    for resources in asked:
+        with pytest.raises(ContainerError, match="is no plain name"):
+            converted(version, resources)
 
 
 def test_unified_settings_are_refused_on_v1(v1):
@@ -633,6 +724,48 @@ def test_v1_passes_on_what_the_one_above_allows(v1):
     (record,) = group.apply({"devices": [fuse]})
     assert (record.code, record.wanted) == ("cgroup-devices-above", "devices c 10:229 rwm")
     assert ("devices.allow", "c 1:3 rwm") in v1.written
+
+
+@pytest.mark.parametrize(
+    "rules, refusals",
+    [
+        ([], {"=c 1:3 rwm": errno.EINVAL}),
+        ([], {"=c 1:3 rwm": errno.EPERM, "=c 1:5 rwm": errno.EINVAL}),
+        ([], {"devices.deny=a": errno.EINVAL}),
+        (
+            [{"allow": True}, {"allow": False, "type": "b", "major": 8, "minor": 0}],
+            {"devices.deny=b 8:0 rw": errno.EPERM},
+        ),
+    ],
+    ids=["another error", "and then another", "of all", "what is to be denied"],
+)
+def test_a_rule_for_devices_that_is_not_in_force_is_an_error(v1, rules, refusals):
+    group = cgroup.open(v1.layout, "/x")
+    group.create()
+    v1.refusals = refusals
+    with pytest.raises(ContainerError, match="set the rules for devices"):
+        group.apply({"devices": rules})
+
+
+def test_that_a_default_device_is_not_allowed_above_is_nothing_to_tell(v1):
+    v1.refusals = {"=c 136:* rwm": errno.EPERM}
+    group = cgroup.open(v1.layout, "/x")
+    group.create()
+    assert group.apply({}) == []
+    assert ("devices.allow", "c 5:2 rwm") in v1.written
+
+
+@pytest.mark.parametrize("error", ["EPERM", "EINVAL"])
+def test_who_may_set_no_rules_for_devices_is_told_so_and_of_nothing_else(v1, error):
+    """A device cgroup takes CAP_SYS_ADMIN of the host; anything else is an error for everybody."""
+    group = cgroup.open(v1.layout, "/x")
+    group.create()
+    for place, _, names in os.walk(v1.top):
+        for name in names:
+            os.chmod(os.path.join(place, name), 0o666)
+    v1.refusals = {"devices.deny=a": getattr(errno, error)}
+    said = by_nobody(lambda: [record.code for record in group.apply({})])
+    assert said == ("['cgroup-devices']" if error == "EPERM" else "%d " % errno.EINVAL)
 
 
 def test_a_container_that_may_use_all_devices_has_no_list(v1):
