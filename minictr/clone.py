@@ -126,7 +126,10 @@ class Birth:
             from . import causes  # only where something was refused
 
             number = getattr(said, "errno", 0) or getattr(said, "number", 0)
-            cause = causes.why(said.cause, number, inside=self.plan.inner_user and "user" not in self.lost)
+            facts = {"inside": self.plan.inner_user and "user" not in self.lost}  # type: dict[str, object]
+            if said.cause == "overlay" and self.plan.root.source != "host":
+                facts["path"] = self.plan.root.path
+            cause = causes.why(said.cause, number, **facts)
             said.why = said.why if said.why and not number else cause.why or said.why
             if isinstance(said, Degradation):
                 said.fix = said.fix or cause.fix

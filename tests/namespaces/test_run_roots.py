@@ -160,6 +160,28 @@ def test_an_overlay_leaves_the_owner_of_the_root_as_it_is(minictr, busybox_copy,
     assert run.ok.lines == ["1000 1001 2700", "made"]
 
 
+@needs("overlay", "userns-overlay", "unshare", "root")
+@pytest.mark.parametrize("userns", ["auto", "host"])
+def test_a_root_that_takes_no_overlay_stays_read_only_and_that_is_told(minictr, busybox_copy, userns):
+    """Overlays lie on one another but once."""
+    place = support.SESSION.place("layers")
+    options = "lowerdir={0},upperdir={1}/u{2},workdir={1}/w{2}"
+    first, second = options.format(busybox_copy(), place, 1), options.format(place + "/m1", place, 2)
+    words = [support.python(), "-m", "minictr", "--root", minictr.state(), "run", "--userns", userns]
+    words += ["--overlay", "--rootfs", place + "/m2"]
+    script = "mount -t tmpfs none {0}; cd {0}; mkdir u1 w1 m1 u2 w2 m2; mount -t overlay one -o {1} m1\n"
+    script += "mount -t overlay two -o {2} m2; cd /; {3} --strict -- true 2>/dev/null; echo $?\n"
+    script += "{3} -- sh -c 'cat /etc/hostname; touch /new'"
+    text = script.format(place, first, second, " ".join(words))
+    run = minictr.command("unshare", "-m", "sh", "-c", text, env={"PYTHONPATH": support.checkout()})
+
+    assert run.out == "123\nbusybox\n", run
+    told = (
+        "warning: root: wanted a writable overlay of /, got / read-only; overlayfs does not take overlay as"
+    )
+    assert told in run.err and "touch: /new: Read-only file system" in run.err
+
+
 @needs("overlay", "userns-overlay", "idmap")
 def test_a_root_of_another_user_is_writable_under_an_overlay(minictr, caller, busybox_root):
     run = minictr(
