@@ -302,13 +302,34 @@ def _is_record(record: "dict") -> bool:
     return all(isinstance(text, str) for text in texts) and isinstance(record.get("errno", 0), int)
 
 
+def _is_rule(word: str) -> bool:
+    """Whether WORD is one of `landlock_asked`."""
+    kind, _, value = word.partition("=")
+    if kind in ("connect", "bind"):
+        return value == "none" or value.isdigit() and len(value) <= 5 and int(value) <= 65535
+    if kind == "scope":
+        return value in ("abstract", "signal")
+    return bool(kind) and not kind.strip("rwx") and value.startswith("/")
+
+
+def _are_names(texts: "list[str]") -> bool:
+    """Whether the kernel can be asked for them."""
+    try:
+        return b"\0" not in "\n".join(texts).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # JSON has halves of characters, too
+        return False
+
+
 def is_sound(content: "dict") -> bool:
     """Whether all that is worked with is of its kind: whoever has changed the file by hand can delete it."""
     if not all(isinstance(content.get(name, kind()), kind) for name, kind in _KINDS.items()):
         return False
     unit, records = content.get("systemd") or {}, content.get("degradations", ())  # None for no unit
+    texts = [text for name in _TEXTS for text in content.get(name, ())]
     return (
-        all(isinstance(text, str) for name in _TEXTS for text in content.get(name, ()))
+        all(isinstance(text, str) for text in texts)
+        and _are_names(texts + [content.get("home", ""), content.get("rootfs", "")])
+        and all(map(_is_rule, content.get("landlock", ())))
         and all(isinstance(record, dict) and _is_record(record) for record in records)
         and isinstance(unit, dict)
         and (not unit or isinstance(unit.get("unit"), str) and "user" in unit)

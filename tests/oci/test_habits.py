@@ -417,6 +417,10 @@ def test_one_of_which_the_state_is_lost_is_not_another_that_has_its_cgroup_now(o
         {"resctrl": [5]},
         {"resctrl": 5},
         {"landlock": [5]},
+        {"landlock": ["connect=x"]},
+        {"home": "\0"},
+        {"cgroups": ["\ud800"]},
+        {"degradations": [{"code": []}]},
         {"stop_signal": "x"},
     ],  # fmt: skip
     ids=lambda change: "-".join(str(word) for word in list(change.items())[0]),
