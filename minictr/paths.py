@@ -87,12 +87,17 @@ def read_file(root: int, path: str, limit: int) -> bytes:
     OSError if it cannot be opened.
     """
     found = open_in(root, path)
-    try:  # looked at before it is opened: to open a device can be to use it
-        if not stat.S_ISREG(os.fstat(found).st_mode):
-            raise ContainerError("read %s of the container" % path, "not a regular file")
-        descriptor = os.open(descriptor_path(found), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        return read_found(found, path, limit)
     finally:
         os.close(found)
+
+
+def read_found(found: int, path: str, limit: int) -> bytes:
+    """The same of an O_PATH descriptor."""
+    if not stat.S_ISREG(os.fstat(found).st_mode):  # before it is opened: to open a device can be to use it
+        raise ContainerError("read %s of the container" % path, "not a regular file")
+    descriptor = os.open(descriptor_path(found), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         pieces, left = [], limit + 1  # type: list[bytes], int
         while left:

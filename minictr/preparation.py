@@ -5,10 +5,18 @@ Nothing is changed but for a note, where a container is to start: `explain` stop
 Side: host
 """
 
+import _stat as stat
+
 from . import host, paths, plan
 from . import unix as os
 from .errors import Degradation, step
+from .record import MYPY
 from .spec import Spec
+
+if MYPY:
+    from typing import Any
+
+_USERS = ("/etc", "/etc/passwd", "/etc/group")
 
 
 def explain(record: Degradation) -> None:
@@ -63,11 +71,8 @@ def with_user(spec: Spec) -> Spec:
     """SPEC with the user that the container's own files know, and that user's HOME."""
     from . import users  # not for a bundle
 
-    root = _open_root(spec)
-    try:
-        found = users.lookup(root, spec.user, spec.groups)
-    finally:
-        os.close(root)
+    with _Files(spec) as files:
+        found = users.lookup(files, spec.user, spec.groups)
     process = dict(spec.config["process"])
     process["user"] = dict(
         process.get("user") or {}, uid=found.uid, gid=found.gid, additionalGids=list(found.groups)
@@ -88,34 +93,38 @@ def with_home(spec: Spec) -> Spec:
     from . import users  # podman's bundles need none of it
 
     uid = (process.get("user") or {}).get("uid") or 0
-    over = _over_passwd(spec.config.get("mounts") or ())
-    if over is not None:
-        return spec.replace(home=users.home_in(_passwd_of(over, spec.bundle), uid))
-    root = _open_root(spec)
-    try:
-        return spec.replace(home=users.home(root, uid))
-    finally:
-        os.close(root)
+    with _Files(spec) as files:
+        return spec.replace(home=users.home(files, uid))
 
 
-def _over_passwd(entries) -> "dict | None":
-    """The mount that the program will see in the place of the root's own etc/passwd, if there is one. What
-    an overlay over /etc would show is not looked into."""
-    for entry in reversed(entries):
-        options = entry.get("options") or ()
-        bound = entry.get("type") == "bind" or "bind" in options or "rbind" in options
-        empty = entry.get("type") == "tmpfs" and "tmpcopyup" not in options
-        if paths.plain(entry["destination"]) in ("/etc", "/etc/passwd") and (bound or empty):
-            return entry if bound else {}
-    return None
+class _Files:
+    """Where the container's own users and groups are to be looked up: in its root, nearly always; in a View
+    where something is mounted over them, or a link leads elsewhere, which may be to a volume."""
 
+    def __init__(self, spec: Spec) -> None:
+        self.spec, self.root, self.view = spec, _open_root(spec), None  # type: Spec, int, Any
 
-def _passwd_of(entry: "dict", bundle: str) -> str:
-    """The file of the host's that a bind mount shows as /etc/passwd, "" where there is none."""
-    if not entry:
-        return ""
-    source = os.path.join(bundle, entry.get("source") or "")
-    return source + "/passwd" if paths.plain(entry["destination"]) == "/etc" else source
+    def __enter__(self) -> "Any":
+        mounts = self.spec.config.get("mounts") or ()
+        places = [entry["destination"] for entry in mounts if "etc" in entry["destination"]]
+        if any(paths.plain(place) in _USERS for place in places) or any(map(self._leads, _USERS)):
+            from . import view  # hardly ever
+
+            self.view = view.View(self.root, mounts, self.spec.bundle)
+        return self.root if self.view is None else self.view
+
+    def _leads(self, path: str) -> bool:
+        """Whether PATH is a link."""
+        try:
+            mode = os.stat(path[1:], dir_fd=self.root, follow_symlinks=False).st_mode
+        except OSError:
+            return False
+        return stat.S_ISLNK(mode)
+
+    def __exit__(self, *_: object) -> None:
+        if self.view is not None:
+            self.view.close()
+        os.close(self.root)
 
 
 def names_home(process: "dict") -> bool:

@@ -19,6 +19,8 @@ from .record import MYPY, Record
 if MYPY:
     from collections.abc import Iterator
 
+    from .view import View
+
 MAX_ID = 2**32 - 2  # 2**32 - 1 is (uid_t) -1, "no id" to the kernel
 LIMIT = 4 << 20  # bytes of either file: some 50,000 users
 
@@ -37,8 +39,8 @@ class User(Record):
     name: str
 
 
-def lookup(root: int, user: str, groups: "tuple[str, ...]" = ()) -> User:
-    """The User for USER[:GROUP], by the files below the directory descriptor ROOT.
+def lookup(root: "int | View", user: str, groups: "tuple[str, ...]" = ()) -> User:
+    """The User for USER[:GROUP], by the files below the directory descriptor ROOT, or in a View.
 
     user: names or numbers; "" is user 0. With a group, that one is the primary group and the
         file's memberships do not count; a number without an entry has group 0 and home /
@@ -48,25 +50,9 @@ def lookup(root: int, user: str, groups: "tuple[str, ...]" = ()) -> User:
     return resolve(_read(root, "etc/passwd"), _read(root, "etc/group"), user, groups)
 
 
-def home(root: int, uid: int) -> str:
-    """The home directory of user UID below the directory descriptor ROOT, / if it has no entry."""
+def home(root: "int | View", uid: int) -> str:
+    """The home directory of user UID by the same files, / if it has no entry."""
     return _home(_read(root, "etc/passwd"), uid)
-
-
-def home_in(path: str, uid: int) -> str:
-    """The same by the file PATH of the host's, which is mounted over the root's. What is no file that can be
-    read has no entry: the mount will tell, or a device is there to hide the root's."""
-    directory, name = os.path.split(os.path.realpath(path))
-    try:
-        folder = os.open(directory, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return "/"
-    try:
-        return _home(paths.read_file(folder, name, LIMIT), uid)
-    except (OSError, ContainerError):
-        return "/"
-    finally:
-        os.close(folder)
 
 
 def _home(passwd: bytes, uid: int) -> str:
@@ -165,10 +151,10 @@ def _id(text: str) -> "int | None":
     return int(text)
 
 
-def _read(root: int, path: str) -> bytes:
+def _read(root: "int | View", path: str) -> bytes:
     with step("read %s of the container" % path):
         try:
-            return paths.read_file(root, path, LIMIT)
+            return paths.read_file(root, path, LIMIT) if isinstance(root, int) else root.read(path, LIMIT)
         except OSError as error:
             if error.errno not in (abi.ENOENT, abi.ENOTDIR):
                 raise

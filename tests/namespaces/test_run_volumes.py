@@ -233,3 +233,14 @@ def test_a_later_mount_of_the_hosts_arrives_where_the_volume_is_a_slave(
     live.expect("over\n")
 
     assert ("/v/later" in live.wait().out) is arrives
+
+
+@needs("root", "busybox")
+@pytest.mark.parametrize("target", ["/etc", "/etc/passwd"])
+def test_a_user_is_looked_up_in_the_files_that_a_volume_brings(minictr, busybox_root, tmp_path, target):
+    """Where exec, which sees them, finds the same."""
+    (tmp_path / "passwd").write_text("somebody:x:77:78:Some Body:/elsewhere:/bin/sh\n")
+    source = tmp_path if target == "/etc" else tmp_path / "passwd"
+    words = ["run", "--rootfs", busybox_root, "-v", "%s:%s:ro" % (source, target), "--user", "somebody"]
+    found = minictr(*(words + ["--", "sh", "-c", "echo $(id -u) $(id -g) $HOME"])).ok
+    assert found.out == "77 78 /elsewhere\n"

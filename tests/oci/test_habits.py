@@ -99,6 +99,53 @@ def test_a_home_is_that_of_the_users_that_the_program_sees(runtime, bundle, over
     assert runtime.sh(made, "echo $HOME").ok.out == home + "\n"
 
 
+LINKED = {
+    "a directory of a volume": ({"etc": "/data/etc"}, [("/data", "")], "/elsewhere"),
+    "a relative one": ({"etc": "data/../data/etc"}, [("/data", "")], "/elsewhere"),
+    "a file of a volume": ({"etc/passwd": "../data/etc/passwd"}, [("/data", "")], "/elsewhere"),
+    "a link to a volume": ({"etc": "/there", "there": "data/etc"}, [("/data", "")], "/elsewhere"),
+    "a volume on a link": ({"etc": "/srv/etc", "here": "srv"}, [("/here", "")], "/elsewhere"),
+    "one that leads out": ({"etc": "/data/out"}, [("/data", "")], "/inside"),
+    "one that leads nowhere": ({"etc": "/data/nothing"}, [("/data", "")], "/"),
+    "what another covers": ({"etc": "/data/etc"}, [("/data/etc", "etc"), ("/data", "hidden")], "/hidden"),
+}
+
+
+@pytest.mark.parametrize("led", LINKED)
+def test_a_home_is_that_of_the_users_behind_a_link(own, bundle, led):
+    """As exec, which looks when all is mounted, finds it."""
+    made, source = bundle(), support.SESSION.place("source")
+    links, volumes, home = LINKED[led]
+    passwd = "root:x:0:0:root:%s:/bin/sh\n"
+    for folder, where in ((source + "/etc", "/elsewhere"), (source + "/hidden/etc", "/hidden")):
+        os.makedirs(folder)
+        with open(folder + "/passwd", "w") as file:
+            file.write(passwd % where)
+    os.makedirs(made.root + "/inside" + source + "/etc")
+    os.symlink("/inside" + source + "/etc", source + "/out")
+    with open(made.root + "/inside" + source + "/etc/passwd", "w") as file:
+        file.write(passwd % "/inside")
+    for folder in ("data/etc", "srv"):
+        os.makedirs(os.path.join(made.root, folder))
+    for name, target in links.items():
+        path = os.path.join(made.root, name)
+        if os.path.lexists(path):
+            os.rename(path, path + ".before")
+        os.symlink(target, path)
+    for target, name in volumes:
+        made.config["mounts"].append(
+            {
+                "destination": target,
+                "type": "bind",
+                "source": os.path.join(source, name),
+                "options": ["rbind"],
+            }
+        )
+    made.process["env"] = ["PATH=/bin"]
+    found = own.sh(made, "echo $HOME; cut -d: -f6 /etc/passwd 2>/dev/null || echo /").ok.out
+    assert found == "%s\n%s\n" % (home, home)
+
+
 @pytest.mark.parametrize("user, home", [("0", "/root"), ("1000", "/home/app"), ("4321", "/")])
 def test_exec_has_the_home_of_its_user(runtime, box, user, home):
     unlike(runtime, "crun", "has that of the container's user")
