@@ -7,7 +7,7 @@ import sys
 
 from . import __version__
 from . import unix as os
-from .errors import EXIT_ERROR, ContainerError, Interrupted, from_os
+from .errors import EXIT_ERROR, ContainerError, Interrupted, from_os, printable
 
 USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
 
@@ -52,7 +52,11 @@ minictr VERB --help tells the rest."""
 # What podman and docker call otherwise, or have and we have not
 _ELSEWHERE = {
     "inspect": "minictr state", "logs": "run --log-file keeps what is printed", "rm": "minictr delete",
-    "unpause": "minictr resume", "top": "minictr ps",
+    "unpause": "minictr resume", "top": "minictr ps", "ls": "minictr list", "restart": "minictr stop, then run",
+    "attach": "run without --detach; exec starts a further program", "cp": "run --volume shows files inside",
+    "wait": "run without --detach waits; state --quiet tells whether it runs",
+    "pull": "there are no images: run --rootfs DIR", "build": "there are no images: run --rootfs DIR",
+    "images": "there are no images: run --rootfs DIR",
 }  # fmt: skip
 _FLAGS = ("--debug", "--systemd-cgroup")
 _VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager", "--criu")
@@ -84,6 +88,8 @@ def main(argv: "list[str]") -> int:
         return VERBS[verb](options, report, rest)
     except ContainerError as error:
         _trace(report)
+        if error.doing == "read the options" and not error.hint:
+            error.hint = "minictr %s --help" % verb
         report.error(explained(error))
         return error.status
     except OSError as error:  # one that no step has named
@@ -174,7 +180,9 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
                 value = rest.pop(0)
             setattr(options, name[2:].replace("-", "_"), value)
         else:
-            raise ContainerError("read the options", "unknown global option %s" % name, hint="minictr --help")
+            raise ContainerError(
+                "read the options", "unknown global option %s" % printable(name), hint="minictr --help"
+            )
     if options.log_format not in ("text", "json"):
         raise ContainerError("read the options", "--log-format is text or json")
     if options.rootless not in ("true", "false", "auto"):
@@ -186,9 +194,19 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
     if not rest:
         return "help", rest
     if rest[0] not in VERBS:
-        hint = _ELSEWHERE.get(rest[0], "minictr --help")
-        raise ContainerError("read the options", "unknown verb %s" % rest[0], hint=hint)
+        raise ContainerError(
+            "read the options", "unknown verb %s" % printable(rest[0]), hint=_nearest(rest[0])
+        )
     return rest[0], rest[1:]
+
+
+def _nearest(verb: str) -> str:
+    if verb in _ELSEWHERE:
+        return _ELSEWHERE[verb]
+    from difflib import get_close_matches  # 10 ms, for an error
+
+    close = get_close_matches(verb, list(VERBS), 1)
+    return "did you mean %s?" % close[0] if close else "minictr --help"
 
 
 def _boolean(name: str, value: str) -> bool:

@@ -127,8 +127,10 @@ def ps(root_path: str, report, argv: "list[str]") -> int:
     style, words = "table", list(argv)
     while words and words[0].startswith("-") and words[0] != "--":  # what follows the id is for the host's ps
         name, equals, value = words.pop(0).partition("=")
+        if name[:2] == "-f" and len(name) > 2:  # -fjson
+            name, equals, value = "-f", "=", name[2:]
         if name not in ("--format", "-f"):
-            raise ContainerError("read the options", "unknown option %s" % printable(name))
+            raise verbs.unknown(name, name, ["--format"])
         if not equals and not words:
             raise ContainerError("read the options", "%s needs a value" % name)
         style = value if equals else words.pop(0)

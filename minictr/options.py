@@ -157,8 +157,8 @@ REFUSED = (
     ),
     ("--volumes-from --volume-driver", "volumes with a name are not supported", "--volume with a path"),
     (
-        """--pull --platform --arch --os --variant --image-volume --quiet -q --disable-content-trust --authfile
-        --tls-verify --rmi""",
+        """--pull --platform --arch --os --variant --image-volume --quiet -q --disable-content-trust
+        --authfile --tls-verify --rmi""",
         "names of images are not supported",
         "use --rootfs DIR",
     ),

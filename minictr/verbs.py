@@ -17,6 +17,7 @@ HELP = {
 
 Run the program of a container that was created.""",
     "kill": """usage: minictr kill [--all|-a] ID [SIGNAL]
+       minictr kill [--all|-a] --signal|-s SIGNAL ID
 
 Send SIGNAL (a name, with or without SIG, or a number; TERM) to the container's first process; with
 --all, to every process of its cgroup. 0 only asks whether it lives. KILL is for every process of a
@@ -51,8 +52,10 @@ def start(root_path: str, report, argv: "list[str]") -> int:
 
 
 def kill(root_path: str, report, argv: "list[str]") -> int:
-    flags, _, words = scan(argv, {"--all": "-a"}, {}, 1, 2)
-    number = signal_number(words[1] if len(words) > 1 else "TERM")
+    flags, values, words = scan(argv, {"--all": "-a"}, {"--signal": "-s"}, 1, 2)
+    if len(words) > 1 and "--signal" in values:
+        raise ContainerError("read the options", "%s is a word too many" % printable(words[1]))
+    number = signal_number((words[1:] or [values.get("--signal", "TERM")])[0])
     entry = find(root_path, words[0], wait=False)
     if entry is None:
         raise missing(words[0])
@@ -149,7 +152,8 @@ def _refuse_living(entry: state.Entry, doing: str, locked: bool) -> None:
     content = living.load(entry)
     now = living.status(content)
     if now in ("created", "running", "paused"):
-        raise ContainerError(doing, "it is %s" % now, hint="minictr stop it, or --force")
+        hint = "minictr stop %s before, or delete --force" % entry.identifier
+        raise ContainerError(doing, "it is %s" % now, hint=hint)
     if now == "creating" and not state.is_orphan(entry):
         raise ContainerError(doing, "it is being created", hint="wait for that, or --force")
     if locked and (not content or content.get("lost")) and not state.is_foreground(entry):
@@ -164,7 +168,8 @@ def signal_number(word: str) -> int:
     """TERM, SIGTERM, 15, RTMIN+1; 0, which only asks (kill(2)). Raises ContainerError."""
     number = foreground.signal_number(word)
     if not number and word != "0":
-        raise ContainerError("read the signal", "%s is none" % printable(word))
+        hint = "a name or a number, such as KILL or 9, without a dash"
+        raise ContainerError("read the signal", "%s is none" % printable(word), hint=hint)
     return number
 
 
@@ -185,20 +190,26 @@ def scan(argv, flags: "dict", values: "dict", least: int, most: "int | None", li
     flags, values: long option to short one; lists: options that may be given several times
     """
     seen, given, words = set(), {}, []  # type: set[str], dict, list[str]
+    known = dict(flags, **dict(values, **dict.fromkeys(lists, "")))
     rest = argv[:]
     while rest:
         word = rest.pop(0)
         if word == "--":
             words += rest
             break
-        name, equals, value = word.partition("=")
-        known = dict(flags, **dict(values, **dict.fromkeys(lists, "")))
-        long = [key for key, short in known.items() if name in (key, short)]
         if not word.startswith("-") or word == "-":
             words.append(word)
-        elif not long:
-            raise ContainerError("read the options", "unknown option %s" % printable(word))
-        elif long[0] in flags:
+            continue
+        name, equals, value = word.partition("=")
+        if word[1] != "-" and len(word) > 2 and word[2] != "=":  # -qf json, -t5
+            name, equals, value = word[:2], "=", word[2:]
+            if any(short == name for key, short in flags.items()):
+                rest.insert(0, "-" + value)
+                equals = ""
+        long = [key for key, short in known.items() if name in (key, short)]
+        if not long:
+            raise unknown(word, name, list(known))
+        if long[0] in flags:
             seen.add(long[0])
             if equals and not _boolean(name, value):
                 seen.remove(long[0])
@@ -208,10 +219,19 @@ def scan(argv, flags: "dict", values: "dict", least: int, most: "int | None", li
             value = value if equals else rest.pop(0)
             given[long[0]] = given.get(long[0], []) + [value] if long[0] in lists else value
     if len(words) < least:
-        raise ContainerError("read the options", "an id is expected")
+        raise ContainerError("read the options", "an id is expected", hint="minictr list has them all")
     if most is not None and len(words) > most:
         raise ContainerError("read the options", "%s is a word too many" % printable(words[most]))
     return seen, given, words
+
+
+def unknown(word: str, name: str, known: "list[str]", doing: str = "read the options") -> ContainerError:
+    """WORD has NAME, which is none of the long options KNOWN."""
+    from difflib import get_close_matches  # 10 ms, for an error
+
+    close = get_close_matches(name[2:], [option[2:] for option in known], 1) if name[:2] == "--" else []
+    hint = "did you mean --%s?" % close[0] if close else ""
+    return ContainerError(doing, "unknown option %s" % printable(word), hint=hint)
 
 
 def _boolean(name: str, value: str) -> bool:

@@ -4,7 +4,8 @@ Side: host
 """
 
 from . import execution
-from .errors import ContainerError, printable, step
+from . import unix as os
+from .errors import ContainerError, step
 from .execution import Wish
 from .words import MAX_FDS, absolute, bad, boolean, capability, integer
 
@@ -19,8 +20,8 @@ Run a further program in container ID, in all its namespaces, its cgroup and und
   -i, --interactive             accepted: standard input is passed on as it is
   -u, --user UID[:GID]          or names of the container's
   -g, --additional-gids GID     one more group
-  -e, --env NAME=VALUE          one more variable
-      --cwd DIR                 the directory it starts in
+  -e, --env NAME[=VALUE]        one more variable; NAME alone takes the caller's
+  -w, --workdir, --cwd DIR      the directory it starts in
   -c, --cap NAME                one more capability
       --no-new-privs            set no_new_privs
   -d, --detach                  return once it runs
@@ -46,6 +47,7 @@ _OPTIONS = (
     ("--additional-gids", "-g", "groups", "many"),
     ("--env", "-e", "env", "many"),
     ("--cwd", "", "cwd", "one"),
+    ("--workdir", "-w", "cwd", "one"),  # as run has it, and podman
     ("--cap", "-c", "caps", "many"),
     ("--no-new-privs", "", "no_new_privs", "flag"),
     ("--detach", "-d", "detach", "flag"),
@@ -81,9 +83,8 @@ def parse(argv: "list[str]") -> Wish:
     if "preserve_fds" in values:
         values["preserve_fds"] = integer("--preserve-fds", values["preserve_fds"], 0, MAX_FDS)
     values["caps"] = tuple([capability("--cap", word) for word in values.get("caps", ())])
-    for word in values.get("env", ()):
-        if "=" not in word[1:]:
-            raise bad("--env", word, "is not NAME=VALUE")
+    if "env" in values:
+        values["env"] = tuple([text for word in values["env"] for text in _variable(word)])
     values.pop("", None)
     return Wish(identifier=identifier, args=tuple(rest), **values)
 
@@ -98,19 +99,32 @@ def _take(values: "dict", rest: "list[str]") -> None:
             equals, value = "", ""
     found = [row for row in _OPTIONS if name in row[:2]]
     if not found:
-        raise ContainerError("exec", "unknown option %s" % printable(name), hint="minictr exec --help")
+        from . import verbs  # which has called us
+
+        error = verbs.unknown(name, name, [row[0] for row in _OPTIONS], "exec")
+        error.hint = error.hint or "minictr exec --help"
+        raise error
     _, _, field, kind = found[0]
     if kind == "flag":
         values[field] = not equals or boolean(name, value)
         return
     if not equals:
         if not rest:
-            raise ContainerError("exec", "%s needs a value" % name)
+            raise ContainerError("exec", "%s needs a value" % name, hint="minictr exec --help")
         value = rest.pop(0)
     if kind == "many":
         values[field] = values.get(field, ()) + (value,)
     else:
         values[field] = value
+
+
+def _variable(word: str) -> "list[str]":
+    """NAME=VALUE; of a NAME alone the caller's value, if it has one, as with run."""
+    if not word or word.startswith("="):
+        raise bad("--env", word, "is not NAME[=VALUE]")
+    if "=" in word:
+        return [word]
+    return ["%s=%s" % (word, os.environment()[word])] if word in os.environment() else []
 
 
 def _load(path: str, tty: bool) -> "dict":

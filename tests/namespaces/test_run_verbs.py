@@ -175,7 +175,7 @@ TRAPS = 'for s in TERM USR1 HUP INT; do trap "echo $s" $s; done; echo ready; whi
     ("words", "said"),
     [
         ((), "TERM"), (("TERM",), "TERM"), (("SIGUSR1",), "USR1"), (("hup",), "HUP"), (("2",), "INT"),
-        (("sigint",), "INT"),
+        (("sigint",), "INT"), (("-s", "USR1"), "USR1"), (("--signal=hup",), "HUP"),
     ],
 )  # fmt: skip
 def test_kill_sends_a_signal(made, words, said):
@@ -284,7 +284,7 @@ def test_stop_spares_a_later_container_of_the_same_id(made):
 
 @pytest.mark.parametrize("word", ["x", ".", "-1", "1.2.3", "\u00b2"])
 def test_what_is_no_time_is_named(made, word):
-    why = "minictr: read the options: --time takes seconds, not %s\n" % word
+    why = "minictr: read the options: --time takes seconds, not %s; hint: minictr stop --help\n" % word
     assert made.verb("stop", "--time=" + word, "one", env={"LC_ALL": "C.UTF-8"}) == (125, "", why)
 
 
@@ -336,7 +336,7 @@ def test_one_that_cannot_be_deleted_keeps_no_other(minictr, busybox_root):
     wait_until(lambda: minictr("list").out.count(" stopped ") == 2)
     found = minictr("delete", "one", "missing", "two", "three")
     said = "minictr: container does not exist: missing\n"
-    said += "minictr: delete container two: it is running; hint: minictr stop it, or --force\n"
+    said += "minictr: delete container two: it is running; hint: minictr stop two before, or delete --force\n"
     assert found == (125, "", said)
     assert minictr("list", "--quiet").ok.out == "two\n"
     minictr("delete", "--force", "two").ok
@@ -411,7 +411,32 @@ def test_what_follows_two_dashes_is_an_id_even_where_it_looks_like_an_option(mad
     assert made.verb("delete", "--force", "--", "-f", "--time").ok
 
 
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        (("delete", "--forc", "a"), "unknown option --forc; hint: did you mean --force?"),
+        (("list", "-Z"), "unknown option -Z; hint: minictr list --help"),
+        (("list", "-qZ"), "unknown option -Z; hint: minictr list --help"),
+        (("ps", "-Z", "a"), "unknown option -Z; hint: minictr ps --help"),
+        (("spec", "--rootles"), "unknown option --rootles; hint: did you mean --rootless?"),
+        (("stop", "-t"), "-t needs a value; hint: minictr stop --help"),
+        (("start",), "an id is expected; hint: minictr list has them all"),
+        (("kill", "-s", "TERM", "a", "KILL"), "KILL is a word too many; hint: minictr kill --help"),
+    ],
+)
+def test_wrong_words_are_told_with_what_would_be_right(made, words, why):
+    assert made.verb(*words) == (125, "", "minictr: read the options: %s\n" % why)
+
+
+def test_short_options_may_be_written_together_and_with_their_values(made):
+    made.run("one")
+    assert made.verb("list", "-qf", "json").ok.out == made.verb("list", "-q", "-fjson").ok.out == "one\n"
+    assert json.loads(made.verb("ps", "-fjson", "one").ok.out)
+    assert made.verb("stop", "-t0", "one").ok
+    assert made.verb("delete", "-f=false", "one").ok
+
+
 @pytest.mark.parametrize("words, extra", [(("list", "x"), "x"), (("kill", "a", "TERM", "more"), "more")])
 def test_a_word_too_many_is_named(made, words, extra):
-    why = "minictr: read the options: %s is a word too many\n" % extra
+    why = "minictr: read the options: %s is a word too many; hint: minictr %s --help\n" % (extra, words[0])
     assert made.verb(*words) == (125, "", why)

@@ -56,6 +56,10 @@ def test_the_list_of_verbs_is_whole(minictr):
         (["help", "nonsense"], "show help: unknown topic nonsense; hint: minictr --help"),
         (["--help", "nonsense"], "show help: unknown topic nonsense; hint: minictr --help"),
         (["nonsense", "--help"], "read the options: unknown verb nonsense; hint: minictr --help"),
+        (["lst"], "read the options: unknown verb lst; hint: did you mean list?"),
+        (["ls"], "read the options: unknown verb ls; hint: minictr list"),
+        (["pull", "x"], "read the options: unknown verb pull; hint: there are no images: run --rootfs DIR"),
+        (["a\nb"], "read the options: unknown verb a\\nb; hint: minictr --help"),
     ],
 )
 def test_a_topic_that_nobody_knows_is_an_error(minictr, words, message):
@@ -234,7 +238,11 @@ def test_features_are_what_the_specification_wants_of_them(told):
 
 
 def test_features_takes_no_argument(minictr):
-    assert minictr("features", "x") == (125, "", "minictr: read the options: features takes none, not x\n")
+    assert minictr("features", "x") == (
+        125,
+        "",
+        "minictr: read the options: features takes none, not x; hint: minictr features --help\n",
+    )
 
 
 # The table of config.md, but for remount, and mount options of file systems there

@@ -622,7 +622,7 @@ WRONG = {
     "--pids-limit=x": "--pids-limit x: is not a number; hint: -1 is for no limit",
     "--cpu-idle=2": "--cpu-idle 2: is not a number from 0 to 1",
     "--blkio-weight=1001": "--blkio-weight 1001: is not a number from 0 to 1000",
-    "--l3-cache-schema=x": "read the options: unknown option --l3-cache-schema=x",
+    "--l3-cache-schema=x": "read the options: unknown option --l3-cache-schema=x; hint: minictr update --help",
     "--resources=/no/such": "read /no/such: No such file or directory",
 }
 
@@ -654,7 +654,11 @@ def test_a_wrong_document_is_one_clear_line(own, box, text):
 
 def test_a_document_comes_without_other_limits(own, box):
     found = own.verb("update", "--resources", "-", "--memory", "1G", "x", stdin="{}")
-    assert found == (125, "", "minictr: read the options: --resources comes without other limits\n")
+    assert found == (
+        125,
+        "",
+        "minictr: read the options: --resources comes without other limits; hint: minictr update --help\n",
+    )
 
 
 # --- events ---------------------------------------------------------------------------------------

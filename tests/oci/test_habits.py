@@ -376,7 +376,10 @@ def test_one_in_the_foreground_is_forgotten_when_delete_returns(own, bundle):
 
 def test_delete_says_what_a_container_does_that_is_still_there(own, box):
     one = box(own, verb="create")
-    said = "minictr: delete container %s: it is %%s; hint: minictr stop it, or --force\n" % one.id
+    said = "minictr: delete container %s: it is %%s; hint: minictr stop %s before, or delete --force\n" % (
+        one.id,
+        one.id,
+    )
     assert one.verb("delete") == (125, "", said % "created")
     assert one.verb("start").ok
     assert one.verb("delete") == (125, "", said % "running")
@@ -721,8 +724,10 @@ def test_exec_takes_a_capability_as_run_does(own, box, name):
     [
         (["-c", "bogus"], "--cap bogus: there is no capability of that name"),
         (["-c", "ALL"], "--cap ALL: there is no capability of that name"),
-        (["-e", "=b"], "--env =b: is not NAME=VALUE"),
-        (["-e", "A"], "--env A: is not NAME=VALUE"),
+        (["-e", "=b"], "--env =b: is not NAME[=VALUE]"),
+        (["-e", ""], "--env: is not NAME[=VALUE]"),
+        (["--usr", "7"], "exec: unknown option --usr; hint: did you mean --user?"),
+        (["-Z"], "exec: unknown option -Z; hint: minictr exec --help"),
         (["--preserve-fds", "\u00b2"], "--preserve-fds \u00b2: is not a number from 0 to 1048576"),
         (["--process", "/no/such"], "read /no/such: No such file or directory"),
     ],
@@ -781,6 +786,16 @@ def test_exec_takes_its_options_in_every_form(runtime, box, options, script, sai
 
     one = box(runtime, change=bare)
     assert runtime.verb(*(["exec"] + options + [one.id, "/bin/sh", "-c", script])) == (0, said + "\n", "")
+
+
+@pytest.mark.parametrize("words", [["-w", "/tmp"], ["-w/tmp"], ["--workdir=/tmp"]], ids=" ".join)
+def test_exec_starts_in_a_directory_by_the_names_that_run_has_for_it(own, box, words):
+    assert own.verb("exec", *words, box(own).id, "/bin/pwd") == (0, "/tmp\n", "")
+
+
+def test_exec_takes_a_variable_of_the_callers_by_its_name(own, box):
+    words = ["-e", "OURS", "-e", "NOBODYS", box(own).id, "/bin/sh", "-c", "echo $OURS ${NOBODYS-none}"]
+    assert own.verb("exec", *words, env={"OURS": "mine"}) == (0, "mine none\n", "")
 
 
 @pytest.mark.parametrize("flags", [["-i"], ["-it"], ["--interactive=true"]], ids=" ".join)
