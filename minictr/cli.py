@@ -52,7 +52,8 @@ minictr VERB --help tells the rest."""
 # What podman and docker call otherwise, or have and we have not
 _ELSEWHERE = {
     "inspect": "minictr state", "logs": "run --log-file keeps what is printed", "rm": "minictr delete",
-    "unpause": "minictr resume", "top": "minictr ps", "ls": "minictr list", "restart": "minictr stop, then run",
+    "unpause": "minictr resume", "top": "minictr ps", "ls": "minictr list",
+    "restart": "minictr stop, then run",
     "attach": "run without --detach; exec starts a further program", "cp": "run --volume shows files inside",
     "wait": "run without --detach waits; state --quiet tells whether it runs",
     "pull": "there are no images: run --rootfs DIR", "build": "there are no images: run --rootfs DIR",

@@ -86,7 +86,7 @@ class Container:
             self.bear("created")
             self._write_pid_file()
             self._keep_devices()
-            self.entry.set_foreground(False)
+            self.entry.leave(self.spec.remove)
             self.undo.keep()
             self.entry.close()
         except ContainerError as error:
@@ -309,7 +309,7 @@ class Container:
         from . import living  # which `_while_it_is_made` has loaded
 
         if self.spec.detach:
-            self.entry.set_foreground(False)  # from now on it lives without us
+            self.entry.leave(self.spec.remove)  # from now on it lives without us
             self.undo.keep()
             self.entry.close()
             return 0

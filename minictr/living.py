@@ -1,7 +1,8 @@
 """Containers that exist, as their state directories and the kernel know them: alive, frozen, killed,
 started, forgotten.
 
-What a killed runtime has left is cleared away by the next command that meets it (`sweep`).
+What a killed runtime has left is cleared away by the next command that meets it (`sweep`), and so is a
+detached container that was to be removed at its end.
 
 Side: host
 """
@@ -284,7 +285,7 @@ def run_poststop(spec: Spec, report) -> None:
 
 
 def sweep(root_path: str, root: int, report) -> None:
-    """Clear away foreground containers whose runtime was killed."""
+    """Clear away containers whose runtime was killed, and those of --detach --rm that have ended."""
     for identifier in state.identifiers(root):
         entry = None
         try:
@@ -292,6 +293,11 @@ def sweep(root_path: str, root: int, report) -> None:
             if entry is not None and state.is_orphan(entry):
                 destroy(entry, entry.load(), report)
                 report.note("removed %s, whose runtime was killed" % identifier)
+            elif entry is not None and state.is_passing(entry):
+                content = entry.load()
+                if content.get("status") in SETTLED and not alive(content):
+                    destroy(entry, content, report)
+                    report.note("removed %s, which has ended" % identifier)
         except (OSError, ContainerError) as error:  # no reason for another container to fail
             if entry is not None or getattr(error, "number", 0) != abi.EACCES:  # else it is somebody else's
                 report.error(cleaning("clear away container %s" % identifier, error))

@@ -370,6 +370,9 @@ def _check_sysctl(text: str, name: str, config: "dict") -> None:
 def _life(given: "dict", config: "dict", fields: "dict") -> None:
     for option in ("detach", "init", "strict", "keep", "no-pivot", "no-new-keyring", "json"):
         fields[option.replace("-", "_")] = option in given
+    fields["remove"] = "rm" in given
+    if fields["remove"] and fields["keep"]:
+        raise bad("--rm", "", "contradicts --keep")
     for option in ("pid-file", "log-file"):
         fields[option.replace("-", "_")] = absolute(given[option]) if option in given else ""
     fields["preserve_fds"] = integer("--preserve-fds", given.get("preserve-fds", "0"), 0, MAX_FDS)

@@ -104,7 +104,7 @@ OPTIONS = (
     ("The container",),
     ("--name", "ID", "its id (a random one)"),
     ("-d, --detach", "", "return once the program runs"),
-    ("--rm", "", "accepted: nothing is kept after a run in the foreground"),
+    ("--rm", "", "forget it at its end, as always in the foreground; a detached one by the next run or list"),
     ("--pid-file, --pidfile", "FILE", "write the program's process id there"),
     ("--log-file", "FILE", "where its output goes, in the foreground too (a detached one's is dropped)"),
     ("--annotation", "NAME=VALUE...", "for hooks and for state"),

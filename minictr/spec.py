@@ -34,6 +34,7 @@ class Spec(Record):
     listen_fds: how many of these are sockets that the program is told of in LISTEN_FDS, as sd_listen_fds(3)
         wants it
     no_pivot, no_new_keyring, keep: as runc's flags of these names
+    remove: of a detached one, that the next command which meets it ended forgets it
     console_socket: where the pty of a detached container is sent, "" for none
     pidfd_socket: where a pidfd of the container's first process is sent, "" for none
     cgroups: "auto" (one where it can be had), "enabled" (required) or "disabled"
@@ -71,6 +72,7 @@ class Spec(Record):
     no_pivot: bool = False
     no_new_keyring: bool = False
     keep: bool = False
+    remove: bool = False
     console_socket: str = ""
     pidfd_socket: str = ""
     cgroups: str = "auto"

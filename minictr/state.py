@@ -25,6 +25,7 @@ from .spec import CONTAINER_ID, ID_LENGTH
 from .sync import Channel
 
 FOREGROUND = 0o1700
+PASSING = 0o4700  # set-user-ID, which of a directory means nothing, and stays where a set-group-ID might not
 PIPES = ("start.fifo", "words.fifo")
 _TELLING = ("config.json", "state.json")
 MAX_STATE = 16 << 20
@@ -229,6 +230,10 @@ class Entry:
     def set_foreground(self, on: bool) -> None:
         os.fchmod(self.descriptor, FOREGROUND if on else 0o700)
 
+    def leave(self, passing: bool) -> None:
+        """Nobody stands behind it from now on. passing: who meets it once it has ended is to forget it"""
+        os.fchmod(self.descriptor, PASSING if passing else 0o700)
+
     def remove(self) -> None:
         hints = {abi.EBUSY: "something is mounted there: umount it"}
         with step("remove the directory of container %s" % self.identifier, hints):
@@ -415,6 +420,12 @@ def is_foreground(entry: Entry) -> bool:
 def is_orphan(entry: Entry) -> bool:
     """A foreground container whose runtime is gone: its lock is free, and now ours."""
     return is_foreground(entry) and entry.lock() and not entry.forgotten()
+
+
+def is_passing(entry: Entry) -> bool:
+    """A container that is to be forgotten once it has ended, and that nobody works on: its lock is ours."""
+    passing = os.fstat(entry.descriptor).st_mode & stat.S_ISUID
+    return bool(passing) and entry.lock() and not entry.forgotten()
 
 
 def identifiers(root: int) -> "list[str]":

@@ -319,6 +319,26 @@ def test_delete_forgets_one_that_has_ended(made):
     made.run("one")  # the name is free again
 
 
+def test_one_that_is_to_be_removed_at_its_end_is_forgotten_by_the_next_command(made):
+    pid = made.run("one", SLEEP, "--rm")
+    made.run("two", "exit 0")
+    assert made.verb("list", "-q").ok.out == "one\ntwo\n"
+    assert made.state("one")["status"] == "running" and not gone(pid)
+    assert made.verb("kill", "one", "KILL").ok
+    wait_until(lambda: gone(pid))
+
+    assert made.verb("list", "-q").ok.out == "two\n"
+    pid = made.run("one", "exit 0", "--rm")
+    wait_until(lambda: gone(pid))
+    made.run("one")  # the name is free again
+
+
+def test_one_that_is_to_be_removed_at_its_end_may_be_deleted_before(made):
+    made.run("one", SLEEP, "--rm")
+    assert made.verb("delete", "--force", "one").ok
+    assert made.verb("list", "-q").ok.out == ""
+
+
 def test_one_that_runs_is_not_deleted_without_force(made):
     pid = made.run("one")
     run = made.verb("delete", "one")

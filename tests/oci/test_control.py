@@ -622,7 +622,8 @@ WRONG = {
     "--pids-limit=x": "--pids-limit x: is not a number; hint: -1 is for no limit",
     "--cpu-idle=2": "--cpu-idle 2: is not a number from 0 to 1",
     "--blkio-weight=1001": "--blkio-weight 1001: is not a number from 0 to 1000",
-    "--l3-cache-schema=x": "read the options: unknown option --l3-cache-schema=x; hint: minictr update --help",
+    "--l3-cache-schema=x": "read the options: unknown option --l3-cache-schema=x; "
+    "hint: minictr update --help",
     "--resources=/no/such": "read /no/such: No such file or directory",
 }
 
