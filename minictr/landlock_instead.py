@@ -48,7 +48,7 @@ def version() -> int:
 def of_namespaces(lost, filtered: bool) -> "tuple[Ruleset | None, dict[str, str]]":
     """A ruleset in the place of the namespaces LOST, None where Landlock has nothing for them, and what
     is lost all the same, a sentence for each. filtered: there is a filter of system calls, which refuses
-    what of TCP Landlock does not see (`landlock_ports`)"""
+    what Landlock does not see (`landlock_ports`)"""
     known = version()
     ports = BIND | CONNECT if "network" in lost else 0
     scopes = (landlock.ABSTRACT if "network" in lost else 0) | (landlock.SIGNAL if "pid" in lost else 0)
@@ -59,6 +59,7 @@ def of_namespaces(lost, filtered: bool) -> "tuple[Ruleset | None, dict[str, str]
     told = {}
     if "pid" in lost and made.scopes & landlock.SIGNAL:
         told["pid"] = "processes of the host can be seen, and the container's may outlive it"
+        told["pid"] += "" if filtered else "; those of the same user ended by a limit"
     if "network" in lost and made.ports:
         what = "TCP" if filtered else "TCP other than MPTCP and Fast Open"
         what += "" if known < 6 else " and its abstract sockets"

@@ -1,4 +1,5 @@
-"""What Landlock does not see of TCP, refused by the filter of system calls where ports are asked for.
+"""What Landlock does not see, refused by the filter of system calls: of TCP, where ports are asked for; of
+other processes, where signals to them are a matter of Landlock.
 
 Its rules are for sockets of TCP that bind(2) and connect(2). So they let pass
 
@@ -7,6 +8,9 @@ Its rules are for sockets of TCP that bind(2) and connect(2). So they let pass
 
 The errnos are those of a kernel that has none of them: programs fall back to what it has. listen(2) of a
 socket that is bound to no port takes a free one, which cannot be told from any other listen(2).
+
+A process of the same user is ended by a limit of processor time, too, that prlimit(2) sets for it. Which of
+them are the program's own the filter cannot know, so none but the caller's limits may be set so.
 
 Side: host
 """
@@ -20,6 +24,7 @@ _AF_SMC = 43
 _SYS_SOCKET = 1  # of socketcall(2): include/uapi/linux/net.h
 _FASTOPEN = 0x20000000  # MSG_FASTOPEN
 _PASSING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
+SIGNALS = "scope=signal"  # as `landlock_asked` has it
 _INT = 0xFFFFFFFF  # that the kernel looks at, of a register
 
 
@@ -28,10 +33,10 @@ def asked(words) -> bool:
     return any(word.startswith(("connect=", "bind=")) for word in words)
 
 
-def narrowed(profile: "dict") -> "dict[str, object]":
+def narrowed(profile: "dict", ports: bool = True, limits: bool = False) -> "dict[str, object]":
     """PROFILE, linux.seccomp of a config.json that has been checked, without these ways around Landlock."""
     rules = profile.get("syscalls") or []
-    more = _REFUSALS
+    more = (_REFUSALS if ports else []) + (_LIMITS if limits else [])
     if profile["defaultAction"] not in _PASSING:  # what is named nowhere is refused, and stays unknown
         named = {name for rule in rules for name in rule["names"]}
         more = [rule for rule in more if rule["names"][0] in named]
@@ -58,6 +63,11 @@ _REFUSALS += [
     for name, index in (("send", 3), ("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3))
 ]
 _REFUSALS += [_refusal("socketcall", abi.EPROTONOSUPPORT, (0, _INT, _SYS_SOCKET))]
+# As if there were no other process: EPERM is what most profiles do anyway, and would be no rule at all
+_LIMITS = [
+    {"names": ["prlimit64"], "action": "SCMP_ACT_ERRNO", "errnoRet": abi.ESRCH,
+     "args": [{"index": 0, "op": "SCMP_CMP_NE", "value": 0}]}
+]  # fmt: skip
 
 
 def _conditional(rules: "list[dict]", names: "set[str]", default: "tuple") -> "list[dict]":
@@ -83,12 +93,16 @@ def _action(entry: "dict", key: str, number: str) -> "tuple":
     return seccomp.ACTIONS[entry[key]], abi.EPERM if value is None else value
 
 
-def missing(words) -> "list[Degradation]":
+def missing(words, shared: bool) -> "list[Degradation]":
     """What of these is not refused where there is no filter; nothing for a kernel whose Landlock has no
-    ports, which has been told."""
-    if not asked(words) or landlock_instead.version() < 4:
-        return []
-    wanted = " ".join([word for word in words if asked((word,))])
-    got, lost = "ports of plain TCP alone", "by MPTCP and TCP Fast Open every port is reached"
+    ports, or scopes, which has been told. shared: the processes of others are there"""
+    found, known = [], landlock_instead.version()
     why, fix = "there is no filter of system calls", "leave seccomp=unconfined and --privileged out"
-    return [Degradation("landlock-filter", "Landlock", wanted, got, lost, 0, why, fix)]
+    if asked(words) and known >= 4:
+        wanted = " ".join([word for word in words if asked((word,))])
+        got, lost = "ports of plain TCP alone", "by MPTCP and TCP Fast Open every port is reached"
+        found.append(Degradation("landlock-filter", "Landlock", wanted, got, lost, 0, why, fix))
+    if SIGNALS in words and shared and known >= 6:
+        got, lost = "no signals, but limits", "what ends the same user's processes by prlimit(2)"
+        found.append(Degradation("landlock-filter", "Landlock", SIGNALS, got, lost, 0, why, fix))
+    return found

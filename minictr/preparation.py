@@ -45,7 +45,8 @@ def prepare(spec: Spec, stage: str, starts: bool = False) -> plan.Plan:
         from . import landlock_asked, landlock_ports  # only for those who ask
 
         records = landlock_asked.missing(spec.landlock)
-        records += landlock_ports.missing(spec.landlock) if made.seccomp is None else []
+        if made.seccomp is None:
+            records += landlock_ports.missing(spec.landlock, "pid" not in made.namespaces)
         made = made.replace(records=made.records + tuple(records))
     return made
 

@@ -92,7 +92,7 @@ def check_seccomp(made: plan.Plan, degrade) -> plan.Plan:
     if made.spec.landlock:
         from . import landlock_ports  # only for those who ask
 
-        for record in landlock_ports.missing(made.spec.landlock):
+        for record in landlock_ports.missing(made.spec.landlock, "pid" not in made.namespaces):
             degrade(record)
     degrade(
         Degradation(
@@ -113,12 +113,14 @@ def send_filter(birth: clone.Birth) -> None:
     profile = birth.plan.seccomp
     if profile is None:
         return
-    instead = "network" in birth.lost or "network" in birth.handed.bare
-    if instead or birth.plan.spec.landlock:
-        from . import landlock_ports  # only where ports may be a matter of Landlock
+    lost, asked = set(birth.lost) | set(birth.handed.bare), birth.plan.spec.landlock
+    if asked or "network" in lost or "pid" in lost:
+        from . import landlock_ports  # only where ports or signals may be a matter of Landlock
 
-        if instead or landlock_ports.asked(birth.plan.spec.landlock):
-            profile = landlock_ports.narrowed(profile)
+        ports = "network" in lost or landlock_ports.asked(asked)
+        limits = "pid" in lost or landlock_ports.SIGNALS in asked
+        if ports or limits:
+            profile = landlock_ports.narrowed(profile, ports, limits)
     from . import seccomp_ready
 
     machine = abi.machine()

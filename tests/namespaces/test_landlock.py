@@ -254,6 +254,41 @@ def test_without_a_pid_namespace_no_other_process_can_be_signalled(as_user, off)
     sleeper.kill()
 
 
+LIMIT = """
+import resource, sys
+resource.prlimit(0, resource.RLIMIT_CORE, (0, 0))
+try:
+    resource.prlimit(int(sys.argv[1]), resource.RLIMIT_CPU, (1, 1))
+except OSError as error:
+    sys.exit(error.errno)
+"""
+
+
+@pytest.mark.parametrize("filtered", [True, False], ids=["with a filter", "without"])
+def test_nor_can_one_be_ended_by_a_limit(minictr, unranged, filtered):
+    """RLIMIT_CPU has the kernel kill it, and Landlock looks at no limits: the filter refuses it."""
+    busy = minictr.start_command("sh", "-c", "while :; do :; done", user=unranged)
+    words = [] if filtered else ["--security-opt", "seccomp=unconfined"]
+    words += ["--", "/usr/bin/python3", "-IS", "-c", LIMIT, str(busy.pid)]
+    told = ladders.tell(minictr, "run", *words, user=unranged, refuse=NO_NAMESPACES)
+    if filtered:
+        busy.kill()
+    lost = [record["lost"] for record in told.warnings if record["code"] == "pid-namespace"]
+
+    assert told.result.status == (errno.ESRCH if filtered else 0), told.result
+    assert busy.wait().status in ((-9,) if filtered else (-9, -24))
+    assert ["limit" in text for text in lost] == [not filtered]
+
+
+@with_namespaces
+def test_limits_of_others_are_out_of_reach_with_the_scope(minictr, ranged):
+    other = minictr.start_command("sleep", "60", user=ranged)
+    words = ["--pid", "host", "--", "/usr/bin/python3", "-IS", "-c", LIMIT, str(other.pid)]
+    assert minictr("run", *words, user=ranged).status == 0
+    assert minictr("run", "--landlock-scope", "signal", *words, user=ranged).status == errno.ESRCH
+    other.kill()
+
+
 @pytest.mark.parametrize("off", [False, True], ids=["with Landlock", "without"])
 def test_without_a_network_namespace_there_is_no_tcp(as_user, off):
     with socket.socket() as listener:

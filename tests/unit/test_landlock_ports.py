@@ -139,3 +139,14 @@ def test_whatever_the_profile_it_refuses_these_and_is_else_as_it_was(default, sy
     for name, arguments in (("socket", (2, 1, MPTCP)), ("sendto", (first, 1, last, FASTOPEN))):
         found, was = call(after, name, *arguments), call(before, name, *arguments)
         assert found & 0xFFFF0000 in (reference.ERRNO, reference.KILL_THREAD), (hex(was), hex(found))
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_limits_of_other_processes_are_refused(name):
+    given = PROFILES[name]()
+    before, after = compiled(given), compiled(landlock_ports.narrowed(given, False, True))
+    for pid in (1, 4711, WIDE, WIDE + 1):
+        assert call(after, "prlimit64", pid, 7) in (errno(3), call(before, "prlimit64", pid, 7))
+        assert call(after, "prlimit64", pid, 7) & 0xFFFF0000 == reference.ERRNO
+    assert call(after, "prlimit64", 0, 7) == call(before, "prlimit64", 0, 7)
+    assert call(after, "socket", 2, 1, MPTCP) == call(before, "socket", 2, 1, MPTCP)
