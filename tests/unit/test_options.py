@@ -707,7 +707,7 @@ def test_the_rest_of_the_program_goes_where_config_json_has_it():
 def test_what_config_json_has_no_word_for_is_in_the_spec(tmp_path, monkeypatch):
     monkeypatch.chdir(str(tmp_path))
     spec = parse(
-        "--name", "c_1+2.3-x", "-d", "--rm", "-i", "--init", "--strict", "--keep", "--no-pivot",
+        "--name", "c_1+2.3-x", "-d", "-i", "--init", "--strict", "--keep", "--no-pivot",
         "--no-new-keyring", "--allow-degraded", "--host-proc", "--pidfile", "p", "--log-file", "/l",
         "--preserve-fds", "2", "--cgroups", "disabled", "--stop-signal", "INT",
     )  # fmt: skip
