@@ -131,7 +131,11 @@ class Stage:
 
     def _mount(self, index: int, mount) -> None:
         if mount.kind == "bind":
+            place, others = paths.plain(mount.target), self.plan.mounts[:index]
+            within = [other for other in others if place.startswith(paths.plain(other.target) + "/")]
             hints = {abi.EROFS: "choose a target that exists in the root, or --overlay"}
+            if within:  # of which an overlay of the root changes nothing
+                hints[abi.EROFS] = "choose a target that exists in what is mounted on %s" % within[-1].target
             hints[abi.EINVAL] = "it cannot be bound if its mount is unbindable"
             if self.plan.inner_user and not mount.recursive:  # it would uncover what lies below
                 hints[abi.EINVAL] += ", nor without what is mounted below it in a user namespace: use rbind"
@@ -313,8 +317,13 @@ class Stage:
     def _record(self, code: str, mount, got: str, number: int, lost: str, fix: str = "") -> None:
         wanted = "a fresh %s on %s" % (mount.kind, mount.target)
         owner = {"proc": "pid", "sysfs": "network", "mqueue": "ipc"}.get(mount.kind, "")
-        # --net host asks for the host's /sys as well: nothing is lost that was wanted
-        asked = owner and owner not in self.plan.namespaces and code.endswith(("-host", "-none"))
+        # --net host asks for the host's /sys as well: nothing is lost that was wanted. Who names a namespace
+        # wants what belongs to that; of a bundle that joins one (a pod's) every runtime is silent about it
+        joined = owner in [kind for kind, _ in self.plan.joins] and self.plan.spec.source != "bundle"
+        bare = owner and owner not in self.plan.namespaces and code.endswith(("-host", "-none"))
+        asked = bare and not joined
+        if bare and joined:
+            fix = "--userns with the user namespace that this one belongs to"
         level = "notice" if asked else "warning"
         self.degrade(Degradation(code, mount.kind, wanted, got, lost, number, "", fix, level, mount.kind))
 

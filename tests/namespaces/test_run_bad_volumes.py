@@ -99,6 +99,13 @@ def test_a_mount_over_proc_by_a_link_is_refused_too(minictr, busybox_copy, tmp_p
         refused(run, "/proc", (125,))
 
 
+def test_a_place_below_a_read_only_volume_is_told_with_what_would_help(minictr, strong_caller, busybox_root):
+    words = ("--overlay", "--rootfs", busybox_root, "-v", "/etc:/mnt:ro", "-v", "/usr:/mnt/new", "--", "true")
+    run = minictr("run", *words, **strong_caller.options)
+    hint = "choose a target that exists in what is mounted on /mnt"
+    assert run == (125, "", "minictr: mount /usr on /mnt/new: Read-only file system; hint: %s\n" % hint)
+
+
 def test_duplicate_mounts_are_refused(minictr, busybox_root, tmp_path):
     for words in (
         ["-v", "%s:/v" % tmp_path, "-v", "/etc:/v"],

@@ -1,5 +1,6 @@
 """`run` into namespaces of another container that lives, by their paths below /proc."""
 
+import json
 import os
 import subprocess
 
@@ -68,7 +69,42 @@ def test_one_namespace_of_another_container_is_joined(inside, other, option):
     kind = OPTIONS[option]
     run = inside(show(kind), *joins(other, inside.caller, option))
 
-    assert run.ok.lines[0] == os.readlink(other.path(kind))
+    assert (run.status, run.lines[0]) == (0, os.readlink(other.path(kind)))
+    if option in FOREIGN and inside.caller.account is None:
+        assert_told(run.err, FOREIGN[option])
+    else:
+        assert run.err == ""
+
+
+FOREIGN = {  # of root, who joins that alone: the file system that goes with it is for the owner
+    "net": "sysfs: wanted a fresh sysfs on /sys, got the host's, read-only; ",
+    "ipc": "mqueue: wanted a fresh mqueue on /dev/mqueue, got none; ",
+}
+
+
+def assert_told(said, start):
+    assert said.startswith("minictr: warning: " + start) and said.count("\n") == 1, said
+    assert said.endswith("; fix: --userns with the user namespace that this one belongs to\n"), said
+
+
+@pytest.mark.parametrize("option", ["net", "ipc"])
+def test_with_its_user_namespace_what_goes_with_a_namespace_is_there(inside, other, option):
+    script = "grep -q ' /sys sysfs' /proc/mounts && grep -q ' /dev/mqueue mqueue' /proc/mounts; echo $?; "
+    words = ("--strict", "--userns", other.path("user"), "--" + option, other.path(OPTIONS[option]))
+    assert inside(script + "ls /sys/class/net", *words).ok.lines == ["0", "lo"]
+
+
+def test_the_hosts_devices_are_not_shown_in_silence_where_another_network_is_joined(
+    minictr, busybox_root, tmp_path
+):
+    run = minictr("run", "-d", "--name", "of", "--rootfs", busybox_root, "--", "sleep", "1000")
+    path = "/proc/%d/ns/net" % json.loads(minictr("state", run.ok.out.strip()).ok.out)["pid"]
+    words = ("--strict", "--net", path, "--read-only", "--rootfs", busybox_root, "--", "true")
+    refused = minictr("run", *words)
+    shared = minictr("run", "--strict", "--net", "host", *words[3:])
+    assert minictr("delete", "--force", "of").ok
+    assert refused.status == 123 and "minictr: sysfs: a fresh sysfs on /sys is required" in refused.err
+    assert shared == (0, "", ""), "with the host's network the host's is what was asked for"
 
 
 @pytest.mark.parametrize("prefix", ["", "ns:"])
@@ -190,7 +226,8 @@ def test_a_namespace_that_a_file_holds_is_joined(minictr, busybox_root, tmp_path
         inode = os.stat(path).st_ino
         options = ("--net", path, "--read-only", "--rootfs", busybox_root)
         run = minictr("run", *options, "--", "readlink", "/proc/self/ns/net")
-        assert run.ok.out == "net:[%d]\n" % inode
+        assert (run.status, run.out) == (0, "net:[%d]\n" % inode)
+        assert_told(run.err, FOREIGN["net"])
     finally:
         subprocess.check_call(["umount", path])
 
