@@ -78,7 +78,7 @@ def _namespaces(given: "dict", config: "dict", fields: "dict") -> None:
         wanted = given.get(option, "")
         if wanted == "host":
             chosen.pop(kind, None)
-        elif wanted == "private" or (option, wanted) == ("net", "none"):
+        elif wanted == "private" or (option, wanted) in (("net", "none"), ("ipc", "shareable")):
             chosen[kind] = {"type": kind}
         elif option in given:
             chosen[kind] = {"type": kind, "path": _namespace_path(option, wanted)}
@@ -94,8 +94,17 @@ def _namespace_path(option: str, wanted: str) -> str:
     path = wanted[3:] if wanted.startswith("ns:") else wanted
     if "/" not in path:
         choices = "host, private or ns:PATH" if option != "net" else "host, none, private or ns:PATH"
-        raise bad("--" + option, wanted, "is not one of %s" % choices)
+        raise bad("--" + option, wanted, "is not one of %s" % choices, _of_container(option, wanted))
     return absolute(path)
+
+
+def _of_container(option: str, wanted: str) -> str:
+    """What to write for podman's container:ID."""
+    if not wanted.startswith("container:"):
+        return ""
+    name, user = option.replace("cgroupns", "cgroup"), "--userns ns:/proc/PID/ns/user"
+    words = user if option == "userns" else "--%s ns:/proc/PID/ns/%s %s" % (option, name, user)
+    return words + ", with the pid that minictr state tells"
 
 
 def _time_offsets(values: "list[str]") -> "dict[str, dict[str, int]]":
@@ -141,7 +150,7 @@ def _users(given: "dict", config: "dict", fields: "dict") -> None:
         choices = "auto, private, host, keep-id or ns:PATH"
         path = wanted[3:] if wanted.startswith("ns:") else wanted
         if "/" not in path:
-            raise bad("--userns", wanted, "is not one of %s" % choices)
+            raise bad("--userns", wanted, "is not one of %s" % choices, _of_container("userns", wanted))
         entry["path"] = absolute(path)
     linux["namespaces"].append(entry)
 

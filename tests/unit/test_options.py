@@ -772,6 +772,7 @@ ALL = dict.fromkeys(("pid", "network", "ipc", "uts", "mount", "cgroup"), "new")
     "argv, changed",
     [
         ([], {}),
+        (["--ipc", "shareable"], {}),
         (["--pid", "host"], {"pid": None}),
         (["--ipc=host"], {"ipc": None}),
         (["--uts=host"], {"uts": None}),
@@ -804,6 +805,17 @@ def test_a_namespace_is_new_shared_or_joined(argv, changed):
 )
 def test_a_kind_of_namespace_that_is_not_there_is_refused_by_name(option, value):
     assert "%s %s: is not one of " % (option, value) in refusal(option, value, "--", "true")
+
+
+@pytest.mark.parametrize(
+    "option, file", [("net", "net"), ("pid", "pid"), ("cgroupns", "cgroup"), ("userns", "user")]
+)
+def test_who_names_a_container_is_told_how_its_namespace_is_named(option, file):
+    said = refusal("--" + option, "container:web", "--", "true")
+    hint = "--userns ns:/proc/PID/ns/user, with the pid that minictr state tells"
+    if option != "userns":
+        hint = "--%s ns:/proc/PID/ns/%s %s" % (option, file, hint)
+    assert said.startswith("--%s container:web: is not one of " % option) and said.endswith("; hint: " + hint)
 
 
 def test_the_hosts_processes_come_with_the_hosts_proc():
