@@ -216,6 +216,10 @@ def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
         from . import volumes  # only for those who have some
 
         wanted = volumes.parse(given, _MOUNT_OPTIONS)
+    if "read-only-tmpfs" in given and "read-only" in given and fields["source"] == "rootfs":
+        from . import volumes  # the host's own root has private ones anyway
+
+        wanted = wanted + volumes.temporary([entry.get("destination") for _, _, entry in wanted])
     devices = {entry["path"]: entry for _, _, entry in wanted if "major" in entry}
     if devices:
         config["linux"]["devices"] = list(devices.values())

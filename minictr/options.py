@@ -25,6 +25,7 @@ OPTIONS = (
     ("The root file system, the host's own where none is named",),
     ("--rootfs", "DIR", "the directory that becomes the root"),
     ("--read-only", "", "nothing can be written to it (the host's own never can)"),
+    ("--read-only-tmpfs", "", "with --read-only: memory over /tmp, /var/tmp and /run"),
     ("--overlay", "", "changes go to memory and are thrown away at the end"),
     ("-b, --bundle", "DIR", "OCI form: where config.json is (the current directory)"),
     ("Files",),

@@ -84,6 +84,16 @@ def tmpfs(text: str) -> "dict":
     return _memory("--tmpfs", text, "tmpfs", target, words)
 
 
+def temporary(asked: "list[str | None]") -> "list[tuple[str, str, dict]]":
+    """What podman mounts over a read-only root, but on the places ASKED for otherwise."""
+    found = []
+    for place in ("/tmp", "/var/tmp", "/run"):
+        if place not in asked:
+            options = ["nosuid", "nodev", "tmpcopyup", "mode=755" if place == "/run" else "mode=1777"]
+            found.append(("--read-only-tmpfs", place, entry(place, "tmpfs", "tmpfs", options)))
+    return found
+
+
 def mount(text: str) -> "dict":
     """The mount of `--mount type=TYPE,KEY=VALUE,...`."""
     fields = {}  # type: dict[str, str]

@@ -79,6 +79,15 @@ def test_a_tmpfs_hides_what_the_root_has_there_unless_it_is_copied_up(inside):
         assert file.read() == "busybox\n"
 
 
+def test_the_temporary_directories_of_a_read_only_root_are_written_to_on_demand(inside):
+    script = "for d in / /tmp /var/tmp /run; do touch $d/new 2>/dev/null && echo $d; done; "
+    script += "stat -c %a /tmp /var/tmp"
+    assert inside(script, "--read-only", "--read-only-tmpfs").ok.lines == [
+        "/tmp", "/var/tmp", "/run", "1777", "1777",
+    ]  # fmt: skip
+    assert not os.path.exists(inside.root + "/tmp/new")
+
+
 def test_a_full_tmpfs_is_full(inside):
     run = inside("head -c 2m /dev/zero >/v/x 2>/dev/null; stat -c %s /v/x", "--tmpfs", "/v:size=1m")
 

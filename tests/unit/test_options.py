@@ -233,6 +233,17 @@ def test_the_hosts_own_root_is_read_only_unless_changes_are_thrown_away():
     assert not spec.config["root"]["readonly"]
 
 
+def test_a_read_only_root_has_memory_over_its_temporary_directories_on_demand(rootfs):
+    places = ("/tmp", "/var/tmp", "/run")
+    words = ("--rootfs", rootfs, "--read-only", "--device", "/dev/null")
+    assert not set(places) & set(mounts(*words))
+    found = mounts(*words, "--read-only-tmpfs", "--tmpfs", "/run:size=1m")
+    assert found["/var/tmp"]["options"] == ["nosuid", "nodev", "tmpcopyup", "mode=1777"]
+    assert "size=1m" in found["/run"]["options"] and found["/tmp"]["type"] == "tmpfs"
+    for less in (words + ("--read-only-tmpfs=false",), ("--rootfs", rootfs, "--read-only-tmpfs")):
+        assert not set(places) & set(mounts(*less))
+
+
 def test_a_directory_is_writable_unless_it_is_said_not_to_be(rootfs):
     spec = parse("--rootfs", rootfs)
     assert (spec.source, spec.overlay, spec.bundle) == ("rootfs", "", rootfs)
