@@ -54,7 +54,8 @@ def _root(given: "dict", fields: "dict") -> str:
     try:
         descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise bad("--rootfs", given["rootfs"], os.strerror(error.errno or 0)) from None
+        hint = "--overlay" if root.endswith(":O") else ""  # so podman spells it
+        raise bad("--rootfs", given["rootfs"], os.strerror(error.errno or 0), hint) from None
     try:
         own = os.path.samestat(os.fstat(descriptor), os.stat("/"))
     finally:

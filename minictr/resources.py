@@ -226,6 +226,8 @@ def changes(given: "dict") -> "dict":
                     raise bad(option, text, "is not a number", _UNLIMITED)
                 value = integer(option, text, *kind)
             found.setdefault(group, {})[name] = value
+    if not number(rest.get("cpus", "1").replace(".", "", 1)):
+        del rest["cpus"]
     for name in ("quota", "period"):
         if "cpus" in rest and name in found.get("cpu", {}):
             raise bad("--cpus", rest["cpus"], "contradicts --cpu-" + name)

@@ -72,6 +72,9 @@ def test_options_become_resources():
         "blockIO": {"weight": 10},
     }  # fmt: skip
     assert resources.changes({"--memory": ""}) == {}
+    assert (
+        resources.changes({"--cpus": "0"}) == resources.changes({"--cpus": "0.0"}) == {}
+    )  # as of the others
 
 
 # --- limits together ------------------------------------------------------------------------------

@@ -259,6 +259,11 @@ def test_a_relative_root_belongs_to_the_current_directory(tmp_path, monkeypatch)
     assert config("--rootfs", "r")["root"]["path"] == str(tmp_path / "r")
 
 
+def test_who_writes_an_overlay_as_podman_does_is_told_how_it_is_called_here(rootfs):
+    said = refusal("--rootfs", rootfs + ":O", "--", "true")
+    assert said == "--rootfs %s:O: No such file or directory; hint: --overlay" % rootfs
+
+
 def test_what_is_no_directory_is_no_root(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
