@@ -371,6 +371,11 @@ def test_the_options_of_a_volume_are_podmans(rootfs, words, expected):
         ("/no/such:/data", "/no/such: No such file or directory"),
         ("/etc:/data:ro:rw", "is not of the form SRC:DST[:OPTION,...]"),
         ("/etc::ro", "is not of the form"),
+        (
+            "./a:b:/data",
+            "is not of the form SRC:DST[:OPTION,...]; hint: a name that has a : in it goes by --mount type=bind",
+        ),
+        ("/etc:", "is not of the form SRC:DST[:OPTION,...]"),
         (":/data", "is not of the form"),
         ("/etc:data", "data is not an absolute path"),
         ("/etc:/data:readwrite", "unknown option readwrite"),
