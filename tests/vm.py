@@ -16,7 +16,8 @@ With a /dev/kvm that works a machine is nearly as fast as its host. Without, it 
 slower: the tests find MINICTR_TEST_EMULATED in their environment. The machine has two processors, 1.5 GB of
 memory and no network.
 
-  --suite NAME        Debian's release, trixie where not given
+  --suite NAME        Debian's release, trixie where not given; the pytest of those before bookworm is too old
+  --kernel NAME       the release whose kernel it has, its own where not given; that of bullseye is Linux 5.10
   --timeout SECONDS   for each machine, 1800 where not given; its making is not counted
   --tests PATHS       what is tested, instead of what each kind names; words between spaces
   --accel NAME        kvm or tcg (emulation), without a trial
@@ -46,6 +47,7 @@ import roots
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SUITE = "trixie"
+OLD_SUITES = ("buster", "bullseye")  # before pytest 7
 MEMORY = 1536  # MiB
 MARKER = "minictr-vm: "
 ALIVE = MARKER + "the kernel is up"
@@ -129,6 +131,7 @@ PACKAGES = (
     " systemd uidmap util-linux"
 )
 MODULES = "virtio_pci virtio_blk virtio_console ext4 overlay loop veth bridge"
+SOURCE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian %s main"
 USER = 1000  # the id of "tester", who has subordinate ids
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -143,7 +146,7 @@ export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
 mkdir "$new/debs" "$root/initramfs"
 (
     cd "$new/debs"
-    depends=$(apt-cache depends --recurse --important linux-image-cloud-%(arch)s)
+    depends=$(apt-cache depends --recurse --important linux-image-cloud-%(arch)s%(kernel)s)
     apt-get -qq download $(echo "$depends" | grep -E '^linux-(image|binary|modules)-[0-9]' | sort -u)
 )
 for deb in "$new"/debs/*.deb; do  # in those of before trixie /lib is a directory: here it stays a link
@@ -295,21 +298,23 @@ def call(doing: str, command: "list[str]", **how: object) -> None:
         raise VmError("%s: %s failed: %s" % (doing, os.path.basename(command[0]), " | ".join(lines)))
 
 
-def base(suite: str, machine: Machine, name: str, kind: Kind) -> str:
+def base(suite: str, kernel: str, machine: Machine, name: str, kind: Kind) -> str:
     """The folder with `kernel`, `initramfs` and `root`, from the cache or made now. It is of all kinds but
     those that have packages of their own."""
     packages = " ".join([PACKAGES, kind.packages]).strip()
     values = {"arch": machine.debian, "modules": MODULES, "init": INIT, "user": USER}
+    values["kernel"] = "/" + kernel if kernel else ""
     digest = hashlib.sha256((RECIPE % dict(values, new="") + packages).encode()).hexdigest()[:12]
     os.makedirs(roots.cache(), mode=0o755, exist_ok=True)
-    release = "%s-%s" % (suite, name) if kind.packages else suite
-    start = os.path.join(roots.cache(), "vm-%s-%s" % (release, machine.debian))
+    parts = [suite] + [name] * bool(kind.packages) + ["on-" + kernel] * bool(kernel) + [machine.debian]
+    start = os.path.join(roots.cache(), "vm-" + "-".join(parts))
     path = "%s-%s" % (start, digest)
     with open(start + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.isdir(path):
             return path
-        print("%smaking a Debian %s for it, once" % (MARKER, suite), flush=True)
+        release = suite + (" on the kernel of " + kernel if kernel else "")
+        print("%smaking a Debian %s for it, once" % (MARKER, release), flush=True)
         folder, stem = os.path.split(start)
         for old in os.listdir(folder):
             if old.startswith(stem + "-"):
@@ -323,6 +328,10 @@ def base(suite: str, machine: Machine, name: str, kind: Kind) -> str:
             command = [program("mmdebstrap", "mmdebstrap"), "--quiet", "--variant=minbase", "--format=null"]
             command += ["--architectures=" + machine.debian, "--include=" + ",".join(packages.split())]
             command += ["--dpkgopt=path-exclude=/usr/share/%s/*" % name for name in ("doc", "man", "locale")]
+            if kernel:
+                line = SOURCE % kernel
+                command += ['--setup-hook=echo "%s" >"$1/etc/apt/sources.list.d/kernel.list"' % line]
+                command += ['--aptopt=APT::Default-Release "%s"' % suite]  # a newer one's kernel alone
             command += ['--customize-hook=sh %s/recipe "$1"' % shlex.quote(new), suite, "/dev/null"]
             program("mke2fs", "e2fsprogs")
             call("make the machine from Debian's packages, which needs the network", command)
@@ -456,7 +465,7 @@ def test(name: str, options: argparse.Namespace, accels: "list[str]") -> bool:
     kind, machine = KINDS[name], MACHINES[os.uname().machine]
     if options.tests:
         kind = kind._replace(as_root=options.tests, as_user=options.tests if kind.as_user else "")
-    folder = base(options.suite, machine, name, kind)
+    folder = base(options.suite, options.kernel, machine, name, kind)
     with tempfile.TemporaryDirectory(prefix="minictr-vm-") as place:
         console = os.path.join(place, "console")
         disk = disk_of_the_checkout(place, kind, options.arguments)
@@ -485,6 +494,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="see the head of " + __file__)
     parser.add_argument("kinds", nargs="+", choices=sorted(KINDS), metavar="KIND")
     parser.add_argument("--suite", default=SUITE)
+    parser.add_argument("--kernel", default="")
     parser.add_argument("--timeout", type=float, default=1800)
     parser.add_argument("--tests", default="")
     parser.add_argument("--accel", choices=["kvm", "tcg"])
@@ -495,6 +505,8 @@ def main() -> int:
     options.arguments = words[cut + 1 :]
     if os.uname().machine not in MACHINES:
         sys.exit(MARKER + "no machine of this architecture is known: " + os.uname().machine)
+    if options.suite in OLD_SUITES:
+        sys.exit(MARKER + "%s has too old a pytest; --kernel %s gives its kernel" % ((options.suite,) * 2))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     accels = [options.accel] if options.accel else ["tcg"]
     if not options.accel and os.access("/dev/kvm", os.R_OK | os.W_OK):

@@ -20,7 +20,10 @@ MOVED = ("root-move", "root", "pivot_root", "move", errno.EINVAL)
 WHY = "the root of this host is its initramfs, which pivot_root cannot move"
 FIX = "exec switch_root /new /sbin/init"
 HOST = ("--userns", "host")
-each_user = pytest.mark.parametrize("users", [(), HOST], ids=["userns", "host's ids"])
+# without id-mapped mounts more is missing below a user namespace than what is looked at here
+each_user = pytest.mark.parametrize(
+    "users", [pytest.param((), marks=needs("idmap")), HOST], ids=["userns", "host's ids"]
+)
 
 # With CAP_SYS_ADMIN: the root is let go of, and setns(2) finds the topmost one that is left
 DIG = """\
@@ -55,11 +58,12 @@ def test_a_container_starts_and_says_why_its_root_was_moved(minictr, strong_call
 
     found = os.stat(busybox_root)
     assert told.result.lines == ["%d:%d" % (found.st_dev, found.st_ino)] * 4 + ["1"], told.result
-    assert told.short() == [MOVED]
-    assert told.warnings[0]["why"] == WHY and FIX in told.warnings[0]["fix"]
-    assert "CAP_SYS_ADMIN" in told.warnings[0]["lost"]
+    assert told.short("idmap") == [MOVED]
+    moved = told.without("idmap")[0]
+    assert moved["why"] == WHY and FIX in moved["fix"] and "CAP_SYS_ADMIN" in moved["lost"]
 
 
+@needs("idmap")
 def test_strict_refuses_it(minictr, busybox_root):
     told = run(minictr, "--strict", "--rootfs", busybox_root, "--", "echo", "ran")
 
@@ -84,6 +88,7 @@ def test_a_bundle_refuses_it_unless_it_is_told_otherwise(minictr, busybox_copy):
     assert live.wait().err.startswith("minictr: warning: root: wanted pivot_root, got move; " + WHY)
 
 
+@needs("idmap")
 def test_whoever_does_not_want_pivot_root_loses_nothing(minictr, busybox_root):
     told = run(minictr, "--strict", "--no-pivot", "--rootfs", busybox_root, "--", "echo", "ran")
 
@@ -115,6 +120,7 @@ def test_nobody_walks_out_of_the_moved_root_but_who_may_unmount_it(minictr, busy
     assert told.result == (0, "0 0 True\n"), told.result  # as the warning says
 
 
+@needs("idmap")
 def test_exec_is_at_the_same_root_and_nothing_is_seen_on_the_host(minictr, busybox_copy):
     with open("/proc/self/mountinfo") as file:
         before = file.read()
@@ -140,6 +146,7 @@ def test_the_initramfs_itself_below_an_overlay(minictr, users):
     assert MOVED in told.short() and not os.path.exists("/etc/minictr-new")
 
 
+@needs("idmap")
 def test_a_root_that_lies_in_the_initramfs_keeps_the_host_s_ids(minictr, busybox_copy):
     """The kernel maps no ids of that file system (rootfs_fs_type in init/do_mounts.c)."""
     place = "/root-in-the-initramfs"
