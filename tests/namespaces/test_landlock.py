@@ -216,6 +216,40 @@ def test_with_mounts_of_its_own_the_root_shows_them_where_it_lies(minictr, busyb
     assert "new" not in os.listdir(place.host)
 
 
+@with_namespaces
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
+def test_nor_is_more_open_where_it_cannot_be_laid_there(minictr, busybox_copy, error):
+    """Its mounts lie on the stage, and a volume is reached where it lies, too: as it was asked for."""
+    place = Place(minictr, busybox_copy(), None)
+    place.refused = ["pivot_root", "chroot", "move_mount=" + error]
+    other = support.SESSION.place("other", 0o777)
+    script = "cat mnt/secret {secret}; echo x >{host}/new; echo x >mnt/new; echo x >{other}/new; cat {hidden}"
+    more = {"other": other, "hidden": os.path.join(support.SESSION.place("hidden", 0o755), "file")}
+    with open(more["hidden"], "w") as file:
+        file.write("hidden\n")
+    shown = ("-v", place.host + ":/mnt:ro", "-v", other + ":/srv")
+    told = place.run(script, "--userns", "host", *shown, more=more)
+
+    assert told.result.lines == ["the host's", "the host's"], told.result
+    assert "new" not in os.listdir(place.host) and os.listdir(other) == ["new"]
+
+
+@with_namespaces
+def test_the_hosts_own_root_is_not_laid_over_itself(minictr):
+    """Nothing of it is hidden by that, so that what a container of it would not show is closed."""
+    secret = os.path.join(support.SESSION.place("host", 0o755), "secret")
+    with open(secret, "w") as file:
+        file.write("the host's\n")
+    made = "/var/tmp/minictr-test-%d" % os.getpid()
+    script = "cat /etc/os-release >/dev/null && echo shown; cat %s; echo x >%s; cat /proc/1/comm" % (
+        secret,
+        made,
+    )
+    run = minictr("run", "--userns", "host", "--", "sh", "-c", script, refuse=["pivot_root", "chroot"])
+
+    assert (run.out, os.path.exists(made)) == ("shown\n", False), run
+
+
 def test_the_hosts_own_root_shows_what_a_container_of_it_would_show(minictr, unranged):
     secret = os.path.join(support.SESSION.place("host", 0o755), "secret")
     with open(secret, "w") as file:
