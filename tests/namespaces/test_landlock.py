@@ -217,6 +217,17 @@ def test_with_mounts_of_its_own_the_root_shows_them_where_it_lies(minictr, busyb
 
 
 @with_namespaces
+@needs("overlay", "userns-overlay", "idmap")
+def test_an_overlay_that_is_laid_there_can_be_written_to(minictr, busybox_copy):
+    place = Place(minictr, busybox_copy(), None)
+    place.refused = ["pivot_root", "chroot"]
+    told = place.run("echo x >new && cat new; echo x >{secret}", "--overlay")
+
+    assert told.result.lines == ["x"], told.result
+    assert "new" not in os.listdir(place.root) and os.path.getsize(place.secret) > 2
+
+
+@with_namespaces
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_nor_is_more_open_where_it_cannot_be_laid_there(minictr, busybox_copy, error):
     """Its mounts lie on the stage, and a volume is reached where it lies, too: as it was asked for."""

@@ -1,19 +1,22 @@
 """What a program inside must not have: descriptors and directories of the host, capabilities to inherit,
 control groups, somebody else's terminal, groups, ids; and what hooks must not have of the container's."""
 
+import errno
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import types
 
 import bundles
 import pytest
+import refusal
 import support
 from support import needs
 
-from minictr import abi, landlock, syscalls
+from minictr import abi, landlock, libc, namespaces, paths, privileges, syscalls
 
 pytestmark = needs("root", "userns", "busybox")
 
@@ -171,6 +174,41 @@ def test_there_is_none_either_for_who_comes_in_past_the_filter(minictr, busybox_
     assert minictr(*words, "--", "true", refuse=refused).status == 0
     with open("/proc/sys/user/max_user_namespaces") as file, open(log) as told:
         assert (file.read(), "none below" in told.read()) == (before, False)  # nor was it tried
+
+
+@needs("seccomp", "openat2")
+@pytest.mark.parametrize("error", ["ENOENT", "EROFS", "EACCES", "ENOMEM", "EIO"])
+def test_another_error_of_the_limit_is_not_taken_for_a_host_without_it(error):
+    """Before 4.9 it is not there; a container around us may show it read-only."""
+
+    def body():
+        told = []
+        refusal.refuse(["openat2=" + error])
+        namespaces.close_users(types.SimpleNamespace(proc=paths.open_proc(), degrade=told.append))
+        return [record.code for record in told]
+
+    said = "ContainerError: close the user namespace: " + os.strerror(getattr(errno, error))
+    known = error in ("ENOENT", "EROFS", "EACCES")
+    assert support.in_child(body) == ("['nested-users']" if known else said)
+
+
+@pytest.mark.parametrize(
+    "held, asked, said", [(0, 0, "set"), (0, 7, "PermissionError"), (2345, 65534, "PermissionError")]
+)
+def test_a_group_without_an_id_here_is_none_that_was_asked_for(held, asked, said):
+    """Where setgroups(2) is denied what is held already will do; what is shown as 65534 may be any group."""
+
+    def body():
+        os.setgroups([held])
+        libc.unshare(abi.CLONE_NEWUSER)
+        for name, text in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):
+            with open("/proc/self/" + name, "w") as file:
+                file.write(text)
+        assert os.getgroups() == [held if held == 0 else 65534]
+        privileges._setgroups((asked,))
+        return "set"
+
+    assert support.in_child(body).partition(":")[0] == said
 
 
 # --- control groups -----------------------------------------------------------------------------
