@@ -110,7 +110,7 @@ def for_v1(rules: "list[Rule]") -> "tuple[bool, list[Rule]]":
         for other in list(exceptions.values()):
             if rule.covers(other):
                 other.access &= ~rule.access
-            elif rule.overlaps(other) and rule.access & other.access:
+            elif rule.overlaps(other):
                 holes.append(Rule(rule.allow, rule.kind, rule.major, rule.minor, rule.access & other.access))
     exceptions = {name: rule for name, rule in exceptions.items() if rule.access}
     for hole in holes:

@@ -98,6 +98,7 @@ def with_list(rules, kind, major, minor, access):
 DENY_ALL = {"allow": False, "access": "rwm"}
 ALLOW_ALL = {"allow": True, "access": "rwm"}
 FUSE = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rwm"}
+MISC = {"allow": True, "type": "c", "major": 10}
 MISC_W = {"allow": True, "type": "c", "major": 10, "access": "w"}
 CASES = [
     ("no rule, null", [], ("c", 1, 3, R | W), True),
@@ -131,6 +132,24 @@ CASES = [
     ("no access named is every access", [{"allow": True, "type": "c", "major": 10}], ("c", 10, 7, W), True),
     ("all kinds, but one number", [{"allow": True, "type": "a", "major": 8}], ("b", 8, 0, R), True),
     ("all kinds, but another number", [{"allow": True, "type": "a", "major": 8}], ("b", 9, 0, R), False),
+    ("reading of one and writing of its neighbour, which is not to be read", [dict(FUSE, access="r"),
+     dict(FUSE, minor=230, access="w")], ("c", 10, 230, R), False),
+    ("fuse allowed, a disk with its numbers denied", [FUSE, dict(FUSE, type="b", allow=False)],
+     ("c", 10, 229, R), True),
+    ("all of it allowed, a disk with its numbers denied", [MISC, dict(FUSE, type="b", allow=False)],
+     ("c", 10, 229, R), True),
+    ("fuse allowed, its neighbour of all numbers denied", [FUSE, {"allow": False, "type": "c", "minor": 230}],
+     ("c", 10, 229, R), True),
+    ("fuse allowed, all of another number denied", [FUSE, {"allow": False, "type": "c", "major": 11}],
+     ("c", 10, 229, R), True),
+    ("reading allowed, writing of one denied", [dict(MISC, access="r"), dict(FUSE, allow=False, access="w")],
+     ("c", 10, 229, R), True),
+    ("writing of one denied, then of all", [dict(MISC, access="rw"), dict(FUSE, allow=False, access="w"),
+     dict(MISC, allow=False, access="w")], ("c", 10, 228, R), True),
+    ("writing of one denied, then of all, but allowed of another", [
+        MISC_W, dict(FUSE, allow=False, access="w"), dict(MISC_W, allow=False),
+        dict(FUSE, major=11, access="w"),
+     ], ("c", 11, 229, W), True),
     ("all devices, but to read", [{"allow": True, "access": "r"}], ("b", 9, 0, W), False),
 ]  # fmt: skip
 
