@@ -719,14 +719,21 @@ def test_the_state_shows_what_was_asked_for_and_exec_obeys(minictr, busybox_root
 
 
 @with_namespaces
-@pytest.mark.parametrize("change", ["rm -r shelf/in; ln -s /etc shelf/in", "rm -r shelf/in", ":"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "rm -r shelf/in; ln -s /etc shelf/in", "rm -r shelf/in", "rm -r shelf/in; ln -s in shelf/in",
+        "rm -r shelf/in; touch shelf/in", ":",
+    ],
+)  # fmt: skip
 def test_a_link_that_the_container_makes_opens_nothing_to_a_further_program(minictr, busybox_copy, change):
     """The rules of `exec` are for the files that they were for when the container started."""
     root = busybox_copy()
-    os.makedirs(root + "/shelf/in")
+    os.makedirs(root + "/shelf/in/deep")
     with open(root + "/shelf/in/file", "w") as file:
         file.write("inside\n")
-    words = ["--landlock", "rx=/bin,w=/shelf,r=/shelf/in", "-d", "--name", "moved", "--rootfs", root]
+    places = "rx=/bin,w=/shelf,r=/shelf/in,r=/shelf/in/deep"
+    words = ["--landlock", places, "-d", "--name", "moved", "--rootfs", root]
     script = "cd /; %s; mkdir shelf/done; sleep 60" % change
     minictr("run", *(words + ["--", "sh", "-c", script])).ok
     support.wait_until(lambda: os.path.exists(root + "/shelf/done"))

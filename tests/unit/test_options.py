@@ -492,6 +492,7 @@ def test_labelling_anew_has_the_same_rules_under_either_name(rootfs, word, text)
         ("type=bind,source=/etc,source=/usr,target=/m", "source is given twice"),
         ("type=bind,source=,target=/m", "source is given twice or without a value"),
         ("type=bind,source=/etc,target=/m,readonly=maybe", "readonly is true or false"),
+        ("type=bind,source=/etc,target=/m,readonly=enabled", "readonly is true or false"),
         ("type=bind,source=/etc,target=/m,tmpfs-size=1m", "unknown option size=1m"),
         ("type=bind,source=/etc,target=/m,bind-propagation=up", "unknown option bind-propagation=up"),
         ("type=bind,source=/etc,target=/m,relabel=maybe", "unknown option relabel=maybe"),
@@ -581,6 +582,7 @@ def test_a_device_under_another_name_is_a_mount(rootfs):
         ("/dev/null:r", "is not enforced yet, so refused rather than ignored"),
         ("/dev/null:/null", "must lie below /dev"),
         ("/dev/null:/dev/a:/dev/b", "is not of the form PATH[:DST][:rwm]"),
+        (":/dev/a", "is not of the form PATH[:DST][:rwm]"),
     ],
 )
 def test_a_device_that_cannot_be_is_one_clear_line(text, why):

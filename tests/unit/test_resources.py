@@ -160,6 +160,10 @@ def test_a_device_may_be_used_by_who_has_it():
     rule = {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"}
     for words in ("/dev/null", "/dev/null:/dev/other"):
         assert limits("--device", words) == {"devices": [rule]}
+    path = block_device()
+    number = os.stat(path).st_rdev
+    rule.update(type="b", major=os.major(number), minor=os.minor(number))
+    assert limits("--device", path) == {"devices": [rule]}
 
 
 def test_an_update_takes_the_same_words():
