@@ -5,10 +5,15 @@ it detached itself, is a descendant of the adopter. It waits for them as process
 container's end looks the same as on a machine without it.
 
 Nothing is ended by name, and no mount or cgroup is touched that was there before or lies elsewhere.
+
+Other runs may be under way at the same time. As root each has a mount namespace of its own, so that none
+sees the mounts of another. A cgroup or a note of a container is another run's if it says so: by the number of
+one of that run's processes in its name, by the hash of a directory of that run, or by a bundle there.
 """
 
 import collections
 import ctypes
+import glob
 import os
 import re
 import signal
@@ -17,6 +22,8 @@ import time
 
 import accounts
 import support
+
+from minictr import spec
 
 SETTLE = 5  # seconds that a thing has to go by itself: processes end, the kernel cleans up behind them
 
@@ -27,6 +34,7 @@ def adopt() -> None:
     child = os.fork()
     if child == 0:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+        _part_from_mounts()
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the suite too
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
@@ -37,6 +45,21 @@ def adopt() -> None:
     for pid in sorted(descendants(os.getpid())):  # the suite was killed, or has said what was left
         _kill(pid)
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+
+
+def _part_from_mounts() -> None:
+    """A mount namespace of our own, where one can be had. It is as the host's is: what was shared there is
+    shared here, and what is mounted on the host comes here too, but nothing goes back."""
+    libc = ctypes.CDLL(None)
+    if libc.unshare(0x20000):  # CLONE_NEWNS
+        return
+    with open("/proc/self/mountinfo") as file:
+        shared = [
+            row[4] for row in map(str.split, file) if any(tag.startswith("shared:") for tag in row[6:9])
+        ]
+    for point in shared:
+        for kind in (1 << 19, 1 << 20):  # MS_SLAVE, MS_SHARED
+            libc.mount(None, _unescaped(point).encode("utf-8", "surrogateescape"), None, kind, None)
 
 
 # --- what there is ----------------------------------------------------------------------------
@@ -137,6 +160,57 @@ def _foreign(cgroup: str) -> bool:
     return False
 
 
+class Others:
+    """The other runs that are under way, as they are now."""
+
+    def __init__(self) -> None:
+        own, self.numbers, self.folders = descendants(support.SESSION.adopter), set(), []
+        place, start = os.path.split(support.SESSION.prefix)
+        for name in os.listdir(place):
+            found = re.match(re.escape(start) + r"(\d+)-", name)
+            adopter = int(found.group(1)) if found else 0
+            if adopter in (0, support.SESSION.adopter) or adopter in own or support.gone(adopter):
+                continue  # one within a test of ours is ours
+            self.numbers |= {str(pid) for pid in descendants(adopter)} | {str(adopter)}
+            self.folders.append(os.path.join(place, name))
+        self.numbers -= {str(pid) for pid in own}  # this run may be within a test of another
+
+    def have(self, thing: str) -> bool:
+        """Whether THING, as of `cgroups` or `files`, says that it is theirs."""
+        if not self.folders:
+            return False
+        if thing.startswith("cgroup "):
+            names = thing[7:].split("/")
+            return any(set(re.findall(r"\d+", name)) & self.numbers for name in names) or any(
+                map(self._hashed, names)
+            )
+        found = re.match("file (/run/minictr/[^/]+)", thing)
+        return bool(found) and self._noted(found.group(1))
+
+    def _hashed(self, name: str) -> bool:
+        found = re.match("minictr-(.*)-([0-9a-f]{8})$", name)
+        if not found:
+            return False
+        places = [
+            place
+            for folder in self.folders
+            for place in glob.glob(folder + "/*") + glob.glob(folder + "/tmp/*/*")
+        ]
+        return any(
+            spec.cgroup_of(found.group(1), place + "/" + found.group(1)) == "/" + name for place in places
+        )
+
+    def _noted(self, place: str) -> bool:
+        """Whether what is noted of a container in the usual place names something of theirs."""
+        try:
+            with open(place + "/config.json") as config, open(place + "/state.json") as state:
+                text = config.read() + state.read()
+        except OSError:
+            return False
+        pid = re.search(r'"pid":(\d+)', text)
+        return bool(pid and pid.group(1) in self.numbers) or any(folder in text for folder in self.folders)
+
+
 def devices() -> "set[str]":
     found = {"network device " + name for name in os.listdir("/sys/class/net")}
     if os.path.isdir("/run/netns"):
@@ -159,8 +233,8 @@ def files() -> "set[str]":
                 uid = entry.stat(follow_symlinks=False).st_uid
             except FileNotFoundError:
                 continue
-            if entry.path == support.SESSION.directory or re.match("minictr-tests($|-)", entry.name):
-                continue  # of this run or another; a lock
+            if entry.path == support.SESSION.directory or re.match("minictr-(tests|vm)($|-)", entry.name):
+                continue  # of this run or another; a lock; of tests/vm.py, which clears up by itself
             if "minictr" in entry.name or uid in USERS:
                 found.add("file " + entry.path)
     return found | {"account " + line for line in accounts.remaining()}
@@ -188,6 +262,9 @@ class Snapshot:
             for part in self.parts:
                 found += sorted(part() - self.things[part])
             found = [thing for thing in found if not (thing.startswith("cgroup ") and _foreign(thing[7:]))]
+            if any(thing.startswith(("cgroup ", "file ")) for thing in found):
+                others = Others()
+                found = [thing for thing in found if not others.have(thing)]
             if mounts in self.things:
                 found += sorted("missing: " + thing for thing in self.things[mounts] - mounts())
             if before is not None and not any(thing.startswith("process ") for thing in before):
@@ -244,7 +321,11 @@ def remove_stale_sessions() -> None:
 
 def _mount_points() -> "list[str]":
     with open("/proc/self/mountinfo") as file:
-        return [re.sub(r"\\(\d{3})", lambda m: chr(int(m.group(1), 8)), line.split()[4]) for line in file]
+        return [_unescaped(line.split()[4]) for line in file]
+
+
+def _unescaped(point: str) -> str:
+    return re.sub(r"\\(\d{3})", lambda m: chr(int(m.group(1), 8)), point)
 
 
 def _kill(pid: int) -> None:

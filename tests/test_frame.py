@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 
+import accounts
 import leftovers
 import pytest
 import support
@@ -465,13 +466,15 @@ def test_what_runs_inside_opens_no_text_file():
 LEAVES = {
     "a process": ("subprocess.Popen(['setsid', '-f', 'sleep', '1000'])", "process .*sleep 1000"),
     "a mount": ("subprocess.run(['mount', '-t', 'tmpfs', 'x', place])", "mount .*/left-.* \\(tmpfs of /\\)"),
-    "a cgroup": ("os.mkdir(cgroup + '/minictr-left')", "cgroup .*/minictr-left"),
-    "a file": ("open('/dev/shm/minictr-left', 'w').close()", "file /dev/shm/minictr-left"),
+    "a cgroup": ("os.mkdir(cgroup + '/minictr-left-%d' % os.getpid())", "cgroup .*/minictr-left"),
+    "a container's cgroup": ("os.mkdir(cgroup + spec.cgroup_of('x', place + '/x'))", "cgroup .*/minictr-x-"),
+    "a file": ("open(os.environ['LEFT'], 'w').close()", "file /dev/shm/minictr-left"),
 }
 
 INNER = """\
 import os, subprocess
 import leftovers, support
+from minictr import spec
 leftovers.SETTLE = 0.3
 
 def test_it(minictr):
@@ -485,11 +488,12 @@ def test_it(minictr):
 @pytest.mark.parametrize("what", sorted(LEAVES))
 def test_the_suite_fails_when_a_test_leaves(minictr, tmp_path, what):
     statement, named = LEAVES[what]
+    left = "/dev/shm/minictr-left-%d" % os.getpid()
     try:
-        found = run_suite(minictr, tmp_path, INNER % statement)
+        found = run_suite(minictr, tmp_path, INNER.replace("%s", statement), LEFT=left)
     finally:
         if what == "a file":
-            os.unlink("/dev/shm/minictr-left")
+            os.unlink(left)
     assert found.status == 1
     assert "left behind" in found.out
     assert re.search(named, found.out)
@@ -499,6 +503,45 @@ def test_the_suite_fails_when_a_test_leaves(minictr, tmp_path, what):
 def test_the_suite_passes_when_a_test_leaves_nothing(minictr, tmp_path):
     found = run_suite(minictr, tmp_path, INNER % "pass")
     assert found.status == 0, found
+
+
+@needs("root", "cgroup")
+def test_a_suite_leaves_alone_what_another_makes_at_the_same_time(minictr, tmp_path):
+    """Cgroups in which nobody lives, a note of a container that has ended, a mount."""
+    first, second, flag = tmp_path / "first", tmp_path / "second", str(tmp_path / "flag-")
+    for place in (first, second):
+        place.mkdir()
+    body = """
+    import json, shutil
+    flag, state = os.environ["FLAG"], support.SESSION.place("state")
+    support.wait_until(lambda: os.path.exists(flag + "second"), 30)
+    made = [cgroup + "/minictr-test-%d-7" % os.getpid(), cgroup + spec.cgroup_of("x", state + "/x")]
+    note = "/run/minictr/test-%d" % os.getpid()
+    for folder in made:
+        os.mkdir(folder)
+    os.makedirs(note)
+    for name in ("config.json", "state.json"):
+        with open(note + "/" + name, "w") as file:
+            json.dump({"bundle": place}, file)
+    subprocess.run(["mount", "-t", "tmpfs", "x", place], check=True)
+    open(flag + "first", "w").close()
+    support.wait_until(lambda: os.path.exists(flag + "over"), 30)
+    subprocess.run(["umount", place], check=True)
+    for folder in made:
+        os.rmdir(folder)
+    shutil.rmtree(note)
+"""
+    live = start_suite(minictr, first, INNER.replace("%s", body), FLAG=flag)
+    body = """
+    flag = os.environ["FLAG"]
+    open(flag + "second", "w").close()
+    support.wait_until(lambda: os.path.exists(flag + "first"), 30)
+"""
+    found = run_suite(minictr, second, INNER.replace("%s", body), FLAG=flag)
+    open(flag + "over", "w").close()
+    assert found.status == 0, found
+    done = live.wait()
+    assert done.status == 0, done
 
 
 def test_the_suite_looks_into_directories_however_deep_they_are(tmp_path):
@@ -546,12 +589,23 @@ def databases():
     for path in ("/etc/passwd", "/etc/group", "/etc/subuid", "/etc/subgid"):
         if os.path.exists(path):
             with open(path) as file:
-                found[path] = sorted(file)  # the order of lines is useradd's own affair
+                lines = [line for line in file if not of_another_run(line)]
+                found[path] = sorted(lines)  # the order of lines is useradd's own affair
     return found
+
+
+def of_another_run(line):
+    """Of one that is under way still, as that which is looked at is not."""
+    found = re.match("[^:]*?%s([0-9]+)[a-z]:" % accounts.PREFIX, line)
+    return bool(found) and not support.gone(int(found.group(1)))
 
 
 def run_suite(minictr, place, text, **env):
     """Run the suite's frame, copied to PLACE, with a test module of the one TEXT."""
+    return start_suite(minictr, place, text, **env).wait()
+
+
+def start_suite(minictr, place, text, **env):
     tests = str(place / "tests")
     if not os.path.exists(tests):
         os.mkdir(tests)
@@ -563,7 +617,7 @@ def run_suite(minictr, place, text, **env):
     with open(tests + "/test_inner.py", "w") as file:
         file.write(text)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    return minictr.command(*command, cwd=str(place), env=env)
+    return minictr.start_command(*command, cwd=str(place), env=env)
 
 
 def test_every_user_can_run_this_python_and_read_the_package(minictr, unranged):

@@ -313,14 +313,15 @@ def test_what_a_runtime_killed_before_anyone_was_in_the_cgroup_has_left_is_clear
     root = minictr.state()
     strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3"]
     strace += ["-e", "inject=clone,clone3:signal=KILL:when=1"]
-    words = ["run", "--name", "torn", "--cgroup-parent", "minictr-test-torn", "-m", "64m", "--", "true"]
+    torn = "torn-%d" % os.getpid()
+    words = ["run", "--name", torn, "--cgroup-parent", "minictr-test-" + torn, "-m", "64m", "--", "true"]
     env = {"PYTHONPATH": support.CHECKOUT}
     command = strace + [support.python(), "-m", "minictr", "--root", root] + words
     killed = minictr.command(*command, env=env)
     assert killed.status == -9, killed
-    assert left("torn") != []
+    assert left(torn) != []
     assert minictr("list", "--quiet").out == ""
-    assert left("torn") == [] and left("test-torn") == []
+    assert left(torn) == [] and left("test-" + torn) == []
 
 
 def test_a_cgroup_that_was_not_yet_known_to_be_its_own_is_left_in_peace(minictr):
