@@ -8,12 +8,14 @@ Side: both
 """
 
 import os
+import stat
 
 from . import (
     abi,
     landlock,
     libc,
     loader,  # noqa: F401  # `init` finds the program by it, when no more can be loaded
+    mountinfo,
 )  # fmt: skip
 from .errors import ContainerError, step
 from .landlock import BIND, CONNECT, EXECUTE, READ, WRITE
@@ -30,6 +32,8 @@ OUTSIDE = tuple([
     ("/proc/" + name, READ)
     for name in ("cpuinfo", "filesystems", "meminfo", "stat", "version", "sys/vm/overcommit_memory")
 ])  # fmt: skip
+
+_KERNEL_KINDS = ("proc", "sysfs", "devtmpfs", "devpts")
 
 
 def version() -> int:
@@ -109,12 +113,47 @@ def of_root(root: int, plan, sources: "dict[int, int]", entered: bool) -> "tuple
             _allow_shown(made, plan)
         else:
             frozen = (plan.root.readonly or plan.root.overlay) and not entered
-            made.allow(root, READ | EXECUTE | (0 if frozen else WRITE))
+            rights = READ | EXECUTE | (0 if frozen else WRITE)
+            closed = [] if entered else _shown_below(plan.root.path)
+            if closed:
+                made.allow(root, abi.LANDLOCK_ACCESS_FS_READ_DIR)
+                _allow_around(made, root, os.path.realpath(plan.root.path), closed, rights)
+            else:
+                made.allow(root, rights)
         if not entered:
             _allow_volumes(made, plan, sources)
         for path, rights in OUTSIDE:
             made.allow_path(path, rights)
     return made, _still_lost(known), 0
+
+
+def _shown_below(path: str) -> "list[str]":
+    """Where the host has the kernel's own files below PATH, as in a root that somebody has entered by
+    chroot(1): all processes of the host are seen there, and its devices reached."""
+    top = os.path.realpath(path).rstrip("/") + "/"
+    rows = mountinfo.own().values()
+    return [row.place for row in rows if row.kind in _KERNEL_KINDS and row.place.startswith(top)]
+
+
+def _allow_around(made: "Ruleset", directory: int, path: str, closed: "list[str]", rights: int) -> None:
+    """RIGHTS to what is in DIRECTORY, which is called PATH, but for the places CLOSED: Landlock cannot take
+    away below what it has allowed. In the directories above them nothing new can be made."""
+    listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        for name in os.listdir(listed):
+            place = path.rstrip("/") + "/" + name
+            if place in closed:
+                continue
+            found = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                if any(one.startswith(place + "/") for one in closed):
+                    _allow_around(made, found, place, closed, rights)
+                elif not stat.S_ISLNK(os.fstat(found).st_mode):  # where it leads is allowed there, or not
+                    made.allow(found, rights)
+            finally:
+                os.close(found)
+    finally:
+        os.close(listed)
 
 
 def join(me) -> int:

@@ -169,6 +169,25 @@ def test_of_proc_and_dev_no_more_is_open_than_is_said(as_root, name):
         assert as_root.run("head -c 1 %s" % name, off=True).result.status == 0
 
 
+@needs("root")
+@pytest.mark.parametrize("where", ["proc", "srv/chroot/proc"])
+def test_what_the_kernel_shows_in_a_root_is_closed(as_user, where):
+    """As where somebody works in it by chroot(1): its /proc has every process of the host."""
+    target = os.path.join(as_user.root, where)
+    os.makedirs(target, exist_ok=True)
+    as_user.minictr.command("mount", "-t", "proc", "proc", target).ok
+    try:
+        command = (
+            "cat %s/1/status >/dev/null && echo open; ls >/dev/null && echo x >tmp/x && cat tmp/x" % where
+        )
+        told, off = as_user.run(command), as_user.run(command, off=True)
+    finally:
+        as_user.minictr.command("umount", target).ok
+
+    assert told.result.lines == ["x"], told.result
+    assert off.result.lines == ["open", "x"], off.result
+
+
 @pytest.mark.parametrize(
     "options, status",
     [([], 0), (["--read-only"], 1), (["--overlay"], 1)],
