@@ -430,8 +430,8 @@ def _streams(spec: Spec) -> "tuple[int, ...]":
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     output = null
     if spec.log_file:
-        with step("open the log file %s" % spec.log_file):
-            output = os.open(spec.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        with step("open the log file %s" % spec.log_file, hints=paths.FOREIGN):
+            output = paths.open_output(spec.log_file, os.O_CREAT | os.O_APPEND, 0o640)
     return (null if spec.detach else 0, output, output)
 
 

@@ -6,7 +6,7 @@ Side: host
 import _stat as stat
 import sys
 
-from . import abi, clone, foreground, libc, maps, plan
+from . import abi, clone, foreground, libc, maps, paths, plan
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .mounts import REFUSED
@@ -199,7 +199,7 @@ def write_pid_file(path: str, pid: int) -> None:
     no file, /dev/stdout or a device, it is written as anybody would: that is not to be replaced."""
     with step("write the pid file %s" % path):
         if _is_special(path):
-            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            file = paths.open_output(path, os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
             try:
                 os.write(file, b"%d" % pid)
             finally:
@@ -229,6 +229,8 @@ def take_pid_file(path: str) -> None:
 
 def _is_special(path: str) -> bool:
     try:
+        if paths.is_link(path) and paths.foreign(path):  # it is replaced
+            return False
         if not stat.S_ISREG(os.stat(path).st_mode):
             return True
         return os.readlink(path).startswith("/proc/")  # a standard stream, which is a file

@@ -61,7 +61,9 @@ class Report:
             said = printable(message.replace("\\", "\\\\").replace('"', '\\"'))
             text = 'time="%s" level=%s msg="%s"\n' % (moment, level, said)
         try:
-            log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            from . import paths  # for those who want a log
+
+            log = paths.open_output(self.path, os.O_CREAT | os.O_APPEND)
             try:
                 data = text.encode("utf-8", "surrogateescape")
                 while data:

@@ -1067,6 +1067,41 @@ def test_a_pid_file_may_be_the_output_and_that_a_file(own, box, tmp_path):
     assert found == (0, "", "") and (tmp_path / "file").read_text().isdigit() and os.path.islink(output)
 
 
+@pytest.mark.parametrize("option", ["--pid-file", "--log", "--log-file"])
+def test_nothing_is_written_through_a_link_of_another_users(own, bundle, tmp_path, unranged, option):
+    """Root writes where a user may write, too: who makes the link would choose the file."""
+    place = unranged.place("outputs")
+    target, link = tmp_path / "target", place + "/output"
+    os.mkfifo(str(target))
+    os.symlink(str(target), link)
+    os.chown(link, unranged.uid, unranged.gid, follow_symlinks=False)
+    reader = os.open(str(target), os.O_RDONLY | os.O_NONBLOCK)
+    made = bundle()
+    words = ["run", "--bundle", made.path, made.identifier]
+    if option == "--log-file":
+        words = ["run", "--rootfs", made.root, "--log-file", link, "--", "echo", "said"]
+    made.process["args"] = ["true"]
+    if option == "--log":
+        made.process["args"] = ["/no/such"]
+    made.save()
+    words[1:1] = ["--pid-file", link] if option == "--pid-file" else []
+    words[:0] = ["--log", link] if option == "--log" else []
+    found = own.verb(*words)
+    try:
+        written = os.read(reader, 4096)
+    except BlockingIOError:
+        written = b""
+    os.close(reader)
+
+    assert written == b"", (written, found)
+    if option == "--pid-file":  # in its place, as with runc
+        assert found.status == 0 and not os.path.islink(link)
+    elif option == "--log":
+        assert found.status == 127 and "cannot write the log %s" % link in found.err
+    else:
+        assert found.status == 125 and "it is a link of another user's" in found.err
+
+
 def test_a_start_that_fails_removes_no_device(own, bundle, tmp_path):
     made, place = bundle(), str(tmp_path / "null")
     os.mknod(place, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
