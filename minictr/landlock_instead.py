@@ -171,7 +171,8 @@ def join(me) -> int:
 def _still_lost(version: int) -> str:
     """What Landlock does not handle; what it is compared with is another root, not an open one."""
     lost = "Landlock (version %d) keeps the host's files closed, but their names, sizes and owners " % version
-    lost += "can be seen, modes and times of the user's own changed, named sockets connected to"
+    lost += "can be seen, what is done to them watched (inotify), modes and times of the user's own changed, "
+    lost += "named sockets connected to"
     if version < 3:
         lost += ", those that the user may write truncated"
     if version < 2:

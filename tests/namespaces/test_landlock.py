@@ -297,6 +297,29 @@ def test_the_hosts_own_root_shows_what_a_container_of_it_would_show(minictr, unr
     assert "the host's" in off.out and off.status == 0
 
 
+WATCH = """
+import ctypes, os, sys
+c = ctypes.CDLL(None)
+watch = c.inotify_init1(0)
+print(c.inotify_add_watch(watch, sys.argv[1].encode(), 0x100) > 0, flush=True)  # IN_CREATE
+print(b"a name" in os.read(watch, 4096))
+os.listdir(sys.argv[1])
+"""
+
+
+def test_that_files_outside_may_be_watched_is_told(minictr, unranged):
+    """Landlock has no rule for it: names in a directory come out that cannot be listed."""
+    place = unranged.place("watched")
+    words = ["--", "/usr/bin/python3", "-IS", "-c", WATCH, place]
+    live = minictr.start("run", *words, user=unranged, refuse=NO_NAMESPACES)
+    live.expect("True\n")
+    open(place + "/a name", "w").close()
+    found = live.wait()
+
+    assert (found.status, found.out) == (1, "True\nTrue\n"), found
+    assert "watched (inotify)" in found.err and "PermissionError" in found.err, found
+
+
 # --- in the place of namespaces -------------------------------------------------------------------
 
 # To a server of TCP, in Perl: $to is its address
