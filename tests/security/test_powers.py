@@ -461,6 +461,28 @@ def test_a_node_that_came_with_an_image_is_dead_in_a_bundle(minictr, busybox_cop
     assert (found.out, found.err) == ("1\n", "head: /zero: Permission denied\n"), found
 
 
+@pytest.mark.parametrize("options", [(), ("--read-only",), ("--overlay",)], ids=["", "ro", "overlay"])
+def test_a_program_that_a_container_leaves_is_roots_and_to_be_kept_from_users(
+    minictr, busybox_copy, unranged, options
+):
+    """CVE-2021-41091: files keep their ids, so that with a user of the host it is root's."""
+    root = busybox_copy()
+    above = os.path.join(support.SESSION.place("closed"), "above")
+    os.mkdir(above, 0o755)
+    os.rename(root, above + "/root")
+    script = "cp /bin/busybox /tmp/busybox; chmod 4755 /tmp/busybox"
+    minictr("run", *(options + ("--rootfs", above + "/root", "--", "sh", "-c", script)))
+    left = above + "/root/tmp/busybox"
+    assert os.path.exists(left) == (not options)
+    if not options:
+        state = os.stat(left)
+        assert (state.st_uid, state.st_mode & 0o7777) == (0, 0o4755)
+        assert minictr.command(left, "true", user=unranged).status == 0
+        os.chmod(above, 0o700)
+        with pytest.raises(PermissionError):
+            minictr.command(left, "true", user=unranged)
+
+
 # --- sockets ------------------------------------------------------------------------------------------
 
 CONNECT = """
