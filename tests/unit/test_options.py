@@ -373,7 +373,7 @@ def test_the_options_of_a_volume_are_podmans(rootfs, words, expected):
         ("/etc::ro", "is not of the form"),
         (
             "./a:b:/data",
-            "is not of the form SRC:DST[:OPTION,...]; hint: a name that has a : in it goes by --mount type=bind",
+            "is not of the form SRC:DST[:OPTION,...]; hint: a name that has a : in it goes by --mount",
         ),
         ("/etc:", "is not of the form SRC:DST[:OPTION,...]"),
         (":/data", "is not of the form"),
