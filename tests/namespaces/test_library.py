@@ -607,12 +607,15 @@ def test_who_asks_one_thing_after_the_other_is_served_by_one_worker(library):
     text = """
         os.chdir("/tmp")
         run("true")
-        time.sleep(0.5)
-        before = helpers()
-        opened = [len(os.listdir("/proc/%d/fd" % pid)) for pid in before]
-        for number in range(5):
-            assert sh("exit %d" % number).returncode == number
-            time.sleep(0.1)  # the answer comes first, its place at the door after that
+        for _ in range(10):  # on a busy machine a worker is late at the door, and gets another beside it
+            time.sleep(0.5)
+            before = helpers()
+            opened = [len(os.listdir("/proc/%d/fd" % pid)) for pid in before]
+            for number in range(5):
+                assert sh("exit %d" % number).returncode == number
+                time.sleep(0.1)  # the answer comes first, its place at the door after that
+            if helpers() == before:
+                break
         print(len(before) > 1, helpers() == before)
         print(opened == [len(os.listdir("/proc/%d/fd" % pid)) for pid in before])
         print({os.readlink("/proc/%d/cwd" % pid) for pid in before})
