@@ -416,6 +416,21 @@ def test_a_frozen_group_makes_no_progress(group):
     assert child.status() == -signal.SIGKILL
 
 
+def test_a_frozen_group_is_still_frozen_once_it_was_signalled(group):
+    """As `kill` of a container that is paused leaves it."""
+    shared, count = share()
+    child = Child(group, lambda: counter(shared))
+    wait_until(lambda: count() > 1000)
+    group.freeze()
+    held = count()
+    assert group.signal(signal.SIGTERM) == 1
+    assert group.frozen()
+    time.sleep(0.1)
+    assert count() == held
+    group.thaw()
+    assert child.status() == -signal.SIGTERM
+
+
 def test_a_signal_reaches_every_process(group):
     shared, count = share()
 

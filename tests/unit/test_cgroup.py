@@ -389,6 +389,38 @@ def test_a_freezer_that_fails_is_an_error(v1):
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
+def test_what_is_gone_meanwhile_needs_no_thaw(request, version):
+    kernel = request.getfixturevalue(version)
+    group = cgroup.open(kernel.layout, "/x")
+    group.create()
+    group.thaw()
+    kernel.refusals = {"freezer.state=THAWED": errno.EIO, "cgroup.freeze=0": errno.EIO}
+    with pytest.raises(ContainerError, match="thaw the container: Input/output error"):
+        group.thaw()
+    kernel.refusals = {}
+    other = cgroup.reopen(kernel.layout, group.directories())
+    for part in other.parts:
+        part.open()
+    group.remove()
+    for each in (group, other):
+        each.thaw()
+        each.release()
+        assert (each.frozen(), each.pids()) == (False, [])
+
+
+def test_half_a_way_in_is_none(v1):
+    group = cgroup.open(v1.layout, "/x")
+    group.create()
+    os.unlink(group.directories()[-1] + "/tasks")
+    for part in group.parts:
+        part.open()
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ContainerError, match="open the cgroup .*/x: No such file or directory"):
+        group.join_files()
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
 def test_where_nothing_may_be_made_the_cause_is_looked_for(request, version):
     kernel = request.getfixturevalue(version)
     kernel.refusals = {"/x": errno.EROFS}

@@ -502,6 +502,8 @@ def test_labelling_anew_has_the_same_rules_under_either_name(rootfs, word, text)
         ),
         ('type=bind,"source=/etc,target=/m', "a quoted field ends with its quote"),
         ('type=bind,"source=/etc"x,target=/m', "a quoted field ends with its quote"),
+        ("type=bind,source=/etc,target=/m,bind-recursive=up", "unknown option bind-recursive=up"),
+        ("type=ramfs,target=/m,uid=5", "unknown option uid=5"),
         ("type=tmpfs,source=/etc,target=/m", "a tmpfs has no source"),
         ("type=tmpfs,target=/m,tmpfs-mode=999", "mode=999 is not an octal number up to 7777"),
         ("type=ramfs,target=/m,tmpfs-size=1m", "a ramfs has no limit; use a tmpfs"),
@@ -522,6 +524,7 @@ def test_a_mount_by_name_that_cannot_be_is_one_clear_line(rootfs, text, why):
             MEMORY + ["size=64m", "mode=0755", "uid=1000"],
         ),
         ("/m:size=50%,nr_inodes=10k", MEMORY + ["size=50%", "nr_inodes=10k"]),
+        ("/m:mpol=prefer:0,huge=within_size", MEMORY + ["mpol=prefer:0", "huge=within_size"]),
         ("/m:size=1.5m", MEMORY + ["size=1572864"]),
         ("/m:size=0.5KiB", MEMORY + ["size=512"]),
         ("/m:tmpcopyup", MEMORY + ["tmpcopyup"]),
@@ -583,6 +586,7 @@ def test_a_device_under_another_name_is_a_mount(rootfs):
         ("/dev/null:/null", "must lie below /dev"),
         ("/dev/null:/dev/a:/dev/b", "is not of the form PATH[:DST][:rwm]"),
         (":/dev/a", "is not of the form PATH[:DST][:rwm]"),
+        ("rwm", "rwm is not an absolute path"),
     ],
 )
 def test_a_device_that_cannot_be_is_one_clear_line(text, why):

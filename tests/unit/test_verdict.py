@@ -6,7 +6,7 @@ import os
 import jsonschema
 import pytest
 
-from minictr import host, lsm, plan, spec, twin, verdict
+from minictr import host, kernel_files, lsm, plan, spec, twin, verdict
 
 NAMES = {"apparmor": "box", "selinux": "u:r:box_t:s0"}
 WHY = "there is no program to execute for it on vax"
@@ -67,3 +67,23 @@ def test_no_profile_asked_for_is_none_had():
 def test_a_name_writes_no_line_of_its_own():
     made = found("selinux", "u:r\nlevel: rootless", ABSENT)
     assert "level: rootless" not in "\n".join(verdict.lines(made)).split("\n")[:-1]
+
+
+@pytest.mark.parametrize(
+    "mount, said",
+    [
+        ({"type": "sysfs", "options": ["ro"]}, ""),
+        ({"type": "sysfs", "options": []}, "/sys can be written to"),
+        ({"type": "tmpfs", "options": []}, ""),
+        ({"type": "bind", "source": "/srv", "options": ["bind"]}, ""),
+        ({"type": "bind", "source": "/sys", "options": ["rbind"]}, "/sys can be written to"),
+    ],
+    ids=["read-only", "writable", "memory", "another directory", "the host's"],
+)
+def test_what_can_be_written_to_counts_if_it_is_the_kernels(mount, said):
+    config = spec.default_config(["true"], "/tmp")
+    kept = [entry for entry in config["mounts"] if not entry["destination"].startswith("/sys")]
+    config["mounts"] = kept + [dict({"destination": "/sys", "source": mount["type"]}, **mount)]
+    made = plan.make(spec.Spec(config=config, identifier="x", bundle="/"), host.probe(ranges=False), "/stage")
+    assert kernel_files.uncovered(made) == said
+    assert not kernel_files.writable(made, "/elsewhere")
