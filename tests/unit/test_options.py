@@ -277,6 +277,7 @@ def host(monkeypatch):
     """A host with these directories and links, for what `host_mounts` asks."""
     links = {"/var/run": "/run", "/home": "/var/home", "/etc/resolv.conf": "/run/stub/resolv.conf"}
     there = {"/tmp", "/var/tmp", "/run", "/var/home", "/root", "/srv/me", "/usr/sbin", "/var/home/me"}
+    there |= {"/", "relative"}
 
     class Path:
         normpath = staticmethod(os.path.normpath)
@@ -543,6 +544,10 @@ def test_memory_has_the_documented_defaults(rootfs, text, expected):
         ("/m:size=1.5%", "size=1.5% is not a size"),
         ("/m:size=99999999999999999999g", "99999999999999999999g is not a size"),
         ("/m:size=", "size='' is not a size"),
+        ("/m:size=64mxx", "size=64mxx is not a size"),
+        ("/m:mode=", "mode='' is not an octal number"),
+        ("/m:mode=17777", "mode=17777 is not an octal number"),
+        ("/m:mpol=", "mpol='' is not a word the kernel has for it"),
         ("/m:size=1m,size=2m", "size is given twice"),
         ("/m:mode=07777777", "mode=07777777 is not an octal number"),
         ("/m:uid=4294967295", "uid=4294967295 is not a number"),
