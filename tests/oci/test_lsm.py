@@ -13,7 +13,7 @@ import pytest
 import support
 from support import CHECKOUT, needs
 
-from minictr import contexts, lsm, paths
+from minictr import contexts, lsm, mounts, paths
 
 pytestmark = needs("root", "busybox", "cgroup")
 
@@ -231,6 +231,20 @@ def test_a_bundle_mounts_nothing_below_proc(own, bundle, where):
 )
 def test_what_the_kernel_shows_is_known_again(layer, name, said, equal):
     assert lsm.matches(lsm.Label(layer=layer, name=name), said) is equal
+
+
+@pytest.mark.parametrize(
+    "kind, words, labelled",
+    [
+        ("tmpfs", ("size=1m",), True), ("overlay", (), True), ("devpts", (), True), ("bind", (), False),
+        ("proc", (), False), ("sysfs", (), False), ("mqueue", (), False), ("cgroup", (), False),
+        ("cgroup2", (), False), ("tmpfs", ('context="u:r:t:s0:c1,c2"',), False),
+        ("tmpfs", ("fscontext=u:r:t",), False), ("tmpfs", ("rootcontext=u:r:t",), False),
+    ],
+)  # fmt: skip
+def test_a_mount_has_the_label_if_its_files_are_its_own_and_have_none(kind, words, labelled):
+    mount = mounts.Mount(target="/mnt", kind=kind, words=words)
+    assert lsm.with_context(mount, "u:r:t:s0").context == ("u:r:t:s0" if labelled else "")
 
 
 @pytest.mark.parametrize("name", ["a\nb", " a", "a ", 'a"b', "a\0b", "x" * 4096])
