@@ -5,7 +5,7 @@ Side: container
 
 import _stat as stat
 
-from . import paths
+from . import abi, paths
 from . import unix as os
 from .errors import ContainerError
 
@@ -62,20 +62,25 @@ def _inode(descriptor: int) -> "tuple[int, int]":
 
 
 def _copy(source: int, target: int, name: str) -> bool:
-    """Copy NAME; True for a directory, of which only an empty one is made."""
-    state = os.stat(name, dir_fd=source, follow_symlinks=False)
-    if stat.S_ISLNK(state.st_mode):
-        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-    elif stat.S_ISDIR(state.st_mode):
-        os.mkdir(name, 0o700, dir_fd=target)
-        return True
-    elif stat.S_ISREG(state.st_mode):
-        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-        new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
-        while os.sendfile(new, old, None, 1 << 20):
-            pass
-        os.fchown(new, state.st_uid, state.st_gid)
-        os.fchmod(new, stat.S_IMODE(state.st_mode))
-        os.close(old)
-        os.close(new)
+    """Copy NAME; True for a directory, of which only an empty one is made. What was looked at is opened: a
+    pipe that has the name by then would keep us for ever."""
+    found = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+    try:
+        state = os.fstat(found)
+        if stat.S_ISLNK(state.st_mode):
+            os.symlink(os.readlink("", dir_fd=found), name, dir_fd=target)
+        elif stat.S_ISDIR(state.st_mode):
+            os.mkdir(name, 0o700, dir_fd=target)
+            return True
+        elif stat.S_ISREG(state.st_mode):
+            old = os.open(paths.descriptor_path(found), os.O_RDONLY | os.O_CLOEXEC)
+            new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+            while os.sendfile(new, old, None, 1 << 20):
+                pass
+            os.fchown(new, state.st_uid, state.st_gid)
+            os.fchmod(new, stat.S_IMODE(state.st_mode))
+            os.close(old)
+            os.close(new)
+    finally:
+        os.close(found)
     return False

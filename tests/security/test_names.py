@@ -10,6 +10,8 @@ import errno
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 
 import bundles
@@ -662,3 +664,26 @@ def test_no_whole_proc_or_sys_waits_below_a_root_that_was_moved(minictr, busybox
 
     assert found.out == ("" if hidden else "mounted\n"), found
     assert (sorted(support.cgroup_mounts()), os.listdir("/proc/1")) == before
+
+
+def test_a_pipe_in_the_place_of_a_file_does_not_keep_a_copy_waiting(tmp_path):
+    """tmpcopyup of a root that another container writes to: a file that was looked at is what is opened."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / "name").write_text("text")
+    os.mkfifo(str(source / "other"))
+    script = """
+import os, sys
+from minictr import copy_up
+source, target = [os.open(path, os.O_RDONLY) for path in sys.argv[1:]]
+for _ in range(60000):
+    copy_up._copy(source, target, "name")
+    for name in os.listdir(target):
+        assert os.stat(name, dir_fd=target).st_size == 4
+        os.unlink(name, dir_fd=target)
+"""
+    with racer.Racer(str(source / "name"), str(source / "other")):
+        words = [sys.executable, "-c", script, str(source), str(target)]
+        done = subprocess.run(words, timeout=60, stdin=subprocess.DEVNULL, cwd=support.CHECKOUT)
+    assert done.returncode == 0
