@@ -591,7 +591,7 @@ def test_a_device_under_another_name_is_a_mount(rootfs):
         ("/dev/null:/null", "must lie below /dev"),
         ("/dev/null:/dev/a:/dev/b", "is not of the form PATH[:DST][:rwm]"),
         (":/dev/a", "is not of the form PATH[:DST][:rwm]"),
-        ("rwm", "rwm is not an absolute path"),
+        ("rwm", "rwm: No such file or directory"),
     ],
 )
 def test_a_device_that_cannot_be_is_one_clear_line(text, why):
