@@ -7,7 +7,7 @@ Side: host
 
 import os
 
-from . import document, living, state, verbs
+from . import document, living, sound, state, verbs
 from .errors import ContainerError, printable
 
 HELP = {
@@ -217,7 +217,7 @@ def update(root_path: str, report, argv: "list[str]") -> int:
     config = entry.load_config()
     linux = config.get("linux") or {}
     before = linux.get("resources") or {}
-    with state.trusting(entry.identifier, config):
+    with sound.trusting(entry.identifier, config):
         changes = resources.beside(changes, before)
         merged = resources.merged(before, changes)
     if "--resources" not in given:

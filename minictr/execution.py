@@ -24,6 +24,7 @@ from . import (
     plan,
     preparation,
     process,
+    sound,
     state,
 )
 from . import unix as os
@@ -125,7 +126,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     birth = None
     try:
         target = Target(content)
-        with state.trusting(wish.identifier, config):
+        with sound.trusting(wish.identifier, config):
             made = _made(wish, content, config, target, report)
             foreground.hold_signals()
             birth = _conceive(made, wish, content, config, group, target, report)

@@ -4,7 +4,7 @@ somebody was there. Its configuration lies beside it and says where its cgroup i
 Side: host
 """
 
-from . import cgroup, state
+from . import cgroup, sound, state
 from . import config as document
 from . import unix as os
 from .errors import ContainerError, step
@@ -59,7 +59,7 @@ def content(entry: state.Entry) -> "dict[str, object]":
 def _noted(config: "dict") -> "dict":
     """What its runtime has noted of the cgroup there, {} where that is nothing, or not as we write it."""
     noted = config.get("minictr")
-    return noted if isinstance(noted, dict) and noted.get("cgroups") and state.is_sound(noted) else {}
+    return noted if isinstance(noted, dict) and noted.get("cgroups") and sound.is_state(noted) else {}
 
 
 def _is_anothers(entry: state.Entry, directories: "list[str]") -> bool:

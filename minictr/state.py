@@ -1,7 +1,8 @@
 """What is remembered of each container: a directory with state.json, locked by who works on it.
 
     ROOT/ID/            0700; 01700 while a runtime stands behind it: all its life in the
-                        foreground, until the program runs for a detached one
+                        foreground, until the program runs for a detached one; 04700 for a detached
+                        one that is to be forgotten once it has ended
     ROOT/ID/state.json  written whole and renamed, so that it is never half there
     ROOT/ID/start.fifo  of one that was created: it waits there for `start`. That it runs nobody has to
                         write down, and who would may be killed: then the pipe has no reader any more
@@ -18,9 +19,9 @@ import _struct as struct
 import fcntl
 import time
 
-from . import abi, document, libc, paths
+from . import abi, document, libc, paths, sound
 from . import unix as os
-from .errors import REPORT, ContainerError, from_os, step
+from .errors import ContainerError, from_os, step
 from .spec import CONTAINER_ID, ID_LENGTH
 from .sync import Channel
 
@@ -135,7 +136,7 @@ class Entry:
                 raise from_os("read the state of container %s" % self.identifier, error) from error
         except (ValueError, ContainerError):
             pass
-        if not isinstance(content, dict) or not is_sound(content):
+        if not isinstance(content, dict) or not sound.is_state(content):
             return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
         if content.get("status") == "created" and not self._waits():
             content["status"] = "running"
@@ -190,18 +191,14 @@ class Entry:
 
     def load_config(self) -> "dict":
         """Raises ContainerError where there is none: its runtime was killed too early."""
-        doing = _READING % self.identifier
+        doing = sound.READING % self.identifier
         try:
             with step(doing):
                 text = paths.read_file(self.descriptor, "config.json", MAX_STATE).decode("utf-8", "replace")
             config = document.loads(text)
         except ValueError as error:
             raise ContainerError(doing, "it is broken: %s" % error) from error
-        if not isinstance(config, dict) or not all(map(config.get, _NEEDED)):
-            raise ContainerError(doing, "it is broken: something is missing")
-        if not all(isinstance(config.get(name) or {}, dict) for name in _PARTS):
-            raise ContainerError(doing, "it is broken: something is no object")
-        return config
+        return sound.checked(doing, config)
 
     def make_pipes(self) -> "tuple[int, int]":
         """The two pipes a created container waits at: where "go" comes from, where its last words
@@ -266,79 +263,6 @@ class Entry:
     def close(self) -> None:
         """Let go of the lock."""
         os.close(self.descriptor)
-
-
-_READING = "read the configuration of container %s"
-
-
-class trusting:
-    """What is done with a container's configuration, which was sound when it was written. Where it is not any
-    more, as somebody has changed it by hand, that is told instead of what it has led to."""
-
-    def __init__(self, identifier: str, config: "dict") -> None:
-        self.identifier, self.config = identifier, config
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        bugs = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-        if isinstance(error, bugs) or getattr(error, "hint", "") == REPORT:  # such as one inside
-            from . import config as rules  # only here: to look at all of it takes time, and hardly ever helps
-
-            try:
-                rules.check(self.config)
-            except ContainerError as found:
-                raise ContainerError(_READING % self.identifier, "it is broken: " + found.why)
-
-
-_TEXTS = ("cgroups", "cgroup_parents", "resctrl", "landlock", "landlock_places")  # lists of them
-_KINDS = {
-    "pid": int, "start_time": int, "stop_signal": int, "status": str, "bundle": str, "rootfs": str,
-    "home": str, "created": str, "command": str, "annotations": dict, "exit": dict, "degradations": list,
-}  # fmt: skip
-_KINDS.update(dict.fromkeys(_TEXTS, list))
-_NEEDED = ("root", "process")  # of a configuration, what is there
-_PARTS = _NEEDED + ("linux", "hooks", "annotations")  # and what is an object
-
-
-def _is_record(record: "dict") -> bool:
-    texts = [record.get(name, "") for name in ("why", "fix")] + [record.get("code")]
-    return all(isinstance(text, str) for text in texts) and isinstance(record.get("errno", 0), int)
-
-
-def _is_rule(word: str) -> bool:
-    """Whether WORD is one of `landlock_asked`."""
-    kind, _, value = word.partition("=")
-    if kind in ("connect", "bind"):
-        return value == "none" or value.isdigit() and len(value) <= 5 and int(value) <= 65535
-    if kind == "scope":
-        return value in ("abstract", "signal")
-    return bool(kind) and not kind.strip("rwx") and value.startswith("/")
-
-
-def _are_names(texts: "list[str]") -> bool:
-    """Whether the kernel can be asked for them."""
-    try:
-        return b"\0" not in "\n".join(texts).encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # JSON has halves of characters, too
-        return False
-
-
-def is_sound(content: "dict") -> bool:
-    """Whether all that is worked with is of its kind: whoever has changed the file by hand can delete it."""
-    if not all(isinstance(content.get(name, kind()), kind) for name, kind in _KINDS.items()):
-        return False
-    unit, records = content.get("systemd") or {}, content.get("degradations", ())  # None for no unit
-    texts = [text for name in _TEXTS for text in content.get(name, ())]
-    return (
-        all(isinstance(text, str) for text in texts)
-        and _are_names(texts + [content.get("home", ""), content.get("rootfs", "")])
-        and all(map(_is_rule, content.get("landlock", ())))
-        and all(isinstance(record, dict) and _is_record(record) for record in records)
-        and isinstance(unit, dict)
-        and (not unit or isinstance(unit.get("unit"), str) and "user" in unit)
-    )
 
 
 def create(root_path: str, root: int, identifier: str) -> Entry:
