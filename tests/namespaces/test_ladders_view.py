@@ -334,6 +334,21 @@ def test_a_namespace_that_cannot_be_joined_is_an_error_with_its_cause(minictr, b
     assert "seccomp filter" in told.lines[0] and "; hint: " in told.lines[0]
 
 
+@needs("unshare", "root", "userns")
+def test_a_device_that_the_host_lacks_is_told_of(minictr, busybox_root):
+    place = support.SESSION.place("dev")
+    words = [support.python(), "-m", "minictr", "--root", minictr.state(), "run", "--rootfs", busybox_root]
+    script = "mount -t tmpfs none {0}; for name in null zero random urandom tty; do touch {0}/$name; "
+    script += "mount --bind /dev/$name {0}/$name; done; mount --rbind {0} /dev\n"
+    script += "{1} -- sh -c 'ls /dev/full /dev/zero 2>&1'; {1} --strict -- true 2>/dev/null; echo $?"
+    text = script.format(place, " ".join(words))
+    found = minictr.command("unshare", "-m", "sh", "-c", text, env={"PYTHONPATH": support.checkout()})
+
+    assert found.out == "ls: /dev/full: No such file or directory\n/dev/zero\n123\n", found
+    told = "minictr: warning: devices: wanted /dev/full, got none; the host has no /dev/full; lost: programs"
+    assert found.err.startswith(told) and found.err.endswith("fix: mknod -m 666 /dev/full c 1 7\n"), found
+
+
 # --- mounts below mounts ------------------------------------------------------------------------
 
 
@@ -356,19 +371,21 @@ def test_a_volume_is_read_only_all_the_way_down(minictr, strong_caller, busybox_
 @needs("rootless", "root")
 @pytest.mark.parametrize("refused", [NEW_MOUNT_CALLS, "mount_setattr"], ids=["old calls", "5.2"])
 def test_what_lies_below_a_volume_out_of_reach_is_not_left_as_it_was_in_silence(
-    minictr, ranged, busybox_root, refused
+    minictr, ranged, busybox_copy, refused
 ):
     """Without mount_setattr(2) it has to be reached. Below the host's own root it is closed to the container
     as well; a volume is somebody's who has asked for it."""
     outer, inner = support.SESSION.place("outer"), support.SESSION.place("inner", 0o777)
     os.makedirs(outer + "/closed/below")
     os.chmod(outer + "/closed", 0o700)
-    words = ["--rootfs", busybox_root, "-v", "/srv:/mnt:rro", "--", "true"]
+    words = ["--rootfs", busybox_copy(ranged), "-v", "/srv:/mnt:rro", "--", "true"]
     covers = {"/srv": outer, "/srv/closed/below": inner}
     refuse = [call + "=ENOSYS" for call in refused.split()]
     found = minictr("run", *words, user=ranged, refuse=refuse, cover=covers)
 
-    assert found.status == 125 and "mount /srv on /mnt: Permission denied" in found.err, found
+    assert found.status == 125 and "mount /srv on /mnt: /mnt/closed/below: Permission denied" in found.err, (
+        found
+    )
 
 
 @pytest.mark.parametrize(
