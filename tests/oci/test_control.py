@@ -341,6 +341,15 @@ def test_to_kill_all_of_one_that_has_ended_is_no_error(runtime, box):
 # --- a cgroup that is not its own any more --------------------------------------------------------
 
 
+def test_a_container_does_not_go_without_a_cgroup_because_another_lives_in_it(own, box, bundle):
+    one, made = box(own), bundle()
+    made.linux["cgroupsPath"] = one.bundle.linux["cgroupsPath"]
+    made.process["args"] = ["true"]
+    found = own.run(made, "--allow-degraded")
+    assert (found.status, found.out) == (125, "") and "processes run in it already: " in found.err, found
+    assert one.status == "running"
+
+
 def test_what_another_container_has_in_the_cgroup_of_one_that_has_ended_is_left_alone(own, box):
     """With a process namespace of its own nothing of the first can live any more."""
     one = box(own)

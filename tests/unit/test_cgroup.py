@@ -851,6 +851,16 @@ def test_what_an_update_changes_is_known_as_it_was(v2):
     ]  # fmt: skip
 
 
+def test_what_is_not_to_be_had_again_keeps_none_of_the_others_away(v2):
+    group = cgroup.open(v2.layout, "/x")
+    group.create()
+    v2.written.clear()
+    v2.refusals = {"memory.max=4096": errno.EBUSY}
+    names = ("memory.max", "4096"), ("pids.max", "7")
+    cgroup_undo.put_back(group, [cgroup_group.Setting("", name, value) for name, value in names])
+    assert v2.written == [("pids.max", "7")]
+
+
 def test_so_is_the_killer_for_want_of_memory(v1):
     group = cgroup.open(v1.layout, "/x")
     group.create()
