@@ -79,7 +79,9 @@ class View:
                 continue
             layer = self._covering(place + (name,))
             target = self._link(layer, place + (name,))
-            if target is None or links == paths.MAX_LINKS:
+            if links == paths.MAX_LINKS and target:
+                raise OSError(abi.ELOOP, os.strerror(abi.ELOOP))
+            if target is None:
                 return place + (name,) + tuple(todo), _NOTHING
             if not target:
                 place += (name,)

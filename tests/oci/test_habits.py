@@ -126,7 +126,7 @@ def test_a_home_is_that_of_the_users_behind_a_link(own, bundle, led):
     with open(made.root + "/inside" + source + "/etc/passwd", "w") as file:
         file.write(passwd % "/inside")
     for folder in ("data/etc", "srv"):
-        os.makedirs(os.path.join(made.root, folder))
+        os.makedirs(os.path.join(made.root, folder), exist_ok=True)
     for name, target in links.items():
         path = os.path.join(made.root, name)
         if os.path.lexists(path):
