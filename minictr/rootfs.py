@@ -131,20 +131,26 @@ class Stage:
 
     def _mount(self, index: int, mount) -> None:
         if mount.kind == "bind":
-            place, others = paths.plain(mount.target), self.plan.mounts[:index]
-            within = [other for other in others if place.startswith(paths.plain(other.target) + "/")]
-            hints = {abi.EROFS: "choose a target that exists in the root, or --overlay"}
-            if within:  # of which an overlay of the root changes nothing
-                hints[abi.EROFS] = "choose a target that exists in what is mounted on %s" % within[-1].target
-            hints[abi.EINVAL] = "it cannot be bound if its mount is unbindable"
-            if self.plan.inner_user and not mount.recursive:  # it would uncover what lies below
-                hints[abi.EINVAL] += ", nor without what is mounted below it in a user namespace: use rbind"
-            with step(str(mount), hints=hints):
+            try:
                 self._bind(index, mount)
+            except OSError:
+                with step(str(mount), hints=self._hints_of_bind(index, mount)):
+                    raise
         elif mount.kind in ("cgroup", "cgroup2"):
             self._cgroup(mount)
         else:
             self._create(mount)
+
+    def _hints_of_bind(self, index: int, mount) -> "dict[int, str]":
+        place, others = paths.plain(mount.target), self.plan.mounts[:index]
+        within = [other for other in others if place.startswith(paths.plain(other.target) + "/")]
+        hints = {abi.EROFS: "choose a target that exists in the root, or --overlay"}
+        if within:  # of which an overlay of the root changes nothing
+            hints[abi.EROFS] = "choose a target that exists in what is mounted on %s" % within[-1].target
+        hints[abi.EINVAL] = "it cannot be bound if its mount is unbindable"
+        if self.plan.inner_user and not mount.recursive:  # it would uncover what lies below
+            hints[abi.EINVAL] += ", nor without what is mounted below it in a user namespace: use rbind"
+        return hints
 
     def _bind(self, index: int, mount) -> None:
         tree = self.trees.get(index)
