@@ -204,10 +204,9 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
 def _nearest(verb: str) -> str:
     if verb in _ELSEWHERE:
         return _ELSEWHERE[verb]
-    from difflib import get_close_matches  # 10 ms, for an error
+    from .words import nearest  # only for a mistake
 
-    close = get_close_matches(verb, list(VERBS), 1)
-    return "did you mean %s?" % close[0] if close else "minictr --help"
+    return nearest(verb, list(VERBS)) or "minictr --help"
 
 
 def _boolean(name: str, value: str) -> bool:

@@ -10,7 +10,7 @@ Side: host
 from . import unix as os
 from .errors import ContainerError, printable
 from .spec import CONTAINER_ID, ID_LENGTH, Spec
-from .words import MAX_FDS, absolute, bad, boolean, integer
+from .words import MAX_FDS, absolute, bad, boolean, integer, nearest
 
 BIND_HELP = """ro, rw, exec, noexec, suid, nosuid, dev, nodev, bind, rec, idmap, private, rprivate,
     shared, slave and kin (rec, rprivate, nosuid, nodev); z and Z where there is no SELinux"""
@@ -342,11 +342,7 @@ def _unknown(name: str, verb: str) -> ContainerError:
     for names, why, hint in REFUSED:
         if name in names.split():
             return ContainerError(name, why, hint=hint)
-    from difflib import get_close_matches  # 10 ms, for an error
-
-    long = [known[2:] for known in _INDEX if known[:2] == "--"]
-    close = get_close_matches(name[2:], long, 1)  # without the dashes, which all have in common
-    hint = "did you mean --%s?" % close[0] if close else "minictr %s --help" % verb
+    hint = nearest(name, [known for known in _INDEX if known[:2] == "--"]) or "minictr %s --help" % verb
     return ContainerError(verb, "unknown option %s" % printable(name), hint=hint)
 
 

@@ -227,10 +227,9 @@ def scan(argv, flags: "dict", values: "dict", least: int, most: "int | None", li
 
 def unknown(word: str, name: str, known: "list[str]", doing: str = "read the options") -> ContainerError:
     """WORD has NAME, which is none of the long options KNOWN."""
-    from difflib import get_close_matches  # 10 ms, for an error
+    from . import words  # only for a mistake
 
-    close = get_close_matches(name[2:], [option[2:] for option in known], 1) if name[:2] == "--" else []
-    hint = "did you mean --%s?" % close[0] if close else ""
+    hint = words.nearest(name, known) if name[:2] == "--" else ""
     return ContainerError(doing, "unknown option %s" % printable(word), hint=hint)
 
 

@@ -17,6 +17,15 @@ def bad(option: str, value: str, why: str, hint: str = "") -> ContainerError:
     return ContainerError(("%s %s" % (option, printable(value))).rstrip(), why, hint=hint)
 
 
+def nearest(name: str, known: "list[str]") -> str:
+    """The hint at the one of KNOWN that NAME may have been meant to be, "" where none is like it."""
+    from difflib import get_close_matches  # 10 ms, for an error
+
+    plain = {other.lstrip("-"): other for other in known}  # without the dashes, which all have in common
+    close = get_close_matches(name.lstrip("-"), list(plain), 1)
+    return "did you mean %s?" % plain[close[0]] if close else ""
+
+
 def absolute(path: str) -> str:
     """PATH of the caller's, from the root; `..` is left for the kernel to follow."""
     if path.startswith("/"):
