@@ -325,7 +325,7 @@ class Container:
         except (OSError, ContainerError) as error:  # the status that we leave with must not be lost, too
             self.report.error(living.cleaning("look whether memory ran out", error))
         if self.spec.keep:
-            self.entry.set_foreground(False)
+            self.entry.leave(False)
             try:
                 self.entry.save(dict(self.content("stopped"), exit=self.ending))
             except ContainerError as error:  # the status that we leave with must not be lost, too

@@ -188,9 +188,8 @@ def start(entry: state.Entry, content: "dict", report) -> None:
         try:
             channel.say("go")
             hooked = program.until_running(channel, command)
-            ran = content.get("init") or _ran(
-                content, pidfd
-            )  # what --init keeps as process 1 executes nothing
+            # what --init keeps as process 1 executes nothing
+            ran = content.get("init") or _ran(content, pidfd)
         except BrokenPipeError:
             raise ContainerError(doing, *_ended(content)) from None
         finally:

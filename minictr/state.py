@@ -224,9 +224,6 @@ class Entry:
         for name in PIPES:
             os.unlink(name, dir_fd=self.descriptor)
 
-    def set_foreground(self, on: bool) -> None:
-        os.fchmod(self.descriptor, FOREGROUND if on else 0o700)
-
     def leave(self, passing: bool) -> None:
         """Nobody stands behind it from now on. passing: who meets it once it has ended is to forget it"""
         os.fchmod(self.descriptor, PASSING if passing else 0o700)

@@ -221,7 +221,7 @@ def test_a_root_below_a_file_has_no_containers(tmp_path):
 def test_one_that_is_removed_while_its_lock_is_waited_for_is_gone(root):
     entry = state.create(root[0], root[1], "x")
     entry.save({"status": "running"})
-    entry.set_foreground(False)
+    entry.leave(False)
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
