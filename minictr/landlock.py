@@ -14,7 +14,7 @@ handled:
     7  6.15   nothing new
 
 No version handles stat(2), chmod(2), chown(2), utime(2), extended attributes, UDP, or sockets that
-have a name in the file system; and of TCP not all (`landlock_ports`).
+have a name in the file system; and of TCP not all (`landlock_gaps`).
 Source: Documentation/userspace-api/landlock.rst, include/uapi/linux/landlock.h
 
 Side: both

@@ -52,7 +52,7 @@ def version() -> int:
 def of_namespaces(lost, filtered: bool) -> "tuple[Ruleset | None, dict[str, str]]":
     """A ruleset in the place of the namespaces LOST, None where Landlock has nothing for them, and what
     is lost all the same, a sentence for each. filtered: there is a filter of system calls, which refuses
-    what Landlock does not see (`landlock_ports`)"""
+    what Landlock does not see (`landlock_gaps`)"""
     known = version()
     ports = BIND | CONNECT if "network" in lost else 0
     scopes = (landlock.ABSTRACT if "network" in lost else 0) | (landlock.SIGNAL if "pid" in lost else 0)

@@ -42,11 +42,11 @@ def prepare(spec: Spec, stage: str, starts: bool = False) -> plan.Plan:
     if made.labels or made.mount_label:
         made = _with_labels(made)
     if spec.landlock:
-        from . import landlock_asked, landlock_ports  # only for those who ask
+        from . import landlock_asked, landlock_gaps  # only for those who ask
 
         records = landlock_asked.missing(spec.landlock)
         if made.seccomp is None:
-            records += landlock_ports.missing(spec.landlock, "pid" not in made.namespaces)
+            records += landlock_gaps.missing(spec.landlock, "pid" not in made.namespaces)
         made = made.replace(records=made.records + tuple(records))
     return made
 

@@ -90,9 +90,9 @@ def check_seccomp(made: plan.Plan, degrade) -> plan.Plan:
     if number not in REFUSED + (abi.EINVAL,):  # which a kernel says that was built without filters
         raise ContainerError("look for filters of system calls", "", number)
     if made.spec.landlock:
-        from . import landlock_ports  # only for those who ask
+        from . import landlock_gaps  # only for those who ask
 
-        for record in landlock_ports.missing(made.spec.landlock, "pid" not in made.namespaces):
+        for record in landlock_gaps.missing(made.spec.landlock, "pid" not in made.namespaces):
             degrade(record)
     degrade(
         Degradation(
@@ -115,12 +115,12 @@ def send_filter(birth: clone.Birth) -> None:
         return
     lost, asked = set(birth.lost) | set(birth.handed.bare), birth.plan.spec.landlock
     if asked or "network" in lost or "pid" in lost:
-        from . import landlock_ports  # only where ports or signals may be a matter of Landlock
+        from . import landlock_gaps  # only where ports or signals may be a matter of Landlock
 
-        ports = "network" in lost or landlock_ports.asked(asked)
-        limits = "pid" in lost or landlock_ports.SIGNALS in asked
+        ports = "network" in lost or landlock_gaps.asked(asked)
+        limits = "pid" in lost or landlock_gaps.SIGNALS in asked
         if ports or limits:
-            profile = landlock_ports.narrowed(profile, ports, limits)
+            profile = landlock_gaps.narrowed(profile, ports, limits)
     from . import seccomp_ready
 
     machine = abi.machine()

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 from seccomp_reference import fixture
 
-from minictr import landlock_ports, seccomp, seccomp_default, spec, syscalls
+from minictr import landlock_gaps, seccomp, seccomp_default, spec, syscalls
 
 MPTCP, SMC = 262, 256
 WIDE = 7 << 32  # the kernel looks at an int
@@ -46,7 +46,7 @@ PROFILES = {
 def both(request):
     """A profile's filter without and with what refuses these ways."""
     given = PROFILES[request.param]()
-    return compiled(given), compiled(landlock_ports.narrowed(given))
+    return compiled(given), compiled(landlock_gaps.narrowed(given))
 
 
 @pytest.mark.parametrize("family", [2, 10, WIDE + 2])
@@ -72,7 +72,7 @@ def test_nothing_is_connected_by_sending(both, name, index, word):
 def test_nor_by_a_call_that_other_machines_have():
     """send(2) has a number of its own on arm."""
     given = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_ARM"]}
-    made = compiled(landlock_ports.narrowed(given), "aarch64")
+    made = compiled(landlock_gaps.narrowed(given), "aarch64")
     assert call(made, "send", 3, 0, 1, FASTOPEN, word="arm") == errno(95)
     assert call(made, "send", 3, 0, 1, 0, word="arm") == reference.ALLOW
 
@@ -83,7 +83,7 @@ def test_what_a_profile_does_not_know_stays_unknown():
         "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"],
         "syscalls": [{"names": ["read", "socket"], "action": "SCMP_ACT_ALLOW"}],
     }  # fmt: skip
-    before, after = compiled(given), compiled(landlock_ports.narrowed(given))
+    before, after = compiled(given), compiled(landlock_gaps.narrowed(given))
     for architecture, number in reference.calls("x86_64"):
         assert after.call(architecture, number, (0,) * 6) == before.call(architecture, number, (0,) * 6)
 
@@ -132,7 +132,7 @@ def test_whatever_the_profile_it_refuses_these_and_is_else_as_it_was(default, sy
     given["syscalls"] = [
         dict(rule, action=rule["action"][0], errnoRet=rule["action"][1]) for rule in syscalls_
     ]
-    before, after = compiled(given), compiled(landlock_ports.narrowed(given))
+    before, after = compiled(given), compiled(landlock_gaps.narrowed(given))
     for name in ("socket", "sendto", "read", "connect"):
         plain = (first, 1, last, 0)
         assert call(after, name, *plain) == call(before, name, *plain)
@@ -144,7 +144,7 @@ def test_whatever_the_profile_it_refuses_these_and_is_else_as_it_was(default, sy
 @pytest.mark.parametrize("name", sorted(PROFILES))
 def test_limits_of_other_processes_are_refused(name):
     given = PROFILES[name]()
-    before, after = compiled(given), compiled(landlock_ports.narrowed(given, False, True))
+    before, after = compiled(given), compiled(landlock_gaps.narrowed(given, False, True))
     for pid in (1, 4711, WIDE, WIDE + 1):
         assert call(after, "prlimit64", pid, 7) in (errno(3), call(before, "prlimit64", pid, 7))
         assert call(after, "prlimit64", pid, 7) & 0xFFFF0000 == reference.ERRNO
