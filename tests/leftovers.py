@@ -184,6 +184,8 @@ class Others:
             return any(set(re.findall(r"\d+", name)) & self.numbers for name in names) or any(
                 map(self._hashed, names)
             )
+        if thing == "file /run/minictr":  # made for the first container that is noted there
+            return any(self._noted("/run/minictr/" + name) for name in os.listdir("/run/minictr"))
         found = re.match("file (/run/minictr/[^/]+)", thing)
         return bool(found) and self._noted(found.group(1))
 
