@@ -44,11 +44,23 @@ def move(me, pid: int) -> None:
 
 def _tell(me, records: "list[Degradation]") -> None:
     for record in records:
-        inside = me.plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
-        if record.code == "cgroup-devices" and not me.plan.cgroup_path:
-            record.level = "notice"  # no cgroup was asked for, and every engine names devices
-        if record.code != "cgroup-devices" or not inside:  # in a user namespace no node can be made
-            me.certain(record)
+        if record.code == "cgroup-devices" and not _narrow(me, record):
+            if me.plan.inner_user or host.read_map("uid_map") != host.FULL_MAP:
+                continue  # in a user namespace no node can be made
+            if not me.plan.cgroup_path:
+                record.level = "notice"  # no cgroup was asked for, and every engine names devices
+        me.certain(record)
+
+
+def _narrow(me, record: Degradation) -> bool:
+    """Whether a device was given to be read alone, or written alone: that is lost with the rules, and RECORD
+    says so."""
+    from . import device_rules  # only where they could not be set
+
+    found = [rule for rule in me.plan.resources.get("devices") or () if device_rules.less_than_use(rule)]
+    if found:
+        record.lost = "what was to be read alone may be written, and the other way round, as its node allows"
+    return bool(found)
 
 
 def _note(me) -> None:

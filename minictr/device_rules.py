@@ -11,7 +11,8 @@ from . import abi
 from .errors import ContainerError
 
 _BITS = {"r": abi.BPF_DEVCG_ACC_READ, "w": abi.BPF_DEVCG_ACC_WRITE, "m": abi.BPF_DEVCG_ACC_MKNOD}
-ALL = abi.BPF_DEVCG_ACC_READ | abi.BPF_DEVCG_ACC_WRITE | abi.BPF_DEVCG_ACC_MKNOD
+USE = abi.BPF_DEVCG_ACC_READ | abi.BPF_DEVCG_ACC_WRITE
+ALL = USE | abi.BPF_DEVCG_ACC_MKNOD
 
 
 class Rule:
@@ -58,8 +59,13 @@ DEFAULTS = tuple(
 )  # fmt: skip
 
 
-def normal(rules: "list[dict]") -> "list[Rule]":
-    """The rules of `linux.resources.devices` and then DEFAULTS.
+def less_than_use(rule: "dict") -> bool:
+    """Whether RULE, of `linux.resources.devices`, lets a device be read alone, or be written alone."""
+    return bool(rule.get("allow")) and len(set(rule.get("access") or "rwm") & set("rw")) == 1
+
+
+def normal(rules: "list[dict]", after: "tuple[Rule, ...]" = DEFAULTS) -> "list[Rule]":
+    """The rules of `linux.resources.devices` and then those AFTER them.
 
     A rule of the kind "a" stands for all devices and accesses: one with a number or with fewer accesses
     becomes two, for the kinds "c" and "b". Raises ContainerError for what is no rule.
@@ -77,7 +83,7 @@ def normal(rules: "list[dict]") -> "list[Rule]":
             raise ContainerError("read a rule for devices", "the type %r is none of a, b and c" % (kind,))
         kinds = "cb" if kind == "a" and (major, minor, access) != (-1, -1, ALL) else kind
         found += [Rule(bool(rule.get("allow")), each, major, minor, access) for each in kinds]
-    return found + list(DEFAULTS)
+    return found + list(after)
 
 
 def _number(rule: "dict", name: str) -> int:
@@ -124,12 +130,12 @@ def for_v1(rules: "list[Rule]") -> "tuple[bool, list[Rule]]":
 def _opened_for_both(allowed: "dict[str, Rule]") -> "list[Rule]":
     """Further exceptions for what one allows to read and another to write: the kernel wants a single one for
     an open for both (match_exception() in security/device_cgroup.c)."""
-    both, found = _BITS["r"] | _BITS["w"], []
+    found = []
     for reads in allowed.values():
         for writes in allowed.values():
-            if (reads.access & both, writes.access & both) == (_BITS["r"], _BITS["w"]) and reads.overlaps(
+            if (reads.access & USE, writes.access & USE) == (_BITS["r"], _BITS["w"]) and reads.overlaps(
                 writes
             ):
                 numbers = max(reads.major, writes.major), max(reads.minor, writes.minor)
-                found.append(Rule(True, reads.kind, *numbers, both))
+                found.append(Rule(True, reads.kind, *numbers, USE))
     return found

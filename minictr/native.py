@@ -226,7 +226,7 @@ def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
         config["linux"]["devices"] = list(devices.values())
         wanted = [item for item in wanted if "major" not in item[2]]
     if "device" in given:  # a node is no use where the cgroup does not allow what it stands for
-        rules = [volumes.device_rule(text) for text in given["device"]]
+        rules = [volumes.device_rule(text, "privileged" in given) for text in given["device"]]
         config["linux"].setdefault("resources", {})["devices"] = rules
     private, closed = [], False  # type: list[dict], bool
     if fields["source"] == "host":

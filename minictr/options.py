@@ -33,7 +33,7 @@ OPTIONS = (
     ("--mount", "type=TYPE,...", "type=bind,source=SRC,target=DST[,readonly]; or tmpfs, ramfs, devpts"),
     ("--tmpfs", "DST[:OPTION,...]...", "memory at DST: size=, mode=, exec ... (nosuid, nodev, noexec)"),
     ("--shm-size", "SIZE", "the size of /dev/shm (64m)"),
-    ("--device", "PATH[:DST]...", "a device of the host"),
+    ("--device", "PATH[:DST][:rwm]...", "a device of the host; r: to be read alone, w: to be written alone"),
     ("The program",),
     ("-w, --workdir", "DIR", "the directory it starts in (/)"),
     ("-u, --user", "USER[:GROUP]", "names or numbers, by the container's own files (root)"),

@@ -7,6 +7,7 @@ Side: host
 
 import _stat as stat
 
+from . import device_rules
 from . import unix as os
 from .arrangement import entry
 from .errors import ContainerError, printable
@@ -145,18 +146,15 @@ def _fields(text: str) -> "list[str]":
 
 
 def device(text: str) -> "dict":
-    """The entry of linux.devices for `--device PATH[:DST][:rwm]`, from the node on the host.
+    """The entry of linux.devices for `--device PATH[:DST][:rwm]`, from the node on the host. What may be
+    done with the device is the cgroup's to say (`device_rule`).
 
     Under another name it is a mount: where mknod(2) is refused, a runtime binds the node of the
     host that has the name an entry of linux.devices gives it.
     """
-    parts = text.split(":")
-    access = parts.pop() if len(parts) > 1 and not parts[-1].strip("rwm") else "rwm"
-    if len(parts) > 2 or "" in parts:
+    parts, access = _device_parts(text)
+    if len(parts) > 2 or "" in parts or not 0 < len(access) == len(set(access)):
         raise bad("--device", text, "is not of the form PATH[:DST][:rwm]")
-    if set(access) != set("rwm"):
-        why = "access without one of r, w and m is not enforced yet, so refused rather than ignored"
-        raise bad("--device", text, why)
     state = _state("--device", text, parts[0])
     kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(state.st_mode))
     if kind is None:
@@ -180,12 +178,28 @@ def device(text: str) -> "dict":
     }
 
 
-def device_rule(text: str) -> "dict":
-    """The entry of linux.resources.devices for a `--device` that `device` has found to be one."""
-    state = os.stat(text.split(":")[0])
+def _device_parts(text: str) -> "tuple[list[str], str]":
+    """Its one or two paths, and the access."""
+    parts = text.split(":")
+    access = parts.pop() if len(parts) > 1 and not parts[-1].strip("rwm") else "rwm"
+    return parts, access
+
+
+def device_rule(text: str, privileged: bool) -> "dict":
+    """The entry of linux.resources.devices for a `--device` that `device` has found to be one. Raises
+    ContainerError for less than rw of what another rule allows."""
+    parts, access = _device_parts(text)
+    state = os.stat(parts[0])
     kind = "c" if stat.S_ISCHR(state.st_mode) else "b"
     major, minor = os.major(state.st_rdev), os.minor(state.st_rdev)
-    return {"allow": True, "type": kind, "major": major, "minor": minor, "access": "rwm"}
+    rule = {"allow": True, "type": kind, "major": major, "minor": minor, "access": access}
+    if device_rules.less_than_use(rule):
+        if privileged:
+            raise bad("--device", text, "contradicts --privileged, which allows all of every device")
+        [asked] = device_rules.normal([rule], ())
+        if any(other.covers(asked) and other.access & device_rules.USE for other in device_rules.DEFAULTS):
+            raise bad("--device", text, "every container may read and write this device")
+    return rule
 
 
 def size(option: str, text: str) -> str:

@@ -282,6 +282,29 @@ def test_a_device_is_for_who_was_given_it(run, disk):
     assert run(script, "--userns", "host", "--device", disk).ok.out == "1\n"
 
 
+@pytest.mark.parametrize("ids", [("--userns", "host"), ()], ids=" ".join)
+@pytest.mark.parametrize(
+    "access, reads, writes", [("r", True, False), ("w", False, True), ("rw", True, True)]
+)
+def test_a_device_may_be_for_reading_or_for_writing_alone(run, disk, ids, access, reads, writes):
+    """In a user namespace, too, where its node is the host's and open to all."""
+    script = "head -c 1 {0} >/dev/null && echo read; true >{0} && echo written".format(disk)
+    os.chmod(disk, 0o666)
+    try:
+        found = run(script, "--device", disk + ":" + access, *ids)
+    finally:
+        os.chmod(disk, 0o660)
+    assert found.out.split() == ["read"] * reads + ["written"] * writes, found
+    assert found.err.count("Operation not permitted") == 2 - reads - writes, found
+
+
+def test_a_device_for_reading_alone_is_told_of_where_no_cgroup_holds_to_it(run, disk):
+    found = run("true", "--device", disk + ":r", "--cgroups", "disabled")
+    lost = "lost: what was to be read alone may be written, and the other way round, as its node allows"
+    assert found.status == 0 and lost in found.err, found
+    assert run("true", "--device", disk + ":r", "--cgroups", "disabled", "--strict").status == 123
+
+
 # --- nothing is left --------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import needs
 
 import minictr
 from minictr import abi, arrangement, lsm, options, unix
@@ -580,6 +581,27 @@ def test_a_device_under_another_name_is_a_mount(rootfs):
     assert found["mounts"][-1]["options"][-1] == "dev"
 
 
+@pytest.fixture
+def console(tmp_path):
+    """A node of the host's first virtual console, which is not opened."""
+    os.mknod(str(tmp_path / "console"), stat.S_IFCHR | 0o600, os.makedev(4, 1))
+    return str(tmp_path / "console")
+
+
+@needs("root")
+@pytest.mark.parametrize("access, left", [("", "rwm"), (":rw", "rw"), (":r", "r"), (":wm", "wm")])
+def test_what_may_be_done_with_a_device_is_a_rule_of_its_cgroup(rootfs, console, access, left):
+    words = ("--rootfs", rootfs, "--device", console + ":/dev/it" + access)
+    rule = {"allow": True, "type": "c", "major": 4, "minor": 1, "access": left}
+    assert config(*words)["linux"]["resources"]["devices"] == [rule]
+
+
+@needs("root")
+def test_less_of_a_device_than_privileged_allows_is_a_contradiction(rootfs, console):
+    words = ("--rootfs", rootfs, "--privileged", "--device", console + ":/dev/it:r", "--", "true")
+    assert "contradicts --privileged, which allows all of every device" in refusal(*words)
+
+
 @pytest.mark.parametrize(
     "text, why",
     [
@@ -587,7 +609,8 @@ def test_a_device_under_another_name_is_a_mount(rootfs):
         ("/etc/passwd", "/etc/passwd is not a device"),
         ("/dev/pts", "/dev/pts is not a device; hint: name the devices in it, each by a --device"),
         ("/dev/no-such", "/dev/no-such: No such file or directory"),
-        ("/dev/null:r", "is not enforced yet, so refused rather than ignored"),
+        ("/dev/null:r", "every container may read and write this device"),
+        ("/dev/null:rr", "is not of the form PATH[:DST][:rwm]"),
         ("/dev/null:/null", "must lie below /dev"),
         ("/dev/null:/dev/a:/dev/b", "is not of the form PATH[:DST][:rwm]"),
         (":/dev/a", "is not of the form PATH[:DST][:rwm]"),
