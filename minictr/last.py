@@ -16,7 +16,7 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, libc, mounts, paths, privileges, program
+from . import abi, libc, maps, mounts, paths, privileges, program
 from . import unix as os
 from .errors import ContainerError, Degradation, from_os, step
 from .sync import Channel
@@ -48,7 +48,7 @@ def change_user(me) -> None:
         credentials = credentials.replace(groups=None)
     elif me.handed.root < 0 and any(kind == "user" for kind, _ in plan.joins):
         if paths.read_proc(me.proc, "self/setgroups").strip() == "deny":  # a user has mapped itself alone
-            _lose_groups(me)
+            _tell_groups(me)
             credentials = credentials.replace(groups=None)
     if _powerless(me):
         credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
@@ -91,18 +91,23 @@ def change_user(me) -> None:
             libc_rare.personality(plan.personality)
 
 
-def _lose_groups(me) -> None:
-    """Tell of those that the program does without in a user namespace that is joined; plan.make has done so
-    for others."""
-    wanted, spec = me.plan.credentials, me.plan.spec
-    held = set(os.getgroups()) - {65534} | {wanted.gid}  # that number stands for any
-    lost = [str(group) for group in wanted.groups or () if group not in held]
+def _tell_groups(me) -> None:
+    """Tell of those that the program does without in a joined user namespace, and of the caller's that
+    come inside unasked; plan.make has done so for others."""
+    wanted, spec, held = me.plan.credentials, me.plan.spec, os.getgroups()
+    why = "setgroups(2) is denied in the user namespace that is joined"
+    fix = "have newuidmap or root write the maps of that namespace"
+    known = set(held) - {paths.NOBODY} | {wanted.gid}  # that number stands for any
+    lost = [str(group) for group in wanted.groups or () if group not in known]
     if lost:
-        why = "setgroups(2) is denied in the user namespace that is joined"
-        fix = "leave the groups out, or have newuidmap or root write the maps of that namespace"
         level = "warning" if spec.groups or spec.source == "bundle" else "notice"
-        what = "files that are open to these groups alone"
-        me.degrade(Degradation("groups", "groups", ", ".join(lost), "none of them", what, 0, why, fix, level))
+        what, fix_lost = "files that are open to these groups alone", "leave the groups out, or " + fix
+        me.degrade(
+            Degradation("groups", "groups", ", ".join(lost), "none of them", what, 0, why, fix_lost, level)
+        )
+    kept = maps.kept(os.getegid(), [group for group in held if group not in (wanted.groups or ())])
+    if kept:
+        me.degrade(maps.groups_kept(kept, why, fix, "notice" if spec.source == "bundle" else "warning"))
 
 
 def _powerless(me) -> bool:

@@ -5,6 +5,7 @@ import os
 import subprocess
 
 import pytest
+import support
 from support import needs, wait_until
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
@@ -119,6 +120,36 @@ def test_the_user_namespace_is_joined(inside, other):
     run = inside("readlink /proc/self/ns/user; id -u", "--userns", other.path("user"))
 
     assert run.ok.lines == [os.readlink(other.path("user")), "0"]
+
+
+def test_the_callers_groups_that_come_into_a_joined_user_namespace_are_told(minictr, unranged, busybox_root):
+    """In one that a user has made alone they cannot be given up."""
+
+    class Theirs:
+        options = {"user": unranged}
+
+    other = Other(minictr, Theirs, busybox_root)
+    words = ["setpriv", "--reuid", str(unranged.uid), "--regid", str(unranged.gid), "--groups", "2345"]
+    words += [
+        support.python(),
+        "-m",
+        "minictr",
+        "--root",
+        minictr.state(unranged),
+        "run",
+        "--userns",
+        other.path("user"),
+    ]
+    words += ["--rootfs", busybox_root]
+    how = {"env": {"PYTHONPATH": support.checkout()}}
+    try:
+        found = minictr.command(*(words + ["--", "id", "-G"]), **how)
+        strict = minictr.command(*(words + ["--strict", "--", "true"]), **how)
+    finally:
+        other.end()
+    told = "groups: wanted none of the caller's, got the caller's: 65534; setgroups(2) is denied in the user"
+    assert (found.status, found.out) == (0, "0 65534\n") and "minictr: warning: " + told in found.err, found
+    assert strict.status == 123 and "groups: none of the caller's is required: " in strict.err, strict
 
 
 def test_processes_of_the_other_container_are_seen_and_signalled(inside, other):
