@@ -110,6 +110,7 @@ class Attended:
 
     ends: our ends of pipes, by stream; output: what was read of them; running: (id, pid) once it is so
     mark: of a detached container then: the start time of its first process, and when it was created
+    terminal: the descriptor of its terminal then, -1 for none
     """
 
     def __init__(self, kind: str, wish: "dict", args: "list[str] | None", streams: tuple) -> None:
@@ -120,6 +121,7 @@ class Attended:
         self.running = None  # type: tuple[str, int] | None
         self.records = []  # type: list[dict]
         self.mark = (0, "")  # type: tuple[int, str]
+        self.terminal = -1
         self.result = None  # type: CompletedProcess | None
         self.error = None  # type: ContainerError | None
 
@@ -217,6 +219,7 @@ class Attended:
                 return
             if said[0] == "running":
                 self.running = said[1:3]
+                self.terminal = self.talk.received.pop() if self.talk.received else -1
                 self.records = said[3]
                 self.mark = said[4] if len(said) > 4 else self.mark
             elif said[0] == "done":
@@ -256,6 +259,9 @@ class Attended:
     def close(self) -> None:
         for number in list(self.ends):
             self._close(number)
+        if self.terminal >= 0:
+            os.close(self.terminal)
+            self.terminal = -1
         if self.talk is not None:
             self.talk.close()
             self.talk.over = True

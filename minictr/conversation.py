@@ -14,23 +14,34 @@ A message is marshalled (version 2, which every Python reads) behind its length,
 Side: host
 """
 
+import _socket
 import marshal
 import os
+import sys
 
 _NOSIGNAL = 0x4000  # MSG_NOSIGNAL: a caller may have SIGPIPE as the kernel has it
+_CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 
 
 class Conversation:
-    """One end. sock: a connected stream socket"""
+    """One end. sock: a connected stream socket
 
-    def __init__(self, sock) -> None:
+    takes: whether descriptors may come, which are in `received`
+    """
+
+    def __init__(self, sock, takes: bool = False) -> None:
         self.sock, self.pending, self.over = sock, b"", False
+        self.takes, self.received = takes, []  # type: bool, list[int]
 
-    def say(self, *fields: object) -> bool:
-        """Send a message. False if nobody listens any more."""
+    def say(self, *fields: object, fd: int = -1) -> bool:
+        """Send a message, and with it a descriptor. False if nobody listens any more."""
         data = marshal.dumps(fields, 2)  # type: ignore[arg-type]
+        data = len(data).to_bytes(4, "little") + data
         try:
-            self.sock.sendall(len(data).to_bytes(4, "little") + data, _NOSIGNAL)
+            if fd >= 0:
+                rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
+                data = data[self.sock.sendmsg([data], [rights], _NOSIGNAL) :]
+            self.sock.sendall(data, _NOSIGNAL)
         except OSError:  # EPIPE, ECONNRESET
             return False
         return True
@@ -54,7 +65,7 @@ class Conversation:
     def fill(self) -> None:
         """Take in what arrives; waits unless the socket says that something is there."""
         try:
-            data = self.sock.recv(1 << 16)
+            data = self._take() if self.takes else self.sock.recv(1 << 16)
         except OSError as error:
             if error.errno not in (104,):  # ECONNRESET: it ended with words of ours unread
                 raise
@@ -62,7 +73,16 @@ class Conversation:
         self.pending += data
         self.over = not data
 
+    def _take(self) -> bytes:
+        data, extra = self.sock.recvmsg(1 << 16, 64, _CLOEXEC)[:2]
+        for level, kind, packed in extra:
+            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+                self.received.append(int.from_bytes(packed[:4], sys.byteorder))
+        return data
+
     def close(self) -> None:
+        while self.received:
+            os.close(self.received.pop())
         self.sock.close()
 
 

@@ -13,15 +13,22 @@ _PLURALS = {
 _COLON = ("volume", "device", "tmpfs")  # what stands between key and value of a dict; elsewhere "="
 
 
-def request(args, root, config: "dict | None", options: "dict[str, object]") -> "dict":
-    """What a worker is asked for. Raises ValueError and TypeError for what is no request."""
+def request(
+    args, root, config: "dict | None", options: "dict[str, object]", terminal: bool = False
+) -> "dict":
+    """What a worker is asked for. Raises ValueError and TypeError for what is no request.
+
+    terminal: one may be asked for
+    """
     bundled = config is not None or "bundle" in options
     given = None if args is None else words(args)
     if bundled == (args is not None):
         raise ValueError("either args, or a bundle or configuration, which has its own")
-    for name in ("help", "json", "tty", "interactive"):
+    for name in ("help", "json", "interactive"):
         if options.get(name):
             raise ValueError("%s=True is for the command line alone" % name)
+    if options.get("tty") and not terminal:
+        raise ValueError("run() waits for the end, and has no terminal to give: use Container(..., tty=True)")
     identifier = options.pop("name", None)
     if bundled:
         argv = flags(options) + [text(identifier) if identifier else os.urandom(6).hex()]
@@ -32,7 +39,10 @@ def request(args, root, config: "dict | None", options: "dict[str, object]") -> 
 
         # what is no JSON is told here; dicts and strings of other kinds are plain there
         config = document.dumps(config)  # type: ignore[assignment]
-    return {"argv": argv, "args": given, "root": place(root), "config": config, "environ": dict(os.environ)}
+    return {
+        "argv": argv, "args": given, "root": place(root), "config": config, "environ": dict(os.environ),
+        "terminal": terminal,
+    }  # fmt: skip
 
 
 def words(args) -> "list[str]":

@@ -114,6 +114,10 @@ class Container:
     args, root, config, options: as of `run`; stdin, stdout, stderr: as of subprocess.Popen, and with PIPE
     the files of these names are there after `start`, buffered as there: what is written is to be flushed
 
+    With tty=True, or a bundle that wants one, its streams are a terminal of its own, and `terminal` is the
+    other end: a file, unbuffered, to be read and written, closed by `remove`. Reading it raises OSError EIO
+    once nobody inside has it open; termios.tcsetwinsize sets its size (ioctl TIOCSWINSZ before Python 3.11).
+
     It ends with the process that made it, unless detach=True, and whichever thread that was (before Linux 5.3
     once no child forked since lives, either); and with the last reference to this object. One that exists
     already, whoever has made it, is had by `get`: a `with` leaves that one as it is.
@@ -129,7 +133,9 @@ class Container:
         stderr: "Stream" = None, text: bool = False, encoding: "str | None" = None,
         errors: "str | None" = None, root: "Path" = "", config: "dict | None" = None, **options: object
     ) -> None:  # fmt: skip
-        wish = keywords.request(args, root, config, options)
+        if options.get("tty") and (stdin, stdout, stderr) != (None, None, None):
+            raise ValueError("stdin, stdout and stderr may not be used with tty: they are the terminal")
+        wish = keywords.request(args, root, config, options, terminal=True)
         program = Attended("run", wish, wish["args"], (stdin, stdout, stderr))
         self._set(wish["root"], wish["args"], bool(options.get("detach")), program)
         self._codec = Codec(text, encoding, errors)
@@ -143,7 +149,7 @@ class Container:
         self._created = ""  # when; that tells it from a later one with its id
         self._watch = None  # type: Watch | None
         self._end = None  # type: Ending | None
-        self.stdin = self.stdout = self.stderr = None  # type: File
+        self.stdin = self.stdout = self.stderr = self.terminal = None  # type: File
         self.id, self.pid = "", 0
 
     @classmethod
@@ -208,6 +214,8 @@ class Container:
             if number in program.ends:
                 file = os.fdopen(program.ends.pop(number), "rb" if number else "wb")
                 setattr(self, name, self._codec.file(file))
+        if program.terminal >= 0:
+            self.terminal, program.terminal = os.fdopen(program.terminal, "r+b", 0), -1
 
     def _hold(self, program: Attended) -> None:
         assert program.running is not None
@@ -386,7 +394,7 @@ class Container:
                 program.end()
         if program is not None:
             program.close()
-        for file in (self.stdin, self.stdout, self.stderr):
+        for file in (self.stdin, self.stdout, self.stderr, self.terminal):
             if file is not None:
                 try:
                     file.close()

@@ -118,7 +118,7 @@ def _ask(door, streams: "tuple[int, int, int]", request: "tuple") -> "Conversati
     try:
         passed = b"".join([fd.to_bytes(4, sys.byteorder) for fd in (theirs.fileno(), here) + streams])
         door.sendmsg([b"r"], [(_socket.SOL_SOCKET, 1, passed)], 0x4000)  # SCM_RIGHTS, MSG_NOSIGNAL
-        talk = Conversation(ours)
+        talk = Conversation(ours, takes=True)
         talk.say(*request)  # who does not listen does not answer either
         return talk
     except BaseException as error:

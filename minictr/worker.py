@@ -295,7 +295,8 @@ class Worker:
         if given is not None:
             given = document.loads(given)
         spec = options.parse(wish["argv"], "run", given)
-        _refuse_terminal(spec.config)
+        if not wish["terminal"]:
+            _refuse_terminal(spec.config)
         self.identifier = spec.identifier
         root = wish["root"] or state.default_root()
         container = lifecycle.Container(spec, root, self.report, self._attend)
@@ -325,7 +326,7 @@ class Worker:
     def _execute(self, wish: "dict") -> None:
         asked = wishes.parse(wish["argv"])
         if asked.tty:
-            raise ContainerError("exec", "tty: the library has no terminal to give")
+            raise ContainerError("exec", "tty: exec() waits for the end, and has no terminal to give")
         self.identifier = asked.identifier
         root = wish["root"] or state.default_root()
         self._check(wish, root)
@@ -349,7 +350,9 @@ class Worker:
         for number in (0, 1, 2):  # the ends of the caller's pipes are the program's alone
             os.dup2(null, number)
         os.close(null)
-        self.talk.say("running", self.identifier, birth.pid, self._records())
+        self.talk.say("running", self.identifier, birth.pid, self._records(), fd=birth.console)
+        if birth.console >= 0:
+            os.close(birth.console)  # it is the caller's alone: the program is hung up once that closes it
         self.status = self._wait(birth.pid, timeout, look)
         return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else 128 + os.WTERMSIG(self.status)
 
@@ -417,4 +420,5 @@ class Worker:
 
 def _refuse_terminal(given: "dict") -> None:
     if (given.get("process") or {}).get("terminal"):
-        raise ContainerError("run", "the library has no terminal to give", hint="minictr run -t does")
+        why = "run() waits for the end, and has no terminal to give"
+        raise ContainerError("run", why, hint="Container(...) has one")

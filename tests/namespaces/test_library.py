@@ -28,6 +28,83 @@ def test_what_the_program_says_and_how_it_ends_comes_back(library, strong_caller
     ]
 
 
+TERMINAL = """
+        def until(file, word):
+            found = b""
+            while word not in found:
+                found += file.read(4096)
+            return found.decode()
+"""
+
+
+def test_a_container_may_have_a_terminal(library, strong_caller):
+    """Of its own, which controls its session; once nobody holds the other end, the program is hung up."""
+    text = (
+        TERMINAL
+        + """
+        import fcntl, struct, termios
+        run("true")
+        before = sorted(os.listdir("/proc/self/fd"))
+        box = minictr.Container(["sh"], tty=True, **WHERE).start()
+        fcntl.ioctl(box.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
+        box.terminal.write(b"stty size; tty; stty -echo; echo $((6 * 7))\\n")
+        print("33 99" in until(box.terminal, b"42"))
+        box.terminal.write(b"trap '' INT; (trap - INT; sleep 100); echo st''opped\\n")
+        time.sleep(0.3)
+        box.terminal.write(b"\\x03")
+        until(box.terminal, b"stopped")
+        box.terminal.close()
+        print(box.wait(timeout=20).returncode is not None)
+        box.remove()
+        with minictr.Container(["sh", "-c", "exit 7"], tty=True, **WHERE) as box:
+            done = box.wait()
+            try:
+                print(box.terminal.read(100))
+            except OSError as error:
+                print(error.errno)
+        print(done.returncode, box.terminal.closed, sorted(os.listdir("/proc/self/fd")) == before)
+    """
+    )
+    assert library(text, strong_caller).ok.lines == ["True", "True", "5", "7 True True"]
+
+
+def test_a_terminal_is_not_for_who_only_waits_nor_beside_other_streams(library):
+    text = """
+        for call in (
+            lambda: run("true", tty=True),
+            lambda: minictr.Container(["true"], tty=True, stdout=minictr.PIPE, **WHERE),
+            lambda: minictr.Container(["true"], tty=True, detach=True, **WHERE).start(),
+        ):
+            try:
+                call()
+            except (ValueError, minictr.ContainerError) as error:
+                print(type(error).__name__, error)
+        with minictr.Container(["sleep", "9"], **WHERE) as box:
+            try:
+                box.exec(["true"], tty=True)
+            except minictr.ContainerError as error:
+                print(error)
+        from minictr import spec
+        config = spec.default_config(["tty"], ROOT, True)
+        config["process"]["terminal"] = True
+        try:
+            minictr.run(config=config, root=STATE)
+        except minictr.ContainerError as error:
+            print(error)
+        with minictr.Container(config=config, root=STATE) as box:
+            print(box.terminal.read(100).split())
+    """
+    lines = library(text).ok.lines
+    assert lines[0].startswith(
+        "ValueError run() waits for the end, and has no terminal to give: use Container"
+    )
+    assert lines[1].startswith("ValueError stdin, stdout and stderr may not be used with tty")
+    assert lines[2].startswith("ContainerError make a terminal: with --detach nobody is left")
+    assert lines[3] == "exec: tty: exec() waits for the end, and has no terminal to give"
+    assert lines[4].startswith("run: run() waits for the end, and has no terminal to give; hint: Container")
+    assert lines[5] == "[b'/dev/pts/0']"
+
+
 def test_a_signal_that_ends_it_is_told_as_subprocess_does(library):
     text = """
         box = minictr.Container(["sleep", "100"], **WHERE)
