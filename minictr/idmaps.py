@@ -64,7 +64,7 @@ def _root_maps(host: Host) -> maps.Maps:
 def _rootless_maps(spec: Spec, host: Host, user: "dict") -> maps.Maps:
     uid, gid = user.get("uid") or 0, user.get("gid") or 0
     if spec.userns == "keep-id":
-        uid, gid = host.uid, host.gid
+        uid, gid = spec.kept
     alone = maps.Maps(way="self", uids=((uid, host.uid, 1),), gids=((gid, host.gid, 1),), deny_setgroups=True)
     if not (host.subuids and host.subgids and host.newuidmap and host.newgidmap) or host.no_new_privs:
         return alone

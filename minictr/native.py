@@ -138,12 +138,14 @@ def _users(given: "dict", config: "dict", fields: "dict") -> None:
         either = list(maps.values())[0]  # podman: what is given for one holds for the other
         linux["uidMappings"] = _id_map("--uidmap", maps.get("uidmap", either))
         linux["gidMappings"] = _id_map("--gidmap", maps.get("gidmap", either))
-    elif wanted in ("auto", "private", "host", "keep-id"):
+    elif wanted in ("auto", "private", "host"):
         fields["userns"] = "auto" if wanted == "private" else wanted
-        if wanted == "keep-id":
-            if os.geteuid() == 0:
-                raise bad("--userns", wanted, "is for callers who are not root")
-            config["process"]["user"].update(uid=os.geteuid(), gid=os.getegid())
+        return
+    elif wanted.partition(":")[0] == "keep-id":
+        if os.geteuid() == 0:
+            raise bad("--userns", wanted, "is for callers who are not root")
+        fields["userns"], fields["kept"] = "keep-id", _kept_ids(wanted)
+        config["process"]["user"].update(uid=fields["kept"][0], gid=fields["kept"][1])
         return
     fields["userns"] = "config"
     entry = {"type": "user"}
@@ -154,6 +156,17 @@ def _users(given: "dict", config: "dict", fields: "dict") -> None:
             raise bad("--userns", wanted, "is not one of %s" % choices, _of_container("userns", wanted))
         entry["path"] = absolute(path)
     linux["namespaces"].append(entry)
+
+
+def _kept_ids(text: str) -> "tuple[int, int]":
+    """keep-id[:uid=N,gid=N]: what the caller's user and group are inside, their own numbers without that."""
+    kept = {"uid": os.geteuid(), "gid": os.getegid()}
+    for word in filter(None, text.partition(":")[2].split(",")):
+        name, _, value = word.partition("=")
+        if name not in kept or not 0 <= number(value) <= MAX_ID:
+            raise bad("--userns", text, "is not of the form keep-id[:uid=NUMBER,gid=NUMBER]")
+        kept[name] = number(value)
+    return kept["uid"], kept["gid"]
 
 
 def _id_map(option: str, values: "list[str]") -> "list[dict[str, int]]":
@@ -268,7 +281,7 @@ def _process(given: "dict", config: "dict", fields: "dict") -> None:
         process["rlimits"] = list(limits.values())
     if "oom-score-adj" in given:
         process["oomScoreAdj"] = integer("--oom-score-adj", given["oom-score-adj"], -1000, 1000)
-    own = "%d:%d" % (os.geteuid(), os.getegid()) if fields["userns"] == "keep-id" else ""
+    own = "%d:%d" % fields["kept"] if fields["userns"] == "keep-id" else ""
     fields["user"] = given.get("user", own)
     fields["groups"] = tuple(name for text in given.get("group-add", ()) for name in text.split(","))
     if "keep-groups" in fields["groups"] or "" in fields["groups"]:

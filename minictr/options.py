@@ -86,7 +86,7 @@ OPTIONS = (
     ("--landlock-scope", "WHAT,...", "abstract: no abstract sockets of others; signal: no signals to others"),
     ("--no-new-keyring", "", "stay in the caller's session keyring"),
     ("Namespaces: private, host, or the PATH of one",),
-    ("--userns", "WHICH", "also auto (the default), keep-id"),
+    ("--userns", "WHICH", "also auto (the default), keep-id[:uid=N,gid=N] (a caller's ids inside)"),
     ("--uidmap", "INSIDE:HOST:SIZE...", "the user ids it sees"),
     ("--gidmap", "INSIDE:HOST:SIZE...", "the group ids it sees"),
     ("--pid", "WHICH", "processes (private)"),

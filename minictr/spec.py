@@ -22,7 +22,7 @@ class Spec(Record):
     user: NAME|UID[:GROUP|GID] to be looked up in the container's own files; "" leaves config's
     groups: names or numbers added to the supplementary groups, looked up in the same way
     userns: "auto" (a new one where config names none), "host" (none of its own) or "keep-id" (the
-        same, in which the caller has the same number), "config" (exactly what config says)
+        same, in which the caller has the ids KEPT), "config" (exactly what config says)
         or "joined" (that, and it exists)
     degrade: "warn" takes steps down with a warning, "refuse" ends the start at one (OCI form)
     strict: refuse steps down, and everything that is not the strongest form of a layer
@@ -58,6 +58,7 @@ class Spec(Record):
     user: str = ""
     groups: "tuple[str, ...]" = ()
     userns: str = "config"
+    kept: "tuple[int, int]" = (0, 0)
     degrade: str = "refuse"
     strict: bool = False
     host_proc: bool = False

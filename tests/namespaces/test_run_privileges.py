@@ -527,6 +527,15 @@ def test_a_user_can_keep_its_id(minictr, request, busybox_root, name):
     assert own == [[str(account.uid), str(account.uid), "1"]]
 
 
+@pytest.mark.parametrize("name", ["ranged", "unranged"])
+def test_a_user_can_choose_who_it_is_inside(minictr, request, busybox_root, name):
+    account = request.getfixturevalue(name)
+    options = ("--userns", "keep-id:uid=1000,gid=1000", "--read-only", "--rootfs", busybox_root)
+    script = "id -u; id -g; awk '$1 == 1000' /proc/self/uid_map; echo $HOME"
+    run = minictr("run", *options, "--", "sh", "-c", script, user=account)
+    assert (run.status, run.out.split()) == (0, ["1000", "1000", "1000", str(account.uid), "1", "/home/app"])
+
+
 def test_a_user_who_is_not_among_the_ids_is_refused(minictr, busybox_root):
     run = minictr("run", "--uidmap", "0:200000:10", "-u", "app", "--rootfs", busybox_root, "--", "true")
 

@@ -904,8 +904,13 @@ def test_keep_id_is_the_caller_inside_and_for_the_unprivileged(monkeypatch):
     monkeypatch.setattr(unix, "geteuid", lambda: 1000)
     monkeypatch.setattr(unix, "getegid", lambda: 1001)
     spec = parse("--userns=keep-id")
-    assert spec.userns == "keep-id"
+    assert (spec.userns, spec.kept) == ("keep-id", (1000, 1001))
     assert spec.config["process"]["user"] == {"uid": 1000, "gid": 1001, "umask": 0o22}
+    assert parse("--userns=keep-id:uid=7").kept == (7, 1001)
+    assert parse("--userns=keep-id:gid=8,uid=7").kept == (7, 8)
+    for wrong in ("uid=x", "uid", "size=5", "uid=4294967295"):
+        said = refusal("--userns=keep-id:" + wrong, "--", "x")
+        assert "is not of the form keep-id[:uid=NUMBER,gid=NUMBER]" in said
     assert spec.config["process"]["capabilities"]["effective"] == []
     monkeypatch.setattr(unix, "geteuid", lambda: 0)
     assert refusal("--userns=keep-id", "--", "x") == "--userns keep-id: is for callers who are not root"
