@@ -15,14 +15,14 @@ import _socket  # 0.2 ms
 import _struct as struct
 import os
 
-from . import abi, libc
+from . import abi, host, libc
 from .errors import ContainerError, printable, step
 
 # include/uapi/linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h
 _REQUEST, _ACK, _DUMP, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
 _ERROR, _DONE = 2, 3
 _NEWLINK, _GETLINK, _NEWADDR, _GETADDR = 16, 18, 20, 22
-_IFLA_IFNAME, _IFLA_NET_NS_FD = 3, 28
+_IFLA_IFNAME, _IFLA_NET_NS_FD, _IFLA_NEW_IFINDEX = 3, 28, 49
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
 _IFA_F_PERMANENT = 0x80
 _SCOPE_UNIVERSE = 0
@@ -86,11 +86,9 @@ class Moved:
             device = self.here.find(name)
             if device is None:
                 raise ContainerError(doing, "there is no such device")
-            before = self.there.indexes()
             if "%" not in new and self.there.find(new) is not None:
                 raise ContainerError(doing, "the container has a device %s" % printable(new))
-            self.here.move(device.index, self.target, new)
-            index = (self.there.indexes() - before).pop()
+            index = _move(self.here, device.index, self.target, self.there, new, device.index)
             self.devices.append((name, device, index))
             self.there.restore(index, device.addresses, up=True)
 
@@ -99,9 +97,7 @@ class Moved:
         while self.devices:
             name, device, index = self.devices.pop()
             with step("give the network device %s back" % printable(name)):
-                before = self.here.indexes()
-                self.there.move(index, self.own, name)
-                again = (self.here.indexes() - before).pop()
+                again = _move(self.there, index, self.own, self.here, name, device.index)
                 self.here.restore(again, device.addresses, up=device.up)
 
     def close(self) -> None:
@@ -110,6 +106,24 @@ class Moved:
             link.sock.close()
         for descriptor in (self.own, self.target):
             os.close(descriptor)
+
+
+def _move(source: "Link", index: int, namespace: int, target: "Link", name: str, wanted: int) -> int:
+    """A device from SOURCE to TARGET, whose network namespace is NAMESPACE; its index there, which is WANTED
+    if that is free.
+
+    Others may make and rename devices in there at the same time: by its index we know it again.
+    """
+    before = target.indexes()
+    if wanted in before:
+        wanted = max(before | {index}) + 1
+    source.move(index, namespace, name, wanted)
+    if host.kernel() >= (5, 13):  # which has done as it was told
+        return wanted
+    found = target.indexes() - before
+    if len(found) != 1:
+        raise ContainerError("find the device again", "others have made devices there at the same time")
+    return found.pop()
 
 
 class Device:
@@ -157,10 +171,12 @@ class Link:
                 kept.append((family, length, again))
         return kept
 
-    def move(self, index: int, namespace: int, name: str) -> None:
-        """Down, into NAMESPACE, and NAME from then on, in one request: that name may be taken here."""
+    def move(self, index: int, namespace: int, name: str, new: int) -> None:
+        """Down, into NAMESPACE, and NAME from then on, in one request: that name may be taken here. new: its
+        index there, since Linux 5.13"""
         head = _LINK.pack(0, 0, index, 0, abi.IFF_UP)
         words = _attribute(_IFLA_NET_NS_FD, struct.pack("=I", namespace))
+        words += _attribute(_IFLA_NEW_IFINDEX, struct.pack("=i", new))
         self._ask(_NEWLINK, head + words + _attribute(_IFLA_IFNAME, _name(name)), _ACK)
 
     def restore(self, index: int, addresses, up: bool) -> None:

@@ -367,6 +367,32 @@ def test_a_container_with_a_user_namespace_gets_its_device(own, bundle, net):
     assert "192.0.2.7" in own.sh(made, "ip addr show inner0", wrap=net.wrap).ok.out
 
 
+def test_a_device_is_known_again_where_a_neighbour_makes_others(own, bundle, net):
+    """In a network that is joined, at that very moment, and with the index that ours had."""
+    joined = Network()
+    script = (
+        "while ip link add n$$ type veth peer name p$$; do ip link set n$$ name m$$; ip link del m$$; done"
+    )
+    neighbours = [subprocess.Popen(joined.wrap + ["sh", "-c", script]) for _ in range(2)]
+    try:
+        for _ in range(8):
+            name = net.device(addresses=("192.0.2.7/24",))
+            made = bundle()
+            made.namespaces(network="/proc/%d/ns/net" % joined.holder.pid)
+            made.linux["netDevices"] = {name: {"name": "inner0"}}
+            shown = own.sh(made, "ip -o -4 addr show", wrap=net.wrap)
+            # by chance the neighbour has just taken its number, and the start has failed
+            if "Device or resource busy" in shown.err or "File exists" in shown.err:
+                continue
+            assert [line.split()[1] for line in shown.ok.lines] == ["inner0"], shown
+            assert joined.ip("link", "del", "inner0")[0]
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+        joined.holder.communicate(b"\n")
+
+
 def test_where_the_network_stays_the_hosts_no_device_of_it_is_renamed(own, bundle, net):
     name = net.device()
     made = bundle()
