@@ -62,26 +62,36 @@ def _part_from_mounts() -> None:
             libc.mount(None, _unescaped(point).encode("utf-8", "surrogateescape"), None, kind, None)
 
 
+PF_KTHREAD = 0x00200000  # include/linux/sched.h: most of a machine's processes, and nobody's
+
+
 # --- what there is ----------------------------------------------------------------------------
 
 
-def descendants(ancestor: int) -> "dict[int, str]":
-    """The processes below ANCESTOR that still run, with their command lines."""
-    states, children = {}, collections.defaultdict(list)
+def _stats() -> "dict[int, list[str]]":
+    """Of every process what proc(5) has from the third field of stat on: its state, its parent ..."""
+    found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 with open("/proc/%s/stat" % name) as file:
-                    state, parent = file.read().rpartition(")")[2].split()[:2]
+                    found[int(name)] = file.read().rpartition(")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
-                continue
-            states[int(name)] = state
-            children[int(parent)].append(int(name))
+                pass
+    return found
+
+
+def descendants(ancestor: int, stats: "dict[int, list[str]] | None" = None) -> "dict[int, str]":
+    """The processes below ANCESTOR that still run, with their command lines."""
+    stats = _stats() if stats is None else stats
+    children = collections.defaultdict(list)
+    for pid, fields in stats.items():
+        children[int(fields[1])].append(pid)
     found, todo = {}, [ancestor]
     while todo:
         for pid in children[todo.pop()]:
             todo.append(pid)
-            if states[pid] not in "ZX":
+            if stats[pid][0] not in "ZX":
                 found[pid] = _command(pid)
     return found
 
@@ -98,15 +108,16 @@ def _command(pid: int) -> str:
 
 def processes() -> "set[str]":
     """What this run has started, orphans too, and whatever else carries its mark in the environment."""
-    found = descendants(support.SESSION.adopter)
+    stats = _stats()
+    found = descendants(support.SESSION.adopter, stats)
     found.pop(os.getpid(), None)
     mark = ("%s=%s" % (support.MARK, support.SESSION.directory)).encode()
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) not in found:
+    for pid, fields in stats.items():
+        if pid not in found and not int(fields[6]) & PF_KTHREAD:
             try:
-                with open("/proc/%s/environ" % name, "rb") as file:
-                    if mark in file.read().split(b"\0") and not support.gone(int(name)):
-                        found[int(name)] = _command(int(name))
+                with open("/proc/%d/environ" % pid, "rb") as file:
+                    if mark in file.read().split(b"\0") and not support.gone(pid):
+                        found[pid] = _command(pid)
             except OSError:
                 pass  # ended, or not ours to look at
     return {"process %d: %s" % item for item in found.items()}

@@ -495,10 +495,10 @@ except ChildProcessError:
 """
 
 
-@pytest.mark.parametrize("interval", ["0.005", "0.00001"])
+@pytest.mark.parametrize("interval, count", [("0.005", "8"), ("0.00001", "20")])
 @pytest.mark.parametrize("extra", [(), ("--time-offset", "5")], ids=["directly", "by a middle process"])
 def test_a_program_in_python_with_threads_runs_containers_in_its_own_process(
-    minictr, strong_caller, busybox_root, tmp_path, extra, interval
+    minictr, strong_caller, busybox_root, tmp_path, extra, interval, count
 ):
     caller = strong_caller
     if extra:
@@ -513,7 +513,7 @@ def test_a_program_in_python_with_threads_runs_containers_in_its_own_process(
     python = support.python() if account else support.sys.executable
     package = support.checkout() if account else support.CHECKOUT
     found = minictr.command(
-        python, str(script), package, minictr.state(account), busybox_root, "20", interval, timeout=40,
+        python, str(script), package, minictr.state(account), busybox_root, count, interval, timeout=40,
         **caller.options
     )  # fmt: skip
     assert (found.status, found.out) == (0, "well\n"), found
