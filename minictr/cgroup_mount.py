@@ -9,7 +9,7 @@ Side: container
 
 import os
 
-from . import abi, libc, mounts, paths
+from . import abi, libc, mounting, mounts, paths
 from .errors import ContainerError, Degradation, step
 
 MOUNT_POINT = "/sys/fs/cgroup"
@@ -55,7 +55,7 @@ def _one(stage, mount, target: int, kind: str, words, source: int, path: str, na
     if namespaced:
         fresh = mount.replace(kind=kind, words=words, source="cgroup", set=mount.set & ~abi.MOUNT_ATTR_RDONLY)
         try:
-            made = mounts.create(stage.root, target, fresh)
+            made = mounting.create(stage.root, target, fresh)
             _readonly(stage, made, mount)
             os.close(made)
             return
@@ -67,7 +67,7 @@ def _one(stage, mount, target: int, kind: str, words, source: int, path: str, na
             return  # below SOURCE, which is the host's, PATH is another's cgroup
     directory = paths.open_in(source, path)
     again = mount.replace(kind="bind", words=(), flags=0, recursive=False)
-    os.close(mounts.bind(stage.root, directory, target, again))
+    os.close(mounting.bind(stage.root, directory, target, again))
     os.close(directory)
 
 
@@ -77,7 +77,7 @@ def _hierarchies(stage, mount, target: int, source: int, own, namespaced: bool) 
         kind="tmpfs", source="tmpfs", words=words, set=mount.set & ~abi.MOUNT_ATTR_RDONLY,
         context=stage.plan.mount_label,
     )  # fmt: skip
-    top = mounts.create(stage.root, target, memory)
+    top = mounting.create(stage.root, target, memory)
     for name in sorted(os.listdir(paths.descriptor_path(source))):
         place = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
         joint = libc.fstatfs_type(place) == abi.CGROUP_SUPER_MAGIC
@@ -100,7 +100,7 @@ def _hierarchies(stage, mount, target: int, source: int, own, namespaced: bool) 
 def _readonly(stage, made: int, mount) -> None:
     """Of the mount only: a read-only file system would be one for the host too."""
     if mount.set & abi.MOUNT_ATTR_RDONLY:
-        mounts.make_readonly(stage.root, made)
+        mounting.make_readonly(stage.root, made)
 
 
 def _none(stage, mount, number: int, why: str = "the host has no " + MOUNT_POINT) -> None:

@@ -9,7 +9,7 @@ Side: both
 import _struct as struct
 import fcntl
 
-from . import abi, libc, mounts, paths
+from . import abi, libc, mounting, mounts, paths
 from . import unix as os
 from .errors import ContainerError, step
 
@@ -36,7 +36,7 @@ def attach(root: int, channel, plan, stage=None) -> None:
             dev, name = stage.in_dev("/dev/console")
             target = paths.make_in(dev, name, directory=False)
             mount = mounts.Mount(target="/dev/console", kind="bind", source="terminal")
-            os.close(mounts.bind(root, slave, target, mount))
+            os.close(mounting.bind(root, slave, target, mount))
             os.close(target)
     for number in (0, 1, 2):
         os.dup2(slave, number)

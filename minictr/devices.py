@@ -7,7 +7,7 @@ import _stat as stat
 import _struct as struct
 import fcntl
 
-from . import abi, libc, mounts, paths
+from . import abi, libc, mounting, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -102,7 +102,7 @@ def _bind(stage, directory: int, name: str, device) -> None:
     mount = mounts.Mount(
         target=device.path, kind="bind", source=device.path, set=abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NOEXEC
     )
-    os.close(mounts.bind(stage.root, source, target, mount))
+    os.close(mounting.bind(stage.root, source, target, mount))
     os.close(target)
     os.close(source)
 

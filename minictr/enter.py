@@ -8,7 +8,7 @@
 Side: container
 """
 
-from . import abi, libc, mountinfo, mounts, namespaces, paths
+from . import abi, libc, mountinfo, mounting, mounts, namespaces, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, printable, step
 
@@ -108,7 +108,7 @@ def _pivot(stage) -> None:
     libc.pivot_root(".", ".")
     with step("let go of the host's root"):  # it lies over ours, where "/.." leads: no other way may follow
         os.fchdir(old)
-        mounts.set_propagation(".", abi.MS_SLAVE | abi.MS_REC)  # or the host would lose its mounts, too
+        mounting.set_propagation(".", abi.MS_SLAVE | abi.MS_REC)  # or the host would lose its mounts, too
         libc.umount2(".", abi.MNT_DETACH)
     os.close(old)
     os.chdir("/")
@@ -117,7 +117,7 @@ def _pivot(stage) -> None:
 def _move(stage) -> "list[str]":
     """Where a /proc or /sys of the host's stays that could not be hidden."""
     old = os.open("/", abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    mounts.set_propagation("/", abi.MS_SLAVE)  # or with rootfsPropagation the host would have our root, too
+    mounting.set_propagation("/", abi.MS_SLAVE)  # or with rootfsPropagation the host would have our root, too
     os.fchdir(stage.root)
     libc.mount(".", "/", "", abi.MS_MOVE)
     if stage.lower >= 0:
@@ -183,11 +183,11 @@ class _Below:
                 os.close(place)
                 return False
             os.fchdir(above)
-            mounts.set_propagation(".", abi.MS_SLAVE)  # or the host would lose it, too
+            mounting.set_propagation(".", abi.MS_SLAVE)  # or the host would lose it, too
             os.close(above)
         os.fchdir(place)
         os.close(place)
-        mounts.set_propagation(".", abi.MS_SLAVE | abi.MS_REC)  # and what is mounted in it
+        mounting.set_propagation(".", abi.MS_SLAVE | abi.MS_REC)  # and what is mounted in it
         try:
             libc.umount2(".", abi.MNT_DETACH)
         except OSError as error:

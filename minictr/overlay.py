@@ -10,7 +10,7 @@ Side: container
 
 import _stat as stat
 
-from . import abi, mountinfo, mounts, paths
+from . import abi, mountinfo, mounting, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -22,11 +22,11 @@ def lay(stage) -> None:
     """Put the overlay over STAGE.root, a rootfs.Stage; where the kernel refuses, it stays read-only."""
     with step("make a file system in memory for the overlay"):
         if stage.plan.root.source == "host":
-            mounts.make_readonly(stage.root, stage.root, recursive=True)  # before memory lies on it
+            mounting.make_readonly(stage.root, stage.root, recursive=True)  # before memory lies on it
         label = stage.plan.mount_label
         memory = mounts.Mount(target="", kind="tmpfs", source="overlay", words=("mode=755",), context=label)
         lower = stage.lower = stage.root
-        layer = mounts.create(lower, lower, memory, over=True)
+        layer = mounting.create(lower, lower, memory, over=True)
         for name in ("upper", "work", "merged"):
             os.mkdir(name, 0o755, dir_fd=layer)
     if stage.plan.root.source == "host":
@@ -41,14 +41,14 @@ def lay(stage) -> None:
         stage.degrade(_record("/", number))
         again = mounts.Mount(target="merged", kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY)
         with step("show the root without an overlay"):
-            stage.root = mounts.bind(layer, stage.sources[-1], paths.open_in(layer, "merged"), again)
+            stage.root = mounting.bind(layer, stage.sources[-1], paths.open_in(layer, "merged"), again)
 
 
 def _lay_host(stage, lower: int, layer: int) -> int:
     """The root in memory that the top directories of LOWER are shown on."""
     label = stage.plan.mount_label
     memory = mounts.Mount(target="merged", kind="tmpfs", source="root", words=("mode=755",), context=label)
-    merged = mounts.create(layer, paths.open_in(layer, "merged"), memory)  # a mount, which pivot_root wants
+    merged = mounting.create(layer, paths.open_in(layer, "merged"), memory)  # a mount, which pivot_root wants
     busy = _with_mounts_below()
     covered = [paths.plain(mount.target) for mount in stage.plan.mounts]
     for name in sorted(os.listdir(paths.descriptor_path(lower))):
@@ -95,7 +95,7 @@ def _show(stage, layer: int, source: int, name: str, busy: bool) -> None:
         whole = mounts.Mount(
             target="merged/" + name, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY
         )
-        os.close(mounts.bind(layer, source, target, whole))
+        os.close(mounting.bind(layer, source, target, whole))
         os.close(target)
     stage.degrade(_record("/" + name, number))
 
@@ -113,7 +113,7 @@ def _mount(stage, layer: int, lower: int, merged: str, upper: str, work: str) ->
     label = stage.plan.mount_label
     mount = mounts.Mount(target=merged, kind="overlay", source="overlay", words=words, context=label)
     try:
-        return mounts.create(layer, opened[0], mount)
+        return mounting.create(layer, opened[0], mount)
     finally:
         for descriptor in opened:
             os.close(descriptor)

@@ -11,7 +11,7 @@ import _struct as struct
 import os
 import time
 
-from . import abi, devices, libc, maps, mounts, namespaces, paths
+from . import abi, devices, libc, maps, mounting, namespaces, paths
 from .tester import Ground, Refused, no_step_down, trying, within
 
 STAGES = ("/mnt", "/srv", "/media", "/tmp", "/run", "/home", "/proc")  # something to mount on, of any host
@@ -34,7 +34,7 @@ def private() -> str:
     """A new tmpfs, on a directory of the host's, that nobody else sees."""
     with trying("mount"):
         slave = abi.MS_SLAVE | abi.MS_REC
-        namespaces.at_a_mount(paths.open_proc(), lambda: mounts.set_propagation("/", slave))
+        namespaces.at_a_mount(paths.open_proc(), lambda: mounting.set_propagation("/", slave))
     refusal = None
     for place in STAGES:
         try:

@@ -8,7 +8,7 @@ Side: container
 
 import _stat as stat
 
-from . import abi, libc, mounts, namespaces, paths
+from . import abi, libc, mounting, mounts, namespaces, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -76,9 +76,9 @@ class Stage:
             )
 
     def _isolate(self) -> None:
-        mounts.set_propagation("/", self.plan.root.around)
+        mounting.set_propagation("/", self.plan.root.around)
         if self.plan.root.around & abi.MS_SHARED:  # the root must not spread, nor lie on what does
-            mounts.make_private(self.base, self.proc)
+            mounting.make_private(self.base, self.proc)
 
     # --- putting it together ----------------------------------------------------------------
 
@@ -103,12 +103,12 @@ class Stage:
         tree = self.trees.get(index)
         if tree is not None:
             try:
-                return mounts.bind(root, tree, target, mount, tree, over)
+                return mounting.bind(root, tree, target, mount, tree, over)
             except OSError as error:  # without move_mount(2) such a tree cannot be used
                 if error.errno not in REFUSED:
                     raise
                 self.degrade(ids_record(path, error.errno))
-        return mounts.bind(root, self.sources[index], target, mount, None, over)
+        return mounting.bind(root, self.sources[index], target, mount, None, over)
 
     def lay(self) -> None:
         """An overlay over it, or make it read-only, where the plan says so."""
@@ -121,7 +121,7 @@ class Stage:
             overlay.lay(self)
         elif plan.early_readonly:
             with step("make the root read-only"):
-                mounts.make_readonly(self.root, self.root, recursive=True)
+                mounting.make_readonly(self.root, self.root, recursive=True)
 
     def populate(self) -> None:
         """Every mount of the plan, in order."""
@@ -198,7 +198,7 @@ class Stage:
         if libc.fstatfs_type(target) == abi.PROC_SUPER_MAGIC and place != "/proc":
             os.close(target)
             raise ContainerError(str(mount), "nothing may be mounted over /proc")
-        if mounts.same_place(target, self.root):
+        if mounting.same_place(target, self.root):
             os.close(target)
             raise ContainerError(str(mount), "the target leads back to the root")
         return target
@@ -222,7 +222,7 @@ class Stage:
                 if mount.kind == "mqueue" and self.plan.mount_label:
                     made = self._label_queues(target, mount)
                 else:
-                    made = mounts.create(self.root, target, mount)
+                    made = mounting.create(self.root, target, mount)
                 if mount.copy_up:
                     from . import copy_up  # loaded by `clone`, before the fork
 
@@ -255,7 +255,7 @@ class Stage:
 
         if self.plan.new_user and "ipc" in self.plan.namespaces:
             libc.unshare(abi.CLONE_NEWIPC)
-        made = mounts.create(self.root, target, mount)
+        made = mounting.create(self.root, target, mount)
         lsm.label_file(made, self.plan.mount_label, "the message queues")
         return made
 
@@ -282,7 +282,7 @@ class Stage:
         target = self.target(mount, True)
         try:
             words = mount.words + ("subset=pid",)
-            self._keep(mount, mounts.create(self.root, target, mount.replace(words=words)))
+            self._keep(mount, mounting.create(self.root, target, mount.replace(words=words)))
             self._record("proc-subset", mount, "subset=pid", number, "everything in /proc but processes")
             return True
         except (OSError, ContainerError) as error:
@@ -292,12 +292,12 @@ class Stage:
         if self.plan.host_proc:
             whole = mounts.Mount(target=mount.target, kind="bind", source="/proc", recursive=True)
             source = os.open("/proc", abi.O_PATH | os.O_CLOEXEC)
-            self._keep(mount, mounts.bind(self.root, source, target, whole))
+            self._keep(mount, mounting.bind(self.root, source, target, whole))
             self._record("proc-host", mount, "the host's", number, "every process of the host is shown")
             return True
         cover = mounts.Mount(target=mount.target, kind="tmpfs", source="none",
                              set=abi.MOUNT_ATTR_RDONLY, words=("size=4k",))  # fmt: skip
-        self._keep(mount, mounts.create(self.root, target, cover))
+        self._keep(mount, mounting.create(self.root, target, cover))
         lost = "/proc is empty: ps, top and /dev/fd do not work"
         self._record("proc-empty", mount, "an empty directory", number, lost, "--host-proc shows the host's")
         return True
@@ -315,7 +315,7 @@ class Stage:
         whole = mount.replace(kind="bind", source=place, recursive=True, words=(), flags=0,
                               set_all=mount.set | abi.MOUNT_ATTR_RDONLY, set=0, clear=0)  # fmt: skip
         target = self.target(whole, True)
-        self._keep(mount, mounts.bind(self.root, source, target, whole))
+        self._keep(mount, mounting.bind(self.root, source, target, whole))
         os.close(target)
         self._record(code + "-host", mount, "the host's, read-only", number, lost)
         return True
@@ -355,11 +355,11 @@ class Stage:
         place = self._existing(path)
         if place is None:
             return
-        if mounts.same_place(place, self.root):  # what lay over it would be left behind
-            mounts.make_readonly(self.root, self.root, recursive=True)
+        if mounting.same_place(place, self.root):  # what lay over it would be left behind
+            mounting.make_readonly(self.root, self.root, recursive=True)
         else:
             again = mounts.Mount(target=path, kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY)
-            os.close(mounts.bind(self.root, place, place, again))
+            os.close(mounting.bind(self.root, place, place, again))
         os.close(place)
 
     def _mask(self, path: str) -> None:
@@ -368,7 +368,7 @@ class Stage:
         place = self._existing(path)
         if place is None:
             return
-        if mounts.same_place(place, self.root):
+        if mounting.same_place(place, self.root):
             raise ContainerError("mask %s" % path, "it is the root itself")
         hidden = mounts.Mount(target=path, kind="bind", set=abi.MOUNT_ATTR_RDONLY)
         if stat.S_ISDIR(os.fstat(place).st_mode):
@@ -378,13 +378,13 @@ class Stage:
                     target=path, kind="tmpfs", source="none", words=words, set=abi.MOUNT_ATTR_RDONLY,
                     context=self.plan.mount_label,
                 )  # fmt: skip
-                self.empty = mounts.create(self.root, place, cover)
+                self.empty = mounting.create(self.root, place, cover)
             else:
-                os.close(mounts.bind(self.root, self.empty, place, hidden))
+                os.close(mounting.bind(self.root, self.empty, place, hidden))
         else:
             if self.null < 0:
                 self.null = open_null()
-            os.close(mounts.bind(self.root, self.null, place, hidden))
+            os.close(mounting.bind(self.root, self.null, place, hidden))
         os.close(place)
 
     def _existing(self, path: str) -> "int | None":
@@ -407,9 +407,9 @@ class Stage:
         asked = self.plan.root.propagation
         if asked & (abi.MS_SHARED | abi.MS_UNBINDABLE):  # it is private until then
             with step("set rootfsPropagation"):
-                mounts.set_propagation("/", asked)
+                mounting.set_propagation("/", asked)
                 for made, own in self.apart:
-                    mounts.propagate(made, own)
+                    mounting.propagate(made, own)
         for made, _ in self.apart:
             os.close(made)
 
@@ -417,11 +417,11 @@ class Stage:
         """A read-only root, /dev and tmpfs, last of all: until now targets could be made in them."""
         for place, made in self.late:
             with step("make %s read-only" % place):
-                mounts.make_readonly(self.root, made)
+                mounting.make_readonly(self.root, made)
             os.close(made)
         if self.plan.root.readonly and self.mountable and not self.plan.root.early_readonly:
             with step("make the root read-only"):
-                mounts.make_readonly(self.root, self.root)
+                mounting.make_readonly(self.root, self.root)
 
 
 def ids_record(path: str, number: int) -> Degradation:

@@ -4,7 +4,7 @@ only the runtime holds the capability over their file systems that this takes.
 Side: host
 """
 
-from . import abi, libc, maps, mounts, namespaces
+from . import abi, libc, maps, mounting, mounts, namespaces
 from . import unix as os
 from .errors import ContainerError, Degradation
 from .rootfs import REFUSED, ids_record
@@ -69,7 +69,7 @@ def _clone_source(mount: mounts.Mount) -> int:
     flags = abi.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if mount.nofollow else 0)
     source = os.open(mount.source, flags)
     try:
-        return mounts.clone_tree(source, mount.recursive)
+        return mounting.clone_tree(source, mount.recursive)
     finally:
         os.close(source)
 

@@ -10,7 +10,7 @@ import pytest
 import support
 from support import in_child, needs
 
-from minictr import abi, libc, mounts, namespaces, paths
+from minictr import abi, libc, mounting, namespaces, paths
 
 pytestmark = needs("root", "userns", "busybox", "unshare")
 
@@ -222,7 +222,7 @@ def test_who_looks_outside_is_where_they_were(tmp_path, power):
 
     def body():
         libc.unshare(abi.CLONE_NEWNS)
-        mounts.set_propagation("/", abi.MS_PRIVATE | abi.MS_REC)
+        mounting.set_propagation("/", abi.MS_PRIVATE | abi.MS_REC)
         libc.mount("proc", str(tmp_path / "proc"), "proc", 0)
         os.chroot(str(tmp_path))
         os.chdir("/some/place")

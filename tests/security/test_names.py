@@ -22,7 +22,7 @@ import support
 from canaries import refused
 from support import needs
 
-from minictr import abi, init, libc, mounts, paths, rootfs
+from minictr import abi, init, libc, mounting, mounts, paths, rootfs
 from minictr.errors import ContainerError
 
 pytestmark = needs("root", "userns", "busybox")
@@ -33,7 +33,7 @@ def in_private_mounts(body):
 
     def alone():
         libc.unshare(abi.CLONE_NEWNS)
-        mounts.set_propagation("/", abi.MS_PRIVATE | abi.MS_REC)
+        mounting.set_propagation("/", abi.MS_PRIVATE | abi.MS_REC)
         body()
 
     why = support._probe(alone)
@@ -80,7 +80,7 @@ def test_a_target_that_is_swapped_for_a_link_never_leads_out(tmp_path, canary, o
                 assert place.startswith(root + "/"), place
                 if number % 10 == 0:
                     os.close(
-                        mounts.bind(descriptor, source, target, mounts.Mount(target="/dir/x", kind="bind"))
+                        mounting.bind(descriptor, source, target, mounts.Mount(target="/dir/x", kind="bind"))
                     )
                 os.close(target)
                 made += 1
@@ -133,10 +133,10 @@ def test_a_mount_that_its_name_does_not_lead_to_is_not_taken_for_it(tmp_path, na
         root, source, target = [
             os.open(str(tmp_path / place), abi.O_PATH) for place in ("root", "source", "root/target")
         ]
-        os.close(mounts.bind(root, source, target, mounts.Mount(target="/target", kind="bind")))
+        os.close(mounting.bind(root, source, target, mounts.Mount(target="/target", kind="bind")))
         target = os.open(str(tmp_path / "root/target"), abi.O_PATH)
         with pytest.raises(ContainerError, match="the target was exchanged while it was mounted"):
-            mounts.bind(root, source, target, mounts.Mount(target="/" + name, kind="bind"))
+            mounting.bind(root, source, target, mounts.Mount(target="/" + name, kind="bind"))
 
     in_private_mounts(body)
 
@@ -151,7 +151,7 @@ def test_nor_another_name_of_what_was_mounted_on_itself(tmp_path):
         root, file = [os.open(str(tmp_path / place), abi.O_PATH) for place in ("", "file")]
         mount = mounts.Mount(target="/other", kind="bind", set=abi.MOUNT_ATTR_RDONLY)
         with pytest.raises(ContainerError, match="the target was exchanged while it was mounted"):
-            mounts.bind(root, file, file, mount)
+            mounting.bind(root, file, file, mount)
 
     in_private_mounts(body)
 
