@@ -15,6 +15,7 @@ from . import (
     foreground,
     further,
     host,
+    identity,
     idmaps,
     init,
     last,
@@ -398,7 +399,7 @@ def _capabilities_lost(made: plan.Plan, target: Target) -> tuple:
     """Who joins a user namespace holds everything there, whatever the configuration says of namespaces."""
     inside = any(kind == "user" for kind, _ in target.joins)
     found = [record for record in made.records if record.code == "capability"]
-    return tuple([record for record in found if not (inside and record.why == plan.UNHELD)])
+    return tuple([record for record in found if not (inside and record.why == identity.UNHELD)])
 
 
 def _without_groups(wish: Wish, made: plan.Plan, target: Target, degrade, report) -> plan.Plan:
@@ -407,7 +408,7 @@ def _without_groups(wish: Wish, made: plan.Plan, target: Target, degrade, report
     table, around = maps.Maps(way="direct", uids=target.uids, gids=target.gids), host.probe(ranges=False)
     asked, user = bool(wish.groups) or wish.process is not None, made.spec.config["process"].get("user") or {}
     wanted = made.credentials.replace(groups=tuple(user.get("additionalGids") or ()))
-    for record in plan.groups_lost(made.spec, around, table, wanted):
+    for record in identity.groups_lost(made.spec, around, table, wanted):
         if asked:
             degrade(record)
         else:
