@@ -18,7 +18,7 @@ Nothing is imported here, nothing printed, no lock taken (`init`).
 Side: container
 """
 
-from . import abi, devices, enter, init, last, libc, maps, namespaces, paths, privileges, rootfs
+from . import abi, covers, devices, enter, init, last, libc, maps, namespaces, paths, privileges, rootfs
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .init import Init
@@ -152,7 +152,8 @@ def build_root(me: Init) -> None:
         here = stage.mountable
         console.attach(stage.root if here else -1, me.channel, plan, stage if here else None)
         console.take()
-    stage.cover()
+    if stage.mountable:
+        covers.Covers(stage).lay(plan.masked_paths, plan.readonly_paths)
     stage.freeze()
 
 
