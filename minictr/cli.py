@@ -378,7 +378,7 @@ VERBS = {
 }
 _ROOMS = {
     "verbs": ("start", "kill", "stop", "delete"),
-    "wishes": ("exec",),
+    "exec_line": ("exec",),
     "looking": ("list", "state"),
     "control": ("pause", "resume", "ps", "update"),
     "measuring": ("events", "stats"),

@@ -31,7 +31,19 @@ import importlib
 import os
 import select
 
-from . import answers, document, execution, foreground, libc, lifecycle, options, paths, state, wishes, words
+from . import (
+    answers,
+    document,
+    exec_line,
+    execution,
+    foreground,
+    libc,
+    lifecycle,
+    options,
+    paths,
+    state,
+    words,
+)
 from .conversation import Conversation, standing, status_of
 from .errors import REPORT, ContainerError, Degradation, Interrupted, from_os
 from .report import Report
@@ -324,7 +336,7 @@ class Worker:
                 answers.remove(root, self.report, [self.identifier, container.created], self.talk.sock)
 
     def _execute(self, wish: "dict") -> None:
-        asked = wishes.parse(wish["argv"])
+        asked = exec_line.parse(wish["argv"])
         if asked.tty:
             raise ContainerError("exec", "tty: exec() waits for the end, and has no terminal to give")
         self.identifier = asked.identifier

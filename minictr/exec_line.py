@@ -6,7 +6,7 @@ Side: host
 from . import execution
 from . import unix as os
 from .errors import ContainerError, step
-from .execution import Wish
+from .wish import Wish
 from .words import MAX_FDS, absolute, bad, boolean, capability, integer
 
 HELP = {
