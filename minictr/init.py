@@ -11,7 +11,7 @@ import _signal  # `signal` imports enum: 3 ms
 
 from . import abi, libc, mounts, paths, privileges
 from . import unix as os
-from .errors import ContainerError, Degradation, from_any, step
+from .errors import EXIT_NOT_FOUND, ContainerError, Degradation, from_any, step
 from .forks import MAX_CPUS
 from .record import MYPY, Record
 
@@ -104,7 +104,7 @@ def _with_filter(me: Init, error: BaseException) -> BaseException:
     if not me.filtered or not isinstance(error, (ContainerError, OSError)):
         return error
     told = from_any("set up the container", error)
-    if told.number in (0, abi.EPERM, abi.ENOSYS):
+    if told.number in (0, abi.EPERM, abi.ENOSYS) and told.status != EXIT_NOT_FOUND:
         own = "let the seccomp profile allow it, or ask for no_new_privs, with which the filter comes last"
         told.hint += "; " + own if told.hint else own
     return told

@@ -66,6 +66,15 @@ def test_create_says_that_a_program_cannot_run(runtime, made, tmp_path, program,
     assert "does not exist" in found.err, found
 
 
+def test_a_missing_program_is_not_laid_to_the_filter(own, made):
+    """Which engines hand in to every container, mostly without no_new_privs."""
+    one = made(own, ["no-such-program"])
+    one.process["noNewPrivileges"] = False
+    one.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+    words = 'minictr: exec: "no-such-program": executable file not found in $PATH\n'
+    assert create(own, one) == (127, "", words)
+
+
 @pytest.mark.parametrize(
     "verb", [["kill", "nobody", "KILL"], ["state", "nobody"], ["delete", "nobody"], ["ps", "nobody"]]
 )
