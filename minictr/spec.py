@@ -184,13 +184,14 @@ def default_config(args: "list[str]", root: str, readonly: bool = True) -> dict:
 def cgroup_path(linux: "dict", identifier: str, place: str) -> str:
     """Where the cgroup of a container lies, absolute below the mount points of the hierarchies.
 
-    place: its state directory. Raises ContainerError for a cgroupsPath that leads upwards.
+    place: its state directory. Raises ContainerError for a cgroupsPath that leads upwards. A relative one
+    starts at the top, where its parent may have limits: docker's `--cgroup-parent NAME` is of this form
     """
     path = linux.get("cgroupsPath") or cgroup_of(identifier, place)
     names = [name for name in path.split("/") if name not in ("", ".")]
     if ".." in names:
         raise ContainerError("place the cgroup %s" % path, 'linux.cgroupsPath has a ".."')
-    return path if path.startswith("/") or not names else "/minictr-" + "/".join(names)
+    return path if path.startswith("/") or not names else "/" + "/".join(names)
 
 
 def cgroup_of(identifier: str, place: str) -> str:

@@ -426,8 +426,7 @@ def test_null_is_as_good_as_absent_for_ids():
 @pytest.mark.parametrize(
     "path, place",
     [
-        ("/a/b", "/a/b"), ("a/b", "/minictr-a/b"), ("./a", "/minictr-a"), (".//a/./b/", "/minictr-a/b"),
-        ("..a", "/minictr-..a"),
+        ("/a/b", "/a/b"), ("a/b", "/a/b"), ("./a", "/a"), (".//a/./b/", "/a/b"), ("..a", "/..a"),
     ],
 )  # fmt: skip
 def test_a_relative_cgroups_path_lies_at_the_top(path, place):
