@@ -30,6 +30,8 @@ FLAGS = {
     "norelatime": (abi.MS_RELATIME, abi.MOUNT_ATTR_RELATIME, False),
     "nostrictatime": (abi.MS_STRICTATIME, abi.MOUNT_ATTR_STRICTATIME, False),
 }
+# Of no use to a mount: mount(8)'s own, and what podman 4 leaves of a volume's, which it has seen to itself
+_OTHERS = ("", "defaults", "remount", "nofail", "auto", "noauto", "user", "nouser", "copy", "nocopy")
 _ATIME = ("noatime", "relatime", "strictatime")
 _UNATIME = ("atime", "norelatime", "nostrictatime")
 
@@ -166,7 +168,7 @@ def _parse_option(option: str, value: dict) -> bool:
         value["copy_up"] = True
     elif option == "src-nofollow":
         value["nofollow"] = True
-    elif option not in ("", "defaults", "remount", "nofail", "auto", "noauto", "user", "nouser"):
+    elif option not in _OTHERS:
         return False
     return True
 

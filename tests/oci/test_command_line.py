@@ -265,6 +265,12 @@ def test_every_mount_option_of_the_features_is_one(told):
         assert option in told["mountOptions"], option
 
 
+@pytest.mark.parametrize("option", ["nofail", "noauto", "copy", "nocopy"])
+def test_what_is_meant_for_others_is_left_out_of_a_mount(option):
+    """podman 4 hands on that nothing is to be copied into a volume."""
+    assert mounts.parse("/x", "bind", "/y", ["rbind", option]).words == ()
+
+
 def test_hooks_and_filters_are_those_of_the_code(told):
     assert told["hooks"] == list(hooks.NAMES)
     filters = told["linux"]["seccomp"]
