@@ -261,7 +261,10 @@ def set_sysctls(me) -> None:
         if why:
             raise ContainerError(doing, why + ", which was refused")
         with step(doing):
-            paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
+            try:
+                paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
+            except FileNotFoundError as error:  # whose words engines take for a missing program
+                raise ContainerError(doing, "this kernel has none of that name", abi.ENOENT) from error
 
 
 def close_users(me) -> None:
