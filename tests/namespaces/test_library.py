@@ -849,7 +849,7 @@ def test_the_container_ends_with_a_caller_that_is_killed(library, minictr):
 
 
 @needs("pidfd")
-def test_the_container_ends_with_its_maker_though_what_that_has_forked_lives_on(library):
+def test_the_container_ends_with_its_maker_though_what_that_has_forked_lives_on(library, minictr):
     text = """
         box = minictr.Container(["sleep", "1000"], **WHERE).start()
         child = os.fork()
@@ -864,6 +864,7 @@ def test_the_container_ends_with_its_maker_though_what_that_has_forked_lives_on(
     box, child = [int(pid) for pid in found.fields]
     try:
         support.wait_until(lambda: support.gone(box), what="the container ends")
+        support.wait_until(lambda: minictr("list", "--quiet").out == "", what="nothing is left of it")
         assert not support.gone(child)
     finally:
         os.kill(child, 9)
