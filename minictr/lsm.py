@@ -25,6 +25,11 @@ from .sync import Channel
 APPARMOR, SELINUX = "AppArmor", "SELinux"
 SELINUX_XATTR = "security.selinux"
 _LONGEST = 4095  # bytes: what a file below attr takes in one write is a page
+# A mode of AppArmor, what it loses, and what helps; the second is of profiles that only give a program a name
+_TOOTHLESS = (
+    ("complain", "what the profile would deny is only logged", "aa-enforce %s"),
+    ("unconfined", "the profile denies nothing", "load %s without the flag unconfined"),
+)
 # runc and libselinux: proc and sysfs have labels of their own for each file, cgroup gets them from policy
 _UNLABELLED = ("bind", "proc", "sysfs", "mqueue", "cgroup", "cgroup2")
 
@@ -345,12 +350,13 @@ def _current(proc: int, pid: int, label: Label) -> "str | None":
 def toothless(label: Label, said: str, usual: bool) -> "Degradation | None":
     """A record of a label that is in force, but by which nothing is denied. USUAL: nobody asked for more."""
     level = "notice" if usual else "warning"
-    if label.layer == APPARMOR and said.rstrip("\0\n ").endswith("(complain)"):
-        lost, fix = "what the profile would deny is only logged", "aa-enforce %s" % printable(label.name)
-        return Degradation(
-            "apparmor-complain", APPARMOR, printable(label.name) + " enforced", "in complain mode", lost, 0,
-            "the profile was loaded so", fix, level,
-        )  # fmt: skip
+    for mode, lost, fix in _TOOTHLESS if label.layer == APPARMOR else ():
+        if said.rstrip("\0\n ").endswith("(%s)" % mode):
+            name = printable(label.name)
+            return Degradation(
+                "apparmor-" + mode, APPARMOR, name + " enforced", "in %s mode" % mode, lost, 0,
+                "the profile was loaded so", fix % name, level,
+            )  # fmt: skip
     if label.layer == SELINUX and paths.read_text("/sys/fs/selinux/enforce").strip() == "0":
         lost, fix = "what the policy would deny is only logged", "setenforce 1"
         return Degradation(

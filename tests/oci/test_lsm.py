@@ -17,7 +17,7 @@ from minictr import contexts, lsm, mounts, paths
 
 pytestmark = needs("root", "busybox", "cgroup")
 
-BOX, OTHER, SHUT, LAX = ("minictr-test-" + name for name in ("box", "other", "shut", "lax"))
+BOX, OTHER, SHUT, LAX, OPEN = ("minictr-test-" + name for name in ("box", "other", "shut", "lax", "open"))
 NULL = subprocess.DEVNULL
 CURRENT = "cat /proc/self/attr/current"
 IDS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
@@ -423,6 +423,12 @@ def test_a_report_calls_a_profile_that_only_complains_by_its_name(own, boxed):
     boxed.process["apparmorProfile"] = LAX
     got = LAX + " (complain); what the profile would deny is only logged"
     assert reported(own, boxed) == (LAX, got, False, PROVEN, 1)
+
+
+def test_a_report_does_not_take_a_profile_that_denies_nothing_for_one(own, boxed):
+    boxed.process["apparmorProfile"] = OPEN
+    got = OPEN + " (unconfined); the profile denies nothing"
+    assert reported(own, boxed) == (OPEN, got, False, PROVEN, 1)
 
 
 def test_a_report_on_a_profile_that_is_not_loaded_is_an_error(own, boxed):
