@@ -190,17 +190,18 @@ def _marks() -> "tuple[list[str], set[int], bool]":
 def _take(seat: Seat, caller: str) -> "Conversation | None":
     """Take a request. None where there is no more to be done."""
     data, extra = seat.wait()
-    passed, pid = [], 0
+    passed, pid, ids = [], 0, None
     for _, kind, packed in extra:
         if kind == _SCM_RIGHTS:
             passed = [item[0] for item in struct.iter_unpack("=i", packed[: len(packed) // 4 * 4])]
         elif kind == _SCM_CREDENTIALS:
-            pid = struct.unpack("=iII", packed)[0]
+            pid, *ids = struct.unpack("=iII", packed)
     if not data or len(passed) != _PASSED:
         return None
     talk = Conversation(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, passed[0]))
     status = status_of(pid or "none")
-    if standing(pid or "none", status) != caller:
+    # the ids are of when it asked: by now it may execute a program with the set-user-ID bit (CVE-2013-4288)
+    if ids != [os.getuid(), os.getgid()] or standing(pid or "none", status) != caller:
         talk.say("stale")
         return None
     seat.pid = pid

@@ -890,6 +890,27 @@ def test_a_caller_that_has_given_up_its_rights_has_no_use_of_its_old_helper(libr
     assert found.lines == ["True", "[b'0', b'%d', b'1'] True" % unranged.uid]
 
 
+@needs("root")
+def test_who_asks_is_who_it_was_when_it_asked(library):
+    """CVE-2013-4288: a process without rights asks, and executes a program with the set-user-ID bit before
+    anybody looks at it. Here it takes root back instead."""
+    text = """
+        from minictr import service
+        run("true")
+        stopped = helpers()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        os.setresuid(7, 7, 0)
+        door = list(service._services.values())[0].door
+        talk = service._ask(door, (0, 1, 2), ("verb", {"root": "", "name": "list", "argv": []}))
+        os.setresuid(0, 0, 0)
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        print(*talk.hear())
+    """
+    assert library(text).ok.out == "stale\n"
+
+
 def test_a_handler_that_raises_while_a_worker_is_waited_for_leaves_no_container(library):
     text = """
         run("true")
