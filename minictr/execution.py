@@ -98,7 +98,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
             foreground.hold_signals()
             birth = _conceive(made, wish, content, config, group, target, report)
             _bear(birth, wish, target, report)
-        _let_run(birth, wish, report)
+        _let_run(birth, wish, content, report)
     except BaseException as error:
         if birth and birth.pid:
             foreground.send(birth.pid, _signal.SIGKILL)
@@ -200,11 +200,15 @@ def _bear(birth: clone.Birth, wish: Wish, target: Target, report) -> None:
             affinity.give_back()
 
 
-def _let_run(birth: clone.Birth, wish: Wish, report) -> None:
+def _let_run(birth: clone.Birth, wish: Wish, content: "dict", report) -> None:
     if wish.pidfd_socket:
         process.send_pidfd(wish.pidfd_socket, birth.pid, b"setns")
+    inside = set()  # type: set[tuple[int, int]]
     if wish.pid_file:
-        process.write_pid_file(wish.pid_file, birth.pid)
+        from . import outputs  # only for those who want one
+
+        inside = outputs.reach(birth.plan.spec.replace(source=content.get("source") or "bundle"))
+        outputs.write_pid_file(wish.pid_file, birth.pid, inside)
     try:
         foreground.pass_signals()
         birth.tell("go")
@@ -213,7 +217,7 @@ def _let_run(birth: clone.Birth, wish: Wish, report) -> None:
             process.confirm_labels(birth.plan, birth, report.seen)
     except BaseException:
         if wish.pid_file:
-            process.take_pid_file(wish.pid_file)
+            outputs.take_pid_file(wish.pid_file, inside)
         raise
 
 

@@ -66,6 +66,7 @@ class Container:
         self.devices = None  # type: netdevices.Moved | None
         self.resctrl, self.places = [], []  # type: list[str], list[str]
         self.watch = None  # type: memory_watch.Watch | None
+        self.inside = set()  # type: set[tuple[int, int]]  # see outputs.reach
         self.stages = STAGES
 
     def run(self) -> int:
@@ -132,7 +133,9 @@ class Container:
                     living.run_poststart(self.spec, birth.pid)
         except BaseException:
             if self.spec.pid_file:
-                process.take_pid_file(self.spec.pid_file)
+                from . import outputs  # which has written it
+
+                outputs.take_pid_file(self.spec.pid_file, self.inside)
             raise
         return birth
 
@@ -153,6 +156,10 @@ class Container:
     def _decide(self) -> None:
         """The plan, the state directory, and what is known to be lost before anything is made."""
         _check_terminal(self.spec)
+        if self.spec.pid_file or self.spec.log_file or self.report.path:
+            from . import outputs  # 0.3 ms, where there is something to write
+
+            self.inside = self.report.inside = outputs.reach(self.spec)
         process.check_descriptors(self.spec.preserve_fds)
         self.held = foreground.hold_signals()
         os.umask(os.umask(0o077) & 0o077)  # what we make is ours to use
@@ -187,7 +194,7 @@ class Container:
         into = None if self.plan.joins else self.group.clone_into()
         joins = self.group.join_files() if into is None else ()
         start = self.entry.make_pipes() if status == "created" else ()
-        handed = Handed(cgroup=joins, streams=_streams(self.spec), start=start)
+        handed = Handed(cgroup=joins, streams=_streams(self.spec, self.inside), start=start)
         mover = (lambda pid: cgroup_making.move(self, pid)) if self.group.mover() else None
         birth = clone.Birth(self.plan, proc, handed, into, self.report.seen, self.stages, mover=mover)
         self.opened += [birth.channel.incoming]
@@ -303,7 +310,9 @@ class Container:
 
     def _write_pid_file(self) -> None:
         if self.spec.pid_file:
-            process.write_pid_file(self.spec.pid_file, self.pid)
+            from . import outputs  # loaded by `_decide`
+
+            outputs.write_pid_file(self.spec.pid_file, self.pid, self.inside)
 
     def _stand_behind(self, birth: clone.Birth) -> int:
         from . import living  # which `_while_it_is_made` has loaded
@@ -422,7 +431,7 @@ def _untraceable() -> Degradation:
     return Degradation("leftovers", "pid namespace", wanted, "the first one's", lost, 0, why, "", "notice")
 
 
-def _streams(spec: Spec) -> "tuple[int, ...]":
+def _streams(spec: Spec, inside: "set[tuple[int, int]]") -> "tuple[int, ...]":
     """The standard streams that the container is born with, () for ours: not those of a detached
     one, but for a bundle's, whose engine has made them for it."""
     if not spec.log_file and not (spec.detach and spec.source != "bundle"):
@@ -430,8 +439,10 @@ def _streams(spec: Spec) -> "tuple[int, ...]":
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     output = null
     if spec.log_file:
-        with step("open the log file %s" % spec.log_file, hints=paths.FOREIGN):
-            output = paths.open_output(spec.log_file, os.O_CREAT | os.O_APPEND, 0o640)
+        from . import outputs  # loaded by `_decide`
+
+        with step("open the log file %s" % spec.log_file, hints=outputs.FOREIGN):
+            output = outputs.open_output(spec.log_file, os.O_CREAT | os.O_APPEND, 0o640, inside)
     return (null if spec.detach else 0, output, output)
 
 

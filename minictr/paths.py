@@ -111,34 +111,6 @@ def read_found(found: int, path: str, limit: int) -> bytes:
         os.close(descriptor)
 
 
-def open_output(path: str, flags: int, mode: int = 0o644) -> int:
-    """Open PATH, which our caller has named, to write to it, through no link that is `foreign`.
-
-    Raises OSError: ELOOP for such a link.
-    """
-    follow = 0 if is_link(path) and not foreign(path) else os.O_NOFOLLOW
-    return os.open(path, os.O_WRONLY | os.O_CLOEXEC | follow | flags, mode)
-
-
-def is_link(path: str) -> bool:
-    try:
-        return stat.S_ISLNK(os.lstat(path).st_mode)
-    except OSError:
-        return False
-
-
-def foreign(link: str) -> bool:
-    """Whether it is neither root's nor ours: who made it, a user in whose directory root writes something,
-    would choose what file that is. The kernel has this rule for /tmp alone (proc(5), protected_symlinks)."""
-    owner = os.lstat(link).st_uid
-    if owner == NOBODY:  # in a user namespace the host's root, too, who is none of its ids
-        return read_text("/proc/self/uid_map").split() == ["0", "0", "4294967295"]
-    return owner not in (0, os.geteuid())
-
-
-FOREIGN = {abi.ELOOP: "it is a link of another user's: name the file itself, or another place"}
-
-
 def closed_to_all(root: int, path: str) -> bool:
     """Whether PATH under ROOT, which we may not reach, lies in a directory that nobody inside may enter: one
     of ids that the container has not. Another one may be closed to the set-up, and open to the program."""

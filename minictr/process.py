@@ -3,10 +3,9 @@
 Side: host
 """
 
-import _stat as stat
 import sys
 
-from . import abi, clone, foreground, libc, maps, paths, plan
+from . import abi, clone, foreground, libc, maps, plan
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .mounts import REFUSED
@@ -192,47 +191,3 @@ def let_go(count: int) -> None:
     of it, not for ours."""
     for number in range(3, 3 + count):
         os.close(number)
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Whole or not at all: who reads it early finds nothing, never half a number. Into what is there and is
-    no file, /dev/stdout or a device, it is written as anybody would: that is not to be replaced."""
-    with step("write the pid file %s" % path):
-        if _is_special(path):
-            file = paths.open_output(path, os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
-            try:
-                os.write(file, b"%d" % pid)
-            finally:
-                os.close(file)
-            return
-        directory, name = os.path.split(path)
-        temporary = os.path.join(directory, ".%s.%d" % (name, os.getpid()))
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(file, b"%d" % pid)
-            os.replace(temporary, path)
-        except OSError:
-            os.unlink(temporary)
-            raise
-        finally:
-            os.close(file)
-
-
-def take_pid_file(path: str) -> None:
-    """Away, where the program did not run, or not as it should."""
-    try:
-        if not _is_special(path):
-            os.unlink(path)
-    except FileNotFoundError:  # a hook, or who reads it, has done so already: why we end must not be lost
-        pass
-
-
-def _is_special(path: str) -> bool:
-    try:
-        if paths.is_link(path) and paths.foreign(path):  # it is replaced
-            return False
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return True
-        return os.readlink(path).startswith("/proc/")  # a standard stream, which is a file
-    except OSError:  # EINVAL: no link
-        return False

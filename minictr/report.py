@@ -14,11 +14,13 @@ class Report:
     """path: the log file, "" for none; json: one object a line instead of text
     quiet: what ends nothing goes to the log alone: an engine reads stderr together with stdout, or as the
         container's own
+    inside: see outputs.reach, once a container is known
     """
 
     def __init__(self, path: str = "", json: bool = False, debug: bool = False, quiet: bool = False) -> None:
         self.path, self.json, self.debug, self.quiet = path, json, debug, quiet
         self.records = []  # type: list[Degradation]
+        self.inside = None  # type: set[tuple[int, int]] | None
 
     def seen(self, record: Degradation) -> None:
         """A step down was taken."""
@@ -61,9 +63,9 @@ class Report:
             said = printable(message.replace("\\", "\\\\").replace('"', '\\"'))
             text = 'time="%s" level=%s msg="%s"\n' % (moment, level, said)
         try:
-            from . import paths  # for those who want a log
+            from . import outputs  # for those who want a log
 
-            log = paths.open_output(self.path, os.O_CREAT | os.O_APPEND)
+            log = outputs.open_output(self.path, os.O_CREAT | os.O_APPEND, inside=self.inside)
             try:
                 data = text.encode("utf-8", "surrogateescape")
                 while data:

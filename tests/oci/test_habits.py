@@ -12,7 +12,7 @@ import support
 from bundles import unlike
 from support import needs
 
-from minictr import process
+from minictr import outputs
 from minictr.errors import ContainerError
 
 pytestmark = needs("root", "busybox")
@@ -183,7 +183,7 @@ def test_a_pid_file_on_a_full_disk_leaves_nothing_half_written(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     try:
         with pytest.raises(ContainerError, match="write the pid file"):
-            process.write_pid_file(str(tmp_path / "pid"), 1)
+            outputs.write_pid_file(str(tmp_path / "pid"), 1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.listdir(str(tmp_path)) == []

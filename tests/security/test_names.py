@@ -687,3 +687,59 @@ for _ in range(60000):
         words = [sys.executable, "-c", script, str(source), str(target)]
         done = subprocess.run(words, timeout=60, stdin=subprocess.DEVNULL, cwd=support.CHECKOUT)
     assert done.returncode == 0
+
+
+# --- files that the caller names to be written ------------------------------------------------------------
+
+LINKED = {
+    "a log that is a link": ("--log-file", "root", "link"),
+    "a log in a volume": ("--log-file", "volume", "link"),
+    "a log by a way of the host's into it": ("--log-file", "way", "folder/made"),
+    "an id in a directory that is a link": ("--pid-file", "root", "folder/made"),
+    "words of ours": ("--log", "root", "link"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(LINKED))
+def test_what_is_written_for_the_host_goes_through_no_link_that_a_container_made(
+    minictr, busybox_copy, tmp_path, canary, case
+):
+    """Its root's links are root's on the host, as those of the host's root are."""
+    option, place, name = LINKED[case]
+    root, volume = busybox_copy(), tmp_path / "volume"
+    volume.mkdir()
+    os.symlink(root, str(tmp_path / "way"))
+    given = ["--rootfs", root, "-v", "%s:/volume" % volume]
+    script = "ln -s %s/made link; ln -s %s folder" % ((canary.path,) * 2)
+    assert minictr("run", *given, "-w", "/volume" if place == "volume" else "/", "--", "sh", "-c", script).ok
+    path = os.path.join({"root": root, "volume": str(volume), "way": str(tmp_path / "way")}[place], name)
+    if option == "--log":  # in which there is something to write where something fails
+        found, status = minictr("--log", path, "run", *given, "--", "/no"), 127
+    else:
+        found, status = minictr("run", option, path, *given, "--", "echo", "said"), 125
+
+    assert found.status == status and "symbolic links" in found.err, found
+    assert canary.untouched
+
+
+def test_no_id_is_written_through_a_link_that_the_container_made_in_its_root(minictr, busybox_copy, canary):
+    root = busybox_copy()
+    minictr("run", "-d", "--name", "linked", "--rootfs", root, "--", "sleep", "1001").ok
+    try:
+        assert minictr("exec", "linked", "ln", "-s", canary.path, "/folder").ok
+        found = minictr("exec", "--pid-file", root + "/folder/made", "linked", "true")
+    finally:
+        minictr("delete", "--force", "linked").ok
+    assert found.status == 255 and "symbolic links" in found.err and canary.untouched
+
+
+def test_a_log_in_a_containers_root_is_a_file_or_is_made_one(minictr, busybox_copy):
+    root = busybox_copy()
+    given = ["run", "--rootfs", root, "--log-file", root + "/tmp/../log"]
+    assert minictr(*given, "--pid-file", root + "/../%s/id" % os.path.basename(root), "--", "echo", "one").ok
+    assert minictr(*given, "--", "sh", "-c", "echo two; rm /log; mkfifo /log").ok
+    found = minictr(*given, "--", "echo", "three")
+
+    assert found.status == 125 and "not a regular file" in found.err
+    with open(root + "/id") as file:
+        assert file.read().isdigit()
