@@ -3,11 +3,14 @@ say."""
 
 import errno
 import os
+import signal
 import socket
 import struct
 import subprocess
+import time
 
 import pytest
+import refusal
 import support
 from support import needs
 
@@ -82,9 +85,10 @@ class Ended:
     """What came of a program that was started through a stand-in.
 
     said: on the channel, up to its end; out: on standard output; status: the exit status
+    make: a stand-in of the channel, as standin.make does
     """
 
-    def __init__(self, path, *arguments, environment=None, change=None):
+    def __init__(self, path, *arguments, environment=None, change=None, make=standin.make):
         channel, theirs = os.pipe()
         output, inner = os.pipe()
         child = os.fork()
@@ -96,7 +100,7 @@ class Ended:
                 os.set_inheritable(theirs, True)
                 if change:
                     change(theirs)
-                place = standin.make(theirs)
+                place = make(theirs)
                 os.execve(place, [path] + list(arguments), environment or {})
             finally:
                 os._exit(99)
@@ -109,9 +113,15 @@ class Ended:
 
     @property
     def errno(self):
-        word, number = self.said.decode("utf-8", "surrogateescape").rstrip("\n").split("\t")
+        word, number = self.failure
         assert word == "errno"
-        return standin.errno_from(number)
+        return number
+
+    @property
+    def failure(self):
+        """What was not to be had, and the errno."""
+        word, number = self.said.decode("utf-8", "surrogateescape").rstrip("\n").split("\t")
+        return word, standin.errno_from(number)
 
 
 runs = pytest.mark.skipif(not standin.supported(), reason="there is no stand-in for this machine")
@@ -172,6 +182,40 @@ def test_without_a_channel_the_program_does_not_run():
     assert (found.said, found.out, found.status) == (b"", b"", 127)
 
 
+LABEL = b"exec minictr-test"
+
+
+def labelled(place):
+    """How a stand-in is made that writes LABEL to the file `exec` in PLACE."""
+
+    def make(channel):
+        attributes = os.open(str(place), abi.O_PATH | os.O_DIRECTORY)
+        os.set_inheritable(attributes, True)
+        return standin.make(channel, attributes, LABEL)
+
+    return make
+
+
+@runs
+def test_a_label_is_written_before_the_program_runs(tmp_path):
+    (tmp_path / "exec").write_bytes(b"")
+    script = 'read -r label <"$0"; echo "$label"; ls /proc/$$/fd; :'
+    found = Ended("/bin/sh", "sh", "-c", script, str(tmp_path / "exec"), make=labelled(tmp_path))
+    lines = found.out.split(b"\n")
+    assert (found.status, found.said, lines[0]) == (0, b"", LABEL)
+    assert set(lines[1:]) <= {b"0", b"1", b"2", b""}
+    found = Ended("/no/such", "x", make=labelled(tmp_path))
+    assert (found.errno, found.status) == (errno.ENOENT, 127)
+
+
+@runs
+@pytest.mark.parametrize("file, number", [("/no/such", errno.ENOENT), ("/dev/full", errno.ENOSPC)])
+def test_without_its_label_the_program_does_not_run(tmp_path, file, number):
+    (tmp_path / "exec").symlink_to(file)
+    found = Ended("/bin/sh", "sh", "-c", "echo ran", make=labelled(tmp_path))
+    assert (found.failure, found.out, found.status) == (("label", number), b"", 127)
+
+
 def test_every_errno_comes_through_the_channel():
     reader, writer = os.pipe()
     channel = sync.Channel(reader, writer)
@@ -212,36 +256,138 @@ def test_the_machine_is_the_one_that_was_started_on(monkeypatch):
         os.close(number)
 
 
-@runs
-def test_a_child_that_is_the_callers_executes_the_program():
-    """It leads a session of its own, and goes on when it hears a word; without one it ends with its door."""
-    for word, out, status in ((b"go\n", b"ran", 7), (b"", b"", 127)):
-        ours, theirs = socket.socketpair()
+class Born:
+    """A stand-in that has a child first. channel: the caller's end; number: what it says of the child"""
+
+    def __init__(self, path, *arguments, apart=(0, 0), refusals=()):
+        self.channel, theirs = socket.socketpair()
         reader, writer = os.pipe()
-        mine = os.fork()
-        if mine == 0:
+        self.mother = os.fork()
+        if self.mother == 0:
             try:
-                ours.close()
+                self.channel.close()
                 os.dup2(writer, 1)
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 theirs.set_inheritable(True)
-                place = standin.make(theirs.fileno(), apart=(0, 0))
-                script = "printf ran; exit $(( ($(ps -o sid= -p $$) == $$) * 7 ))"
-                os.execve(place, ["/bin/sh", "sh", "-c", script], {"PATH": "/usr/bin:/bin"})
+                place = standin.make(theirs.fileno(), apart=apart)
+                if refusals:
+                    refusal.refuse(list(refusals))
+                os.execve(place, [path] + list(arguments), {"PATH": "/usr/bin:/bin"})
             finally:
                 os._exit(99)
         theirs.close()
         os.close(writer)
-        told, _, number = ours.recv(100).partition(b"\t")
-        child = int(number)
+        self.output = os.fdopen(reader, "rb")
+        self.channel.settimeout(20)
+
+    def number(self):
+        """That of the child, which waits."""
+        told, _, number = self.channel.recv(100).partition(b"\t")
         assert (told, number[-1:]) == (b"born", b"\n")
-        assert os.WEXITSTATUS(os.waitpid(mine, 0)[1]) == 0
-        assert os.waitpid(child, os.WNOHANG) == (0, 0)  # it waits, and is no grandchild
-        if word:
-            ours.sendall(word)
-        else:
-            ours.shutdown(socket.SHUT_WR)
-        with open(reader, "rb") as file:
-            assert file.read() == out
-        assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == status
-        assert ours.recv(1) == b""
-        ours.close()
+        assert os.WEXITSTATUS(os.waitpid(self.mother, 0)[1]) == 0
+        return int(number)
+
+    def failures(self):
+        """What the two say until both are gone, in any order."""
+        said = b""
+        while True:
+            piece = self.channel.recv(100)
+            said += piece
+            if not piece:
+                self.close()
+                lines = said.decode("utf-8", "surrogateescape").split("\n")[:-1]
+                pairs = [line.split("\t") for line in lines if not line.startswith("born\t")]
+                return [(word, standin.errno_from(field)) for word, field in pairs]
+
+    def close(self):
+        self.channel.close()
+        self.output.close()
+        while True:
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+
+@runs
+@pytest.mark.parametrize("word, out, status", [(b"go\n", b"ran", 7), (b"", b"", 127)], ids=["go", "the end"])
+def test_a_child_that_is_the_callers_executes_the_program(word, out, status):
+    """It leads a session of its own, and goes on when it hears a word; without one it ends with its door."""
+    script = "printf ran; exit $(( ($(ps -o sid= -p $$) == $$) * 7 ))"
+    born = Born("/bin/sh", "sh", "-c", script)
+    child = born.number()
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)  # it waits, and is no grandchild
+    if word:
+        born.channel.sendall(word)
+    else:
+        born.channel.shutdown(socket.SHUT_WR)
+    assert born.output.read() == out
+    assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == status
+    assert born.channel.recv(1) == b""
+    born.close()
+
+
+@runs
+@needs("seccomp")
+@pytest.mark.parametrize(
+    "refusals, apart, number",
+    [
+        (["clone=EAGAIN"], (0, 0), errno.EAGAIN), (["setsid=EACCES"], (0, 0), errno.EACCES),
+        (["prctl=ENOSYS"], (0, 9), errno.ENOSYS), ([], (1, 0), errno.ENOTTY),
+        (["read=EIO"], (0, 0), errno.EIO),
+    ],
+    ids=["clone", "setsid", "prctl", "a terminal that is none", "read"],
+)  # fmt: skip
+def test_what_the_child_is_refused_is_told(refusals, apart, number):
+    born = Born("/bin/sh", "sh", "-c", "echo ran", apart=apart, refusals=refusals)
+    born.channel.shutdown(socket.SHUT_WR)
+    assert born.output.read() == b""
+    assert born.failures() == [("birth", number)]
+
+
+@runs
+def test_a_program_that_the_child_cannot_execute_is_told_as_any(tmp_path):
+    born = Born("/no/such", "x")
+    born.number()
+    born.channel.sendall(b"go\n")
+    assert born.failures() == [("errno", errno.ENOENT)]
+
+
+@runs
+def test_a_child_that_waits_ends_with_whose_it_is():
+    """Though its channel is still open: it is ours, and it is the child of a process that ends."""
+    ours, theirs = socket.socketpair()
+    middle = os.fork()
+    if middle == 0:
+        try:
+            born = Born("/bin/sh", "sh", "-c", "echo ran", apart=(0, signal.SIGKILL))
+            child = born.number()
+            send_descriptor(theirs, born.channel.fileno(), b"%d" % child)
+            theirs.recv(1)
+        finally:
+            os._exit(0)
+    number, channel = receive_descriptor(ours)
+    end = time.monotonic() + 10
+    while b") S " not in reading("/proc/%s/stat" % number):  # before that it has not asked for it, maybe
+        assert time.monotonic() < end
+    ours.sendall(b"x")
+    os.waitpid(middle, 0)
+    with socket.socket(fileno=channel) as door:
+        door.settimeout(20)
+        assert door.recv(1) == b""
+    ours.close()
+    theirs.close()
+
+
+def reading(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def send_descriptor(door, descriptor, word):
+    door.sendmsg([word], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=i", descriptor))])
+
+
+def receive_descriptor(door):
+    word, [(_, _, data)], _, _ = door.recvmsg(20, socket.CMSG_SPACE(4))
+    return word.decode(), struct.unpack("=i", data)[0]
