@@ -48,6 +48,14 @@ def test_a_descriptor_lies_on_the_mount_of_its_place():
     os.close(proc)
 
 
+def test_it_is_asked_of_the_procfs_that_is_given(tmp_path):
+    (tmp_path / "self/fdinfo").mkdir(parents=True)
+    (tmp_path / "self/fdinfo/0").write_text("pos:\t0\nmnt_id:\t77\n")
+    proc = os.open(str(tmp_path), os.O_RDONLY)
+    assert mountinfo.mount_id(0, proc) == 77
+    os.close(proc)
+
+
 def test_who_may_not_look_at_itself_may_for_a_moment(monkeypatch):
     """Before Linux 5.13."""
     set_ = []
