@@ -309,6 +309,9 @@ BPF_MAXINSNS = 4096
 AF_NETLINK, AF_ALG, AF_VSOCK = 16, 38, 40
 NETLINK_AUDIT = 9
 
+# security/selinux/include/security.h: one of the flags that selinuxfs tells of
+AVD_FLAGS_PERMISSIVE = 1
+
 # include/uapi/asm-generic/ioctls.h: what can type into a terminal; powerpc has the same two numbers
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 

@@ -24,6 +24,7 @@ from .sync import Channel
 
 APPARMOR, SELINUX = "AppArmor", "SELinux"
 SELINUX_XATTR = "security.selinux"
+SELINUXFS = "/sys/fs/selinux"
 _LONGEST = 4095  # bytes: what a file below attr takes in one write is a page
 # A mode of AppArmor, what it loses, and what helps; the second is of profiles that only give a program a name
 _TOOTHLESS = (
@@ -357,10 +358,30 @@ def toothless(label: Label, said: str, usual: bool) -> "Degradation | None":
                 "apparmor-" + mode, APPARMOR, name + " enforced", "in %s mode" % mode, lost, 0,
                 "the profile was loaded so", fix % name, level,
             )  # fmt: skip
-    if label.layer == SELINUX and paths.read_text("/sys/fs/selinux/enforce").strip() == "0":
-        lost, fix = "what the policy would deny is only logged", "setenforce 1"
+    why, fix = _permissive(said) if label.layer == SELINUX else ("", "")
+    if why:
         return Degradation(
-            "selinux-permissive", SELINUX, printable(label.name) + " enforced", "permissive", lost, 0,
-            "SELinux is in permissive mode", fix, level,
+            "selinux-permissive", SELINUX, printable(label.name) + " enforced", "permissive",
+            "what the policy would deny is only logged", 0, why, fix, level,
         )  # fmt: skip
     return None
+
+
+def _permissive(said: str) -> "tuple[str, str]":
+    """Why a process under the context SAID is denied nothing, and what would help; ("", "") if it is."""
+    if paths.read_text(SELINUXFS + "/enforce").strip() == "0":
+        return "SELinux is in permissive mode", "setenforce 1"
+    context = said.strip("\0\n ")
+    try:  # sel_write_access() in security/selinux/selinuxfs.c; any class will do, and 1 is in every policy
+        file = os.open(SELINUXFS + "/access", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.write(file, os.fsencode("%s %s 1" % (context, context)))
+            answer = os.read(file, 4096).split()
+        finally:
+            os.close(file)
+    except OSError:  # the policy need not let us ask
+        return "", ""
+    if len(answer) > 5 and int(answer[5], 16) & abi.AVD_FLAGS_PERMISSIVE:
+        name = printable((context.split(":") + ["", "", ""])[2])
+        return "the policy has the type %s as a permissive one" % name, "semanage permissive -d %s" % name
+    return "", ""

@@ -490,6 +490,7 @@ def test_a_users_report_reads_it_as_well(minictr, busybox_copy, profiles, ranged
 
 # --- SELinux ------------------------------------------------------------------------------------------------
 
+LAX_T = "system_u:system_r:lax_t:s0:c1,c2"
 BOX_T, FILE_T = "system_u:system_r:box_t:s0:c1,c2", "system_u:object_r:box_file_t:s0:c1,c2"
 
 
@@ -551,6 +552,13 @@ def test_a_report_reads_the_label_of_a_program_from_outside(own, labelled):
     """The policy has a door for programs from files like the container's: what is executed comes by it."""
     labelled.process["args"] = ["true"]
     assert reported(own, labelled) == (BOX_T, BOX_T, True, PROVEN, 0)
+
+
+def test_a_report_does_not_take_a_type_that_the_policy_has_as_permissive_for_another(own, labelled):
+    labelled.process["selinuxLabel"] = LAX_T
+    labelled.process["args"] = ["true"]
+    got = LAX_T + "; what the policy would deny is only logged"
+    assert reported(own, labelled) == (LAX_T, got, False, PROVEN, 1)
 
 
 def test_a_report_says_so_where_the_policy_lets_nothing_be_executed_for_it(own, labelled):
