@@ -172,7 +172,9 @@ def _take_label(me, guard: int, forked: bool) -> None:
         os.dup2(mine, me.attributes)
         os.close(mine)
     if guard >= 0:
-        os.set_inheritable(me.attributes, True)
+        from . import standin  # loaded by `clone`, before the fork
+
+        standin.keep_open(me.attributes)
     else:
         lsm.take(me.proc, me.attributes, me.plan.labels[0])
 

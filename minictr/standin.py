@@ -386,6 +386,12 @@ def sealed(data: bytes) -> int:
     return descriptor
 
 
+def keep_open(descriptor: int) -> None:
+    """Have DESCRIPTOR stay open over exec. os.set_inheritable() cannot do it for one of O_PATH before Python
+    3.8.8 and 3.9.2 (bpo-42780)."""
+    fcntl.fcntl(descriptor, fcntl.F_SETFD, 0)
+
+
 def errno_from(word: str) -> int:
     """The errno in the field of the stand-in's message."""
     return (ord(word) & 0xFF) - _FAILURE  # from 96 on the byte is no UTF-8, and comes as a surrogate

@@ -8,13 +8,14 @@ import socket
 import struct
 import subprocess
 import time
+import types
 
 import pytest
 import refusal
 import support
 from support import needs
 
-from minictr import abi, standin, sync, unix, waiter
+from minictr import abi, last, standin, sync, unix, waiter
 
 HERE = abi.machine()
 ASSEMBLERS = {
@@ -190,10 +191,24 @@ def labelled(place):
 
     def make(channel):
         attributes = os.open(str(place), abi.O_PATH | os.O_DIRECTORY)
-        os.set_inheritable(attributes, True)
+        standin.keep_open(attributes)
         return standin.make(channel, attributes, LABEL)
 
     return make
+
+
+def test_what_it_writes_to_stays_open_on_an_older_python_as_well(monkeypatch, tmp_path):
+    """One that cannot say so of what was opened with O_PATH."""
+
+    def refused(descriptor, inheritable):
+        raise OSError(errno.EBADF, "")
+
+    attributes = os.open(str(tmp_path), abi.O_PATH | os.O_DIRECTORY)
+    assert not os.get_inheritable(attributes)
+    monkeypatch.setattr(unix, "set_inheritable", refused)
+    last._take_label(types.SimpleNamespace(attributes=attributes), 0, False)
+    assert os.get_inheritable(attributes)
+    os.close(attributes)
 
 
 @runs
