@@ -217,6 +217,8 @@ def test_a_bundle_mounts_nothing_below_proc(own, bundle, where):
         ("AppArmor", "a", "unconfined\n", False),
         ("AppArmor", "a", "ab (enforce)", False),
         ("AppArmor", "a (enforce)", "a (enforce)", True),
+        ("AppArmor", "a(b)", "a(b) (enforce)", True),
+        ("AppArmor", "a (b) c", "a (b) c (enforce)", True),
         ("AppArmor", ":ns:a", ":ns://a (enforce)", True),
         ("AppArmor", "b//&a", "a//&b (enforce)", True),
         ("AppArmor", "a", "", False),
