@@ -2,10 +2,7 @@
 
 import os
 
-import pytest
-
-from minictr import abi, libc, mountinfo, paths
-from minictr.errors import ContainerError
+from minictr import mountinfo, paths
 
 TEXT = (
     "21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
@@ -46,27 +43,3 @@ def test_a_descriptor_lies_on_the_mount_of_its_place():
     place = mountinfo.own()[mountinfo.mount_id(proc)].place
     assert place == "/proc" and mountinfo.mount_id(proc, proc) == mountinfo.mount_id(proc)
     os.close(proc)
-
-
-def test_it_is_asked_of_the_procfs_that_is_given(tmp_path):
-    (tmp_path / "self/fdinfo").mkdir(parents=True)
-    (tmp_path / "self/fdinfo/0").write_text("pos:\t0\nmnt_id:\t77\n")
-    proc = os.open(str(tmp_path), os.O_RDONLY)
-    assert mountinfo.mount_id(0, proc) == 77
-    os.close(proc)
-
-
-def test_who_may_not_look_at_itself_may_for_a_moment(monkeypatch):
-    """Before Linux 5.13."""
-    set_ = []
-    answers = {0: "", 1: "pos:\t0\nflags:\t0\nmnt_id:\t21\nino:\t1\n"}
-    monkeypatch.setattr(paths, "read_text", lambda path, at=None: answers[len(set_)])
-    monkeypatch.setattr(libc, "prctl", lambda *args: set_.append(args))
-    assert mountinfo.mount_id(0) == 21
-    assert set_ == [(abi.PR_SET_DUMPABLE, 1), (abi.PR_SET_DUMPABLE, 0)]
-
-
-def test_an_old_kernel_does_not_tell(monkeypatch):
-    monkeypatch.setattr(paths, "read_text", lambda path, at=None: "pos:\t0\nflags:\t0\n")
-    with pytest.raises(ContainerError, match="the kernel is older than"):
-        mountinfo.mount_id(0)
