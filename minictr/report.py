@@ -20,7 +20,7 @@ class Report:
     def __init__(self, path: str = "", json: bool = False, debug: bool = False, quiet: bool = False) -> None:
         self.path, self.json, self.debug, self.quiet = path, json, debug, quiet
         self.records = []  # type: list[Degradation]
-        self.inside = None  # type: set[tuple[int, int]] | None
+        self.inside = set()  # type: set[tuple[int, int]]
 
     def seen(self, record: Degradation) -> None:
         """A step down was taken."""
