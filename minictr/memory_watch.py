@@ -36,7 +36,8 @@ class Watch:
         used = sum(map(memory_of, members))
         self.peak = max(self.peak, used)
         if used > self.most and not self.found:
-            killed = cgroup_files.signal(members, 9)
+            # measuring took its time: a number may be a process of the host's by now
+            killed = cgroup_files.signal(living.by_namespace(pid), 9)
             self.found = {
                 "oom": True, "kills": len(killed), "limit": self.most, "peak": self.peak, "by": "minictr",
             }  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minictr import control, measuring, resources
+from minictr import cgroup_files, control, living, measuring, memory_watch, resources
 from minictr.errors import ContainerError
 
 # --- values -----------------------------------------------------------------------------------
@@ -176,3 +176,13 @@ def test_a_line_of_which_the_process_cannot_be_told_is_an_error(line):
     with pytest.raises(ContainerError) as caught:
         control.chosen(b"CMD PID\n" + line + b"\n", [1])
     assert caught.value.hint == "let the column PID come first"
+
+
+def test_who_has_left_the_container_while_its_memory_was_measured_is_not_killed(monkeypatch):
+    """The number is another process's then, which the container may have waited for."""
+    members, killed = [7, 8, 9], []
+    monkeypatch.setattr(living, "by_namespace", lambda first: list(members))
+    monkeypatch.setattr(memory_watch, "memory_of", lambda pid: 8 in members and members.remove(8) or 100)
+    monkeypatch.setattr(cgroup_files, "signal", lambda found, number: killed.extend(found) or found)
+    memory_watch.Watch(100).look(7)
+    assert killed == [7, 9]
