@@ -53,13 +53,13 @@ def _tell(me, records: "list[Degradation]") -> None:
 
 
 def _narrow(me, record: Degradation) -> bool:
-    """Whether a device was given to be read alone, or written alone: that is lost with the rules, and RECORD
-    says so."""
+    """Whether a device was given to be read alone, written alone, or not to be opened: that is lost with the
+    rules, and RECORD says so."""
     from . import device_rules  # only where they could not be set
 
     found = [rule for rule in me.plan.resources.get("devices") or () if device_rules.less_than_use(rule)]
     if found:
-        record.lost = "what was to be read alone may be written, and the other way round, as its node allows"
+        record.lost = "a device that was not given for both may be read and written, as its node allows"
     return bool(found)
 
 

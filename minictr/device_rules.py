@@ -60,8 +60,11 @@ DEFAULTS = tuple(
 
 
 def less_than_use(rule: "dict") -> bool:
-    """Whether RULE, of `linux.resources.devices`, lets a device be read alone, or be written alone."""
-    return bool(rule.get("allow")) and len(set(rule.get("access") or "rwm") & set("rw")) == 1
+    """Whether RULE, of `linux.resources.devices`, lets a device be read alone, or be written alone; or one
+    that it names be made alone, as any may be."""
+    used = set(rule.get("access") or "rwm") & set("rw")
+    named = -1 not in (_number(rule, "major"), _number(rule, "minor"))
+    return bool(rule.get("allow")) and (len(used) == 1 or (named and not used))
 
 
 def normal(rules: "list[dict]", after: "tuple[Rule, ...]" = DEFAULTS) -> "list[Rule]":

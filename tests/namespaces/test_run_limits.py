@@ -284,7 +284,8 @@ def test_a_device_is_for_who_was_given_it(run, disk):
 
 @pytest.mark.parametrize("ids", [("--userns", "host"), ()], ids=" ".join)
 @pytest.mark.parametrize(
-    "access, reads, writes", [("r", True, False), ("w", False, True), ("rw", True, True)]
+    "access, reads, writes",
+    [("r", True, False), ("w", False, True), ("rw", True, True), ("m", False, False)],
 )
 def test_a_device_may_be_for_reading_or_for_writing_alone(run, disk, ids, access, reads, writes):
     """In a user namespace, too, where its node is the host's and open to all."""
@@ -298,11 +299,13 @@ def test_a_device_may_be_for_reading_or_for_writing_alone(run, disk, ids, access
     assert found.err.count("Operation not permitted") == 2 - reads - writes, found
 
 
-def test_a_device_for_reading_alone_is_told_of_where_no_cgroup_holds_to_it(run, disk):
-    found = run("true", "--device", disk + ":r", "--cgroups", "disabled")
-    lost = "lost: what was to be read alone may be written, and the other way round, as its node allows"
+@pytest.mark.parametrize("access", ["r", "m"])
+def test_a_device_for_less_than_all_is_told_of_where_no_cgroup_holds_to_it(run, disk, access):
+    words = ("--device", disk + ":" + access, "--cgroups", "disabled")
+    found = run("true", *words)
+    lost = "lost: a device that was not given for both may be read and written, as its node allows"
     assert found.status == 0 and lost in found.err, found
-    assert run("true", "--device", disk + ":r", "--cgroups", "disabled", "--strict").status == 123
+    assert run("true", *words, "--strict").status == 123
 
 
 # --- nothing is left --------------------------------------------------------------------------------

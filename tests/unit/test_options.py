@@ -610,6 +610,7 @@ def test_less_of_a_device_than_privileged_allows_is_a_contradiction(rootfs, cons
         ("/dev/pts", "/dev/pts is not a device; hint: name the devices in it, each by a --device"),
         ("/dev/no-such", "/dev/no-such: No such file or directory"),
         ("/dev/null:r", "every container may read and write this device"),
+        ("/dev/null:m", "every container may read and write this device"),
         ("/dev/null:rr", "is not of the form PATH[:DST][:rwm]"),
         ("/dev/null:/null", "must lie below /dev"),
         ("/dev/null:/dev/a:/dev/b", "is not of the form PATH[:DST][:rwm]"),
