@@ -52,7 +52,6 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     lines += [str(mount) for mount in plan.mounts]
     devices = ", ".join([device.path for device in plan.devices])
     lines.append("make the devices %s (%s)" % (devices, ", else ".join(plan.device_ways)))
-    lines += ["set sysctl %s = %s" % item for item in plan.sysctl]
     if plan.new_user and not plan.spec.nested_users:
         lines.append("allow no user namespace below its own")
     if plan.terminal:
@@ -60,6 +59,7 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     for name, paths in (("mask", plan.masked_paths), ("make read-only:", plan.readonly_paths)):
         if paths:
             lines.append("%s %s" % (name, ", ".join(paths)))
+    lines += ["set sysctl %s = %s" % item for item in plan.sysctl]
     lines.append("change the root by %s" % ", else ".join(root.ways))
     if "chdir" in root.ways:
         lines.append("  where only chdir is left: confine the program to the root and volumes by Landlock")

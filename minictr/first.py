@@ -3,8 +3,9 @@
     setsid, death signal, cgroup       | the runtime writes the id maps meanwhile
     open the host's sources, isolate   |
     <- placed
-    ids of the set-up, host name, loopback, mounts, devices, covers, sysctl, console
+    ids of the set-up, host name, loopback, mounts, devices, console, covers
     -> built, <- enter (where the runtime has hooks to run)
+    sysctl
     new root, directory, keyring, groups, capabilities, user
     <- filter (the runtime has compiled it meanwhile)
     -> ready
@@ -142,8 +143,6 @@ def build_root(me: Init) -> None:
     if stage.mountable and not plan.root.early_readonly:
         with step("make the working directory %s" % plan.cwd):
             os.close(paths.make_in(stage.root, plan.cwd))
-    if plan.sysctl:
-        namespaces.set_sysctls(me)
     if not plan.spec.nested_users and "user" in me.namespaces:
         namespaces.close_users(me)
     if plan.terminal:
@@ -165,6 +164,8 @@ def run_hooks(me: Init) -> None:
     os.umask(me.umask)
     last.run_hooks(me, "createContainer", "creating")
     os.umask(0)
+    if me.plan.sysctl:  # last, for docker's hook sets some, and brings the devices of others
+        namespaces.set_sysctls(me)
 
 
 def enter_root(me: Init) -> None:

@@ -264,7 +264,7 @@ def set_sysctls(me) -> None:
             try:
                 paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
             except FileNotFoundError as error:  # whose words engines take for a missing program
-                raise ContainerError(doing, "this kernel has none of that name", abi.ENOENT) from error
+                raise ContainerError(doing, "there is no parameter of that name", abi.ENOENT) from error
 
 
 def close_users(me) -> None:

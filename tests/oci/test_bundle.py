@@ -1263,7 +1263,7 @@ def test_a_kernel_parameter_that_is_not_there_is_told_as_that(own, bundle):
     """Not in words that podman takes for a program which was not found."""
     made = bundle()
     made.linux["sysctl"] = {"net.ipv4.no_such": "1"}
-    words = "minictr: set sysctl net.ipv4.no_such: this kernel has none of that name\n"
+    words = "minictr: set sysctl net.ipv4.no_such: there is no parameter of that name\n"
     assert own.run(made) == (125, "", words)
 
 

@@ -443,6 +443,20 @@ def test_a_hook_finds_the_namespaces_of_a_container_with_a_filter(runtime, bundl
     assert found.lines[1].split() == ["Seccomp:", "2"]
 
 
+SET = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); nsenter -t $pid -n sh -c 'echo 33 >%s'"
+
+
+def test_a_kernel_parameter_holds_that_a_hook_had_otherwise(runtime, bundle):
+    """Docker's turns IPv6 off in a network without it, whatever `--sysctl` says; and only with it the
+    parameters of a network device are there."""
+    unlike(runtime, "crun", "sets them before")
+    one, file = bundle(), "/proc/sys/net/ipv4/ip_default_ttl"
+    one.linux["sysctl"] = {"net.ipv4.ip_default_ttl": "44"}
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", SET % file], "env": ["PATH=" + support.PATH]}
+    one.config["hooks"] = {"prestart": [hook]}
+    assert runtime.sh(one, "cat " + file).ok.out == "44\n"
+
+
 def test_a_hook_of_the_host_has_the_callers_umask(runtime, bundle, tmp_path):
     one = bundle()
     names = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
