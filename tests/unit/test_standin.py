@@ -292,7 +292,7 @@ class Born:
                 os._exit(99)
         theirs.close()
         os.close(writer)
-        self.output = os.fdopen(reader, "rb")
+        self.output, self.left = os.fdopen(reader, "rb"), [self.mother]
         self.channel.settimeout(20)
 
     def number(self):
@@ -300,6 +300,7 @@ class Born:
         told, _, number = self.channel.recv(100).partition(b"\t")
         assert (told, number[-1:]) == (b"born", b"\n")
         assert os.WEXITSTATUS(os.waitpid(self.mother, 0)[1]) == 0
+        self.left = [int(number)]
         return int(number)
 
     def failures(self):
@@ -309,19 +310,24 @@ class Born:
             piece = self.channel.recv(100)
             said += piece
             if not piece:
-                self.close()
-                lines = said.decode("utf-8", "surrogateescape").split("\n")[:-1]
-                pairs = [line.split("\t") for line in lines if not line.startswith("born\t")]
-                return [(word, standin.errno_from(field)) for word, field in pairs]
+                break
+        pairs = [line.split("\t") for line in said.decode("utf-8", "surrogateescape").split("\n")[:-1]]
+        self.left += [int(number) for word, number in pairs if word == "born"]
+        self.close()
+        return [(word, standin.errno_from(field)) for word, field in pairs if word != "born"]
 
     def close(self):
         self.channel.close()
         self.output.close()
-        while True:
-            try:
-                os.waitpid(-1, 0)
-            except ChildProcessError:
-                return
+        for pid in self.left:
+            reap(pid)
+
+
+def reap(pid):
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # it was waited for, or is not ours
 
 
 @runs
@@ -390,6 +396,7 @@ def test_a_child_that_waits_ends_with_whose_it_is():
     with socket.socket(fileno=channel) as door:
         door.settimeout(20)
         assert door.recv(1) == b""
+    reap(int(number))  # ours, where the tests take in orphans
     ours.close()
     theirs.close()
 
