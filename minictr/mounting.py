@@ -114,6 +114,16 @@ def make_readonly(root: int, descriptor: int, recursive: bool = False) -> None:
         _remount(root, descriptor, mount, lenient=True)
 
 
+def make_readonly_below(tree: int) -> None:
+    """Make read-only what is mounted below TREE, the root of an attached mount, and leave that as it is."""
+    before = os.fstatvfs(tree).f_flag & abi.MOUNT_ATTR_RDONLY  # ST_RDONLY is the same bit
+    make_readonly(tree, tree, recursive=True)
+    if not before:
+        own = Mount(target="/", kind="bind", clear=abi.MOUNT_ATTR_RDONLY)
+        if not _set_attributes(tree, own):
+            _remount(tree, tree, own)
+
+
 def set_propagation(path: str, propagation: int) -> None:
     """Change how mounts below PATH, a mount of this namespace, spread: MS_SLAVE | MS_REC and kin."""
     libc.mount("", path, "", propagation)

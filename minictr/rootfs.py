@@ -96,6 +96,8 @@ class Stage:
             both = {"set_all" if plan.source == "rootfs" else "set": nodev}
             mount = mounts.Mount(target="", kind="bind", recursive=True, propagation=private, **both)
             self.root = self._attach_tree(-1, plan.path, self.base, self.base, mount)
+            if plan.source == "rootfs" and plan.readonly:  # a bundle's root says nothing of what lies below
+                mounting.make_readonly_below(self.root)
 
     def _attach_tree(self, index: int, path: str, root: int, target: int, mount) -> int:
         """Bind source INDEX, which is the host's PATH, on TARGET: with other ids where that was asked for."""

@@ -191,6 +191,29 @@ def test_what_is_mounted_below_a_source_comes_along_unless_it_is_told_not_to(
     assert found == ([seen] if seen else [])
 
 
+@needs("root")
+@pytest.mark.parametrize(
+    "ids, refused",
+    [((), []), (("--userns", "host"), []), (("--userns", "host"), ["mount_setattr=ENOSYS"])],
+    ids=["", "the host's ids", "before Linux 5.12"],
+)
+def test_what_is_mounted_below_a_root_is_read_only_with_it(minictr, busybox_copy, ids, refused):
+    """But not a volume, nor where it goes."""
+
+    def setup():
+        mount_below(root)()
+        refusal.refuse(refused)
+
+    root = busybox_copy()
+    os.mkdir(root + "/below")
+    script = "touch /below/made /made; touch /new/volume && grep ' /below ' /proc/self/mountinfo"
+    words = ("--read-only", "--rootfs", root, "--tmpfs", "/new", *ids, "--", "sh", "-c", script)
+    run = minictr("run", *words, setup=setup)
+
+    assert run.err.count("Read-only file system") == 2, run
+    assert run.status == 0 and run.out.split()[5].split(",")[0] == "ro", run
+
+
 @needs("idmap")
 def test_what_below_a_source_cannot_have_other_ids_is_named(minictr, tmp_path, busybox_copy):
     source = str(tmp_path)
