@@ -333,8 +333,8 @@ def _devpts(text: str, target: str, words: "list[str]") -> "dict":
 def _bind(option: str, text: str, source: str, target: str, options: "list[str]") -> "dict":
     target = _target(option, text, target)
     _state(option, text, source)
-    if "rbind" in options:  # what is mounted below the source too
-        options = ["ridmap" if word == "idmap" else word for word in options]
+    if "rbind" in options:  # what is mounted below the source too; docker's ro is for that as well
+        options = [{"idmap": "ridmap", "ro": "rro"}.get(word, word) for word in options]
     return entry(target, "bind", absolute(source), options)
 
 

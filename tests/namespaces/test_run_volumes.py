@@ -177,7 +177,7 @@ def mount_below(source, *more):
 
 @pytest.mark.parametrize(
     ("options", "seen"),
-    [("", "rw"), (":rec", "rw"), (":bind", ""), (":norec", ""), (":ro", "rw"), (":rro", "ro")],
+    [("", "rw"), (":rec", "rw"), (":bind", ""), (":norec", ""), (":ro", "ro"), (":rro", "ro")],
 )
 def test_what_is_mounted_below_a_source_comes_along_unless_it_is_told_not_to(
     minictr, tmp_path, busybox_copy, options, seen

@@ -346,7 +346,8 @@ PTS = ["nosuid", "noexec", "newinstance"]
     "words, expected",
     [
         ("", BIND),
-        (":ro", BIND + ["ro"]),
+        (":ro", BIND + ["rro"]),
+        (":bind,ro", ["bind"] + BIND[1:] + ["ro"]),
         (":rw,exec", BIND + ["exec", "rw"]),
         (":suid,dev", ["rbind", "rprivate", "suid", "dev"]),
         (":bind,rshared", ["bind", "rshared", "nosuid", "nodev"]),
@@ -443,10 +444,10 @@ def test_in_the_hosts_own_root_a_place_must_exist_or_lie_in_memory():
     "text, expected",
     [
         ("type=bind,source=/etc,target=/m", BIND),
-        ("type=bind,src=/etc,dst=/m,ro", BIND + ["ro"]),
-        ("src=/etc,destination=/m,readonly=true,type=bind", BIND + ["ro"]),
+        ("type=bind,src=/etc,dst=/m,ro", BIND + ["rro"]),
+        ("src=/etc,destination=/m,readonly=true,type=bind", BIND + ["rro"]),
         ("type=bind,src=/etc,dst=/m,readonly=false", BIND),
-        ("type=bind,src=/etc,dst=/m,rw=false", BIND + ["ro"]),
+        ("type=bind,src=/etc,dst=/m,rw=false", BIND + ["rro"]),
         ("type=bind,src=/etc,dst=/m,bind-propagation=rslave", ["rbind", "rslave", "nosuid", "nodev"]),
         ("type=bind,src=/etc,dst=/m,bind-nonrecursive=true", ["bind", "rprivate", "nosuid", "nodev"]),
         ("type=bind,src=/etc,dst=/m,bind-recursive=readonly", BIND + ["rro"]),
@@ -466,7 +467,7 @@ def test_a_field_of_a_mount_may_stand_in_quotes(rootfs, tmp_path):
     for name in ("a,b", 'a"b'):
         (tmp_path / name).mkdir()
     found = mounts("--rootfs", rootfs, "--mount", 'type=bind,"source=%s/a,b","target=/m,n",ro' % tmp_path)
-    assert found["/m,n"]["source"] == "%s/a,b" % tmp_path and found["/m,n"]["options"] == BIND + ["ro"]
+    assert found["/m,n"]["source"] == "%s/a,b" % tmp_path and found["/m,n"]["options"] == BIND + ["rro"]
     found = mounts("--rootfs", rootfs, "--mount", 'type=bind,"source=%s/a""b",target=/m' % tmp_path)
     assert found["/m"]["source"] == '%s/a"b' % tmp_path
     found = mounts("--rootfs", rootfs, "--mount", 'type=bind,source=%s/a"b,target=/m' % tmp_path)
