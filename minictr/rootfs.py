@@ -152,6 +152,8 @@ class Stage:
         hints[abi.EINVAL] = "it cannot be bound if its mount is unbindable"
         if self.plan.inner_user and not mount.recursive:  # it would uncover what lies below
             hints[abi.EINVAL] += ", nor without what is mounted below it in a user namespace: use rbind"
+        if mount.set_all:
+            hints[abi.EACCES] = "before Linux 5.12 what is mounted below must be in reach; bind leaves it out"
         return hints
 
     def _bind(self, index: int, mount) -> None:
