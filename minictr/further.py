@@ -40,4 +40,7 @@ def enter_container(me: Init) -> None:
     init.change_directory(plan.cwd, root if bare else -1)
 
 
-STAGES = (init.begin, init.join_cgroup, enter_container, last.change_user, last.wait_go, last.execute)
+STAGES = (
+    init.begin, init.join_cgroup, enter_container, init.own_null,
+    last.change_user, last.wait_go, last.execute,
+)  # fmt: skip

@@ -8,6 +8,7 @@ Side: container
 """
 
 import _signal  # `signal` imports enum: 3 ms
+import _stat as stat
 
 from . import abi, libc, mounts, paths, privileges
 from . import unix as os
@@ -197,6 +198,38 @@ def instead_of_namespaces(me: Init, lost) -> "dict[str, str]":
     if made is not None:
         me.rulesets.append(made)
     return told
+
+
+def own_null(me: Init) -> None:
+    """Standard streams that are /dev/null, as callers hand in for none, become the container's /dev/null.
+
+    By the host's, its root could close that to everybody there (fchmod(2)). And whoever hands in one for all
+    three may have opened it to be read alone, as containerd does.
+    """
+    given = [number for number in (0, 1, 2) if _is_null(number)]
+    if not given or me.prefix:  # then there is none but the host's
+        return
+    try:
+        seen = os.open("/dev/null", abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP, abi.EACCES):
+            raise
+        return  # it has none: what was handed in is all there is
+    try:
+        if _is_null(seen):  # before it is opened: an image may have put anything there
+            own = os.open("self/fd/%d" % seen, os.O_RDWR | os.O_CLOEXEC, dir_fd=me.proc)
+            for number in given:
+                os.dup2(own, number)
+            os.close(own)
+    except PermissionError:  # devices are not for this container
+        pass
+    finally:
+        os.close(seen)
+
+
+def _is_null(descriptor: int) -> bool:
+    found = os.fstat(descriptor)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3)
 
 
 def change_directory(shown: str, root: int = -1) -> None:

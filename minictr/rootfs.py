@@ -222,7 +222,7 @@ class Stage:
                     mount = self._with_mode(mount)
                 target = self.target(mount, True)
                 if not stat.S_ISDIR(os.fstat(target).st_mode):  # the kernel has EINVAL for it
-                    raise ContainerError(str(mount), "the target is no directory")
+                    raise ContainerError(str(mount), "the target is not a directory")
                 if mount.kind in ("proc", "sysfs"):
                     target = _must_be(self.root, place, target)
                 if mount.kind == "mqueue" and self.plan.mount_label:

@@ -757,7 +757,7 @@ def test_a_tmpfs_copies_up_a_tree_of_any_depth(own, bundle):
         ({"destination": "/proc/x"}, "nothing may be mounted over /proc"),
         ({"destination": "/"}, "a mount over the root"),
         ({"destination": "/etc/passwd"}, "the source is a directory, the target a file"),
-        ({"type": "tmpfs", "destination": "/etc/passwd", "options": []}, "the target is no directory"),
+        ({"type": "tmpfs", "destination": "/etc/passwd", "options": []}, "the target is not a directory"),
         ({"type": "no-such-fs", "options": []}, "mount no-such-fs on /mnt: "),
         ({"type": "tmpfs", "options": ["no-such-option"]}, "Unknown parameter 'no-such-option'"),
         ({"options": ["rbind", "readonly", "no-exec"]}, "readonly is no option of a bind mount"),

@@ -248,6 +248,32 @@ def test_the_sockets_of_another_process_are_not_taken(runtime, bundle):
     assert activated(runtime, bundle(), mine=False).ok.lines == [" of ", "0", "1", "2"]
 
 
+def null_streams():
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(null, 2)
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_streams_that_are_null_devices_are_the_containers_own(own, box, bundle, verb):
+    """By the host's, its root would have access closed to everybody there (fchmod(2)); and containerd opens
+    it for all three to be read alone. runc does so, too, where it is detached."""
+    look = "stat -L -c '%d:%i' /proc/self/fd/0 /proc/self/fd/2 /dev/null; echo >&2 && echo written"
+    if verb == "run":
+        found = own.sh(bundle(), look, setup=null_streams).ok
+    else:
+        found = own.verb("exec", box(own).id, "sh", "-c", look, setup=null_streams).ok
+    assert len(set(found.lines[:3])) == 1, found
+    assert found.lines[3:] == ["written"]
+
+
+@pytest.mark.parametrize("null", ["ln -s /etc/passwd", "ln -s null", "echo >", "mkfifo", ": not"])
+def test_what_the_container_has_made_of_its_null_device_does_not_become_a_stream(own, box, null):
+    one = box(own, "rm /dev/null; cd /dev; %s null; echo up; exec sleep 1000" % null)
+    found = own.verb("exec", one.id, "stat", "-L", "-c", "%t:%T", "/proc/self/fd/0", setup=null_streams)
+    assert found == (0, "1:3\n", "")
+
+
 # --- pidfds -----------------------------------------------------------------------------------------
 
 
