@@ -221,10 +221,10 @@ class Stage:
                 if mount.kind == "tmpfs" and not any(word.startswith("mode=") for word in mount.words):
                     mount = self._with_mode(mount)
                 target = self.target(mount, True)
-                if not stat.S_ISDIR(os.fstat(target).st_mode):  # the kernel has EINVAL for it
-                    raise ContainerError(str(mount), "the target is not a directory")
                 if mount.kind in ("proc", "sysfs"):
                     target = _must_be(self.root, place, target)
+                elif not stat.S_ISDIR(os.fstat(target).st_mode):  # the kernel has EINVAL for it
+                    raise ContainerError(str(mount), "the target is not a directory")
                 if mount.kind == "mqueue" and self.plan.mount_label:
                     made = self._label_queues(target, mount)
                 else:
