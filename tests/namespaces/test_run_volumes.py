@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 import refusal
+import support
 from support import needs
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
@@ -204,6 +205,8 @@ def test_what_is_mounted_below_a_root_is_read_only_with_it(minictr, busybox_copy
         mount_below(root)()
         refusal.refuse(refused)
 
+    if not ids:
+        support.require("idmap")
     root = busybox_copy()
     os.mkdir(root + "/below")
     script = "touch /below/made /made; touch /new/volume && grep ' /below ' /proc/self/mountinfo"

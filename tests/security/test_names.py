@@ -700,6 +700,7 @@ LINKED = {
 }
 
 
+@needs("idmap")
 @pytest.mark.parametrize("case", sorted(LINKED))
 def test_what_is_written_for_the_host_goes_through_no_link_that_a_container_made(
     minictr, busybox_copy, tmp_path, canary, case
@@ -722,6 +723,7 @@ def test_what_is_written_for_the_host_goes_through_no_link_that_a_container_made
     assert canary.untouched
 
 
+@needs("idmap")
 def test_no_id_is_written_through_a_link_that_the_container_made_in_its_root(minictr, busybox_copy, canary):
     root = busybox_copy()
     minictr("run", "-d", "--name", "linked", "--rootfs", root, "--", "sleep", "1001").ok
@@ -733,6 +735,7 @@ def test_no_id_is_written_through_a_link_that_the_container_made_in_its_root(min
     assert found.status == 255 and "symbolic links" in found.err and canary.untouched
 
 
+@needs("idmap")
 def test_a_log_in_a_containers_root_is_a_file_or_is_made_one(minictr, busybox_copy):
     root = busybox_copy()
     given = ["run", "--rootfs", root, "--log-file", root + "/tmp/../log"]
