@@ -10,7 +10,7 @@ import time
 import pytest
 from support import needs
 
-from minictr import abi, cgroup, cgroup_files, forks
+from minictr import abi, cgroup, cgroup_files, forks, libc
 from minictr.errors import ContainerError
 
 pytestmark = needs("root", "cgroup")
@@ -348,8 +348,15 @@ KMSG = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rw"}
 
 
 def use_devices(place):
-    """The errnos of making /dev/kmsg (1:11), reading it, writing null and reading a disk (7:0), as a text."""
-    node, disk = place + "/kmsg", place + "/disk"
+    """The errnos of making /dev/kmsg (1:11), reading it, writing null and reading a disk (7:0), as a text.
+
+    The nodes are on a mount of this process alone: on /tmp there may be none that work (nodev).
+    """
+    libc.unshare(abi.CLONE_NEWNS)
+    libc.mount("", "/", "", abi.MS_REC | abi.MS_PRIVATE)
+    os.mkdir(place + "/nodes")
+    libc.mount("nodes", place + "/nodes", "tmpfs")
+    node, disk = place + "/nodes/kmsg", place + "/nodes/disk"
     results = [
         errno_of(os.mknod, node, 0o20600, os.makedev(1, 11)),
         errno_of(os.mknod, disk, 0o60600, os.makedev(7, 0)),
