@@ -66,7 +66,8 @@ KINDS = {
         append="",
         systemd=True,
         setup="",
-        as_root="tests/namespaces/test_run_limits.py tests/oci/test_systemd.py",
+        as_root="tests/namespaces/test_cgroup_kernel.py tests/namespaces/test_run_limits.py"
+        " tests/oci/test_systemd.py",
         as_user="tests/oci/test_systemd.py",
     ),
     "podman": Kind(
