@@ -358,7 +358,7 @@ def _contradictions(config: "dict", linux: "dict") -> None:
         raise Invalid("process.args", "is empty or missing")
     for name in ("hostname", "domainname"):
         if config.get(name) and "uts" not in kinds:
-            raise Invalid(name, "needs a uts namespace")
+            raise Invalid(name, "needs a namespace of the kind uts")
         if len(os.fsencode(config.get(name) or "")) > 64:
             raise Invalid(name, "is longer than 64 bytes")
     if (linux.get("uidMappings") or linux.get("gidMappings")) and "user" not in kinds:
@@ -424,7 +424,7 @@ def sysctl_refusal(key: str, kinds: "list[str]") -> str:
         needed = "uts"
     else:
         return "belongs to no namespace: it would change the host"
-    return "" if needed in kinds else "needs a %s namespace" % needed
+    return "" if needed in kinds else "needs a namespace of the kind %s" % needed
 
 
 def _check_mounts(entries) -> None:

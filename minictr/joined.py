@@ -29,7 +29,7 @@ def check_settings(plan, spaces: "list[tuple[str, int]]") -> None:
     for key, doing in asked:
         why = config.sysctl_refusal(key, kinds)
         if why:
-            raise ContainerError(doing, why + " other than ours")
+            raise ContainerError(doing, why + ", other than ours")
 
 
 def check_maps(proc: int, spaces: "list[tuple[str, int]]", linux: "dict") -> None:

@@ -197,7 +197,7 @@ def test_a_sysctl_of_a_namespace_that_is_the_hosts_is_refused(minictr, busybox_r
     options = ("--userns", "host", "--" + option, "host", "--sysctl", setting, "--rootfs", busybox_root)
     run = minictr("run", *options, "--", "true")
 
-    assert run == (125, "", "minictr: --sysctl %s: needs a %s namespace\n" % (setting, kind))
+    assert run == (125, "", "minictr: --sysctl %s: needs a namespace of the kind %s\n" % (setting, kind))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_sysctl_of_a_namespace_that_was_refused_is_not_set_on_the_host(
             file.write(before)
 
     assert (run.status, after) == (125, before)
-    error = "minictr: set sysctl %s: needs a %s namespace, which was refused" % (name, kind)
+    error = "minictr: set sysctl %s: needs a namespace of the kind %s, which was refused" % (name, kind)
     assert run.err.split("\n")[-2] == error
 
 

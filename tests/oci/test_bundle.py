@@ -1318,7 +1318,7 @@ def test_nothing_is_set_in_our_own_namespace_by_its_path(minictr, bundle, kind, 
 
     if whose == "ours":
         assert result.lines == ["125", "as before"], result
-        assert "needs a %s namespace other than ours" % kind in result.err
+        assert "needs a namespace of the kind %s, other than ours" % kind in result.err
     else:
         assert result.lines[1:] == ["0", "as before"], result
         assert result.lines[0] in ("99", "77", "changed")

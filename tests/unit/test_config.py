@@ -328,11 +328,11 @@ def test_a_name_in_the_message_stays_on_its_line():
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"-": "uts"}, "hostname needs a uts namespace"),
+        ({"-": "uts"}, "hostname needs a namespace of the kind uts"),
         ({"-": "user"}, "linux.uidMappings needs a user namespace"),
         ({"-": "time"}, "linux.timeOffsets.monotonic needs a new time namespace, and a clock of it"),
         ({"path": "time"}, "linux.timeOffsets.monotonic needs a new time namespace, and a clock of it"),
-        ({"-": "network"}, "linux.sysctl.net.ipv4.ip_forward needs a network namespace"),
+        ({"-": "network"}, "linux.sysctl.net.ipv4.ip_forward needs a namespace of the kind network"),
     ],
     ids=lambda value: " ".join(list(value.items())[0]) if isinstance(value, dict) else "",
 )
@@ -356,7 +356,7 @@ def test_what_needs_a_namespace_says_so(change, words):
 def test_a_kernel_parameter_takes_the_namespace_that_it_belongs_to(key, kind):
     others = ["uts", "ipc", "network", "user", "pid", "mount", "cgroup", "time"]
     others.remove(kind)
-    assert config.sysctl_refusal(key, others) == "needs a %s namespace" % kind
+    assert config.sysctl_refusal(key, others) == "needs a namespace of the kind %s" % kind
     assert config.sysctl_refusal(key, [kind]) == ""
 
 
