@@ -247,6 +247,7 @@ def wait_go(me) -> None:
     done = _set_limits(me) + (["scheduled"] if me.scheduled else [])
     me.channel.say("ready", " ".join(done), " ".join(me.places))
     if me.handed.start:  # `create` ends, and who starts us comes later
+        _end_when_asked(me.plan.spec.stop_signal)
         me.channel.expect("kept")  # we are noted down: who finds us without a runtime can end us
         libc.prctl(abi.PR_SET_PDEATHSIG, 0)
         me.channel.say("kept")
@@ -260,6 +261,16 @@ def wait_go(me) -> None:
     if "startContainer" in me.plan.hooks:
         run_hooks(me, "startContainer", "created")
         me.channel.say("hooked")  # our end from now on is that the program runs
+
+
+def _end_when_asked(stop_signal: int) -> None:
+    """As runc's: `stop` on a created container, podman's too, would wait in vain for process 1, which has no
+    use for a signal without a handler. Its program has none of these (execve(2))."""
+    for number in {_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, stop_signal}:
+        try:
+            _signal.signal(number, lambda number, _: os._exit(128 + number))
+        except OSError:  # KILL, which needs none; the C library's own
+            pass
 
 
 def _set_limits(me) -> "list[str]":

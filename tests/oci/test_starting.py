@@ -379,6 +379,27 @@ def test_a_container_that_a_hook_has_paused_ends_with_its_start(own, bundle, tmp
     assert os.listdir(own.runner.state()) == []
 
 
+@pytest.mark.parametrize("verb", [["kill"], ["stop", "--time", "30"]], ids=["kill", "stop"])
+def test_one_that_was_only_created_ends_when_it_is_asked_to(own, box, verb):
+    """As with runc, and before podman's ten seconds are over."""
+    one = box(own, "trap '' TERM; sleep 1000", verb="create")
+    begun = time.monotonic()
+    assert own.verb(*(verb + [one.id])).ok
+    support.wait_until(lambda: json.loads(own.verb("state", one.id).ok.out)["status"] == "stopped")
+    assert time.monotonic() - begun < 10
+    assert own.verb("start", one.id).status != 0
+
+
+def test_the_program_has_no_handler_of_ours_for_what_would_have_ended_it_before(own, box):
+    one = box(own, "grep SigCgt /proc/self/status; echo up; exec sleep 1000", verb="create")
+    assert own.verb("start", one.id).ok
+    support.wait_until(lambda: "sleep" in own.verb("ps", one.id).ok.out)
+    pid = json.loads(own.verb("state", one.id).ok.out)["pid"]
+    with open("/proc/%d/status" % pid) as file:
+        [caught] = [line.split()[1] for line in file if line.startswith("SigCgt:")]
+    assert int(caught, 16) == 0
+
+
 @needs("cgroup1")
 def test_a_making_in_a_frozen_cgroup_can_be_called_off(own, bundle):
     """Of which the parent of the container's own is frozen, as an engine does with a pod."""
