@@ -66,7 +66,6 @@ class Container:
         self.devices = None  # type: netdevices.Moved | None
         self.resctrl, self.places = [], []  # type: list[str], list[str]
         self.watch = None  # type: memory_watch.Watch | None
-        self.inside = set()  # type: set[tuple[int, int]]  # see outputs.reach
         self.stages = STAGES
 
     def run(self) -> int:
@@ -135,7 +134,7 @@ class Container:
             if self.spec.pid_file:
                 from . import outputs  # which has written it
 
-                outputs.take_pid_file(self.spec.pid_file, self.inside)
+                outputs.take_pid_file(self.spec.pid_file, self.report.inside)
             raise
         return birth
 
@@ -159,7 +158,7 @@ class Container:
         if self.spec.pid_file or self.spec.log_file or self.report.path:
             from . import outputs  # 0.3 ms, where there is something to write
 
-            self.inside = self.report.inside = outputs.reach(self.spec)
+            self.report.inside = outputs.reach(self.spec)
         process.check_descriptors(self.spec.preserve_fds)
         self.held = foreground.hold_signals()
         os.umask(os.umask(0o077) & 0o077)  # what we make is ours to use
@@ -194,7 +193,7 @@ class Container:
         into = None if self.plan.joins else self.group.clone_into()
         joins = self.group.join_files() if into is None else ()
         start = self.entry.make_pipes() if status == "created" else ()
-        handed = Handed(cgroup=joins, streams=_streams(self.spec, self.inside), start=start)
+        handed = Handed(cgroup=joins, streams=_streams(self.spec, self.report.inside), start=start)
         mover = (lambda pid: cgroup_making.move(self, pid)) if self.group.mover() else None
         birth = clone.Birth(self.plan, proc, handed, into, self.report.seen, self.stages, mover=mover)
         self.opened += [birth.channel.incoming]
@@ -312,7 +311,7 @@ class Container:
         if self.spec.pid_file:
             from . import outputs  # loaded by `_decide`
 
-            outputs.write_pid_file(self.spec.pid_file, self.pid, self.inside)
+            outputs.write_pid_file(self.spec.pid_file, self.pid, self.report.inside)
 
     def _stand_behind(self, birth: clone.Birth) -> int:
         from . import living  # which `_while_it_is_made` has loaded

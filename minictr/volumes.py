@@ -7,7 +7,6 @@ Side: host
 
 import _stat as stat
 
-from . import device_rules
 from . import unix as os
 from .arrangement import entry
 from .errors import ContainerError, printable
@@ -193,6 +192,8 @@ def device_rule(text: str, privileged: bool) -> "dict":
     kind = "c" if stat.S_ISCHR(state.st_mode) else "b"
     major, minor = os.major(state.st_rdev), os.minor(state.st_rdev)
     rule = {"allow": True, "type": kind, "major": major, "minor": minor, "access": access}
+    from . import device_rules  # only with --device
+
     if device_rules.less_than_use(rule):
         if privileged:
             raise bad("--device", text, "contradicts --privileged, which allows all of every device")
