@@ -73,8 +73,9 @@ def from_os(doing: str, error: OSError, hint: str = "") -> ContainerError:
     """ERROR as what DOING failed by; with the file that it names, unless DOING has it already."""
     number = error.errno or 0
     why = os.strerror(number) if number else str(error)
-    if error.filename and str(error.filename) not in doing and error.filename != ".":
-        why = "%s: %s" % (printable(error.filename), why)
+    name = error.filename
+    if name and not isinstance(name, int) and str(name) not in doing and name != ".":  # int: a descriptor
+        why = "%s: %s" % (printable(name), why)
     return ContainerError(doing, why, number, hint)
 
 

@@ -1,4 +1,5 @@
 import errno
+import os
 
 import pytest
 
@@ -22,6 +23,13 @@ def test_a_step_does_not_say_a_path_twice():
     with pytest.raises(ContainerError) as caught, step("open /no/such"):
         raise FileNotFoundError(errno.ENOENT, "x", "/no/such")
     assert str(caught.value) == "open /no/such: No such file or directory"
+
+
+def test_a_step_does_not_say_the_number_of_a_descriptor(tmp_path):
+    with open(str(tmp_path / "file"), "w") as file:
+        with pytest.raises(ContainerError) as caught, step("read the directory"):
+            os.listdir(file.fileno())  # Python takes the number for the name
+    assert str(caught.value) == "read the directory: Not a directory"
 
 
 def test_a_step_lets_everything_else_through():
