@@ -23,7 +23,7 @@ def forwarded() -> "set[int]":
     return numbers - {getattr(_signal, name) for name in _OWN}
 
 
-_LONG = 1e6  # seconds: some days
+LONG = 1e6  # seconds that are waited at once, some days: poll(2) takes milliseconds as an int
 _SETTLED = 0.25  # seconds after which a program is taken for one that goes on
 _STOPPING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 
@@ -123,7 +123,7 @@ def wait(pid: int, timeout: float, end) -> int:
         status = ended(pid)
         if status is not None:
             return status
-        left = max(deadline - time.monotonic(), 0) if deadline else _LONG
+        left = max(deadline - time.monotonic(), 0) if deadline else LONG
         if not left:
             again = end(pid)
             deadline = time.monotonic() + again if again else 0.0

@@ -47,7 +47,8 @@ class Relay:
     def _loop(self, pid: int, waker: int, timeout: float, end) -> int:
         deadline, over, status = time.monotonic() + timeout if timeout else 0.0, False, None
         while status is None:
-            ready = self._wait(waker, max(deadline - time.monotonic(), 0) * 1000 if deadline else None)
+            left = min(max(deadline - time.monotonic(), 0), foreground.LONG) if deadline else None
+            ready = self._wait(waker, None if left is None else left * 1000)
             if deadline and time.monotonic() >= deadline:
                 again = end(pid)
                 deadline, over = time.monotonic() + again if again else 0.0, not again

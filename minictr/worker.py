@@ -30,6 +30,7 @@ import gc
 import importlib
 import os
 import select
+import time
 
 from . import (
     answers,
@@ -51,7 +52,7 @@ from .report import Report
 IDLE = 60  # seconds without a request, after which a worker ends, and the helper with the last one
 HASTE = 0.005  # seconds in which one who waits at the door has taken a request
 TIDY = 50  # requests after which a worker looks for what is left of them in memory, 40 KB each
-STAYING = 1000  # milliseconds that a program runs before its worker is replaced at the door
+STAYING = 1.0  # seconds that a program runs before its worker is replaced at the door
 _PASSED = 5  # descriptors that come with a request: the conversation, the directory, three streams
 # What most containers need, imported before a request comes
 _EARLY = (
@@ -384,14 +385,22 @@ class Worker:
         waiting.register(reader, select.POLLIN)
         waiting.register(self.talk.sock, select.POLLIN)
         maker = self._maker(pid, waiting)
-        if not waiting.poll(STAYING):
-            self.seat.leave()
+        now = time.monotonic()
+        leaving, deadline = now + STAYING, now + due if due else 0.0
         while True:
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
                 break
-            ready = waiting.poll(due * 1000 if due else None)
-            for descriptor, _ in ready:
+            now = time.monotonic()
+            if leaving and now >= leaving:
+                self.seat.leave()
+                leaving = 0.0
+            if deadline and now >= deadline:
+                due = look(pid)
+                deadline = time.monotonic() + due if due else 0.0
+                continue
+            left = min([end - now for end in (leaving, deadline) if end] or [foreground.LONG])
+            for descriptor, _ in waiting.poll(min(left, foreground.LONG) * 1000):
                 if descriptor == reader:
                     os.read(reader, 4096)
                     continue
@@ -399,8 +408,6 @@ class Worker:
                     self.talk.hear()
                 waiting.unregister(descriptor)
                 self.end(pid)
-            if not ready and due:
-                due = look(pid)
         _signal.set_wakeup_fd(-1)
         for descriptor in maker + [reader, wake]:
             os.close(descriptor)

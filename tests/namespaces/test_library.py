@@ -116,6 +116,17 @@ def test_a_signal_that_ends_it_is_told_as_subprocess_does(library):
     assert library(text).ok.fields == ["-9", "9"]
 
 
+def test_a_container_has_the_time_that_it_was_given(library):
+    """Not a second more, as its worker once looked at the door first; and more than poll(2) takes at once."""
+    text = """
+        for seconds, program in ((0.2, "100"), (3000000, "0.1")):
+            with minictr.Container(["sleep", program], timeout=seconds, **WHERE) as box:
+                begun = time.monotonic()
+                print(box.wait(timeout=20).returncode, time.monotonic() - begun < 0.9)
+    """
+    assert library(text).ok.lines == ["-9 True", "0 True"]
+
+
 def test_streams_that_are_not_named_are_the_callers(library):
     found = library("sh('cat; echo out; echo err >&2')", stdin="in\n")
     assert found == (0, "in\nout\n", "err\n")

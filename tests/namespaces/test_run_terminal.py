@@ -46,6 +46,12 @@ def test_it_is_on_dev_console_too_and_is_the_controlling_terminal(start):
     assert (run.status, text(run)) == (0, "one\ntwo\ncharacter special file\n")
 
 
+def test_its_time_may_be_longer_than_poll_takes(start):
+    run = start("echo inside", "-t", "--timeout", "3000000").wait()
+
+    assert (run.status, text(run)) == (0, "inside\n")
+
+
 def test_without_it_there_is_none(start):
     """Even if the caller has one: nothing can be pushed into its input (TIOCSTI)."""
     script = (
