@@ -18,7 +18,7 @@ from .bait import Bait
 from .errors import ContainerError, printable
 from .first import STAGES
 from .record import Record
-from .spec import Spec
+from .spec import ID_LENGTH, Spec
 from .sync import errno_in, understood
 from .verdict import Outside, Shown
 
@@ -75,15 +75,14 @@ def _twin_of(spec: Spec) -> Spec:
     if linux.get("cgroupsPath") and ":" not in linux["cgroupsPath"]:
         linux["cgroupsPath"] += "-twin"
     return spec.replace(
-        config=dict(config, linux=linux), identifier=spec.identifier[:1000] + "-twin", detach=False,
+        config=dict(config, linux=linux), identifier=spec.identifier[: ID_LENGTH - 5] + "-twin", detach=False,
         keep=False, init=False, pid_file="", log_file="", console_socket="", pidfd_socket="", timeout=0,
         listen_fds=0,
     )  # fmt: skip
 
 
 def _listen(birth, twin: lifecycle.Container, bait: Bait, report) -> Found:
-    way, told = "", []  # type: str, list[Attempt]
-    way = birth.until("root", 1)[0]
+    way, told = birth.until("root", 1)[0], []  # type: str, list[Attempt]
     while len(told) < len(attempts.ATTEMPTS):
         layer, name, outcome, number, words = birth.until("attempt", 5)
         if name == attempts.SIGNAL and outcome == "possible" and not _signalled(bait.pid):
@@ -194,11 +193,14 @@ class _Out:
     def _process(self, name: str) -> int:
         pid = os.fork()
         if pid == 0:
-            libc.prctl(abi.PR_SET_PDEATHSIG, _signal.SIGKILL)
-            libc.prctl_name(name)
-            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGURG,))
-            while True:
-                time.sleep(1000)
+            try:
+                libc.prctl(abi.PR_SET_PDEATHSIG, _signal.SIGKILL)
+                libc.prctl_name(name)
+                _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGURG,))
+                while True:
+                    time.sleep(1000)
+            finally:  # by ^C, say: to take in what was put out is not for us
+                os._exit(1)
         return pid
 
     def _sockets(self, name: str) -> int:

@@ -3,6 +3,8 @@ known to be able to succeed: where the layer that refuses it is off, it does."""
 
 import json
 import os
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -394,6 +396,30 @@ def test_the_twin_runs_neither_the_program_nor_the_hooks(minictr, busybox_root, 
     run = minictr("report", "--json", "--bundle", str(tmp_path), "told")
     assert json.loads(run.out)["twin"] is True, run
     assert not trace.exists()
+
+
+def test_a_twin_of_the_longest_id_there_is_can_be_made(minictr, busybox_root):
+    found = minictr("report", "--name", "a" * spec.ID_LENGTH, "--rootfs", busybox_root, "--", "true")
+    assert found.ok.lines[-1] == "level: rootless"
+
+
+def test_a_signal_to_all_of_us_leaves_what_was_put_out_to_who_takes_it_in():
+    """^C, say: the process that is put out is forked from the runtime, and has its handlers."""
+    script = """if True:
+        import os, signal, time
+        from minictr import twin
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        out = twin._Out("%s", [])
+        while not open("/proc/%%d/comm" %% out.pid).read().startswith("bait"):
+            time.sleep(0.01)
+        os.kill(out.pid, signal.SIGINT)
+        os.waitid(os.P_PID, out.pid, os.WEXITED | os.WNOWAIT)
+        print(os.path.exists(out.bait.path))
+        out.take_in()
+    """
+    command = [sys.executable, "-c", script % os.urandom(3).hex()]
+    run = subprocess.run(command, cwd=support.CHECKOUT, stdout=-1, stderr=-1, timeout=30, encoding="ascii")
+    assert (run.stdout, run.stderr) == ("True\n", "")
 
 
 def test_a_style_that_there_is_not_is_an_error(minictr, busybox_root):
