@@ -191,7 +191,7 @@ def _absolute(value: object, where: str) -> None:
 
 def _environment(value: object, where: str) -> None:
     text(value, where)
-    if "=" not in value[1:]:  # type: ignore[index]
+    if value.find("=") < 1:  # type: ignore[attr-defined]
         raise Invalid(where, "is not NAME=VALUE")
 
 

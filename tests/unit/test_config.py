@@ -173,6 +173,7 @@ INVALID = [
     ("process.env", {"A": "b"}, ARRAY),
     ("process.env[0]", "A", "is not NAME=VALUE"),
     ("process.env[0]", "=A", "is not NAME=VALUE"),
+    ("process.env[0]", "=A=b", "is not NAME=VALUE"),  # whose name is empty: execve(2) of Python refuses it
     ("process.env[0]", "", "is not NAME=VALUE"),
     ("process.user", 0, OBJECT),
     ("process.user.uid", "0", NUMBER),
