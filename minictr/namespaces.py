@@ -262,7 +262,7 @@ def set_sysctls(me) -> None:
             raise ContainerError(doing, why + ", which was refused")
         with step(doing):
             try:
-                paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), value)
+                paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), os.fsencode(value))
             except FileNotFoundError as error:  # whose words engines take for a missing program
                 raise ContainerError(doing, "there is no parameter of that name", abi.ENOENT) from error
 

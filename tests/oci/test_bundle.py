@@ -1274,6 +1274,7 @@ def test_a_kernel_parameter_that_is_not_there_is_told_as_that(own, bundle):
         ("net.ipv4.ping_group_range", "0\t7", "net/ipv4/ping_group_range"),
         ("kernel.shmmni", "77", "kernel/shmmni"),
         ("fs.mqueue.msg_max", "11", "fs/mqueue/msg_max"),
+        ("kernel.domainname", "h\u00f6hle", "kernel/domainname"),
         ("net/ipv4/ip_unprivileged_port_start", "80", "net/ipv4/ip_unprivileged_port_start"),
     ],
 )
