@@ -157,10 +157,9 @@ def size(option: str, text: str, hint: str = "") -> int:
 
 def quota(option: str, text: str) -> int:
     """Microseconds of each PERIOD for a number of CPUs such as 1.5."""
-    whole, point, part = text.partition(".")
-    part = part[:5].ljust(5, "0") if point else "00000"
-    value = number(whole or "0") * PERIOD + number(part)
-    if not text.strip(".") or -1 in (number(whole or "0"), number(part)) or len(text) > 20:
+    whole, _, part = text.partition(".")
+    value = number(whole or "0") * PERIOD + number(part[:5].ljust(5, "0"))  # what is less is left out
+    if not text.strip(".") or -1 in (number(whole or "0"), number(part or "0")) or len(text) > 20:
         raise bad(option, text, "is not a number of CPUs such as 1.5")
     if not PERIOD // 100 <= value <= MAX_CPUS * PERIOD:
         raise bad(option, text, "is not a number of CPUs from 0.01 to %d" % MAX_CPUS)

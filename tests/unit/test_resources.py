@@ -90,6 +90,7 @@ def test_a_limit_is_a_property_of_the_configuration(argv, wanted):
         (["--cpus", "-1"], "--cpus -1: is not a number of CPUs such as 1.5"),
         (["--cpus", "nan"], "--cpus nan: is not a number of CPUs such as 1.5"),
         (["--cpus", "1e3"], "is not a number of CPUs such as 1.5"),
+        (["--cpus", "1.00000x"], "is not a number of CPUs such as 1.5"),
         (["--cpus", "."], "is not a number of CPUs such as 1.5"),
         (["--cpus", "99999"], "is not a number of CPUs from"),
         (["--cpus", "1", "--cpu-quota", "5000"], "--cpus 1: contradicts --cpu-quota"),
