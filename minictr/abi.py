@@ -174,10 +174,6 @@ SOCK_STREAM, SOCK_DGRAM, SOCK_CLOEXEC = 1, 2, os.O_CLOEXEC
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
 IFF_UP = 1
 
-# include/uapi/asm-generic/ioctls.h
-TIOCSCTTY, TIOCGWINSZ, TIOCSWINSZ = 0x540E, 0x5413, 0x5414
-TIOCSPTLCK, TIOCGPTN, TIOCGPTPEER = 0x40045431, 0x80045430, 0x5441
-
 # include/uapi/linux/keyctl.h
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
@@ -312,8 +308,8 @@ NETLINK_AUDIT = 9
 # security/selinux/include/security.h: one of the flags that selinuxfs tells of
 AVD_FLAGS_PERMISSIVE = 1
 
-# include/uapi/asm-generic/ioctls.h: what can type into a terminal; powerpc has the same two numbers
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+# include/uapi/asm-generic/ioctls.h; powerpc has the same numbers. The last two can type into a terminal
+TIOCSCTTY, TIOCSTI, TIOCLINUX = 0x540E, 0x5412, 0x541C
 
 
 _machine = ""
@@ -336,3 +332,11 @@ def _ask_machine() -> str:
     if name in ("i486", "i586", "i686"):
         return "i386"
     return "arm" if name.startswith("armv") else name
+
+
+# include/uapi/asm-generic/ioctls.h; arch/powerpc/include/uapi/asm/ioctls.h
+TERMINALS = (
+    (0x5414, 0x40045431, 0x80045430, 0x5441),
+    (0x80087467, 0x80045431, 0x40045430, 0x20005441),
+)
+TIOCSWINSZ, TIOCSPTLCK, TIOCGPTN, TIOCGPTPEER = TERMINALS[machine() == "ppc64le"]

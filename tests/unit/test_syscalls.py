@@ -78,15 +78,20 @@ CROSS = {
 }
 
 
-def preprocessed(word):
-    """The numbers of asm/unistd.h, which many architectures put together by conditions."""
+def cross(word):
+    """The preprocessor's command for the headers of another architecture."""
     if word not in CROSS:
         pytest.skip("Debian 12 has no kernel headers of " + word)
     support.require("headers-" + word)
     support.require("cpp")
     triplet, defines = CROSS[word]
     include = "/usr/%s/include" % triplet
-    command = ["cpp", "-undef", "-nostdinc", "-P", "-I", include] + ["-D" + each for each in defines]
+    return ["cpp", "-undef", "-nostdinc", "-P", "-I", include] + ["-D" + each for each in defines]
+
+
+def preprocessed(word):
+    """The numbers of asm/unistd.h, which many architectures put together by conditions."""
+    command = cross(word)
     header = "#include <asm/unistd.h>\n"
     macros = subprocess.run(command + ["-dM"], input=header, stdout=-1, check=True, encoding="ascii").stdout
     names = sorted(set(re.findall(r"^#define (__(?:ARM_)?NR_[a-z]\w*) ", macros, re.M)))
@@ -94,6 +99,20 @@ def preprocessed(word):
     expanded = subprocess.run(command, input=text, stdout=-1, check=True, encoding="ascii").stdout
     sums = re.findall(r"@(\w+)\s([^@]+)", expanded)
     return {name: sum([int(each, 0) for each in re.findall(r"\w+", value)]) for name, value in sums}
+
+
+@pytest.mark.parametrize("word", sorted(CROSS))
+def test_what_is_asked_of_a_terminal_has_the_numbers_of_the_headers(word):
+    """powerpc has its own for some of them."""
+    own = dict(zip(("TIOCSWINSZ", "TIOCSPTLCK", "TIOCGPTN", "TIOCGPTPEER"), abi.TERMINALS[word == "ppc64le"]))
+    own.update({name: getattr(abi, name) for name in ("TIOCSCTTY", "TIOCSTI", "TIOCLINUX")})
+    text = "#include <asm/ioctls.h>\n" + "".join(["@%s\n" % name for name in own])
+    said = subprocess.run(cross(word), input=text, stdout=-1, check=True, encoding="ascii").stdout
+    sizes = {"struct winsize": 8, "unsigned int": 4, "int": 4}
+    said = re.sub(r"sizeof\((.*?)\)", lambda found: str(sizes[found.group(1)]), said)
+    said = re.sub(r"'(.)'", lambda found: str(ord(found.group(1))), said)
+    said = re.sub(r"\b(\d+)U\b", r"\1", said)
+    assert [eval(" ".join(value.split())) for value in said.split("@")[1:]] == list(own.values())
 
 
 @pytest.mark.skipif(bool(libseccomp.missing()), reason=libseccomp.missing())
