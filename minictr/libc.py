@@ -167,7 +167,7 @@ def fstatfs_type(descriptor: int) -> int:
     """fstatfs(2): the f_type of the file system, a *_MAGIC."""
     buffer = bytearray(256)
     _fstatfs(descriptor, _address(buffer))
-    return struct.unpack_from("@l", buffer)[0] & 0xFFFFFFFF
+    return struct.unpack_from("=I", buffer)[0]  # a long, whose low half comes first; on s390x it is an int
 
 
 # --- paths ----------------------------------------------------------------------------------
@@ -336,6 +336,7 @@ def pidfd_send_signal(pidfd: int, number: int) -> None:
 _capget = _bind("capget", c_void_p, c_void_p)
 _capset = _bind("capset", c_void_p, c_void_p)
 _prlimit = _bind("prlimit", c_int, c_int, c_void_p, c_void_p)
+_prlimit64 = _bind("prlimit64", c_int, c_int, c_void_p, c_void_p)
 _CONTROL, _CONTROL_ALIGN = struct.calcsize("@Nii"), struct.calcsize("@N")  # struct cmsghdr, cmsg(3)
 MOST_DESCRIPTORS = 252  # of a message: SCM_MAX_FD of net/scm.h is 253, and an even number needs no padding
 madvise = _bind("madvise", c_void_p, c_ulong, c_int)
@@ -365,10 +366,11 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 
 def prlimit(pid: int, resource: int, soft: int, hard: int) -> None:
     """prlimit(2): set a limit. PID 0 is the caller; soft, hard: 0 to 2**64-1, the last unlimited."""
-    word = struct.calcsize("@L")
-    limit = 2 ** (8 * word) - 1
-    pair = bytearray(struct.pack("@LL", min(soft, limit), min(hard, limit)))
-    _prlimit(pid, resource, _address(pair), None)
+    pair = bytearray(struct.pack("=QQ", soft, hard))
+    try:
+        _prlimit64(pid, resource, _address(pair), None)
+    except AttributeError:  # musl has 64 bits everywhere, and since 1.2.4 no second name
+        _prlimit(pid, resource, _address(pair), None)
 
 
 def socketpair() -> "tuple[int, int]":
