@@ -7,6 +7,7 @@ Side: container
 import _stat as stat
 import fcntl
 import os
+import sys
 
 from . import abi, libc, libc_rare
 from .bait import Absent, Bait, call_number, start_of
@@ -189,7 +190,7 @@ def push_input(bait: Bait) -> str:
     try:
         master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
         fcntl.ioctl(master, abi.TIOCSPTLCK, b"\0\0\0\0")
-        number = int.from_bytes(fcntl.ioctl(master, abi.TIOCGPTN, b"\0\0\0\0"), "little")
+        number = int.from_bytes(fcntl.ioctl(master, abi.TIOCGPTN, b"\0\0\0\0"), sys.byteorder)
         slave = os.open("/dev/pts/%d" % number, os.O_RDWR)
     except OSError:
         raise Absent("no terminal can be had") from None
@@ -212,7 +213,7 @@ def keyring(bait: Bait) -> str:
 def bpf(bait: Bait) -> str:
     """BPF_MAP_CREATE of an array of one number."""
     attributes = bytearray(72)
-    attributes[0:16] = b"".join([number.to_bytes(4, "little") for number in (2, 4, 4, 1)])
+    attributes[0:16] = b"".join([number.to_bytes(4, sys.byteorder) for number in (2, 4, 4, 1)])
     os.close(libc_rare.syscall(call_number("bpf"), 0, attributes, len(attributes)))
     return "a map was made"
 
@@ -220,6 +221,6 @@ def bpf(bait: Bait) -> str:
 def performance_events(bait: Bait) -> str:
     """perf_event_open(2): PERF_COUNT_SW_CPU_CLOCK of all that runs on CPU 0."""
     attributes = bytearray(112)
-    attributes[0:8] = (1).to_bytes(4, "little") + (112).to_bytes(4, "little")
+    attributes[0:8] = b"".join([number.to_bytes(4, sys.byteorder) for number in (1, len(attributes))])
     os.close(libc_rare.syscall(call_number("perf_event_open"), attributes, -1, 0, -1, 0))
     return "the host's processes can be watched"

@@ -7,6 +7,7 @@ import _signal  # `signal` imports enum: 3 ms
 import _socket
 import _stat as stat
 import os
+import sys
 
 from . import abi, libc, libc_rare
 from .bait import Absent, Bait, call_number, start_of
@@ -96,7 +97,8 @@ def chroot_escape(bait: Bait) -> str:
 def file_handle(bait: Bait) -> str:
     """open_by_handle_at(2) of the root directory's own inode number, which is 2 on most file systems."""
     place = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-    handle = bytearray((8).to_bytes(4, "little") + (1).to_bytes(4, "little") + (2).to_bytes(8, "little"))
+    parts = ((8, 4), (1, 4), (2, 8))  # how long the last is, its type, it
+    handle = bytearray(b"".join([number.to_bytes(size, sys.byteorder) for number, size in parts]))
     try:
         libc_rare.syscall(call_number("open_by_handle_at"), place, handle, os.O_RDONLY)
     except OSError as error:
