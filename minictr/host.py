@@ -30,7 +30,8 @@ class Host(Record):
     groups: the supplementary groups; no_new_privs: set-uid helpers have no power
     groups_denied: nobody in this user namespace may set them
     subuids, subgids: the ranges that the caller may map, (start, count) each; () where not needed
-    free_id: the first of RANGE user and group ids that nobody has; noted: in NOTE, or it is not needed
+    free_id: the first of RANGE user and group ids that nobody has, -1 where there are none; noted: in NOTE,
+        or it is not needed
     newuidmap, newgidmap: absolute paths, "" where missing
     interpreter: the uid that owns the file which we run by; interpreter_group: its gid, if the
         group may write to it, else -1; interpreter_open: everybody may, or the caller, who is not root
@@ -132,9 +133,15 @@ def _free_range(subids) -> "dict[str, object]":
     """The range that root's containers get where /etc/subuid gives root none: the one that was noted down,
     else a free one, far from where useradd(8) hands them out."""
     noted = paths.read_text(NOTE).strip()
-    if noted.isdigit() and subids.free_range("both", RANGE, taken=((0, int(noted)),)) == int(noted):
-        return {"free_id": int(noted), "noted": True}
-    return {"free_id": subids.free_range("both", RANGE, taken=((0, FREE_FROM),)), "noted": False}
+    wanted = [(int(noted), True)] if noted.isdecimal() and len(noted) <= 10 else []
+    for first, known in wanted + [(FREE_FROM, False)]:
+        try:
+            found = subids.free_range("both", RANGE, taken=((0, first),))
+        except LookupError:
+            continue
+        if not known or found == first:
+            return {"free_id": found, "noted": known}
+    return {"free_id": -1}
 
 
 def note_range(start: int) -> None:

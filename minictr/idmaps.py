@@ -55,6 +55,10 @@ def _root_maps(host: Host) -> maps.Maps:
             for table in (host.uid_map, host.gid_map)
         ]
         return maps.Maps(way="direct", uids=own[0], gids=own[1])
+    if host.free_id < 0:
+        why = "no range of %d ids is free below 2^31" % RANGE
+        hint = "give root one in /etc/subuid and /etc/subgid, or --userns host"
+        raise ContainerError("choose id maps", why, hint=hint)
     start_uid = host.subuids[0] if host.subuids else (host.free_id, RANGE)
     start_gid = host.subgids[0] if host.subgids else (host.free_id, RANGE)
     uids, gids = ((0,) + start_uid,), ((0,) + start_gid,)

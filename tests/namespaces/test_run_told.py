@@ -132,6 +132,26 @@ def test_what_a_killed_process_left_of_the_note_does_not_matter(minictr, busybox
     assert name == "ids" and (tmp_path / "minictr" / name).read_text() != "7777777777\n"
 
 
+@pytest.mark.parametrize("note", ["4000000000", "99999999999", "one"])
+def test_a_note_of_a_range_that_cannot_be_is_none(minictr, busybox_root, tmp_path, note):
+    (tmp_path / "minictr").mkdir()
+    (tmp_path / "minictr" / "ids").write_text(note + "\n")
+    cover = {"/var/lib": str(tmp_path), "/etc/subuid": "", "/etc/subgid": ""}
+    words = ("run", "--rootfs", busybox_root, "--", "cat", "/proc/self/uid_map")
+    start = minictr(*words, cover=cover).ok.fields[1]
+    assert (tmp_path / "minictr" / "ids").read_text() == start + "\n"
+
+
+def test_where_others_have_all_ids_root_is_told_what_helps(minictr, busybox_root, tmp_path):
+    (tmp_path / "all").write_text("x:100000:2147383648\n")
+    cover = dict.fromkeys(("/etc/subuid", "/etc/subgid"), str(tmp_path / "all"))
+    words = "no range of 65536 ids is free below 2^31; hint: give root one in /etc/subuid and /etc/subgid"
+    told = "minictr: choose id maps: %s, or --userns host\n" % words
+    assert minictr("run", "--rootfs", busybox_root, "--", "true", cover=cover) == (125, "", told)
+    assert minictr("run", "--userns", "host", "--rootfs", busybox_root, "--", "true", cover=cover).status == 0
+    assert "no    id maps " in minictr("doctor", cover=cover).out
+
+
 @pytest.mark.parametrize("manager, told", [("cgroupfs", False), ("disabled", True)])
 def test_explain_knows_who_keeps_the_cgroup(minictr, busybox_root, manager, told):
     words = ("explain", "--rootfs", busybox_root, "--", "true")
