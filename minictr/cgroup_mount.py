@@ -9,7 +9,7 @@ Side: container
 
 import os
 
-from . import abi, libc, mounting, mounts, paths
+from . import abi, cgroup_files, libc, mounting, mounts, paths
 from .errors import ContainerError, Degradation, step
 
 MOUNT_POINT = "/sys/fs/cgroup"
@@ -22,7 +22,7 @@ def attach(stage, mount) -> None:
     except OSError as error:
         _none(stage, mount, error.errno or 0)
         return
-    own = _own()
+    own = cgroup_files.own(paths.read_text("/proc/self/cgroup"))
     # a joined one is as good: the path of this process is relative to it, not to SOURCE
     namespaced = "cgroup" in stage.plan.namespaces or any(kind == "cgroup" for kind, _ in stage.plan.joins)
     magic = libc.fstatfs_type(source)
@@ -38,16 +38,6 @@ def attach(stage, mount) -> None:
             _hierarchies(stage, mount, target, source, own, namespaced)
         os.close(target)
     os.close(source)
-
-
-def _own() -> "dict[str, str]":
-    """The path of this process in each hierarchy (cgroups(7), /proc/PID/cgroup)."""
-    found = {}
-    for line in paths.read_text("/proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        for name in controllers.split(","):
-            found[name] = path
-    return found
 
 
 def _one(stage, mount, target: int, kind: str, words, source: int, path: str, namespaced: bool) -> None:

@@ -1430,6 +1430,15 @@ def test_what_is_mounted_is_of_the_version_that_was_asked_for(own, bundle):
     assert found == (125, "", "minictr: %s; hint: the type cgroup mounts them\n" % said)
 
 
+def test_cgroups_are_mounted_whatever_their_name_has(own, bundle):
+    """Of what Python takes for the end of a line the kernel knows one alone."""
+    made = bundle()
+    made.namespaces("-cgroup")
+    made.linux["cgroupsPath"] += "/a\u2028b"
+    made.config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"})
+    assert own.sh(made, "find /sys/fs/cgroup -name cgroup.procs | head -n 1").ok.out.strip()
+
+
 # --- steps down ------------------------------------------------------------------------------------
 
 
