@@ -19,6 +19,12 @@ LOCKED = (
     " access times"
 )
 
+# include/linux/statfs.h: ST_NOATIME, ST_NODIRATIME, ST_RELATIME, ST_NOSYMFOLLOW; those below are MOUNT_ATTR_*
+_ST_FLAGS = (
+    (0x400, abi.MS_NOATIME), (0x800, abi.MS_NODIRATIME), (0x1000, abi.MS_RELATIME),
+    (0x2000, abi.MS_NOSYMFOLLOW),
+)  # fmt: skip
+
 
 def create(root: int, target: int, mount: Mount, over: bool = False) -> int:
     """Mount a new file system on the descriptor TARGET; the descriptor of its root comes back.
@@ -248,11 +254,16 @@ def _remount(root: int, descriptor: int, mount: Mount, lenient: bool = False) ->
 
 def _remount_one(descriptor: int, set_: int, clear: int) -> None:
     have = os.fstatvfs(descriptor).f_flag
-    keep = _classic_flags(have & 0x0F & ~clear)
-    for bit, flag in ((1024, abi.MS_NOATIME), (2048, abi.MS_NODIRATIME), (4096, abi.MS_RELATIME)):
-        keep |= flag if have & bit and not (set_ | clear) & abi.MOUNT_ATTR__ATIME else 0  # ST_*
-    flags = keep | _classic_flags(set_)
-    if flags != _classic_flags(have & 0x0F) or set_ & ~0x0F:
+    before = _classic_flags(have & 0x0F)
+    for bit, flag in _ST_FLAGS:
+        before |= flag if have & bit else 0
+    before |= 0 if before & (abi.MS_NOATIME | abi.MS_RELATIME) else abi.MS_STRICTATIME
+    flags = before & ~_classic_flags(clear)
+    if (set_ | clear) & abi.MOUNT_ATTR__ATIME:
+        flags &= ~(abi.MS_NOATIME | abi.MS_RELATIME | abi.MS_STRICTATIME)
+        flags |= 0 if set_ & abi.MOUNT_ATTR__ATIME else abi.MS_RELATIME
+    flags |= _classic_flags(set_)
+    if flags != before:
         libc.mount("", paths.descriptor_path(descriptor), "", abi.MS_REMOUNT | abi.MS_BIND | flags)
 
 

@@ -435,6 +435,40 @@ def test_a_bind_mount_has_the_flags_of_its_options(runtime, bundle, options, fla
     assert found.root.endswith(source)
 
 
+@needs("unshare")
+@pytest.mark.parametrize("refused", [[], ["mount_setattr=ENOSYS"]], ids=["now", "before 5.12"])
+@pytest.mark.parametrize(
+    "source, options, flags",
+    [
+        ("noatime", ["bind", "relatime"], "rw,relatime"),
+        ("noatime", ["bind", "ro"], "ro,noatime"),
+        ("strictatime,nodiratime", ["bind", "ro"], "ro,nodiratime"),
+        ("nodiratime", ["bind", "diratime"], "rw,relatime"),
+    ],
+)
+def test_a_bind_mount_keeps_the_flags_that_its_options_do_not_take_back(
+    minictr, bundle, source, options, flags, refused
+):
+    made, place = bundle(), support.SESSION.place("source")
+    made.config["mounts"].append({"destination": "/mnt", "type": "bind", "source": place, "options": options})
+    made.process["args"] = ["grep", " /mnt ", "/proc/self/mountinfo"]
+    made.save()
+    run = (support.python(), "-m", "minictr", "--root", minictr.state(), "run", "-b", made.path, "box")
+    script = 'mount -t tmpfs -o %s it %s; exec "$@"' % (source, place)
+    found = minictr.command(
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        *run,
+        refuse=refused,
+        env={"PYTHONPATH": support.checkout()},
+    )
+    assert found.ok.fields[5] == flags
+
+
 def test_a_bind_mount_brings_what_lies_below_only_if_asked(runtime, bundle):
     made = bundle()
     source = support.SESSION.place("source")
