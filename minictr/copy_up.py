@@ -29,9 +29,7 @@ def fill(source: int, target: int) -> None:
                 old, new = _enter(old, name), _enter(new, name)
                 names = os.listdir(old)
             continue
-        state = os.fstat(old)
-        os.fchown(new, state.st_uid, state.st_gid)
-        os.fchmod(new, stat.S_IMODE(state.st_mode))
+        _give(new, os.fstat(old))
         names, place = above.pop()
         if above:
             old, new = _enter(old, ".."), _enter(new, "..")
@@ -77,10 +75,23 @@ def _copy(source: int, target: int, name: str) -> bool:
             new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
             while os.sendfile(new, old, None, 1 << 20):
                 pass
-            os.fchown(new, state.st_uid, state.st_gid)
-            os.fchmod(new, stat.S_IMODE(state.st_mode))
+            _give(new, state)
             os.close(old)
             os.close(new)
     finally:
         os.close(found)
     return False
+
+
+def _give(descriptor: int, state: os.stat_result) -> None:
+    """Owner, group and mode as in STATE. Who has no id here is shown as nobody, who may have none either: it
+    is root's then, and lends nobody the rights of its owner."""
+    mode = stat.S_IMODE(state.st_mode)
+    for owner, group in ((state.st_uid, -1), (-1, state.st_gid)):
+        try:
+            os.fchown(descriptor, owner, group)
+        except OSError as error:
+            if error.errno != abi.EINVAL:
+                raise
+            mode &= ~(stat.S_ISUID | stat.S_ISGID)
+    os.fchmod(descriptor, mode)

@@ -79,6 +79,17 @@ def test_a_tmpfs_hides_what_the_root_has_there_unless_it_is_copied_up(inside):
         assert file.read() == "busybox\n"
 
 
+def test_what_is_copied_up_of_users_without_an_id_inside_is_roots(minictr, unranged, busybox_copy):
+    root = busybox_copy(unranged)
+    with open(root + "/etc/program", "w") as file:
+        os.chown(root + "/etc/program", 0, 0)
+        os.fchmod(file.fileno(), 0o4755)
+    os.chown(root + "/etc/hostname", unranged.uid, 0)
+    words = ("--tmpfs", "/etc:tmpcopyup", "--", "stat", "-c", "%n %u %g %a")
+    run = minictr("run", "--rootfs", root, *words, "/etc/program", "/etc/hostname", user=unranged)
+    assert (run.status, run.lines) == (0, ["/etc/program 0 0 755", "/etc/hostname 0 0 644"])
+
+
 def test_the_temporary_directories_of_a_read_only_root_are_written_to_on_demand(inside):
     script = "for d in / /tmp /var/tmp /run; do touch $d/new 2>/dev/null && echo $d; done; "
     script += "stat -c %a /tmp /var/tmp"
