@@ -36,7 +36,7 @@ def host_devices(directory: str = "/dev") -> "list[dict]":
         place = pending.pop()
         try:
             entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-        except PermissionError:  # nor could the container open what is in there
+        except (PermissionError, FileNotFoundError):  # nor could the container open it; it was just unplugged
             continue
         for entry in entries:
             name = entry.name
