@@ -46,22 +46,28 @@ def check_maps(proc: int, spaces: "list[tuple[str, int]]", linux: "dict") -> Non
                     raise ContainerError("join the user namespace", why, hint="leave linux.%s out" % name)
 
 
+def _enter(descriptor: int) -> int:
+    """Into the user namespace DESCRIPTOR; the errno where that is refused, else 0."""
+    try:
+        libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in there others may be root
+        libc.setns(descriptor, abi.CLONE_NEWUSER)
+    except OSError as error:
+        return error.errno or abi.EPERM
+    return 0
+
+
 def _maps_of(proc: int, descriptor: int, files: "list[str]") -> "list[list[tuple]]":
     """The rows of each of FILES, which are those of a process: one of ours that joins and does nothing."""
     theirs, writer = os.pipe()
     reader, ours = os.pipe()
     pid = forks.clone(0)
     if pid == 0:
-        os.close(ours)
-        number = 0
         try:
-            libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in there others may be root
-            libc.setns(descriptor, abi.CLONE_NEWUSER)
-        except OSError as error:
-            number = error.errno or abi.EPERM
-        os.write(writer, b"%d" % number)
-        os.read(reader, 1)
-        os._exit(0)
+            os.close(ours)
+            os.write(writer, b"%d" % _enter(descriptor))
+            os.read(reader, 1)
+        finally:  # a signal that ends the making: what is undone then is the runtime's
+            os._exit(0)
     os.close(writer)
     os.close(reader)
     try:

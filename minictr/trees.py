@@ -86,9 +86,11 @@ def _userns_of(proc: int, mappings) -> int:
     reader, writer = os.pipe()
     pid = namespaces.clone(proc, abi.CLONE_NEWUSER)
     if pid == 0:
-        os.close(writer)
-        os.read(reader, 1)
-        os._exit(0)
+        try:
+            os.close(writer)
+            os.read(reader, 1)
+        finally:  # a signal that ends the making: what is undone then is the runtime's
+            os._exit(0)
     os.close(reader)
     try:
         table = maps.Maps(way="direct", uids=mappings[0], gids=mappings[1])

@@ -48,6 +48,29 @@ def test_clone_falls_back_where_clone3_is_refused(error):
     assert in_child(child) == "42"
 
 
+@needs("userns")
+def test_a_signal_to_all_of_us_does_not_have_who_lives_for_its_ids_undo_what_the_runtime_made():
+    script = """if True:
+        import os, signal, sys
+        from minictr import maps, paths, trees
+        def interrupt(*_):
+            raise KeyboardInterrupt
+        def write(proc, pid, table, degrade):  # when the runtime would write its maps
+            while " S " not in open("/proc/%d/stat" % pid).read():
+                pass  # until it waits
+            os.kill(pid, signal.SIGINT)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        signal.signal(signal.SIGINT, interrupt)
+        maps.write = write
+        try:
+            trees._userns_of(paths.open_proc(), (((0, 0, 1),),) * 2)
+        except (KeyboardInterrupt, OSError):
+            os.write(1, b"undone ")
+    """
+    found = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, stdout=-1, check=True, timeout=30)
+    assert found.stdout == b""
+
+
 # --- on a processor of its own ------------------------------------------------------------------
 
 YOUNG = """
