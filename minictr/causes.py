@@ -179,29 +179,6 @@ def _delegate() -> str:
     )
 
 
-def _exec(facts: "dict[str, object]") -> "Cause | None":
-    number, path = facts["number"], str(facts.get("path") or "")
-    if number == abi.EACCES and path and signs.mount_flags(path) & os.ST_NOEXEC:
-        return Cause(why="it lies on a mount with noexec", fix="give the volume the option exec")
-    return Cause(
-        **{
-            abi.ENOENT: {
-                "why": "the program, or the interpreter or loader it names, is not in the container",
-                "fix": "look at the first line of a script, or at readelf -l of a program",
-            },
-            abi.ENOEXEC: {
-                "why": "no #! line, or a program for another processor than %s" % os.uname().machine,
-                "fix": "name the interpreter in the command: sh SCRIPT",
-            },
-            abi.ETXTBSY: {"why": "the program is still open for writing", "fix": "close it first"},
-            abi.EACCES: {
-                "why": "the program is not executable for this user",
-                "fix": "chmod +x, or another --user",
-            },
-        }[facts["number"]]  # type: ignore[index]
-    )
-
-
 def _state(facts: "dict[str, object]") -> "Cause | None":
     place = printable(signs.existing(str(facts.get("path") or "/run")))
     said = {abi.EROFS: "is on a read-only file system", abi.ENOSPC: "is on a file system that is full"}
@@ -224,11 +201,6 @@ def _null_device(facts: "dict[str, object]") -> "Cause | None":
     if facts["code"] != "/dev/null" and facts.get("path") != "/dev/null":
         return None
     return Cause(why="/dev/null is missing", fix=as_root("mknod -m 666 /dev/null c 1 3"))
-
-
-def _tun(facts: "dict[str, object]") -> "Cause | None":
-    fix = "modprobe tun && mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200"
-    return Cause(why="/dev/net/tun is missing", fix=as_root(fix))
 
 
 def _processes(facts: "dict[str, object]") -> "Cause | None":
@@ -299,10 +271,7 @@ RULES.update(
     chroot="'capability sys_chroot,'", clone="'capability sys_admin,'", mknod="'capability mknod,'",
     sethostname="'capability sys_admin,'", network="'network, capability net_admin,'",
 )  # fmt: skip
-SINCE = {
-    "time": (5, 6), "openat2": (5, 6), "clone3": (5, 3), "landlock": (5, 13),
-    "idmap": (5, 12), "open_tree": (5, 2), "mount_setattr": (5, 12), "pidfd": (5, 3),
-}  # fmt: skip
+SINCE = {"time": (5, 6), "landlock": (5, 13), "idmap": (5, 12)}
 
 _USERNS = ("userns", "user")
 _NAMESPACES = _USERNS + ("clone", "pid", "network", "uts", "ipc", "cgroup", "time")
@@ -337,11 +306,9 @@ TABLE = (
     (("idmap",), (abi.ENOSYS, abi.EINVAL, abi.EPERM), _idmap),
     (("mknod",), (abi.EPERM,), _mknod),
     (("cgroup-files",), (abi.EROFS, abi.ENOENT, abi.ENODEV, abi.EBUSY) + _DENIED, _cgroup),
-    (("exec",), (abi.ENOENT, abi.ENOEXEC, abi.ETXTBSY, abi.EACCES), _exec),
     (("state",), (abi.EROFS, abi.ENOSPC) + _DENIED, _state),
     (("seccomp",), (abi.EINVAL,), _seccomp_missing),
     (("landlock",), (abi.EOPNOTSUPP,), _landlock_off),
-    (("/dev/net/tun",), (abi.ENOENT, abi.ENODEV, abi.ENXIO), _tun),
     (("fork",), (abi.EAGAIN,), _processes),
     ((), (abi.ENOENT, abi.ENXIO, abi.ENODEV), _null_device),
     ((), _DENIED, _confined),

@@ -517,11 +517,6 @@ def test_a_cgroup_that_is_not_ours(host, monkeypatch):
     assert "writable-cgroups=true" in causes.why("cgroup-files", EROFS).fix
 
 
-def test_a_program_that_is_not_there_or_for_another_machine(host):
-    assert "interpreter or loader" in causes.why("exec", ENOENT).why
-    assert os.uname().machine in causes.why("exec", abi.ENOEXEC).why
-
-
 def test_a_state_directory_that_cannot_be_written(host, tmp_path):
     host.user()
 
