@@ -203,7 +203,7 @@ class Container:
             process.give_pipes(handed.streams, self.plan, birth.maps.uids, birth.maps.gids)
         elif not self.plan.inner_user:
             process.give_pipes(handed.streams, self.plan)
-        for descriptor in set(handed.streams + handed.cgroup + start) - {0}:
+        for descriptor in set(handed.streams + birth.handed.cgroup + start) - {0}:
             os.close(descriptor)
         self.pid = birth.pid
         self.report.note("its first process is %d" % birth.pid)
