@@ -195,7 +195,6 @@ def _environment(value: object, where: str) -> None:
         raise Invalid(where, "is not NAME=VALUE")
 
 
-_NAMES = array(text)
 _MAPPING = table(("containerID", "hostID", "size"), containerID=_ID, hostID=_ID, size=U32)
 _HOOK = table(("path",), path=_absolute, args=_TEXTS, env=_TEXTS, timeout=number(1, 2**31))
 _HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
@@ -234,7 +233,7 @@ _PROCESS = table(
     args=_TEXTS,
     env=array(_environment),
     cwd=_absolute,
-    capabilities=table((), **{name: _NAMES for name in
+    capabilities=table((), **{name: _TEXTS for name in
                               ("bounding", "effective", "permitted", "inheritable", "ambient")}),
     rlimits=array(table(("type", "soft", "hard"), type=word(*abi.RLIMITS), soft=U64, hard=U64)),
     noNewPrivileges=boolean,

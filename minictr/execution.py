@@ -44,7 +44,6 @@ class Target:
 
     def __init__(self, content: "dict") -> None:
         self.pid = content["pid"]
-        self.descriptors = []  # type: list[int]
         doing, hints = "join container %s" % content["id"], {}
         if content.get("status") == "created":  # nobody may look into it but who may trace everything
             hints[abi.EACCES] = "start it first: until it executes its program it is closed to a user"
@@ -76,9 +75,7 @@ class Target:
         return theirs.st_ino != os.stat("/proc/self/ns/" + abi.NAMESPACES[kind][0]).st_ino
 
     def _open(self, kind: str) -> "tuple[str, str]":
-        descriptor = os.open(self._file(kind), os.O_RDONLY | os.O_CLOEXEC)
-        self.descriptors.append(descriptor)
-        return kind, paths.descriptor_path(descriptor)
+        return kind, paths.descriptor_path(os.open(self._file(kind), os.O_RDONLY | os.O_CLOEXEC))
 
 
 def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:

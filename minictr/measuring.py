@@ -88,7 +88,7 @@ class Bell:
     """
 
     def __init__(self, pid: int, group) -> None:
-        self.poll, self.rang, self.opened = select.poll(), False, []  # type: ignore[var-annotated]
+        self.poll, self.rang = select.poll(), False
         self.process, self.alarm = -1, group.oom_alarm()
         try:
             self.process = libc.pidfd_open(pid)

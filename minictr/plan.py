@@ -28,7 +28,9 @@ ROOT_WAYS = ("pivot_root", "move", "chroot", "chdir")
 
 
 class Device(Record):
-    """A device node: kind "c", "b", "u" or "p"; mode: permission bits; uid, gid: inside"""
+    """A device node: kind "c", "b", "u" or "p"; mode: permission bits; uid, gid: inside
+    default: it is one that every container has, and nobody asked for
+    """
 
     path: str
     kind: str
@@ -77,7 +79,6 @@ class Plan(Record):
         namespace may write to it), or "standin" (it is replaced before the program can look)
     labels: what AppArmor and SELinux are asked for; mount_label: the SELinux label of the mounts
     extras: what few ask for, by the name of the property in config.json
-    degrade: "warn" or "refuse"; strict: as in Spec
     records: the steps down that are certain already
     """
 
@@ -151,7 +152,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     linux = config.get("linux") or {}
     process = config.get("process") or {}
     records = []  # type: list[Degradation]
-    namespaces, joins = _namespaces(spec, host, linux)
+    namespaces, joins = _namespaces(spec, linux)
     table = idmaps.choose(spec, host, linux, process) if "user" in namespaces else None
     if table is not None and table.way == "self" and spec.userns in ("auto", "keep-id"):
         records.append(maps.alone("", 0, "", "subids"))
@@ -216,7 +217,7 @@ def _exposed(host: Host, table: maps.Maps) -> bool:
 # --- namespaces -------------------------------------------------------------------------------
 
 
-def _namespaces(spec: Spec, host: Host, linux: "dict") -> "tuple[tuple[str, ...], tuple]":
+def _namespaces(spec: Spec, linux: "dict") -> "tuple[tuple[str, ...], tuple]":
     new, joins = [], []
     for entry in linux.get("namespaces") or ():
         if entry.get("path"):
@@ -300,7 +301,7 @@ def _unit(spec: Spec, linux: "dict", stage: str) -> str:
 
 def _cgroup_path(spec: Spec, linux: "dict", stage: str) -> str:
     """Absolute below the mount points of the hierarchies; of a unit, slice:prefix:name; "" for none."""
-    if getattr(spec, "cgroups", "auto") == "disabled":
+    if spec.cgroups == "disabled":
         return ""
     if spec.systemd:
         return _unit(spec, linux, stage)

@@ -41,7 +41,7 @@ class Spec(Record):
     assumed: those of linux.resources that nobody asked for: that they cannot be had is only noted
     memory_watch: without a cgroup, who stands behind the container looks at its memory, and kills it
     systemd: its cgroup is a unit of systemd's
-    require: layers, as `isolation` names them, that must be there
+    require: layers, as `levels` names them, that must be there
     told: "", "table" or "json": tell first, by a twin, what the isolation is worth
     json: print what `explain` says as JSON
     landlock: what Landlock is asked to allow, words as in `landlock_asked`

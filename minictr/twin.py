@@ -57,7 +57,7 @@ def examine(spec: Spec, root_path: str, report) -> Found:
         twin.stages = STAGES[:-1] + (lambda me: attempts.probe(me, out.bait),)
         birth = twin.bear("running")
         birth.tell("go")
-        return _listen(birth, twin, out.bait, report)
+        return _listen(birth, out.bait, report)
     finally:
         twin.undo.run(report)
         twin._leave()
@@ -81,7 +81,7 @@ def _twin_of(spec: Spec) -> Spec:
     )  # fmt: skip
 
 
-def _listen(birth, twin: lifecycle.Container, bait: Bait, report) -> Found:
+def _listen(birth, bait: Bait, report) -> Found:
     way, told = birth.until("root", 1)[0], []  # type: str, list[Attempt]
     while len(told) < len(attempts.ATTEMPTS):
         layer, name, outcome, number, words = birth.until("attempt", 5)
