@@ -81,7 +81,7 @@ def _create(me, noted: bool) -> "list[Degradation]":
         with foreground.undisturbed():
             return me.group.create()
     except ContainerError as error:
-        if error.number not in (1, 13, 30):  # EPERM, EACCES, EROFS: not ours to make
+        if error.number not in cgroup_group.DENIED:  # else it is not ours to make
             raise
         refused = error
     remove(me)  # what was made until then; the next one is another group

@@ -66,9 +66,7 @@ class Conversation:
         """Take in what arrives; waits unless the socket says that something is there."""
         try:
             data = self._take() if self.takes else self.sock.recv(1 << 16)
-        except OSError as error:
-            if error.errno not in (104,):  # ECONNRESET: it ended with words of ours unread
-                raise
+        except ConnectionResetError:  # it ended with words of ours unread
             data = b""
         self.pending += data
         self.over = not data

@@ -112,7 +112,7 @@ def _compare(stage, device, state, whose: str, why: str) -> None:
     nobody in."""
     mode = stat.S_IMODE(state.st_mode)
     owners = ((state.st_uid, device.uid), (state.st_gid, device.gid))
-    if mode == device.mode and all(mine in (asked, 65534) for mine, asked in owners):
+    if mode == device.mode and all(mine in (asked, paths.NOBODY) for mine, asked in owners):
         return
     stage.degrade(
         Degradation(

@@ -363,7 +363,11 @@ def state_directory(patient: Patient):
         return
     place = signs.existing(path)
     flags = signs.mount_flags(place)
-    words = [word for bit, word in ((2, "nosuid"), (4, "nodev"), (8, "noexec")) if flags & bit]
+    words = [
+        word
+        for bit, word in ((os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec"))
+        if flags & bit
+    ]
     detail = "%s%s" % (printable(path), " (%s: does not matter)" % ", ".join(words) if words else "")
     number = abi.EROFS if flags & os.ST_RDONLY else 0 if os.access(place, os.W_OK) else abi.EACCES
     if not number and signs.full(place):

@@ -6,7 +6,6 @@ Side: host
 """
 
 from . import abi, document, living, state, verbs
-from . import unix as os
 from .errors import ContainerError, printable
 
 HELP = {
@@ -55,7 +54,7 @@ def contents(root_path: str, report) -> "list[dict]":
             try:
                 found.append(dict(living.load(entry), id=identifier))
             finally:
-                os.close(entry.descriptor)
+                entry.close()
     return found
 
 

@@ -14,7 +14,6 @@ from . import abi, mountinfo, mounting, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
-_NOBODY = 65534  # how the kernel shows an id that has no map: kernel.overflowuid
 _REFUSED = mounts.REFUSED + (abi.EINVAL, abi.ENODEV)
 
 
@@ -104,7 +103,7 @@ def _mount(stage, layer: int, lower: int, merged: str, upper: str, work: str) ->
     place = paths.descriptor_path
     opened = [os.open(name, abi.O_PATH | os.O_CLOEXEC, dir_fd=layer) for name in (merged, upper, work)]
     state = os.fstat(lower)  # the merged directory shows owner and mode of the upper one
-    owner = [-1 if number == _NOBODY else number for number in (state.st_uid, state.st_gid)]
+    owner = [-1 if number == paths.NOBODY else number for number in (state.st_uid, state.st_gid)]
     os.chown(upper, owner[0], owner[1], dir_fd=layer)
     os.chmod(upper, stat.S_IMODE(state.st_mode), dir_fd=layer)
     words = ("lowerdir=" + place(lower), "upperdir=" + place(opened[1]), "workdir=" + place(opened[2]))  # type: tuple[str, ...]

@@ -35,7 +35,9 @@ def set_limits(pid: int, made: plan.Plan, done: "list[str]") -> None:
     for resource, soft, hard in made.rlimits:
         if str(resource) in own:
             continue
-        with step("set %s" % abi.RLIMITS[resource], hints={1: "raising a hard limit takes CAP_SYS_RESOURCE"}):
+        with step(
+            "set %s" % abi.RLIMITS[resource], hints={abi.EPERM: "raising a hard limit takes CAP_SYS_RESOURCE"}
+        ):
             libc.prlimit(pid, resource, soft, hard)
 
 

@@ -62,7 +62,7 @@ class Group:
             self._compare(lines)
             lines = []
         if not there:
-            with step(doing, hints={28: "the processor has as many as it can: remove one"}):
+            with step(doing, hints={abi.ENOSPC: "the processor has as many as it can: remove one"}):
                 os.mkdir(self.path, 0o755)
             if not asked.get("closID"):
                 self.made.append(self.path)

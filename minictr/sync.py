@@ -16,7 +16,7 @@ A message is a word and fields between tabs. Descriptors travel with the line th
 Side: both
 """
 
-from . import libc
+from . import abi, libc
 from . import unix as os
 from .errors import ContainerError, Degradation, printable
 
@@ -148,7 +148,7 @@ def degradation_from(fields: "list[str]") -> Degradation:
 
 def errno_in(text: str) -> int:
     """Raises ValueError where it is none."""
-    if not 0 <= int(text) < 4096:  # MAX_ERRNO, include/linux/err.h
+    if not 0 <= int(text) <= abi.MAX_ERRNO:
         raise ValueError
     return int(text)
 
