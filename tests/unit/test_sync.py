@@ -79,7 +79,7 @@ def test_what_is_no_number_of_an_error_ends_the_report(said, number):
     birth = object.__new__(clone.Birth)
     birth.channel = said(b"root\tpivot_root\nattempt\tlayer\tname\trefused\t" + number + b"\twords\n")
     with pytest.raises(ContainerError, match="listen to the other process: it said what is no message"):
-        twin._listen(birth, None, None, None)
+        twin._listen(birth, None, None)
 
 
 def test_an_error_of_the_peer_is_raised_where_something_else_is_waited_for(said):
