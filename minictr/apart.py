@@ -70,9 +70,8 @@ def _passes(profile: "dict", name: str, known: "dict[int, int]") -> bool:
     """Whether PROFILE, as `seccomp` reads it, is certain to let a call pass with the arguments KNOWN."""
     default = profile["defaultAction"], profile.get("defaultErrnoRet")
     rules = [rule for rule in profile.get("syscalls") or () if name in rule["names"]]
-    rules = [
-        rule for rule in rules if (rule["action"], rule.get("errnoRet")) != default
-    ]  # else as good as absent
+    # one that does what the default does is as good as absent
+    rules = [rule for rule in rules if (rule["action"], rule.get("errnoRet")) != default]
     for rule in rules:
         if not rule.get("args"):
             return rule["action"] in _PASSING  # it decides alone

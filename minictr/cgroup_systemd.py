@@ -195,10 +195,7 @@ class Unit:
         try:
             if self.started:
                 self.ask().stop(self.name)
-        except (
-            Missing,
-            dbus.Unreachable,
-        ) as error:  # without systemd an empty cgroup may go all the same
+        except (Missing, dbus.Unreachable) as error:  # an empty cgroup may go all the same
             missing = error
         try:
             self.group.remove()

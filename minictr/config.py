@@ -202,14 +202,8 @@ _ACTIONS = ("KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "AL
 _OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 _POLICIES = ("OTHER", "FIFO", "RR", "BATCH", "ISO", "IDLE", "DEADLINE")
 _MEMORY_MODES = (
-    "DEFAULT",
-    "BIND",
-    "INTERLEAVE",
-    "WEIGHTED_INTERLEAVE",
-    "PREFERRED",
-    "PREFERRED_MANY",
-    "LOCAL",
-)
+    "DEFAULT", "BIND", "INTERLEAVE", "WEIGHTED_INTERLEAVE", "PREFERRED", "PREFERRED_MANY", "LOCAL",
+)  # fmt: skip
 
 
 def _cpus(value: object, where: str) -> None:

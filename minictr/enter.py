@@ -83,18 +83,18 @@ def _confine(stage, refusal: "OSError | None") -> None:
         stage.degrade(Degradation("landlock", "Landlock", wanted, "nothing", lost, number, cause="landlock"))
 
 
+_LOST = {
+    "move": "the host's root lies below ours: CAP_SYS_ADMIN could dig it out",
+    "chroot": "a process with CAP_SYS_CHROOT can leave the root",
+    "chdir": "the root: every file of the host that the user may open can be opened",
+}
+
+
 def _record(stage, way: str, refusal: "OSError | None", lost: str = "") -> None:
     number = (refusal.errno if refusal else 0) or 0
     why = "" if refusal else stage.obstacle or "--no-pivot"
     fix = "" if refusal or stage.mountable else "the same as for the mounts"
-    lost = (
-        lost
-        or {
-            "move": "the host's root lies below ours: CAP_SYS_ADMIN could dig it out",
-            "chroot": "a process with CAP_SYS_CHROOT can leave the root",
-            "chdir": "the root: every file of the host that the user may open can be opened",
-        }[way]
-    )
+    lost = lost or _LOST[way]
     level = "notice" if stage.plan.spec.no_pivot and way == "move" else "warning"
     stage.degrade(
         Degradation("root-" + way, "root", "pivot_root", way, lost, number, why, fix, level, "pivot_root")

@@ -51,6 +51,9 @@ _BUNDLE = {
 }
 
 
+_LABELS = {"apparmor": ("profile", "apparmor=PROFILE"), "selinux": ("label", "label=type:TYPE")}
+
+
 def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
     """Why LAYER will not be there, and what would change that; two empty strings if it is asked for."""
     if layer in NAMESPACES:
@@ -77,10 +80,8 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
     if layer in ("apparmor", "selinux"):
         names = {"apparmor": "apparmorProfile", "selinux": "selinuxLabel"}
         if not (spec.config.get("process") or {}).get(names[layer]):
-            option = "apparmor=PROFILE" if layer == "apparmor" else "label=type:TYPE"
-            return "no %s is asked for" % (
-                "profile" if layer == "apparmor" else "label"
-            ), "--security-opt " + option
+            what, option = _LABELS[layer]
+            return "no %s is asked for" % what, "--security-opt " + option
     if layer == "landlock" and not spec.landlock:
         return "no Landlock rules are asked for", "--landlock"
     if layer == "keyring" and spec.no_new_keyring:
@@ -160,9 +161,8 @@ def _unasked_capabilities(plan: "Plan") -> "tuple[str, str]":
         return "the program keeps the capabilities that it is born with", "name those it is to have"
     if extra:
         return "it is granted %s" % ", ".join(extra), "leave --cap-add and --privileged out"
-    if (
-        sets["inheritable"] & ~sets["ambient"]
-    ):  # a program with file capabilities takes them up (CVE-2022-24769)
+    # a program with file capabilities takes them up (CVE-2022-24769)
+    if sets["inheritable"] & ~sets["ambient"]:
         return "it has capabilities to inherit that are not ambient", "leave them out"
     return "", ""
 

@@ -131,9 +131,7 @@ def _join_keyring(me) -> None:
     try:
         libc.new_session_keyring()
     except OSError as error:
-        if (
-            error.errno in mounts.REFUSED
-        ):  # no keys in the kernel, or a filter: the program gets at none either
+        if error.errno in mounts.REFUSED:  # no keys in the kernel, or a filter: the program gets at none
             return
         if error.errno != abi.EDQUOT:
             raise

@@ -346,13 +346,11 @@ class Container:
         ending = {"status": status}  # type: dict[str, object]
         if self.watch is not None and self.watch.found:
             ending.update(self.watch.found)
-        elif status or self.plan.resources.get(
-            "memory"
-        ):  # one without is asked only where something went wrong
-            if self.group.oom_killed():
-                from . import oom
+        # one without a limit is asked only where something went wrong
+        elif (status or self.plan.resources.get("memory")) and self.group.oom_killed():
+            from . import oom
 
-                ending.update(oom.found(self.group))
+            ending.update(oom.found(self.group))
         if ending.get("oom"):
             from . import oom
 

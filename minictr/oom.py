@@ -5,9 +5,8 @@ Side: host
 
 from . import paths
 
-_NONE = (
-    1 << 62
-)  # v1 has the largest multiple of a page below 2^63 for no limit, `cgroup_stats` 2^64 - 1 on v2
+# No limit is told by more: v1 has the largest multiple of a page below 2^63, `cgroup_stats` 2^64 - 1 on v2
+_NONE = 1 << 62
 
 
 def found(group) -> "dict[str, object]":

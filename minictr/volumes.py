@@ -68,9 +68,7 @@ def volume(text: str) -> "dict":
         why = "volumes without a source on the host are not supported"
         raise bad("--volume", text, why, "write SRC:DST, or --tmpfs DST")
     if len(parts) > 3 or "" in parts or "/" in "".join(parts[2:]):
-        hint = (
-            "a name that has a : in it goes by --mount type=bind,source=SRC,target=DST" if parts[2:] else ""
-        )
+        hint = "a name that has a : in it goes by --mount type=bind,source=SRC,target=DST"
         raise bad("--volume", text, "is not of the form SRC:DST[:OPTION,...]", hint if parts[2:] else "")
     source, target = parts[:2]
     if "/" not in source and not source.startswith("."):
