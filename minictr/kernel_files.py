@@ -5,6 +5,9 @@ Side: host
 """
 
 from . import abi
+from . import unix as os
+
+_GROUPS = "/sys/fs/cgroup"  # a bundle may want its own to be written to
 
 
 def uncovered(plan) -> str:
@@ -16,8 +19,11 @@ def uncovered(plan) -> str:
     if not _covered("/proc/kcore", plan.masked_paths):
         return "/proc/kcore is not masked"
     places = ["/proc" + name for name in _SETTINGS["proc"]] + ["/sys"]  # whatever is mounted there
-    for mount in plan.mounts:  # what a bundle mounts elsewhere is the same kernel's
+    for mount in plan.mounts:  # what is mounted elsewhere is the same kernel's
         target = mount.target.rstrip("/")
+        if mount.kind == "bind" and _of_kernel(mount):
+            groups = plan.spec.source == "bundle" and _covered(os.path.realpath(mount.source), (_GROUPS,))
+            places += [] if groups else [target]
         if mount.kind not in _SETTINGS or "subset=pid" in mount.words:
             continue
         places += [target + name for name in _SETTINGS[mount.kind]]
@@ -47,7 +53,7 @@ def _open(plan, place: str) -> bool:
 
 def _of_kernel(mount) -> bool:
     if mount.kind == "bind":
-        return _covered(mount.source, ("/proc", "/sys"))
+        return _covered(os.path.realpath(mount.source), ("/proc", "/sys"))
     return mount.kind in _SETTINGS
 
 

@@ -182,6 +182,7 @@ def test_a_root_that_was_only_changed_by_chroot_is_left(minictr, busybox_root):
         (("--net", "host"), "sandbox"),
         (("--pid", "host"), "sandbox"),
         (("--cap-add", "SYS_ADMIN"), "sandbox"),
+        (("-v", "/proc/sys:/mnt"), "sandbox"),
         (("--security-opt", "seccomp=unconfined"), "none"),
         (("--userns", "host", "--security-opt", "unmask=/proc/*"), "sandbox"),
         (("--userns", "host", "--security-opt", "unmask=/proc/sys"), "sandbox"),

@@ -50,6 +50,8 @@ CONTRADICTIONS = (
     ("container", ("--security-opt", "unmask=/proc/sysrq*") + HOST_ROOT, "masked-paths",
      "/proc/sysrq-trigger can be written to", "unmask="),
     ("container", ("-v", "/sys:/sys") + HOST_ROOT, "masked-paths", "/sys can be written to", "/sys"),
+    ("container", ("-v", "/proc/sys:/mnt") + HOST_ROOT, "masked-paths", "/mnt can be written to", "leave"),
+    ("container", ("-v", "/sys/fs:/mnt") + HOST_ROOT, "masked-paths", "/mnt can be written to", "leave"),
     ("container", ("--security-opt", "unmask=/proc/bus:/proc/irq") + HOST_ROOT, "masked-paths",
      "/proc/bus can be written to", "unmask="),
     ("keyring", ("--no-new-keyring",), "keyring", "the caller's", "leave --no-new-keyring out"),
