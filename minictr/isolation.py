@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import abi, device_rules, host, kernel_files
+from . import abi, device_rules, host, kernel_files, libc
 from . import unix as os
 from .errors import EXIT_REQUIRED, ContainerError
 from .levels import NAMESPACES
@@ -13,6 +13,8 @@ from .spec import DEFAULT_CAPABILITIES
 if MYPY:
     from .maps import Maps
     from .plan import Plan
+
+_UNCOVERED = "leave unmask= and a /sys to write to out"
 
 
 def check(plan: "Plan") -> None:
@@ -40,6 +42,7 @@ def _fix(layer: str, fix: str, plan: "Plan") -> str:
 _BUNDLE = {
     "proc": "a mount of the type proc on /proc and a new pid namespace in config.json",
     "capabilities": "process.capabilities of config.json",
+    "files": "a user namespace in config.json, or what is named taken out of it",
     "no-new-privs": "process.noNewPrivileges of config.json",
     "seccomp": "linux.seccomp of config.json",
     "apparmor": "process.apparmorProfile of config.json",
@@ -60,9 +63,7 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
         return _unasked_namespace(layer, plan)
     credentials, spec = plan.credentials, plan.spec
     if layer == "files":
-        if "mount" in plan.namespaces or spec.landlock:
-            return "", ""
-        return "the container has neither a mount namespace nor Landlock", "leave the host's namespaces out"
+        return _unasked_files(plan)
     if layer == "root":
         if plan.root.ways[:1] in (("pivot_root",), ("move",)) and "mount" in plan.namespaces:
             return "", ""
@@ -88,12 +89,40 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
         return "the session keyring is the caller's", "leave --no-new-keyring out"
     if layer == "masked-paths":
         why = kernel_files.uncovered(plan)
-        return (why, "leave unmask= and a /sys to write to out") if why else ("", "")
+        return (why, _UNCOVERED) if why else ("", "")
     if layer == "devices":
         return _unasked_devices(plan)
     if layer == "resources" and not plan.cgroup_path:
         return "the container has no cgroup", "leave --cgroups disabled out"
     return "", ""
+
+
+# What opens files of the host's without a user namespace: mounts, handles, modules, the machine's ports. The
+# first takes mounts off in any, and so what hides parts of the host's own root
+_OPENING = ("CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_SYS_MODULE", "CAP_SYS_RAWIO")
+
+
+def _unasked_files(plan: "Plan") -> "tuple[str, str]":
+    """A root of its own keeps nobody who has other ways to the host's files."""
+    if "mount" not in plan.namespaces:
+        return "the container has no mount namespace", "leave the host's namespaces out"
+    inside = plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
+    ways = _OPENING[: (1 if plan.root.source == "host" else 0) if inside else None]
+    extra = names_beyond_default(plan.credentials.capabilities) or ()
+    opening = [name for name in extra if name in ways]
+    if opening:
+        why = "it is granted %s, by which files of the host's are opened" % ", ".join(opening)
+        return why, "leave --cap-add and --privileged out"
+    if inside or not libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1:  # then it holds nothing, or has Landlock
+        return "", ""
+    if "pid" not in plan.namespaces:
+        why = "the roots of other processes are in reach, by /proc/PID/root"
+        return why, "leave --pid or --userns host out"
+    why, fix = _unasked_devices(plan)
+    if why:
+        return why + ", so any device may be opened", fix
+    why = kernel_files.uncovered(plan)
+    return (why + ", so the host may be had run anything", _UNCOVERED) if why else ("", "")
 
 
 def _unasked_filter(profile: "dict | None") -> "tuple[str, str]":

@@ -2,6 +2,8 @@
 would change it. Nothing has run then, and nothing is left."""
 
 import json
+import os
+import tempfile
 
 import pytest
 import support
@@ -40,6 +42,11 @@ CONTRADICTIONS = (
     ("time", (), "time", "the time namespace is the host's", "--time private"),
     ("sandbox", UNCONFINED, "seccomp", "there is no filter of system calls", "seccomp=unconfined"),
     ("sandbox", ("--security-opt", "no-new-privileges=false"), "no-new-privs", "not asked for", "leave"),
+    ("sandbox", HOST_ROOT + ("--cap-add", "SYS_ADMIN"), "files", "it is granted CAP_SYS_ADMIN, by", "leave"),
+    ("files", HOST_ROOT + ("--cap-add", "DAC_READ_SEARCH"), "files", "CAP_DAC_READ_SEARCH, by", "leave"),
+    ("sandbox", HOST_ROOT + ("--pid", "host"), "files", "/proc/PID/root", "leave --pid or --userns host out"),
+    ("sandbox", HOST_ROOT + ("--cgroups", "disabled"), "files", "any device may be opened", "--cgroups"),
+    ("sandbox", HOST_ROOT + ("--security-opt", "unmask=/proc/sys"), "files", "/proc/sys can be", "unmask="),
     ("container", ("--cap-add", "SYS_ADMIN"), "capabilities", "it is granted CAP_SYS_ADMIN", "leave"),
     ("masked-paths", ("--security-opt", "unmask=ALL"), "masked-paths", "no path is masked", "unmask"),
     ("masked-paths", ("--privileged",), "masked-paths", "no path is masked", "leave --privileged out"),
@@ -77,6 +84,29 @@ def test_what_is_not_even_asked_for_is_named(minictr, busybox_root, require, opt
     assert run.err.startswith("minictr: %s is required: " % layer)
     assert why in run.err and fix in run.err.partition("; hint: ")[2]
     assert run.err.count("\n") == 1
+
+
+TAKEN_OFF = "umount /tmp && cat %s"
+
+
+def test_what_takes_mounts_off_the_hosts_own_root_is_no_sandbox(minictr):
+    with tempfile.NamedTemporaryFile("w", prefix="minictr-test-", dir="/tmp") as file:
+        file.write("the host's")
+        file.flush()
+        os.chmod(file.name, 0o644)
+        words = ("--cap-add", "SYS_ADMIN", "--", "sh", "-c", TAKEN_OFF % file.name)
+        assert minictr("run", *words).out == "the host's"
+        run = minictr("run", "--require", "sandbox", *words)
+    assert (run.status, run.out) == (123, "")
+    assert (
+        "files is required: it is granted CAP_SYS_ADMIN, by which files of the host's are opened" in run.err
+    )
+
+
+@pytest.mark.parametrize("options", [("--cap-add", "SYS_MODULE,SYS_ADMIN"), ("--pid", "host"), HOST_ROOT])
+def test_what_reaches_nothing_of_the_hosts_is_a_sandbox(minictr, busybox_root, options):
+    run = start(minictr, busybox_root, "sandbox", *options)
+    assert (run.status, run.out) == (0, "ran\n"), run
 
 
 # what is required, the system calls that the kernel refuses, the layer that the error names
