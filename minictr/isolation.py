@@ -20,7 +20,18 @@ _UNCOVERED = "leave unmask= and a /sys to write to out"
 def check(plan: "Plan") -> None:
     """Raise ContainerError, with exit status 123, where a layer is required that PLAN does not even ask
     for: what could be had and is refused, a record tells later."""
-    for layer in plan.spec.require:
+    _check(plan, plan.spec.require)
+
+
+def check_files(plan: "Plan") -> None:
+    """The same for the host's files once the kernel has refused the user namespace, which kept PLAN from
+    them."""
+    if "files" in plan.spec.require:
+        _check(without_user(plan), ("files",))
+
+
+def _check(plan: "Plan", layers: "tuple[str, ...]") -> None:
+    for layer in layers:
         why, fix = unasked(layer, plan)
         if why:
             raise ContainerError("%s is required" % layer, why, 0, _fix(layer, fix, plan), EXIT_REQUIRED)
@@ -123,6 +134,11 @@ def _unasked_files(plan: "Plan") -> "tuple[str, str]":
         return why + ", so any device may be opened", fix
     why = kernel_files.uncovered(plan)
     return (why + ", so the host may be had run anything", _UNCOVERED) if why else ("", "")
+
+
+def without_user(plan: "Plan") -> "Plan":
+    """PLAN as it has come out where the kernel refused its user namespace."""
+    return plan.replace(namespaces=tuple([kind for kind in plan.namespaces if kind != "user"]))
 
 
 def _unasked_filter(profile: "dict | None") -> "tuple[str, str]":

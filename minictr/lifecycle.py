@@ -199,6 +199,10 @@ class Container:
         self.opened += [birth.channel.incoming]
         self.undo.push("end the container", lambda: self._end(birth))
         birth.start()
+        if self.spec.require and "user" in birth.lost:
+            from . import isolation  # loaded with the option
+
+            isolation.check_files(self.plan)
         if birth.maps is not None:
             process.give_pipes(handed.streams, self.plan, birth.maps.uids, birth.maps.gids)
         elif not self.plan.inner_user:

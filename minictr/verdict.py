@@ -122,8 +122,10 @@ def level(found) -> str:
 
 def _proven(found, layer: str) -> bool:
     """Whether --require would have had LAYER, and nothing that was seen or tried speaks against it."""
-    outside = found.outside
-    if isolation.unasked(layer, found.plan)[0]:
+    outside, plan = found.outside, found.plan
+    if plan.new_user and "user" not in outside.own:
+        plan = isolation.without_user(plan)
+    if isolation.unasked(layer, plan)[0]:
         return False
     if any(levels.concerns(record, (layer,)) for record in found.records):
         return False

@@ -109,6 +109,18 @@ def test_what_reaches_nothing_of_the_hosts_is_a_sandbox(minictr, busybox_root, o
     assert (run.status, run.out) == (0, "ran\n"), run
 
 
+def test_what_a_capability_reaches_is_looked_at_again_without_the_user_namespace(minictr, busybox_root):
+    options, refuse = ("--cap-add", "SYS_MODULE"), ["clone3=ENOSYS", "clone&CLONE_NEWUSER=EPERM"]
+    run = start(minictr, busybox_root, "sandbox", *options, refuse=refuse)
+    assert (run.status, run.out) == (123, ""), run
+    assert "files is required: it is granted CAP_SYS_MODULE" in run.err.splitlines()[-1]
+    run = minictr("report", *options, "--rootfs", busybox_root, "--", "true", refuse=refuse)
+    assert run.out.splitlines()[-1].startswith("level: none"), run
+
+    run = start(minictr, busybox_root, "sandbox", refuse=refuse)
+    assert (run.status, run.out) == (0, "ran\n"), run
+
+
 # what is required, the system calls that the kernel refuses, the layer that the error names
 REFUSALS = (
     ("container", ["pivot_root=EPERM", "mount&MS_MOVE=EPERM", "move_mount=EPERM"], "root"),
