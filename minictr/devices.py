@@ -16,6 +16,9 @@ _LINKS = (
     ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
 )  # fmt: skip
+# Of a node of the host's: read-only is its mode, and its owner, which a root that is the host's could change.
+# The device can be written to all the same (sb_permission() in fs/namei.c)
+_ATTRIBUTES = abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NOEXEC | abi.MOUNT_ATTR_RDONLY
 
 
 def populate(stage, plan) -> None:
@@ -99,9 +102,7 @@ def _bind(stage, directory: int, name: str, device) -> None:
         _compare(stage, device, state, "the host's", "a node that cannot be made is bound from the host's")
     _make_target(directory, name)
     target = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    mount = mounts.Mount(
-        target=device.path, kind="bind", source=device.path, set=abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NOEXEC
-    )
+    mount = mounts.Mount(target=device.path, kind="bind", source=device.path, set=_ATTRIBUTES)
     os.close(mounting.bind(stage.root, source, target, mount))
     os.close(target)
     os.close(source)

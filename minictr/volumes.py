@@ -161,7 +161,7 @@ def device(text: str) -> "dict":
     if not target.startswith("/dev/"):
         raise bad("--device", text, "a device's place must lie below /dev")
     if target != os.path.normpath(parts[0]):
-        options = ["bind", "rprivate", "nosuid", "noexec", "dev"]
+        options = ["bind", "rprivate", "nosuid", "noexec", "dev", "ro"]  # its mode: see devices._ATTRIBUTES
         # type none: the ids of its files are left as the host has them
         return entry(target, "none", absolute(parts[0]), options)
     return {

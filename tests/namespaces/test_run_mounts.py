@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+import support
 from support import needs
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
@@ -212,6 +213,20 @@ def test_a_device_is_made_with_the_hosts_mode_and_owner_where_root_keeps_the_hos
     )  # fmt: skip
 
     assert run.ok.fields == ["%o" % stat.S_IMODE(state.st_mode), str(state.st_uid), str(state.st_gid)]
+
+
+@pytest.mark.parametrize("options", [("--userns", "host"), ("--uidmap", "0:0:65536"), ()])
+def test_mode_and_owner_of_a_device_of_the_host_are_not_the_containers(minictr, busybox_root, options):
+    """Where its root is the host's: a disk could be opened to everybody there."""
+    node = support.SESSION.place("node") + "/it"
+    os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    os.chmod(node, 0o602)
+    tried = "chmod 666 /dev/it; chown 7 /dev/it; echo x >/dev/it && echo written"
+    words = ("--device", node + ":/dev/it", "--rootfs", busybox_root, "--", "sh", "-c", tried)
+    run = minictr("run", *options + words)
+    assert (run.status, run.out) == (0, "written\n"), run
+    state = os.stat(node)
+    assert (stat.S_IMODE(state.st_mode), state.st_uid) == (0o602, 0)
 
 
 def test_a_device_that_was_not_named_cannot_be_made(inside):

@@ -1560,6 +1560,21 @@ def test_a_device_that_is_bound_with_another_mode_or_owner_is_told_of(own, bundl
     assert own.run(made).status == (123 if levels == ["warning"] else 0)
 
 
+def test_mode_and_owner_of_a_device_that_is_bound_are_not_the_containers(own, bundle):
+    """Such are /dev/null and all others in a user namespace, and its root may be the host's."""
+    made = bundle()
+    made.namespaces("user")
+    made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    place = support.SESSION.place("node") + "/it"
+    os.mknod(place, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    os.chmod(place, 0o602)
+    made.linux["devices"] = [{"path": place, "type": "c", "major": 1, "minor": 3, "fileMode": 0o602}]
+    found = own.sh(made, "chmod 666 {0}; chown 7 {0}; echo x >{0} && echo written".format(place))
+    assert (found.status, found.out) == (0, "written\n"), found
+    state = os.stat(place)
+    assert (stat.S_IMODE(state.st_mode), state.st_uid) == (0o602, 0)
+
+
 @pytest.mark.parametrize("kind", ["nothing", "another kind", "another number", "a link to it"])
 def test_what_is_no_such_device_of_the_hosts_is_not_bound(own, bundle, kind):
     made = bundle()

@@ -579,7 +579,7 @@ def test_a_device_under_another_name_is_a_mount(rootfs):
     found = config("--rootfs", rootfs, "--device", "/dev/null:/dev/other:rwm")
     assert "devices" not in found["linux"]
     assert found["mounts"][-1]["source"] == "/dev/null"
-    assert found["mounts"][-1]["options"][-1] == "dev"
+    assert found["mounts"][-1]["options"][-2:] == ["dev", "ro"]
 
 
 @pytest.fixture
