@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import abi, device_rules, host, kernel_files, libc
+from . import abi, device_rules, host, kernel_files, libc, maps
 from . import unix as os
 from .errors import EXIT_REQUIRED, ContainerError
 from .levels import NAMESPACES
@@ -109,7 +109,7 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
 
 
 # What opens files of the host's without a user namespace: mounts, handles, modules, the machine's ports. The
-# first takes mounts off in any, and so what hides parts of the host's own root
+# first takes mounts off in any: what hides parts of the host's own root, or keeps its root's settings closed
 _OPENING = ("CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_SYS_MODULE", "CAP_SYS_RAWIO")
 
 
@@ -117,22 +117,24 @@ def _unasked_files(plan: "Plan") -> "tuple[str, str]":
     """A root of its own keeps nobody who has other ways to the host's files."""
     if "mount" not in plan.namespaces:
         return "the container has no mount namespace", "leave the host's namespaces out"
-    inside = plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
-    ways = _OPENING[: (1 if plan.root.source == "host" else 0) if inside else None]
+    initial = host.read_map("uid_map") == host.FULL_MAP
+    inside = plan.inner_user or not initial
+    rooted = initial and (not inside or (plan.maps is not None and maps.outside(plan.maps.uids, 0)))
+    ways = _OPENING[: (1 if rooted or plan.root.source == "host" else 0) if inside else None]
     extra = names_beyond_default(plan.credentials.capabilities) or ()
     opening = [name for name in extra if name in ways]
     if opening:
         why = "it is granted %s, by which files of the host's are opened" % ", ".join(opening)
         return why, "leave --cap-add and --privileged out"
-    if inside or not libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1:  # then it holds nothing, or has Landlock
+    if not inside and not libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1:  # then it has Landlock
         return "", ""
-    if "pid" not in plan.namespaces:
+    if not inside and "pid" not in plan.namespaces:
         why = "the roots of other processes are in reach, by /proc/PID/root"
         return why, "leave --pid or --userns host out"
-    why, fix = _unasked_devices(plan)
+    why, fix = _unasked_devices(plan) if not inside else ("", "")
     if why:
         return why + ", so any device may be opened", fix
-    why = kernel_files.uncovered(plan)
+    why = kernel_files.uncovered(plan) if rooted else ""
     return (why + ", so the host may be had run anything", _UNCOVERED) if why else ("", "")
 
 

@@ -17,6 +17,7 @@ pytestmark = needs("root", "userns", "busybox", "seccomp")
 UNCONFINED = ("--security-opt", "seccomp=unconfined")
 UNMASKED = ("--security-opt", "unmask=ALL")
 HOST_ROOT = ("--userns", "host")
+MAPPED_ROOT = ("--uidmap", "0:0:65536")
 ALONE = ("-u", "1")
 
 
@@ -47,6 +48,8 @@ CONTRADICTIONS = (
     ("sandbox", HOST_ROOT + ("--pid", "host"), "files", "/proc/PID/root", "leave --pid or --userns host out"),
     ("sandbox", HOST_ROOT + ("--cgroups", "disabled"), "files", "any device may be opened", "--cgroups"),
     ("sandbox", HOST_ROOT + ("--security-opt", "unmask=/proc/sys"), "files", "/proc/sys can be", "unmask="),
+    ("sandbox", MAPPED_ROOT + ("--security-opt", "unmask=/proc/sys"), "files", "/proc/sys can", "unmask="),
+    ("sandbox", MAPPED_ROOT + ("--cap-add", "SYS_ADMIN"), "files", "it is granted CAP_SYS_ADMIN", "leave"),
     ("container", ("--cap-add", "SYS_ADMIN"), "capabilities", "it is granted CAP_SYS_ADMIN", "leave"),
     ("masked-paths", ("--security-opt", "unmask=ALL"), "masked-paths", "no path is masked", "unmask"),
     ("masked-paths", ("--privileged",), "masked-paths", "no path is masked", "leave --privileged out"),
@@ -103,7 +106,10 @@ def test_what_takes_mounts_off_the_hosts_own_root_is_no_sandbox(minictr):
     )
 
 
-@pytest.mark.parametrize("options", [("--cap-add", "SYS_MODULE,SYS_ADMIN"), ("--pid", "host"), HOST_ROOT])
+@pytest.mark.parametrize(
+    "options",
+    [("--cap-add", "SYS_MODULE,SYS_ADMIN"), ("--pid", "host"), HOST_ROOT, MAPPED_ROOT + ("--pid", "host")],
+)
 def test_what_reaches_nothing_of_the_hosts_is_a_sandbox(minictr, busybox_root, options):
     run = start(minictr, busybox_root, "sandbox", *options)
     assert (run.status, run.out) == (0, "ran\n"), run
