@@ -59,7 +59,7 @@ _EARLY = (
     "causes", "cgroup_none", "cgroup_v1", "cgroup_v2", "cli", "config", "grants", "native", "resources",
     "seccomp", "seccomp_default", "seccomp_ready", "standin", "subids", "users",
 )  # fmt: skip
-_SOCK_SEQPACKET, _SCM_RIGHTS, _SCM_CREDENTIALS = 5, 1, 2  # include/linux/net.h, socket.h
+_SOCK_SEQPACKET, _SCM_RIGHTS, _SCM_CREDENTIALS, _SCM_PIDFD = 5, 1, 2, 4  # include/linux/net.h, socket.h
 
 
 def main(number: int) -> None:
@@ -191,18 +191,21 @@ def _marks() -> "tuple[list[str], set[int], bool]":
 def _take(seat: Seat, caller: str) -> "Conversation | None":
     """Take a request. None where there is no more to be done."""
     data, extra = seat.wait()
-    passed, pid, ids = [], 0, None
+    passed, pid, ids, pidfd = [], 0, None, None
     for _, kind, packed in extra:
         if kind == _SCM_RIGHTS:
             passed = [item[0] for item in struct.iter_unpack("=i", packed[: len(packed) // 4 * 4])]
         elif kind == _SCM_CREDENTIALS:
             pid, *ids = struct.unpack("=iII", packed)
+        elif kind == _SCM_PIDFD:
+            pidfd = struct.unpack("=i", packed)[0]
     if not data or len(passed) != _PASSED:
         return None
     talk = Conversation(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, passed[0]))
     status = status_of(pid or "none")
     # the ids are of when it asked: by now it may execute a program with the set-user-ID bit (CVE-2013-4288)
-    if ids != [os.getuid(), os.getgid()] or standing(pid or "none", status) != caller:
+    changed = ids != [os.getuid(), os.getgid()] or standing(pid or "none", status) != caller
+    if changed or _is_over(pidfd):
         talk.say("stale")
         return None
     seat.pid = pid
@@ -221,6 +224,18 @@ def _take(seat: Seat, caller: str) -> "Conversation | None":
             os.umask(int(line.split()[1], 8))
     talk.say("taken")
     return talk
+
+
+def _is_over(pidfd: "int | None") -> bool:
+    """Whether who asked has ended: what was looked at may be another one with its number. PIDFD, which is
+    closed, is less than 0 where that was so before; None before Linux 6.5, which does not tell."""
+    if pidfd is None:
+        return False
+    if pidfd < 0:
+        return True
+    over = bool(select.select([pidfd], [], [], 0)[0])
+    os.close(pidfd)
+    return over
 
 
 def _interrupt(number: int, frame: object) -> None:

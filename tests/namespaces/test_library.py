@@ -6,6 +6,8 @@ import pytest
 import support
 from support import needs
 
+from minictr import host
+
 pytestmark = needs("root", "busybox")
 
 # --- run ------------------------------------------------------------------------------------------
@@ -920,6 +922,45 @@ def test_who_asks_is_who_it_was_when_it_asked(library):
         print(*talk.hear())
     """
     assert library(text).ok.out == "stale\n"
+
+
+@pytest.mark.skipif(host.kernel() < (6, 5), reason="the kernel gives no pidfd of who asks (6.5)")
+def test_who_asks_is_no_other_that_has_its_number_by_now(library):
+    """A process that has given up its capabilities asks and ends, and one that has them gets its number."""
+    text = """
+        import ctypes, socket, struct
+        from minictr import conversation, service
+        libc = ctypes.CDLL(None)
+        run("true")
+        stopped = helpers()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        door = list(service._services.values())[0].door
+        ours, theirs = socket.socketpair()
+        asking = os.fork()
+        if asking == 0:
+            for number in range(41):
+                libc.prctl(24, number)  # PR_CAPBSET_DROP
+            talk = service._ask(door, (0, 1, 2), ("verb", {"root": "", "name": "list", "argv": []}))
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=i", talk.sock.fileno()))
+            theirs.sendmsg([b"t"], [rights])
+            os._exit(0)
+        packed = ours.recvmsg(1, 64)[1][0][2]
+        os.waitpid(asking, 0)
+        number = ctypes.create_string_buffer(struct.pack("=i", asking))
+        words = [0, 0, 0, 0, int(signal.SIGCHLD), 0, 0, 0, ctypes.addressof(number), 1, 0]
+        arguments = ctypes.create_string_buffer(struct.pack("=11Q", *words))
+        libc.syscall.restype = ctypes.c_long
+        pid = libc.syscall(435, arguments, 88)  # clone3(2) with that number
+        if pid == 0:
+            libc.pause()
+        talk = conversation.Conversation(socket.socket(fileno=struct.unpack("=i", packed)[0]))
+        for stop in stopped:
+            os.kill(stop, signal.SIGCONT)
+        print(pid == asking, *talk.hear())
+        os.kill(pid, 9)
+    """
+    assert library(text).ok.out == "True stale\n"
 
 
 def test_a_handler_that_raises_while_a_worker_is_waited_for_leaves_no_container(library):
