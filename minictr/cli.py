@@ -314,7 +314,10 @@ def _create(options: Globals, report, argv: "list[str]") -> int:
     spec = _called(options, native.parse(argv, "create")).replace(detach=True)
     from . import lifecycle
 
-    return lifecycle.Container(spec, _state_root(options), report).create()
+    status = lifecycle.Container(spec, _state_root(options), report).create()
+    if spec.source != "bundle":
+        print(spec.identifier)
+    return status
 
 
 def _version(options: Globals, report, argv: "list[str]") -> int:

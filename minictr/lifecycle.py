@@ -84,7 +84,7 @@ class Container:
         """Make it, up to the point where only `start` is missing (runtime.md, "Create")."""
         try:
             self.bear("created")
-            self._write_pid_file()
+            self._write_files()
             self._keep_devices()
             self.entry.leave(self.spec.remove)
             self.undo.keep()
@@ -120,7 +120,7 @@ class Container:
         from . import living  # which `_while_it_is_made` has loaded
 
         foreground.pass_signals()
-        self._write_pid_file()  # before the word to go: where it fails the program must not have run
+        self._write_files()  # before the word to go: where it fails the program must not have run
         try:
             birth.tell("go")
             birth.running()
@@ -131,10 +131,10 @@ class Container:
                 with foreground.interruptible(self.held):  # it is not started before they have run
                     living.run_poststart(self.spec, birth.pid)
         except BaseException:
-            if self.spec.pid_file:
-                from . import outputs  # which has written it
+            if self.spec.pid_file or self.spec.id_file:
+                from . import outputs  # which has written them
 
-                outputs.take_pid_file(self.spec.pid_file, self.report.inside)
+                outputs.take_files(self.spec, self.report.inside)
             raise
         return birth
 
@@ -155,7 +155,7 @@ class Container:
     def _decide(self) -> None:
         """The plan, the state directory, and what is known to be lost before anything is made."""
         _check_terminal(self.spec)
-        if self.spec.pid_file or self.spec.log_file or self.report.path:
+        if self.spec.pid_file or self.spec.id_file or self.spec.log_file or self.report.path:
             from . import outputs  # 0.3 ms, where there is something to write
 
             self.report.inside = outputs.reach(self.spec)
@@ -311,11 +311,11 @@ class Container:
 
         living.run_poststop(self.spec, self.report)
 
-    def _write_pid_file(self) -> None:
-        if self.spec.pid_file:
+    def _write_files(self) -> None:
+        if self.spec.pid_file or self.spec.id_file:
             from . import outputs  # loaded by `_decide`
 
-            outputs.write_pid_file(self.spec.pid_file, self.pid, self.report.inside)
+            outputs.write_files(self.spec, self.pid, self.report.inside)
 
     def _stand_behind(self, birth: clone.Birth) -> int:
         from . import living  # which `_while_it_is_made` has loaded

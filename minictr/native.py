@@ -400,8 +400,8 @@ def _life(given: "dict", config: "dict", fields: "dict") -> None:
     fields["remove"] = "rm" in given
     if fields["remove"] and fields["keep"]:
         raise bad("--rm", "", "contradicts --keep")
-    for option in ("pid-file", "log-file"):
-        fields[option.replace("-", "_")] = absolute(given[option]) if option in given else ""
+    for option, field in (("pid-file", "pid_file"), ("cidfile", "id_file"), ("log-file", "log_file")):
+        fields[field] = absolute(given[option]) if option in given else ""
     fields["preserve_fds"] = integer("--preserve-fds", given.get("preserve-fds", "0"), 0, MAX_FDS)
     fields["stop_signal"] = _signal_number(given.get("stop-signal", "TERM"))
     fields["timeout"] = _seconds(given.get("timeout", "0"))

@@ -108,6 +108,7 @@ OPTIONS = (
     ("-d, --detach", "", "return once the program runs"),
     ("--rm", "", "forget it at its end, as always in the foreground; a detached one by the next run or list"),
     ("--pid-file, --pidfile", "FILE", "write the program's process id there"),
+    ("--cidfile", "FILE", "write its id there; no file may be there before"),
     ("--log-file", "FILE", "where its output goes, in the foreground too (a detached one's is dropped)"),
     ("--annotation", "NAME=VALUE...", "for hooks and for state"),
     ("--keep", "", "keep the state after the end"),

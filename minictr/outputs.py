@@ -1,4 +1,5 @@
-"""Files of the host that our caller names for us to write: logs, and files with the id of a process.
+"""Files of the host that our caller names for us to write: logs, and files with the id of a process or of
+a container.
 
 Where others may write, too, whoever makes a link there would choose what file that is. A link of another
 user's is told by its owner. What lies in a container's own files is not: its root's are root's on the host
@@ -83,6 +84,45 @@ def _open_found(found: int, way: "_Way", mode: int, flags: int) -> int:
     return os.open(paths.descriptor_path(found), flags)
 
 
+def write_files(spec, pid: int, inside: "Places") -> None:
+    """Those that SPEC names for the process id PID and for the id: each of them, or none."""
+    if spec.id_file:
+        _write_id_file(spec.id_file, spec.identifier, inside)
+    if spec.pid_file:
+        try:
+            write_pid_file(spec.pid_file, pid, inside)
+        except BaseException:
+            take_files(spec.replace(pid_file=""), inside)
+            raise
+
+
+def take_files(spec, inside: "Places") -> None:
+    """Away with them, where the program did not run, or not as it should."""
+    for path in (spec.id_file, spec.pid_file):
+        if path:
+            take_pid_file(path, inside)
+
+
+def _write_id_file(path: str, identifier: str, inside: "Places") -> None:
+    """A new file: another container's is not written over, as with podman and docker."""
+    hints = dict(FOREIGN)
+    hints[abi.EEXIST] = "it may be that of a container that runs: remove it before"
+    with step("write the id file %s" % path, hints=hints):
+        way = _Way(path, inside)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            file = os.open(way.name, flags, 0o644, dir_fd=way.here)
+            try:
+                os.write(file, os.fsencode(identifier))
+            except OSError:
+                os.unlink(way.name, dir_fd=way.here)
+                raise
+            finally:
+                os.close(file)
+        finally:
+            way.close()
+
+
 def write_pid_file(path: str, pid: int, inside: "Places | None" = None) -> None:
     """Whole or not at all: who reads it early finds nothing, never half a number. Into what is there and is
     no file, /dev/stdout or a device, it is written as anybody would: that is not to be replaced."""
@@ -117,7 +157,7 @@ def _replace(way: "_Way", pid: int) -> None:
 
 
 def take_pid_file(path: str, inside: "Places | None" = None) -> None:
-    """Away, where the program did not run, or not as it should."""
+    """Away with it, whoever has written it."""
     try:
         way = _Way(path, inside or set())
         try:

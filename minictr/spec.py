@@ -30,7 +30,7 @@ class Spec(Record):
     detach: return once the program runs; init: keep a reaping process 1 above the program
     timeout: seconds until the program is killed, 0 for never
     stop_signal: the number that `stop` sends first
-    pid_file, log_file: "" for none; preserve_fds: how many descriptors from 3 on are passed on
+    pid_file, id_file, log_file: "" for none; preserve_fds: how many descriptors from 3 on are passed on
     listen_fds: how many of these are sockets that the program is told of in LISTEN_FDS, as sd_listen_fds(3)
         wants it
     no_pivot, no_new_keyring, keep: as runc's flags of these names
@@ -67,6 +67,7 @@ class Spec(Record):
     timeout: float = 0
     stop_signal: int = 15
     pid_file: str = ""
+    id_file: str = ""
     log_file: str = ""
     preserve_fds: int = 0
     listen_fds: int = 0

@@ -76,8 +76,8 @@ def _twin_of(spec: Spec) -> Spec:
         linux["cgroupsPath"] += "-twin"
     return spec.replace(
         config=dict(config, linux=linux), identifier=spec.identifier[: ID_LENGTH - 5] + "-twin", detach=False,
-        keep=False, init=False, pid_file="", log_file="", console_socket="", pidfd_socket="", timeout=0,
-        listen_fds=0,
+        keep=False, init=False, pid_file="", id_file="", log_file="", console_socket="", pidfd_socket="",
+        timeout=0, listen_fds=0,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def inside(minictr, strong_caller, busybox_root):
     def start(script, *options, **more):
         return minictr.start("run", *words(script, options), **dict(strong_caller.options, **more))
 
-    run.start, run.caller = start, strong_caller
+    run.start, run.caller, run.root = start, strong_caller, busybox_root
     run.verb = lambda *argv: minictr(*argv, **strong_caller.options)
     return run
 
@@ -105,6 +105,12 @@ def test_a_detached_container_lives_on_and_its_id_is_printed(inside, place):
     assert inside.verb("delete", "live").ok
 
 
+def test_the_id_of_a_container_that_was_only_created_is_printed_too(inside):
+    created = inside.verb("create", "--read-only", "--rootfs", inside.root, "--", "true").ok
+    assert created.out == inside.verb("list", "--quiet").ok.out != ""
+    assert inside.verb("delete", "--force", created.out.strip()).ok
+
+
 def test_a_log_file_is_added_to(inside, place):
     log = place + "/log"
     for word in ("one", "two"):
@@ -142,7 +148,30 @@ def test_the_pid_file_is_there_when_the_program_runs(inside, place):
     assert live.wait().ok
 
 
-@pytest.mark.parametrize("option", ["--pid-file", "--log-file"])
+def test_the_id_is_in_a_new_file_when_the_program_runs(inside, place):
+    live = inside.start("echo ready; cat", "--cidfile", place + "/id", "--name", "mine")
+    live.expect("ready")
+
+    assert read(place + "/id") == "mine"
+    again = inside("true", "--cidfile", place + "/id", "--pid-file", place + "/pid")
+    assert (again.status, again.out) == (125, "")
+    assert (
+        "write the id file %s/id: File exists; hint: it may be that of a container that runs" % place
+        in again.err
+    )
+    assert (read(place + "/id"), os.listdir(place)) == ("mine", ["id"])
+    live.close_input()
+    assert live.wait().ok
+
+
+def test_who_does_not_run_has_no_file_with_its_id(inside, place):
+    files = ("--cidfile", place + "/id", "--pid-file")
+    assert inside("true", *files + (place + "/pid", "-w", "/proc/nowhere")).status == 125
+    assert inside("true", *files + (place + "/no/pid",)).status == 125
+    assert os.listdir(place) == []
+
+
+@pytest.mark.parametrize("option", ["--pid-file", "--cidfile", "--log-file"])
 def test_without_the_file_that_was_asked_for_the_program_does_not_run(
     minictr, strong_caller, busybox_copy, option
 ):
