@@ -7,7 +7,7 @@ import sys
 
 from . import __version__
 from . import unix as os
-from .errors import EXIT_ERROR, ContainerError, Interrupted, from_os, printable
+from .errors import EXIT_ERROR, ContainerError, Interrupted, from_os, printable, step
 
 USAGE = """usage: minictr [GLOBAL OPTION...] VERB [OPTION...] ...
 
@@ -49,16 +49,11 @@ Global options:
 minictr VERB --help tells the rest."""
 
 
-# What podman and docker call otherwise, or have and we have not
-_ELSEWHERE = {
-    "inspect": "minictr state", "logs": "run --log-file keeps what is printed", "rm": "minictr delete",
-    "unpause": "minictr resume", "top": "minictr ps", "ls": "minictr list",
-    "restart": "minictr stop, then run",
-    "attach": "run without --detach; exec starts a further program", "cp": "run --volume shows files inside",
-    "wait": "run without --detach waits; state --quiet tells whether it runs",
-    "pull": "there are no images: run --rootfs DIR", "build": "there are no images: run --rootfs DIR",
-    "images": "there are no images: run --rootfs DIR",
-}  # fmt: skip
+# ENFILE, EMFILE: any call may say so, and without a descriptor `causes` cannot be loaded
+_SCARCE = {
+    23: "the host has its most files open: sysctl fs.file-max",
+    24: "the caller may have too few files open: ulimit -n 1024",
+}
 _FLAGS = ("--debug", "--systemd-cgroup")
 _VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager", "--criu")
 
@@ -97,7 +92,7 @@ def main(argv: "list[str]") -> int:
         if isinstance(error, BrokenPipeError) and _unheard():
             return 128 + 13  # as SIGPIPE would have had it: who reads has heard enough
         _trace(report)
-        report.error(from_os(verb, error))
+        report.error(explained(from_os(verb, error)))
         return EXIT_ERROR
     except MemoryError:
         report.error(ContainerError(verb, "", 12))  # ENOMEM
@@ -161,6 +156,7 @@ def explained(error: ContainerError) -> ContainerError:
         error.hint = cause.fix
         if cause.why not in error.why:
             error.why = "%s: %s" % (error.why, cause.why)
+    error.hint = error.hint or _SCARCE.get(error.number, "")
     return error
 
 
@@ -168,7 +164,7 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
     rest = list(argv)
     while rest and rest[0].startswith("-"):
         name, equals, value = rest.pop(0).partition("=")
-        if name in ("--version", "-v"):
+        if name in ("--version", "-v", "-V"):  # the last is crun's
             return "version", rest
         if name in ("--help", "-h"):
             return "help", rest
@@ -202,11 +198,9 @@ def _globals(argv: "list[str]", options: Globals) -> "tuple[str, list[str]]":
 
 
 def _nearest(verb: str) -> str:
-    if verb in _ELSEWHERE:
-        return _ELSEWHERE[verb]
-    from .words import nearest  # only for a mistake
+    from . import elsewhere, words  # only for a mistake
 
-    return nearest(verb, list(VERBS)) or "minictr --help"
+    return elsewhere.VERBS.get(verb) or words.nearest(verb, list(VERBS)) or "minictr --help"
 
 
 def _boolean(name: str, value: str) -> bool:
@@ -218,7 +212,10 @@ def _boolean(name: str, value: str) -> bool:
 def _state_root(options: Globals) -> str:
     from . import state
 
-    return os.path.abspath(options.root) if options.root else state.default_root()
+    if not options.root:
+        return state.default_root()
+    with step("find the current directory", hints={2: "cd to one that is there"}):
+        return os.path.abspath(options.root)
 
 
 def _run(options: Globals, report, argv: "list[str]") -> int:

@@ -130,7 +130,10 @@ def ps(root_path: str, report, argv: "list[str]") -> int:
         if name[:2] == "-f" and len(name) > 2:  # -fjson
             name, equals, value = "-f", "=", name[2:]
         if name not in ("--format", "-f"):
-            raise verbs.unknown(name, name, ["--format"])
+            error = verbs.unknown(name, name, ["--format"])
+            if name in ("-a", "--all"):  # docker's and podman's ps
+                error.hint = "minictr list has every container"
+            raise error
         if not equals and not words:
             raise ContainerError("read the options", "%s needs a value" % name)
         style = value if equals else words.pop(0)

@@ -134,55 +134,6 @@ NOT_FOR_CREATE = {
     "report": "is an option of run; report has the same arguments",
 }
 
-# Of podman's and docker's options, those that are refused: names, why, hint
-REFUSED = (
-    ("--kernel-memory", "Linux 5.16 has it no more: --memory counts that of the kernel too", ""),
-    ("--device-cgroup-rule", "not supported", "--device makes a device usable"),
-    ("--entrypoint", "the words after -- are the whole command", ""),
-    (
-        """--add-host --dns --dns-opt --dns-option --dns-search --no-hosts --no-hostname --hosts-file --passwd
-        --passwd-entry""",
-        "the container's files are left as they are",
-        "mount one over with --volume",
-    ),
-    ("--tz", "the container's files are left as they are", "--env TZ=ZONE"),
-    (
-        """-p --publish -P --publish-all --expose --ip --ip6 --mac-address --network-alias --link
-        --link-local-ip""",
-        "networks are not set up",
-        "--net host, or --net ns:PATH",
-    ),
-    (
-        """--restart --health-cmd --health-interval --health-retries --health-timeout --health-start-period
-        --health-start-interval --health-on-failure --no-healthcheck""",
-        "nothing stays resident to watch it",
-        "let the init system do it",
-    ),
-    ("--volumes-from --volume-driver", "volumes with a name are not supported", "--volume with a path"),
-    (
-        """--pull --platform --arch --os --variant --image-volume --quiet -q --disable-content-trust
-        --authfile --tls-verify --rmi""",
-        "names of images are not supported",
-        "use --rootfs DIR",
-    ),
-    ("-l --label --label-file", "not supported", "--annotation NAME=VALUE is"),
-    ("--cidfile --pod-id-file", "not supported", "--name chooses the id, --pid-file has the process"),
-    ("--stop-timeout", "not supported", "minictr stop --time SECONDS ID"),
-    ("--log-driver --log-opt", "not supported", "--log-file FILE"),
-    ("--replace", "not supported", "minictr delete --force ID before it"),
-    ("--env-host --http-proxy", "not supported", "--env NAME takes the caller's, --env '*' all of them"),
-    ("--env-merge --unsetenv --unsetenv-all", "not supported", "start the program by env(1)"),
-    ("--subuidname --subgidname", "not supported", "--uidmap and --gidmap name the ranges"),
-    ("--conmon-pidfile", "no process stands beside the container", "--pid-file FILE"),
-    (
-        """-a --attach --detach-keys --gpus --isolation --pod --requires --runtime --sdnotify --secret
-        --sig-proxy --storage-opt --systemd --use-api-socket --rootfs-propagation --chrootdirs --hostuser
-        --init-path --personality --seccomp-policy""",
-        "not supported",
-        "",
-    ),
-)
-
 
 class HelpAsked(Exception):
     """--help was among the options; the text is the message."""
@@ -203,9 +154,10 @@ def parse(argv: "list[str]", verb: str = "run", document: "dict | None" = None) 
         if name in NOT_FOR_CREATE:
             raise ContainerError("--" + name, NOT_FOR_CREATE[name])
     foreign = [name for name in given if name not in OCI_OPTIONS]
+    named = "bundle" in given or document is not None
     if command is not None:
         spec = _native_form(given, command, verb)
-    elif len(words) == 1 and not foreign:
+    elif len(words) == 1 and not foreign and (named or _is_id(words[0])):
         spec = _oci_form(given, words[0], verb, document)
     else:
         raise _neither_form(given, words, foreign, verb)
@@ -224,7 +176,7 @@ def _neither_form(given: "dict", words: "list[str]", foreign: "list[str]", verb:
     if "bundle" in given:
         why = "after the options of a bundle comes its id and nothing else"
         if foreign:
-            why = "--%s has no place beside --bundle: config.json says it" % foreign[0]
+            why = "--%s has no place beside --bundle: it has config.json, and runc's options" % foreign[0]
         return ContainerError(verb, why)
     if not words:
         return ContainerError(verb, "no command", hint="minictr %s -- COMMAND, or --help" % verb)
@@ -326,6 +278,8 @@ def _take(given: "dict", name: str, value: "str | None", rest, verb: str) -> Non
         return
     if value is None:
         value = next(rest, None)
+        if value == "--":  # the value was forgotten: no option has such a one
+            value = None
     if not value:  # of no option is an empty value more than a shell variable that was not set
         raise ContainerError(name, "has no value", hint="minictr %s --help" % verb)
     if kind == LIST:
@@ -341,11 +295,15 @@ def _report_style(value: "str | None") -> str:
 
 
 def _unknown(name: str, verb: str) -> ContainerError:
-    for names, why, hint in REFUSED:
-        if name in names.split():
-            return ContainerError(name, why, hint=hint)
-    hint = nearest(name, [known for known in _INDEX if known[:2] == "--"]) or "minictr %s --help" % verb
-    return ContainerError(verb, "unknown option %s" % printable(name), hint=hint)
+    from . import elsewhere  # only for a mistake
+
+    refused = elsewhere.option(name)
+    if refused:
+        return ContainerError(name, refused[0], hint=refused[1])
+    hint = elsewhere.before(name, verb) or nearest(name, [known for known in _INDEX if known[:2] == "--"])
+    return ContainerError(
+        verb, "unknown option %s" % printable(name), hint=hint or "minictr %s --help" % verb
+    )
 
 
 # --- the two forms ------------------------------------------------------------------------------
@@ -402,7 +360,11 @@ def _oci_form(given: "dict", word: str, verb: str, document: "dict | None" = Non
 
 def _identifier(option: str, text: str) -> str:
     """A container's id: it becomes the name of a directory and of a cgroup."""
-    if not 0 < len(text) <= ID_LENGTH or text.strip(CONTAINER_ID) or text in (".", ".."):
+    if not _is_id(text):
         why = "is not an id: 1 to %d letters, digits and _ + - . alone" % ID_LENGTH
         raise bad(option, text, why)
     return text
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= ID_LENGTH and not text.strip(CONTAINER_ID) and text not in (".", "..")

@@ -227,9 +227,11 @@ def scan(argv, flags: "dict", values: "dict", least: int, most: "int | None", li
 
 def unknown(word: str, name: str, known: "list[str]", doing: str = "read the options") -> ContainerError:
     """WORD has NAME, which is none of the long options KNOWN."""
-    from . import words  # only for a mistake
+    from . import elsewhere, words  # only for a mistake
 
-    hint = words.nearest(name, known) if name[:2] == "--" else ""
+    hint = elsewhere.before(name, "VERB") or (words.nearest(name, known) if name[:2] == "--" else "")
+    if doing == "read the options" and "--signal" in known and foreground.signal_number(word.lstrip("-")):
+        hint = "without a dash, behind the id"  # as kill(1) has it
     return ContainerError(doing, "unknown option %s" % printable(word), hint=hint)
 
 

@@ -30,7 +30,7 @@ def absolute(path: str) -> str:
     """PATH of the caller's, from the root; `..` is left for the kernel to follow."""
     if path.startswith("/"):
         return path
-    with step("find the current directory"):
+    with step("find the current directory", hints={2: "cd to one that is there"}):
         return os.path.join(here or os.getcwd(), path)
 
 

@@ -223,7 +223,7 @@ def test_run_has_no_json(minictr):
 # --- version, help, global options --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", ["--version", "-v", "version"])
+@pytest.mark.parametrize("word", ["--version", "-v", "-V", "version"])
 def test_the_version(minictr, word):
     lines = minictr(word, state=False).ok.lines
 
@@ -262,6 +262,8 @@ def test_help_behind_two_dashes_is_the_programs(minictr, busybox_root):
     [
         (("nonsense",), "unknown verb nonsense; hint: minictr --help"),
         (("rm", "x"), "unknown verb rm; hint: minictr delete"),
+        (("container", "ls"), "unknown verb container; hint: the verbs stand by themselves: minictr list"),
+        (("images",), "unknown verb images; hint: there are no images: run --rootfs DIR"),
         (("ps",), "an id is expected; hint: minictr list"),
         (("--nonsense", "list"), "unknown global option --nonsense"),
         (("help", "nonsense"), "unknown topic nonsense"),

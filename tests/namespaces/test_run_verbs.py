@@ -441,6 +441,14 @@ def test_what_follows_two_dashes_is_an_id_even_where_it_looks_like_an_option(mad
         (("spec", "--rootles"), "unknown option --rootles; hint: did you mean --rootless?"),
         (("stop", "-t"), "-t needs a value; hint: minictr stop --help"),
         (("start",), "an id is expected; hint: minictr list has them all"),
+        (("kill", "-9", "a"), "unknown option -9; hint: without a dash, behind the id"),
+        (("kill", "a", "-KILL"), "unknown option -KILL; hint: without a dash, behind the id"),
+        (("kill", "-x", "a"), "unknown option -x; hint: minictr kill --help"),
+        (("ps", "-a"), "unknown option -a; hint: minictr list has every container"),
+        (
+            ("list", "--root", "/x"),
+            "unknown option --root; hint: it stands before the verb: minictr --root DIR VERB",
+        ),
         (("kill", "-s", "TERM", "a", "KILL"), "KILL is a word too many; hint: minictr kill --help"),
     ],
 )

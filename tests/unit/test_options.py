@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import needs
 
 import minictr
-from minictr import abi, arrangement, lsm, options, unix
+from minictr import abi, arrangement, cli, elsewhere, lsm, options, unix
 from minictr.errors import ContainerError
 from minictr.spec import DEFAULT_CAPABILITIES, READONLY_PATHS, masked_paths
 
@@ -68,6 +68,8 @@ def test_the_command_follows_two_dashes_and_is_left_alone():
         (["--bundle", "/b", "a/b"], "run a/b: is not an id"),
         (["--json", "--", "sh"], "--json is an option of explain"),
         (["a\nb", "c"], r"run: a\nb is not behind"),
+        (["ubuntu:22.04"], "ubuntu:22.04 is not behind a --, and names of images are not supported"),
+        (["./script"], "hint: put -- before the command"),
     ],
 )
 def test_what_is_neither_form_is_said_to_be(argv, said):
@@ -123,8 +125,15 @@ def test_a_current_directory_that_is_gone_is_an_error(tmp_path, monkeypatch):
     gone.mkdir()
     monkeypatch.chdir(str(gone))
     gone.rmdir()
-    assert refusal("c1") == "find the current directory: No such file or directory"
+    assert (
+        refusal("c1")
+        == "find the current directory: No such file or directory; hint: cd to one that is there"
+    )
     assert "find the current directory" in refusal("-v", "./a:/b", "--", "true")
+    with pytest.raises(ContainerError, match="find the current directory"):  # and not "list"
+        called = cli.Globals()
+        called.root = "relative"
+        cli._state_root(called)
     assert parse().source == "host"
     monkeypatch.chdir("/")
 
@@ -191,19 +200,38 @@ def test_the_last_of_an_option_that_holds_one_value_counts():
         (["--stop-timeout=3"], "--stop-timeout: not supported; hint: minictr stop --time SECONDS ID"),
         (["--env-host"], "--env-host: not supported; hint: --env NAME takes the caller's"),
         (["--tz=UTC"], "--tz: the container's files are left as they are; hint: --env TZ=ZONE"),
+        (["--ro-bind", "/a", "/b"], "--ro-bind: is called otherwise here; hint: --volume SRC:DST:ro"),
+        (
+            ["--unshare-user"],
+            "--unshare-user: every namespace but the clock's is a new one anyway; hint: leave",
+        ),
+        (["-f", "c.json"], "-f: not supported; hint: --bundle DIR"),
+        (
+            ["--root", "/x"],
+            "run: unknown option --root; hint: it stands before the verb: minictr --root DIR run",
+        ),
+        (["--debug"], "run: unknown option --debug; hint: it stands before the verb: minictr --debug run"),
+        (["--memory", "--", "true"], "--memory: has no value; hint: minictr run --help"),
+        (["-itv", "--", "true"], "-v: has no value"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_an_option_that_is_not_there_is_refused_by_name(argv, said):
-    if argv[-1].startswith("-") and argv[0] not in ("--volume", "-h"):
+    if argv[-1].startswith("-") and argv[0] not in ("--volume", "-h"):  # with a command
         argv = argv + ["--", "true"]
     assert refusal(*argv).startswith(said)
 
 
 def test_no_refused_option_is_in_the_table():
-    refused = [name for names, _, _ in options.REFUSED for name in names.split()]
+    refused = [name for names, _, _ in elsewhere.OPTIONS for name in names.split()]
     assert len(set(refused)) == len(refused)
     assert not set(refused) & set(options._INDEX)
+
+
+def test_what_other_tools_have_is_none_of_our_verbs_and_the_globals_are_all_there():
+    assert not set(elsewhere.VERBS) & set(cli.VERBS)
+    assert set(elsewhere.GLOBALS) == set(cli._FLAGS + cli._VALUES)
+    assert not set(elsewhere.GLOBALS) & set(options._INDEX)
 
 
 def test_help_has_every_option_once_and_fits_a_terminal():

@@ -1,0 +1,147 @@
+"""What other tools call otherwise, or have and we have not: podman, docker, runc, crun, bubblewrap. Looked at
+where a word was not known, never before.
+
+Side: host
+"""
+
+# Verbs, and what does it here
+_IMAGES = "there are no images: run --rootfs DIR"
+_NETWORKS = "networks are not set up: run --net host, or --net ns:PATH"
+VERBS = {
+    "inspect": "minictr state", "logs": "run --log-file keeps what is printed", "rm": "minictr delete",
+    "unpause": "minictr resume", "top": "minictr ps", "ls": "minictr list",
+    "restart": "minictr stop, then run",
+    "attach": "run without --detach; exec starts a further program", "cp": "run --volume shows files inside",
+    "wait": "run without --detach waits; state --quiet tells whether it runs",
+    "container": "the verbs stand by themselves: minictr list", "info": "minictr doctor",
+    "system": "minictr doctor", "port": _NETWORKS, "network": _NETWORKS,
+    "volume": "volumes with a name are not supported: run --volume SRC:DST",
+    "rename": "run --name chooses the id",
+    "diff": "run --overlay throws changes away; a --rootfs DIR keeps them",
+    "export": "the files of --rootfs DIR are there as they are: tar -C DIR -c .",
+    "shell": "minictr run -- sh, or minictr exec ID sh", "enter": "minictr exec ID sh",
+}  # fmt: skip
+VERBS.update(
+    dict.fromkeys(
+        "pull push build images image rmi tag commit history load save import search".split(), _IMAGES
+    )
+)
+
+# Our own that stand before the verb, with what follows them
+GLOBALS = {
+    "--root": " DIR", "--log": " FILE", "--log-format": " text|json", "--debug": "", "--systemd-cgroup": "",
+    "--cgroup-manager": " MANAGER", "--rootless": " auto", "--criu": " PATH",
+}  # fmt: skip
+
+_OWN = "the container has its own anyway"
+_NEW = "every namespace but the clock's is a new one anyway"
+_NOT = "not supported"
+
+# Options of `run`: names, why not, hint
+OPTIONS = (
+    # podman's and docker's
+    ("--kernel-memory", "Linux 5.16 has it no more: --memory counts that of the kernel too", ""),
+    ("--device-cgroup-rule", _NOT, "--device makes a device usable"),
+    ("--entrypoint", "the words after -- are the whole command", ""),
+    (
+        """--add-host --dns --dns-opt --dns-option --dns-search --no-hosts --no-hostname --hosts-file --passwd
+        --passwd-entry""",
+        "the container's files are left as they are",
+        "mount one over with --volume",
+    ),
+    ("--tz", "the container's files are left as they are", "--env TZ=ZONE"),
+    (
+        """-p --publish -P --publish-all --expose --ip --ip6 --mac-address --network-alias --link
+        --link-local-ip""",
+        "networks are not set up",
+        "--net host, or --net ns:PATH",
+    ),
+    (
+        """--restart --health-cmd --health-interval --health-retries --health-timeout --health-start-period
+        --health-start-interval --health-on-failure --no-healthcheck""",
+        "nothing stays resident to watch it",
+        "let the init system do it",
+    ),
+    ("--volumes-from --volume-driver", "volumes with a name are not supported", "--volume with a path"),
+    (
+        """--pull --platform --arch --os --variant --image-volume --quiet -q --disable-content-trust
+        --authfile --tls-verify --rmi --image""",
+        "names of images are not supported",
+        "use --rootfs DIR",
+    ),
+    ("-l --label --label-file", _NOT, "--annotation NAME=VALUE is"),
+    ("--pod-id-file", _NOT, "--name chooses the id, --pid-file has the process"),
+    ("--stop-timeout", _NOT, "minictr stop --time SECONDS ID"),
+    ("--log-driver --log-opt", _NOT, "--log-file FILE"),
+    ("--replace", _NOT, "minictr delete --force ID before it"),
+    ("--env-host --http-proxy", _NOT, "--env NAME takes the caller's, --env '*' all of them"),
+    ("--env-merge --unsetenv --unsetenv-all", _NOT, "start the program by env(1)"),
+    ("--subuidname --subgidname", _NOT, "--uidmap and --gidmap name the ranges"),
+    ("--conmon-pidfile", "no process stands beside the container", "--pid-file FILE"),
+    ("--cpu-count --cpu-percent", "is for Windows", "--cpus NUMBER"),
+    ("--gpus", _NOT, "--device for each of its devices, --volume for the files of its driver"),
+    (
+        """-a --attach --detach-keys --isolation --pod --requires --runtime --sdnotify --secret --sig-proxy
+        --storage-opt --systemd --use-api-socket --rootfs-propagation --chrootdirs --hostuser --init-path
+        --personality --seccomp-policy""",
+        _NOT,
+        "",
+    ),
+    # crun's
+    ("-f --config", _NOT, "--bundle DIR, in which it is config.json"),
+    # bubblewrap's and systemd-nspawn's
+    ("--bind --bind-try --bind-fd", "is called otherwise here", "--volume SRC:DST"),
+    ("--ro-bind --ro-bind-try --ro-bind-fd --bind-ro", "is called otherwise here", "--volume SRC:DST:ro"),
+    ("--dev-bind --dev-bind-try", "is called otherwise here", "--device PATH, or --volume SRC:DST:dev"),
+    ("--chdir --cwd --working-dir", "is called otherwise here", "--workdir DIR"),
+    ("-D --directory --chroot", "is called otherwise here", "--rootfs DIR"),
+    ("--setenv --environment", "is called otherwise here", "--env NAME=VALUE"),
+    ("--clearenv", "the caller's environment does not come in anyway", "leave it out"),
+    ("--uid --gid", "is called otherwise here", "--user UID:GID"),
+    ("--remount-ro", "is called otherwise here", "--read-only, or the option ro of a volume"),
+    ("--dev --proc --mqueue", _OWN, "leave it out"),
+    (
+        """--unshare-all --unshare-user --unshare-user-try --unshare-ipc --unshare-pid --unshare-net
+        --unshare-uts --unshare-cgroup --unshare-cgroup-try --private-network""",
+        _NEW,
+        "leave it out",
+    ),
+    ("--share-net", "is called otherwise here", "--net host"),
+    ("--userns2 --pidns", "is called otherwise here", "--userns ns:PATH, --pid ns:PATH"),
+    (
+        "--disable-userns --assert-userns-disabled",
+        "the filter of system calls does so anyway",
+        "leave it out",
+    ),
+    ("--die-with-parent", "a container in the foreground ends with minictr anyway", "leave it out"),
+    ("--new-session", "the caller's terminal is out of reach anyway", "leave it out"),
+    ("--as-pid-1", "the program is process 1 anyway", "leave it out"),
+    ("--seccomp --add-seccomp-fd", "is called otherwise here", "--security-opt seccomp=FILE"),
+    (
+        "--exec-label --file-label",
+        "is called otherwise here",
+        "--security-opt label=type:TYPE, filetype:TYPE",
+    ),
+    ("--perms --size", "is called otherwise here", "--tmpfs DST:mode=OCTAL,size=SIZE"),
+    (
+        "--dir --file --bind-data --ro-bind-data --symlink --chmod",
+        "files are not made",
+        "--volume shows some of the host's",
+    ),
+    ("--shell", "there is no shell between", "-- sh -c 'COMMAND ...'"),
+)
+
+
+def option(name: str) -> "tuple[str, str] | None":
+    """Why NAME is no option of `run`, and what is; None for what no other tool has either."""
+    for names, why, hint in OPTIONS:
+        if name in names.split():
+            return why, hint
+    return None
+
+
+def before(name: str, verb: str) -> str:
+    """The hint at one of our own that stands before the verb; "" for another."""
+    if name not in GLOBALS:
+        return ""
+    return "it stands before the verb: minictr %s%s %s" % (name, GLOBALS[name], verb)
