@@ -173,7 +173,7 @@ class Birth:
             self._fork(self.plan.namespaces)
         except OSError as error:
             if error.errno not in namespaces.REFUSED:
-                raise ContainerError("make the namespaces", "", error.errno or 0) from error
+                raise ContainerError("make the namespaces", "", error.errno or 0, cause="clone") from error
             self.lost = namespaces.find_lost(self.plan.namespaces)
             if not self.lost:
                 raise ContainerError("make the namespaces", "", error.errno or 0) from error

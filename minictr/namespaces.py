@@ -77,7 +77,11 @@ def _enter(space: "tuple[str, int]", may_wait: bool, spaces: "list[tuple[str, in
     except OSError as error:
         if may_wait and error.errno == abi.EPERM:
             return False
-        why = "not a %s namespace" % kind if error.errno == abi.EINVAL else ""
+        why = (
+            "not %s %s namespace" % ("an" if kind == "ipc" else "a", kind)
+            if error.errno == abi.EINVAL
+            else ""
+        )
         cause = "" if why else "setns"
         hint = ""
         if why and kind == "user" and _is_own(descriptor):

@@ -135,9 +135,9 @@ def _users(given: "dict", config: "dict", fields: "dict") -> None:
         raise bad("--userns", wanted, "contradicts --%s" % list(maps)[0])
     linux = config["linux"]
     if maps:
-        either = list(maps.values())[0]  # podman: what is given for one holds for the other
-        linux["uidMappings"] = _id_map("--uidmap", maps.get("uidmap", either))
-        linux["gidMappings"] = _id_map("--gidmap", maps.get("gidmap", either))
+        for name in ("uidmap", "gidmap"):  # podman: what is given for one holds for the other
+            option = name if name in maps else list(maps)[0]
+            linux[name[:3] + "Mappings"] = _id_map("--" + option, maps[option])
     elif wanted in ("auto", "private", "host"):
         fields["userns"] = "auto" if wanted == "private" else wanted
         return

@@ -35,9 +35,10 @@ def set_limits(pid: int, made: plan.Plan, done: "list[str]") -> None:
     for resource, soft, hard in made.rlimits:
         if str(resource) in own:
             continue
-        with step(
-            "set %s" % abi.RLIMITS[resource], hints={abi.EPERM: "raising a hard limit takes CAP_SYS_RESOURCE"}
-        ):
+        hint = "raising a hard limit takes CAP_SYS_RESOURCE"
+        if abi.RLIMITS[resource] == "RLIMIT_NOFILE":  # or more than that: the kernel says the same
+            hint += ", and fs.nr_open is the most"
+        with step("set %s" % abi.RLIMITS[resource], hints={abi.EPERM: hint}):
             libc.prlimit(pid, resource, soft, hard)
 
 

@@ -32,6 +32,12 @@ _TELLING = ("config.json", "state.json")
 MAX_STATE = 16 << 20
 BUSY = 0.25  # seconds: who has the lock of one that is created for longer is `start`, which waits for hooks
 _CHARACTERS = frozenset(CONTAINER_ID)
+_OTHER_PLACE = "minictr --root DIR VERB ... has it in another place"
+_NO_ROOM = {
+    27: "ulimit -f of the caller is too small",  # EFBIG
+    abi.ENOSPC: "the file system is full; " + _OTHER_PLACE,
+    abi.EDQUOT: "the user's quota is used up; " + _OTHER_PLACE,
+}
 
 
 def default_root() -> str:
@@ -46,13 +52,13 @@ def default_root() -> str:
         if os.access(place, os.W_OK):
             return "%s/minictr-%d" % (place, uid)
     raise ContainerError(
-        "find a place for the container's state", "no directory is writable", hint="--root DIR"
+        "find a place for the container's state", "no directory is writable", hint=_OTHER_PLACE
     )
 
 
 def open_root(path: str) -> int:
     """A descriptor of the state root, made if missing. It must be ours and nobody else's to write."""
-    hints = dict.fromkeys((abi.EROFS, abi.EACCES, abi.ENOSPC), "--root DIR")
+    hints = dict.fromkeys((abi.EROFS, abi.EACCES, abi.ENOSPC), _OTHER_PLACE)
     with step("make the state directory %s" % path, hints=hints):
         try:
             os.makedirs(path, 0o700)
@@ -62,7 +68,7 @@ def open_root(path: str) -> int:
     owner = os.fstat(root)
     if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
         os.close(root)
-        raise ContainerError("use the state directory %s" % path, "others may write to it", hint="--root DIR")
+        raise ContainerError("use the state directory %s" % path, "others may write to it", hint=_OTHER_PLACE)
     return root
 
 
@@ -104,12 +110,12 @@ class Entry:
 
     def write(self, content: "dict[str, object]") -> None:
         """Write the next state.json beside the one that others read."""
-        with step("write the state of container %s" % self.identifier):
+        with step("write the state of container %s" % self.identifier, hints=_NO_ROOM):
             self._write("state.tmp", content)
 
     def publish(self) -> None:
         """Let others read what was written."""
-        with step("write the state of container %s" % self.identifier):
+        with step("write the state of container %s" % self.identifier, hints=_NO_ROOM):
             os.replace("state.tmp", "state.json", src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def _write(self, name: str, content: "dict[str, object]") -> None:
@@ -165,7 +171,7 @@ class Entry:
 
     def write_config(self, config: "dict[str, object]", name: str) -> None:
         """Write the next config.json beside the one that others read."""
-        with step("write the configuration of container %s" % self.identifier):
+        with step("write the configuration of container %s" % self.identifier, hints=_NO_ROOM):
             try:
                 self._write(name, config)
             except OSError:
@@ -173,7 +179,7 @@ class Entry:
                 raise
 
     def publish_config(self, name: str) -> None:
-        with step("write the configuration of container %s" % self.identifier):
+        with step("write the configuration of container %s" % self.identifier, hints=_NO_ROOM):
             os.replace(name, "config.json", src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def discard(self, name: str) -> None:

@@ -366,10 +366,25 @@ def test_too_few_descriptors_are_a_clear_error_and_leave_nothing_behind(minictr,
             assert found.err == ""
         elif found.status == 125:
             lines = found.err.splitlines()
-            assert "Too many open files" in lines[-1] or "load the Python library" in lines[-1], found
+            told = "Too many open files; hint: the caller may have too few files open: ulimit -n 1024"
+            assert told in lines[-1] or "load the Python library" in lines[-1], found
             assert all(line.startswith("minictr: ") for line in lines) and len(lines) <= 2, found
         else:  # the interpreter itself could not start
             assert "minictr" not in found.out and limit <= 8, found
+
+
+def test_a_limit_that_is_too_small_is_named_with_its_fix(minictr, busybox_root, ranged):
+    def lower(kind):
+        return lambda: resource.setrlimit(kind, (0, 0))
+
+    words = RUN + (busybox_root, "--", "true")
+    found = minictr(*words, setup=lower(resource.RLIMIT_FSIZE))
+    assert (found.status, found.err.count("\n")) == (125, 1)
+    assert found.err.endswith(": File too large; hint: ulimit -f of the caller is too small\n")
+    found = minictr(*words, setup=lower(resource.RLIMIT_NPROC), user=ranged)  # for root there is none
+    assert found.status == 125
+    assert "a limit of processes is reached: ulimit -u of the user" in found.err
+    assert "hint: ulimit -u unlimited" in found.err
 
 
 def test_a_large_limit_costs_no_time(minictr, busybox_root):

@@ -234,6 +234,7 @@ def test_a_user_cannot_join_what_is_roots(minictr, ranged, busybox_root):
     [
         ("net", "/proc/self/ns/uts", "not a network namespace"),
         ("net", "/etc/passwd", "not a network namespace"),
+        ("ipc", "/etc/passwd", "not an ipc namespace"),
         ("userns", "/proc/self/ns/user", "it is the caller's own; hint: --userns host"),
         ("uts", "/proc/self/ns/nothing", "No such file or directory"),
         ("ipc", "relative", "is not one of host, private or ns:PATH"),
