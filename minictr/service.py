@@ -32,7 +32,26 @@ worker.main(int(sys.argv[2]))
 
 
 class Door(_socket.socket):
-    """Our end of the helper's door, open until the caller ends: no oversight that is to be warned of."""
+    """Our end of the helper's door, open until the caller ends: no oversight that is to be warned of.
+
+    Who becomes a daemon closes all descriptors: the number of this one may be another file's by now.
+    """
+
+    def __init__(self, *arguments: int) -> None:
+        super().__init__(*arguments)
+        self.state = os.fstat(self.fileno())
+
+    def there(self) -> bool:
+        try:
+            return os.path.samestat(self.state, os.fstat(self.fileno()))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        if self.there():
+            super().close()
+        else:
+            self.detach()
 
     def __del__(self) -> None:
         self.close()
@@ -50,7 +69,7 @@ class Service:
         streams, and our directory. Raises ContainerError if none can be had."""
         for _ in range(3):  # a helper may have ended for want of work, or be that of who we were before
             with self.lock:
-                if self.door is None:
+                if self.door is None or not self.door.there():
                     self.door = _start()
                 door = self.door
             talk = _ask(door, streams, request)
@@ -73,7 +92,7 @@ class Service:
     def dismiss(self) -> None:
         with self.lock:
             door, self.door = self.door, None
-        if door is not None:
+        if door is not None and door.there():
             door.shutdown(_SHUT_RDWR)  # a process that was forked from ours may hold it as well
             door.close()
 

@@ -648,6 +648,24 @@ def test_the_door_to_the_helper_is_no_leak_to_be_warned_of(library):
     assert library("run('true')", env={"PYTHONWARNINGS": "always"}).ok.out == ""
 
 
+@pytest.mark.parametrize("then", ["", "minictr.dismiss_helper()", "if os.fork(): os._exit(os.wait()[1])"])
+def test_who_closes_all_descriptors_as_a_daemon_does_is_served_on(library, tmp_path, then):
+    """The number of the door is another file's by then: nothing is said to that, and it stays open."""
+    text = """
+        run("true")
+        os.closerange(3, 100)
+        files = [open(sys.argv[4], "w") for _ in range(20)]
+        {then}
+        print(sh("exit 4").returncode, sh("exit 5").returncode, flush=True)
+        for file in files:
+            file.write("kept ")
+            file.close()
+        os._exit(0)
+    """
+    assert library(text.format(then=then), None, str(tmp_path / "file")).ok.lines[-1] == "4 5"
+    assert (tmp_path / "file").read_text() == "kept "
+
+
 def test_a_handler_that_raises_while_the_helper_is_started_leaves_no_child(library, tmp_path):
     slow = tmp_path / "python"
     slow.write_text('#!/bin/sh\nsleep 1\nexec %s "$@"\n' % support.sys.executable)
