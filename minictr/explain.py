@@ -5,7 +5,7 @@ Side: host
 
 import os
 
-from . import document, preparation
+from . import abi, document, mounts, preparation
 from . import plan as plan_module
 from .errors import printable
 from .record import Record
@@ -31,6 +31,8 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     """One line a step, in the order they are taken."""
     root, credentials = plan.root, plan.credentials
     lines = ["remember the container %s in %s" % (plan.identifier, root.stage)]
+    if plan.spec.log_file:
+        lines.append("write its output to %s" % plan.spec.log_file)
     what = "have systemd start the unit" if plan.spec.systemd else "make the cgroup"
     lines.append("%s %s" % (what, plan.cgroup_path) if plan.cgroup_path else "make no cgroup")
     if plan.cgroup_path and plan.cgroup_free:
@@ -38,18 +40,20 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     lines += ["limit %s" % words for words in _limits(plan.resources)] if plan.cgroup_path else []
     lines += ["join the %s namespace %s" % join for join in plan.joins]
     lines.append("clone into new namespaces: %s" % (", ".join(plan.namespaces) or "none"))
+    if plan.oom_score_adj is not None:
+        lines.append("set oom_score_adj to %d" % plan.oom_score_adj)
     if plan.maps is not None:
         lines.append(str(plan.maps))
         if plan.maps.otherwise is not None:
             lines.append("  where that is refused: %s" % plan.maps.otherwise)
     if plan.time_offsets:
         lines.append("set the clocks: %s" % plan.time_offsets.strip().replace("\n", ", "))
-    if plan.hostname:
-        lines.append("set the host name %s" % plan.hostname)
+    lines += ["set the host name %s" % plan.hostname] if plan.hostname else []
+    lines += ["set the domain name %s" % plan.domainname] if plan.domainname else []
     if "network" in plan.namespaces:
         lines.append("bring the loopback device up")
     lines.append("attach the root file system %s%s" % (root.path, _shown(root)))
-    lines += [str(mount) for mount in plan.mounts]
+    lines += [str(mount) + _options(mount) for mount in plan.mounts]
     devices = ", ".join([device.path for device in plan.devices])
     lines.append("make the devices %s (%s)" % (devices, ", else ".join(plan.device_ways)))
     if plan.new_user and not plan.spec.nested_users:
@@ -59,16 +63,22 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     for name, paths in (("mask", plan.masked_paths), ("make read-only:", plan.readonly_paths)):
         if paths:
             lines.append("%s %s" % (name, ", ".join(paths)))
+    lines += _hooks(plan, "prestart", "createRuntime")
     lines += ["set sysctl %s = %s" % item for item in plan.sysctl]
+    lines += _hooks(plan, "createContainer")
     lines.append("change the root by %s" % ", else ".join(root.ways))
     if "chdir" in root.ways:
         lines.append("  where only chdir is left: confine the program to the root and volumes by Landlock")
     lines.append("change to the directory %s" % plan.cwd)
+    if not plan.spec.no_new_keyring:
+        lines.append("take a new session keyring")
     lines.append(
         "become user %d, group %d, groups %s" % (credentials.uid, credentials.gid, _groups(credentials))
     )
     if credentials.capabilities is not None:
         lines.append("keep the capabilities %s" % _kept(credentials))
+    lines.append("set the umask to %04o" % credentials.umask)
+    lines += ["set %s to %s" % (abi.RLIMITS[kind], _range(soft, hard)) for kind, soft, hard in plan.rlimits]
     if credentials.no_new_privs:
         lines.append("set no_new_privs")
     if plan.spec.landlock:
@@ -76,8 +86,40 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     if plan.seccomp is not None:
         lines.append("install a filter of system calls: %s" % _filter(plan.seccomp))
     lines += ["run it under the %s label %s" % (label.layer, label.name) for label in plan.labels]
+    for what, file in (("id", plan.spec.id_file), ("process id", plan.spec.pid_file)):
+        lines += ["write its %s to %s" % (what, file)] if file else []
+    lines += _hooks(plan, "startContainer")
+    names = [entry.partition("=")[0] for entry in plan.env]
+    lines.append(
+        "give it the variables %s and no other" % ", ".join(names) if names else "give it no variables"
+    )
     lines.append("execute %s%s" % (" ".join(plan.args), _how(plan)))
-    return lines
+    lines += _hooks(plan, "poststart")
+    if plan.spec.timeout:
+        lines.append("kill it after %g seconds" % plan.spec.timeout)
+    kept = "keep what is known of it" if plan.spec.keep else "forget it"
+    lines.append("leave it in the background" if plan.spec.detach else "wait for its end, and " + kept)
+    return lines + _hooks(plan, "poststop")
+
+
+def _hooks(plan: plan_module.Plan, *names: str) -> "list[str]":
+    hooks = [(name, hook) for name in names for hook in plan.hooks.get(name, ())]
+    return ["run the %s hook %s" % (name, " ".join((hook.path,) + hook.args[1:])) for name, hook in hooks]
+
+
+def _options(mount: mounts.Mount) -> str:
+    """What a mount may do, in the words of mount(8), and the options of its file system."""
+    found = []
+    for name, (_, attribute, on) in mounts.FLAGS.items():
+        if on and attribute and (mount.set | mount.set_all) & attribute == attribute:
+            found.append(name + " with all below" * bool(mount.set_all & attribute))
+    found += mount.words + ((mount.idmap,) if mount.idmap else ())
+    return " (%s)" % ", ".join(found) if found else ""
+
+
+def _range(soft: int, hard: int) -> str:
+    words = ["no limit" if number == 2**64 - 1 else str(number) for number in (soft, hard)]
+    return words[0] if soft == hard else "%s, at most %s" % (words[0], words[1])
 
 
 def _shown(root: plan_module.Root) -> str:
@@ -110,8 +152,6 @@ def _filter(profile: "dict") -> str:
 
 
 def _names(mask: int) -> str:
-    from . import abi
-
     return ", ".join([name for bit, name in enumerate(abi.CAPABILITIES) if mask >> bit & 1])
 
 

@@ -190,14 +190,50 @@ def test_explain_prints_a_line_a_step_whatever_is_in_the_names(minictr, busybox_
     assert "\x1b" not in found.out and "vil on /srv" in found.out
 
 
+def test_explain_tells_how_each_mount_is_made_and_what_is_written_and_set(minictr, busybox_root, tmp_path):
+    place = str(tmp_path)
+    words = ("-v", place + ":/data:ro,noexec", "-v", place + ":/more:bind,ro", "--tmpfs", "/memory:size=1m")
+    words += (
+        "--pid-file",
+        place + "/p",
+        "--cidfile",
+        place + "/c",
+        "--log-file",
+        place + "/l",
+        "--umask",
+        "27",
+    )
+    words += ("--ulimit", "nofile=5:10", "--ulimit", "core=-1", "--domainname", "nis", "--oom-score-adj", "7")
+    words += ("--timeout", "3.5", "-e", "A=secret", "--rootfs", busybox_root, "--", "true")
+    lines = [line.partition(". ")[2] for line in minictr("explain", *words).ok.lines]
+    for line in [
+        "write its output to %s/l" % place, "set oom_score_adj to 7", "set the domain name nis",
+        "mount %s on /data (ro with all below, nosuid, nodev, noexec, ridmap)" % place,
+        "mount %s on /more (ro, nosuid, nodev, ridmap)" % place,
+        "mount tmpfs on /memory (nosuid, nodev, noexec, size=1m)", "set the umask to 0027",
+        "set RLIMIT_NOFILE to 5, at most 10", "set RLIMIT_CORE to no limit", "take a new session keyring",
+        "write its id to %s/c" % place, "write its process id to %s/p" % place,
+        "give it the variables PATH, HOSTNAME, container, A, HOME and no other", "kill it after 3.5 seconds",
+        "wait for its end, and forget it",
+    ]:  # fmt: skip
+        assert line in lines, lines
+    assert os.listdir(place) == [] and "secret" not in str(lines)
+    assert "leave it in the background" in minictr("explain", "-d", "--", "true").ok.out
+
+
 def test_explain_of_a_bundle(minictr, busybox_copy, tmp_path):
     class Root:
         account, options, owns = None, {}, staticmethod(lambda copy: copy())
 
-    bundle_of(minictr, busybox_copy, str(tmp_path), Root)
+    config = bundle_of(minictr, busybox_copy, str(tmp_path), Root)
+    names = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    config["hooks"] = {name: [{"path": "/h/" + name, "args": ["h", "A\x1b"]}] for name in names}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     run = minictr("explain", "--bundle", str(tmp_path), "some-id")
 
     assert "execute sh -c id -u" in run.ok.out
+    hooks = [line.partition(". ")[2] for line in run.lines if " hook " in line]
+    assert hooks == ["run the %s hook /h/%s A\\x1b" % (name, name) for name in names]
     assert os.listdir(minictr.state()) == []
 
 
