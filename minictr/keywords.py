@@ -67,10 +67,13 @@ def flags(options: "dict[str, object]") -> "list[str]":
         name = _PLURALS.get(name, name)
         if value is None or value is False:
             continue
-        if isinstance(value, dict):
-            value = [_pair(name, item, given) for item, given in value.items()]
-        for item in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
-            found.append("--%s=%s" % (name, "true" if item is True else text(item)))
+        try:
+            if isinstance(value, dict):
+                value = [_pair(name, item, given) for item, given in value.items()]
+            for item in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
+                found.append("--%s=%s" % (name, "true" if item is True else text(item)))
+        except TypeError as error:  # such as docker-py's volumes={"/a": {"bind": "/b"}}
+            raise TypeError("%s: %s" % (key, error)) from None
     return found
 
 

@@ -288,11 +288,15 @@ def test_options_are_those_of_the_command_line(library, tmp_path):
             cap_drop=["ALL"], umask="0077", tmpfs=["/tmp"], capture_output=True, text=True)
         print(done.stdout, end="")
         print(sh("cat /d/file", volumes={"./data": "/d:ro"}, capture_output=True, text=True).stdout, end="")
-        for options in ({"hostnam": "x"}, {"read_only": "maybe"}, {"volumes": True}, {"hostname": ""}):
+        for options in ({"hostnam": "x"}, {"read_only": "maybe"}, {"volumes": True}, {"hostname": ""}, {"cwd": "/"}):
             try:
                 run("true", **options)
             except minictr.ContainerError as error:
                 print(error.status, error)
+        try:
+            run("true", volumes={"/a": {"bind": "/b", "mode": "ro"}})  # as docker-py has it
+        except TypeError as error:
+            print(error)
         wrong = (("true", {}), (None, {}), (["true"], {"config": {}}), (["true"], {"tty": True}),
             (["a\\0b"], {}), (["true"], {"env": {"A": "\\0"}}), (["true"], {"hostname": b"a\\0"}),
             (["true"], {"env": {"A=B": "C"}}), (["true"], {"env": {"": "C"}}))
@@ -308,7 +312,9 @@ def test_options_are_those_of_the_command_line(library, tmp_path):
     assert lines[8] == "125 run: unknown option --hostnam; hint: did you mean --hostname?"
     assert lines[9].startswith("125 --read-only") and lines[10].startswith("125 --volume true")
     assert lines[11].startswith("125 --hostname: has no value")
-    assert lines[12:] == ["TypeError"] + ["ValueError"] * 8
+    assert lines[12] == "125 --cwd: is called otherwise here; hint: --workdir DIR"
+    assert lines[13] == "volumes: expected str, bytes or os.PathLike object, not dict"
+    assert lines[14:] == ["TypeError"] + ["ValueError"] * 8
 
 
 def test_what_is_empty_or_nought_in_a_dict_is_a_value_and_none_is_the_callers(library):
