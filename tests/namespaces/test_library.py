@@ -288,7 +288,8 @@ def test_options_are_those_of_the_command_line(library, tmp_path):
             cap_drop=["ALL"], umask="0077", tmpfs=["/tmp"], capture_output=True, text=True)
         print(done.stdout, end="")
         print(sh("cat /d/file", volumes={"./data": "/d:ro"}, capture_output=True, text=True).stdout, end="")
-        for options in ({"hostnam": "x"}, {"read_only": "maybe"}, {"volumes": True}, {"hostname": ""}, {"cwd": "/"}):
+        wrong = {"hostnam": "x"}, {"read_only": "maybe"}, {"volumes": True}, {"hostname": ""}, {"cwd": "/"}
+        for options in wrong:
             try:
                 run("true", **options)
             except minictr.ContainerError as error:
