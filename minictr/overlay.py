@@ -41,6 +41,9 @@ def lay(stage) -> None:
         again = mounts.Mount(target="merged", kind="bind", recursive=True, set_all=abi.MOUNT_ATTR_RDONLY)
         with step("show the root without an overlay"):
             stage.root = mounting.bind(layer, stage.sources[-1], paths.open_in(layer, "merged"), again)
+    else:
+        if stage.plan.inner_user and os.fstat(lower).st_uid == _NOBODY:
+            stage.degrade(_of_others("run as root, or take a directory whose files are this user's"))
 
 
 def _lay_host(stage, lower: int, layer: int) -> int:
@@ -61,18 +64,7 @@ def _lay_host(stage, lower: int, layer: int) -> int:
                 _show(stage, layer, source, name, name in busy)
         os.close(source)
     if stage.plan.inner_user:
-        stage.degrade(
-            Degradation(
-                "overlay-ids",
-                "root",
-                "a writable overlay",
-                "one where other users' files stay as they are",
-                "changing files of users that the container does not have: the host's root among them",
-                0,
-                "their ids are not mapped",
-                "--userns host, as root",
-            )  # fmt: skip
-        )
+        stage.degrade(_of_others("--userns host, as root"))
     return merged
 
 
@@ -121,6 +113,14 @@ def _mount(stage, layer: int, lower: int, merged: str, upper: str, work: str) ->
 def _with_mounts_below() -> "set[str]":
     """The top directories of / that something is mounted on or below."""
     return {row.place.split("/")[1] for row in mountinfo.own().values()}
+
+
+def _of_others(fix: str) -> Degradation:
+    return Degradation(
+        "overlay-ids", "root", "a writable overlay", "one where other users' files stay as they are",
+        "changing files of users that the container does not have: the host's root among them", 0,
+        "their ids are not mapped", fix,
+    )  # fmt: skip
 
 
 def _number(error: BaseException) -> int:
