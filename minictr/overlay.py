@@ -42,7 +42,8 @@ def lay(stage) -> None:
         with step("show the root without an overlay"):
             stage.root = mounting.bind(layer, stage.sources[-1], paths.open_in(layer, "merged"), again)
     else:
-        if stage.plan.inner_user and os.fstat(lower).st_uid == _NOBODY:
+        mapped = stage.plan.root.idmap  # where that was refused a record says so already
+        if stage.plan.inner_user and not mapped and os.fstat(lower).st_uid == _NOBODY:
             stage.degrade(_of_others("run as root, or take a directory whose files are this user's"))
 
 
