@@ -43,7 +43,7 @@ def lay(stage) -> None:
             stage.root = mounting.bind(layer, stage.sources[-1], paths.open_in(layer, "merged"), again)
     else:
         mapped = stage.plan.root.idmap  # where that was refused a record says so already
-        if stage.plan.inner_user and not mapped and os.fstat(lower).st_uid == _NOBODY:
+        if stage.plan.inner_user and not mapped and os.fstat(lower).st_uid == paths.NOBODY:
             stage.degrade(_of_others("run as root, or take a directory whose files are this user's"))
 
 
