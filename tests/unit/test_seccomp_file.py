@@ -1,5 +1,6 @@
 """--security-opt seccomp=: a profile in the form that Docker and podman keep it in, and the builtin one."""
 
+import hashlib
 import json
 import os
 
@@ -259,9 +260,16 @@ def test_a_path_may_be_relative(kept, tmp_path, monkeypatch):
 # --- one that is in use -------------------------------------------------------------------------
 
 PODMAN = "/usr/share/containers/seccomp.json"
+OF_PODMAN_4 = "cc374cf23846ce1f62f4dc807a8e2b8673c783c6f56cb475467621035d281e6c"
+
+
+def same_podmans() -> bool:
+    with open(PODMAN, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest() == OF_PODMAN_4
 
 
 @pytest.mark.skipif(not os.path.exists(PODMAN), reason="the package golang-github-containers-common has it")
+@pytest.mark.skipif(os.path.exists(PODMAN) and not same_podmans(), reason="the configuration is by podman 4")
 @pytest.mark.skipif(abi.machine() != "x86_64", reason="the configuration is of an x86_64 machine")
 def test_podmans_own_file_means_what_podman_makes_of_it():
     """podman's configuration of a container has the profile as podman reads its file."""
