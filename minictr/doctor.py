@@ -172,6 +172,7 @@ def proc_itself(patient: Patient):
     """Id maps are written there, descriptors named: nothing goes without it."""
     try:
         os.close(paths.open_proc())
+        paths.own_proc()
     except ContainerError as error:
         fix = fixes.as_root("mount -t proc proc /proc")
         yield Finding(check="/proc", ok=False, required=True, why=error.why, fix=fix)

@@ -170,6 +170,20 @@ def open_proc() -> int:
     return descriptor
 
 
+def own_proc() -> None:
+    """Raises ContainerError unless /proc tells of our own PID namespace. That of another, as after `unshare
+    --pid` alone, has other processes under our numbers: their files would be written to, and a container that
+    lives would be taken for one that has ended."""
+    try:
+        told = os.readlink("/proc/self")
+    except OSError:
+        os.close(open_proc())  # which says so of what is none
+        told = ""
+    if told != str(os.getpid()):
+        hint = "mount -t proc proc /proc, as unshare --mount-proc does"
+        raise ContainerError("open /proc", "it shows another PID namespace than ours", hint=hint)
+
+
 def write_proc(proc: int, path: str, content: "str | bytes", proof: "str | None" = None) -> None:
     """Write PATH below PROC, a descriptor from `open_proc`, in one write.
 

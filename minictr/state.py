@@ -57,7 +57,9 @@ def default_root() -> str:
 
 
 def open_root(path: str) -> int:
-    """A descriptor of the state root, made if missing. It must be ours and nobody else's to write."""
+    """A descriptor of the state root, made if missing. It must be ours and nobody else's to write. What
+    is told there of processes is looked up in /proc."""
+    paths.own_proc()
     hints = dict.fromkeys((abi.EROFS, abi.EACCES, abi.ENOSPC), _OTHER_PLACE)
     with step("make the state directory %s" % path, hints=hints):
         try:

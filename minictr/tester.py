@@ -97,6 +97,7 @@ def within(ground: Ground, flags: int, body, out: int) -> None:
     reader, writer = os.pipe()
     users = abi.CLONE_NEWUSER if ground.table else 0
     with trying("userns" if users else "clone"):
+        paths.own_proc()  # or the maps would be those of another process
         pid = namespaces.clone(paths.open_proc(), users | flags)
     if pid == 0:
         os.close(writer)

@@ -429,6 +429,30 @@ exec "$@"
 
 
 @needs("unshare")
+@pytest.mark.parametrize(
+    "covered", ["", "umount -l /proc; mount -t tmpfs none /proc; "], ids=["foreign", "none"]
+)
+def test_a_proc_of_another_pid_namespace_is_refused_at_once(minictr, busybox_root, covered):
+    """As after `unshare --pid` alone: it would have other processes' files under the numbers of ours."""
+    live = minictr.start("run", "--name", "lives", "--rootfs", busybox_root, "--", "sh", "-c", "echo up; cat")
+    live.expect("up")
+    words = [support.python(), "-m", "minictr", "--root", minictr.state()]
+    calls = [("run", "--rootfs", busybox_root, "--", "true"), ("list",), ("kill", "lives"), ("doctor",)]
+    for call in calls:
+        script = covered + 'exec "$@"'
+        found = minictr.command(
+            "unshare", "-mpf", "--propagation", "private", "sh", "-c", script, "sh", *words, *call,
+            env={"PYTHONPATH": support.checkout()},
+        )  # fmt: skip
+        why = "not the proc file system" if covered else "it shows another PID namespace than ours"
+        assert (found.status, found.seconds < 10) == (1 if call == ("doctor",) else 125, True), found
+        assert why in found.err + found.out and "mount -t proc proc /proc" in found.err + found.out, found
+    assert minictr("list", "--quiet").ok.out == "lives\n"
+    live.close_input()
+    assert live.wait().ok
+
+
+@needs("unshare")
 @pytest.mark.parametrize("source", ["the host's root", "a directory", "a directory with mounts"])
 def test_a_thousand_mounts_are_no_obstacle(minictr, busybox_copy, source):
     many = support.SESSION.place("many")
