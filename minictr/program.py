@@ -44,7 +44,13 @@ def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
     why = os.strerror(number).lower()
     if number == abi.EISDIR:  # which older engines do not take for 126
         why += ": permission denied"
-    return ContainerError('exec: "%s"' % name, why, number, "", EXIT_NOT_EXECUTABLE)
+    return ContainerError('exec: "%s"' % name, why, number, _HINTS.get(number, ""), EXIT_NOT_EXECUTABLE)
+
+
+_HINTS = {
+    abi.EACCES: "it takes the x of its mode for this user, and a mount without noexec",
+    abi.ENOEXEC: "a script takes a #! line, or: sh SCRIPT; a program is for one kind of processor",
+}
 
 
 def check(name: str, candidates: "list[str]") -> None:

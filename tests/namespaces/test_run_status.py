@@ -85,8 +85,8 @@ NOT_FOUND = {
 NOT_EXECUTABLE = {
     "/": 'exec: "/": is a directory',
     "/etc": 'exec: "/etc": is a directory',
-    "/odd/not-executable": 'exec: "/odd/not-executable": permission denied',
-    "/odd/text": 'exec: "/odd/text": exec format error',
+    "/odd/not-executable": 'exec: "/odd/not-executable": permission denied; hint: it takes the x of its mode',
+    "/odd/text": 'exec: "/odd/text": exec format error; hint: a script takes a #! line',
     "/odd/nothing": 'exec: "/odd/nothing": exec format error',
     "/odd/foreign": 'exec: "/odd/foreign": exec format error',
     "/odd/pipe": 'exec: "/odd/pipe": permission denied',

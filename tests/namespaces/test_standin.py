@@ -1,5 +1,6 @@
 """The host's interpreter cannot be reached from a container whose root is the host's (CVE-2019-5736)."""
 
+import errno
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import standin
+from minictr import program, standin
 
 pytestmark = [
     needs("root", "busybox"),
@@ -249,8 +250,16 @@ def test_a_program_never_meets_the_interpreter_while_others_are_started(minictr,
     [
         ("missing", 127, "stat /entry: no such file or directory"),
         ("a directory", 126, "is a directory: permission denied"),
-        ("not executable", 126, "permission denied"),
-        ("garbage", 126, "exec format error"),
+        (
+            "not executable",
+            126,
+            "permission denied; hint: " + program._HINTS[errno.EACCES],
+        ),
+        (
+            "garbage",
+            126,
+            "exec format error; hint: " + program._HINTS[errno.ENOEXEC],
+        ),
         (
             "no interpreter",
             127,
