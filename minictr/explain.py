@@ -5,7 +5,7 @@ Side: host
 
 import os
 
-from . import abi, document, mounts, preparation
+from . import abi, document, mounts, preparation, privileges
 from . import plan as plan_module
 from .errors import printable
 from .record import Record
@@ -152,7 +152,7 @@ def _filter(profile: "dict") -> str:
 
 
 def _names(mask: int) -> str:
-    return ", ".join([name for bit, name in enumerate(abi.CAPABILITIES) if mask >> bit & 1])
+    return ", ".join(privileges.capability_names(mask))
 
 
 def _how(plan: plan_module.Plan) -> str:

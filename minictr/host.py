@@ -6,7 +6,7 @@ is found by doing it (and beforehand by `doctor`).
 Side: host
 """
 
-from . import abi, libc, paths
+from . import abi, libc, maps, paths
 from . import unix as os
 from .record import Record
 
@@ -29,6 +29,7 @@ class Host(Record):
     uid_map, gid_map: of this user namespace, (inside, outside, count) each
     groups: the supplementary groups; no_new_privs: set-uid helpers have no power
     groups_denied: nobody in this user namespace may set them
+    names: the caller's in the password database, that the ranges may stand under
     subuids, subgids: the ranges that the caller may map, (start, count) each; () where not needed
     free_id: the first of RANGE user and group ids that nobody has, -1 where there are none; noted: in NOTE,
         or it is not needed
@@ -107,8 +108,7 @@ def _interpreter() -> "dict[str, object]":
 
 def read_map(name: str) -> "tuple[tuple[int, int, int], ...]":
     """The lines of /proc/self/uid_map or gid_map: inside, outside, count."""
-    lines = paths.read_text("/proc/self/" + name).splitlines()
-    return tuple([tuple([int(word) for word in line.split()]) for line in lines]) or FULL_MAP  # type: ignore
+    return maps.rows(paths.read_text("/proc/self/" + name)) or FULL_MAP
 
 
 def _ranges(uid: int) -> "dict[str, object]":

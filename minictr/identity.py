@@ -46,8 +46,8 @@ def _wanted(host: Host, process: "dict", held: int, source: str, records: "list"
     unlike = "it must be permitted and inheritable, too (capabilities(7))"
     for kind, names, why in (
         ("", [name or '""' for name in unknown], "this kernel does not know the name"),
-        ("", _names(unheld), UNHELD),
-        ("ambient ", _names(unraised), unlike),
+        ("", privileges.capability_names(unheld), UNHELD),
+        ("ambient ", privileges.capability_names(unraised), unlike),
     ):
         # config.md, "Linux Process": what cannot be granted is logged as a warning. Root has without ambient
         # ones what is permitted, and runc's own default asks for them so
@@ -111,7 +111,3 @@ def _groups_dropped() -> Degradation:
     why = "the annotation %s may be an image's" % KEEP_GROUPS
     lost = "files of the caller's supplementary groups"
     return Degradation("groups", "groups", "the caller's", "none of them", lost, 0, why, "", level="notice")
-
-
-def _names(mask: int) -> "list[str]":
-    return [name for number, name in enumerate(abi.CAPABILITIES) if mask >> number & 1]

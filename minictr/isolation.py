@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import abi, device_rules, host, kernel_files, libc, maps
+from . import abi, device_rules, host, kernel_files, libc, maps, privileges
 from . import unix as os
 from .errors import EXIT_REQUIRED, ContainerError
 from .levels import NAMESPACES
@@ -221,5 +221,4 @@ def names_beyond_default(sets: "dict[str, int] | None") -> "list[str] | None":
     mask = 0
     for value in sets.values():
         mask |= value
-    names = [name for bit, name in enumerate(abi.CAPABILITIES) if mask >> bit & 1]
-    return [name for name in names if name not in DEFAULT_CAPABILITIES]
+    return [name for name in privileges.capability_names(mask) if name not in DEFAULT_CAPABILITIES]

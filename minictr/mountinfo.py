@@ -28,7 +28,7 @@ def table(text: str) -> "dict[int, Row]":
     for line in text.split("\n")[:-1]:
         fields, _, rest = line.partition(" - ")
         words = fields.split(" ")
-        place, kind = _unescape(words[4]), rest.split(" ")[0]
+        place, kind = unescape(words[4]), rest.split(" ")[0]
         shared = any(tag.startswith("shared:") for tag in words[6:])
         rows[int(words[0])] = Row(parent=int(words[1]), root=words[3], place=place, kind=kind, shared=shared)
     return rows
@@ -51,7 +51,8 @@ def own() -> "dict[int, Row]":
     return table(paths.read_text("/proc/self/mountinfo", 1 << 26))
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
+    """A name as it is, whose blanks and backslashes the kernel has written as octal numbers."""
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, char)
     return text

@@ -69,6 +69,10 @@ def capability_mask(names: "list[str]", last_cap: int) -> "tuple[int, list[str]]
     return mask, unknown
 
 
+def capability_names(mask: int) -> "list[str]":
+    return [name for number, name in enumerate(abi.CAPABILITIES) if mask >> number & 1]
+
+
 def become_root(uid: int, gid: int) -> None:
     """Take the ids the set-up is done with: files made from here on are theirs.
 

@@ -7,7 +7,7 @@ Side: host
 
 import os
 
-from . import abi, libc, paths
+from . import abi, libc, mountinfo, paths
 from .errors import printable
 from .record import Record
 
@@ -139,17 +139,10 @@ def mounts() -> "list[Mount]":
         end = fields.index("-", 6) if "-" in fields[6:] else len(fields)
         if len(fields) > end + 3:
             root, place, kind, words = fields[3], fields[4], fields[end + 1], fields[end + 3]
-            mount = Mount(
-                root=unescape(root), place=unescape(place), options=fields[5], kind=kind, words=words
-            )
+            root, place = mountinfo.unescape(root), mountinfo.unescape(place)
+            mount = Mount(root=root, place=place, options=fields[5], kind=kind, words=words)
             found.append(mount)
     return found
-
-
-def unescape(text: str) -> str:
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, char)
-    return text
 
 
 def covers(top: str) -> "list[str]":

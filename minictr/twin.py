@@ -12,7 +12,7 @@ import _socket
 import os
 import time
 
-from . import abi, attempts, document, libc, lifecycle, paths, verdict
+from . import abi, attempts, document, libc, lifecycle, maps, paths, verdict
 from .attempted import Attempt
 from .bait import Bait
 from .errors import ContainerError, printable
@@ -276,7 +276,9 @@ def look(pid: int) -> Outside:
         except OSError:
             pass  # a kernel without this kind
     status = _status(pid)
-    users, groups = _map(pid, "uid_map"), _map(pid, "gid_map")
+    users, groups = [
+        maps.rows(paths.read_text("/proc/%d/%s" % (pid, name))) for name in ("uid_map", "gid_map")
+    ]
     roots = [outside - inside for inside, outside, size in users if inside <= 0 < inside + size]
     hosts = users + groups if os.geteuid() == 0 else users  # a user's group 0 is the user's own
     return Outside(
@@ -290,12 +292,6 @@ def look(pid: int) -> Outside:
         filters=int(status.get("Seccomp_filters", "0")),
         cgroup=paths.read_text("/proc/%d/cgroup" % pid) != paths.read_text("/proc/self/cgroup"),
     )
-
-
-def _map(pid: int, name: str) -> "list[tuple[int, int, int]]":
-    """Rows of (inside, outside, size), as our own user namespace sees them."""
-    rows = [line.split() for line in paths.read_text("/proc/%d/%s" % (pid, name)).splitlines()]
-    return [(int(inside), int(outside), int(size)) for inside, outside, size in rows]
 
 
 def _status(pid: int) -> "dict[str, str]":

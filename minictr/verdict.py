@@ -4,7 +4,7 @@ it; and the level that this comes to.
 Side: host
 """
 
-from . import abi, isolation, kernel_files, levels
+from . import isolation, kernel_files, levels, privileges
 from .attempted import errno_name, mask, possible, untried
 from .errors import printable
 from .record import Record
@@ -218,7 +218,7 @@ def _capabilities(found) -> Row:
     for value in sets.values():
         wanted |= value
     got = "%d in the bounding set" % _count(has)
-    beyond = [name for bit, name in enumerate(abi.CAPABILITIES) if (has & ~wanted) >> bit & 1]
+    beyond = privileges.capability_names(has & ~wanted)
     if beyond:
         got += ", among them %s" % ", ".join(beyond)
     asked = "at most %d" % _count(wanted)
