@@ -1,4 +1,4 @@
-"""Programs of the host that the runtime runs for itself: newuidmap, newgidmap, getsubids.
+"""Programs of the host that the runtime runs for itself: newuidmap, newgidmap, getsubids, ps.
 
 Side: host
 """

@@ -1,7 +1,7 @@
-"""The verbs: a container from its making to its end.
+"""A container from its making to its end, as `run`, `create` and the library have it.
 
 Every step says how it is undone before it acts, so that a failure, or a signal, leaves nothing
-behind; what kill -9 leaves is cleared away by the next command that meets it (`sweep`).
+behind; what kill -9 leaves is cleared away by the next command that meets it (`living.sweep`).
 
 Side: host
 """

@@ -73,7 +73,7 @@ class Mount(Record):
     set, clear: MOUNT_ATTR_* of the mount itself; set_all, clear_all: of all mounts below it too
     flags: MS_* of the file system; words: its options
     propagation: MS_PRIVATE and kin, 0 for none
-    recursive: bind what is mounted below the source too
+    recursive: bind what is mounted below the source too; nofollow: a source that is a link is not followed
     copy_up: fill the new tmpfs with what the root has there
     idmap: "" or the way ids are shown: "idmap", "ridmap"; mappings: its own, or () for the container's
     context: the SELinux label of all its files, "" for none

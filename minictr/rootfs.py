@@ -26,6 +26,7 @@ class Stage:
     plan: a plan.Plan; proc: from paths.open_proc; degrade: takes a Degradation, and may raise
     trees: for mounts whose ids are shown otherwise, detached clones that the runtime made:
         {index in plan.mounts, or -1 for the root: descriptor}
+    sources: descriptors of what of the host is mounted, by the same numbers; base: of the plan's stage
     root: a descriptor of the new root, once `lay` has run; lower: what an overlay lies over, -1 without one
     mountable: mounts can be made at all; obstacle: why not
     kernel: descriptors of what has been mounted on /proc and /sys, by these names
