@@ -6,7 +6,7 @@ is found by doing it (and beforehand by `doctor`).
 Side: host
 """
 
-from . import abi, libc, maps, paths
+from . import abi, libc, paths
 from . import unix as os
 from .record import Record
 
@@ -108,7 +108,8 @@ def _interpreter() -> "dict[str, object]":
 
 def read_map(name: str) -> "tuple[tuple[int, int, int], ...]":
     """The lines of /proc/self/uid_map or gid_map: inside, outside, count."""
-    return maps.rows(paths.read_text("/proc/self/" + name)) or FULL_MAP
+    lines = paths.read_text("/proc/self/" + name).splitlines()  # `maps` is not loaded for this alone
+    return tuple([tuple([int(word) for word in line.split()]) for line in lines]) or FULL_MAP  # type: ignore
 
 
 def _ranges(uid: int) -> "dict[str, object]":
