@@ -17,7 +17,7 @@ import sys
 from .conversation import Conversation
 from .errors import ContainerError
 
-_PASSCRED, _PASSPIDFD = 16, 76  # SO_PASS*, include/uapi/asm-generic/socket.h; the latter since 6.5
+_PASSPIDFD = 76  # SO_PASSPIDFD since 6.5, include/uapi/asm-generic/socket.h
 _SEQPACKET = 5  # include/linux/net.h
 _SHUT_RDWR = 2
 _FIRST = 10  # descriptors of ours are above this, where no shell and no spawned program looks for one
@@ -167,7 +167,7 @@ def _pair(kind: int) -> "tuple[_socket.socket, _socket.socket]":
 def _start() -> Door:
     """Start the helper; our end of its door comes back."""
     ours, theirs = _pair(_SEQPACKET)
-    theirs.setsockopt(_socket.SOL_SOCKET, _PASSCRED, 1)
+    theirs.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
     try:
         theirs.setsockopt(_socket.SOL_SOCKET, _PASSPIDFD, 1)
     except OSError:  # ENOPROTOOPT
