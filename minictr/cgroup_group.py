@@ -314,7 +314,7 @@ class Group:
                     return False
                 if error.errno not in GONE:
                     raise
-            self._make_parents(part)
+            self._prepare(part)
         raise OSError(abi.ENOENT, os.strerror(abi.ENOENT), part.directory)
 
     def missing_parents(self) -> "list[str]":
@@ -326,6 +326,10 @@ class Group:
             places = [part.mount + "/" + "/".join(names[: end + 1]) for end in range(len(names))]
             found += [place for place in places if not os.path.isdir(place)]
         return found
+
+    def _prepare(self, part: Part) -> None:
+        """Make what has to be above it."""
+        self._make_parents(part)
 
     def _make_parents(self, part: Part) -> None:
         directory = part.mount

@@ -6,6 +6,7 @@ Side: host
 """
 
 from . import cgroup, cgroup_group, foreground, host
+from . import unix as os
 from .errors import ContainerError, Degradation
 from .spec import cgroup_of
 
@@ -18,9 +19,24 @@ def make(me) -> None:
     elif me.spec.systemd:
         records = _open_unit(me)
     else:
-        me.group = cgroup.open(cgroup.layout(), me.plan.cgroup_path)
-        records = _create(me, noted=me.plan.cgroup_path == cgroup_of(me.spec.identifier, me.entry.path))
+        layout = cgroup.layout()
+        path = _kept(me, layout)
+        me.group = cgroup.open(layout, path)
+        records = _create(me, noted=path == cgroup_of(me.spec.identifier, me.entry.path))
     _tell(me, records + _limit(me))
+
+
+def _kept(me, layout: cgroup.Layout) -> str:
+    """The path of it, where nobody has said one that keeps the limits that were asked for.
+
+    From its own cgroups systemd takes the controllers again that none of its units needs, once it was told to
+    reload, and with them the limits in those below. Where one below hands them on it cannot (EBUSY): so what
+    lies there is a cgroup above the container's.
+    """
+    asked = set(me.plan.resources) - set(me.spec.assumed) - {"devices"}
+    if me.plan.cgroup_free and asked and layout.kind == "v2" and os.path.isdir("/run/systemd/system"):
+        return me.plan.cgroup_path + "/container"
+    return me.plan.cgroup_path
 
 
 def _open_unit(me) -> "list[Degradation]":
@@ -88,7 +104,8 @@ def _create(me, noted: bool) -> "list[Degradation]":
     if me.plan.cgroup_free:
         from . import delegation  # not for root
 
-        found = delegation.find(cgroup.layout(), me.plan.cgroup_path)
+        layout = cgroup.layout()
+        found = delegation.find(layout, _kept(me, layout))
         if found is not None:
             me.group = found
             _note(me)

@@ -102,6 +102,8 @@ class V2(Group):
         memory = resources.get("memory") or {}
         if memory.get("checkBeforeUpdate"):
             cgroup_v1.refuse_below_use(memory, self._read("", "memory.current"))
+        if not self.fresh:
+            self.prepare_for(self.convert(resources)[1])
         return self._set_resources(resources)
 
     def _set_resources(self, resources: "dict") -> "list[Degradation]":
@@ -117,7 +119,7 @@ class V2(Group):
         return records, settings
 
     def prepare_for(self, settings: "list[Setting]") -> None:
-        """systemd enables the controllers that it knows."""
+        """systemd enables the controllers that it knows, and takes back those that no unit of its needs."""
         have = self._read("", "cgroup.controllers").split() + ["cgroup"]
         if any(setting.names[0].partition(".")[0] not in have for setting in settings):
             self._prepare(self.parts[0])

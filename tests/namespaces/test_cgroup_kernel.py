@@ -191,6 +191,35 @@ def test_a_parent_goes_with_the_last_below_it(layout, first):
                     os.rmdir(mount + name)
 
 
+def test_a_parent_that_goes_meanwhile_is_made_again_with_its_controllers(layout):
+    """The other container in it has ended between the two steps."""
+    made = cgroup.open(layout, "/minictr-test-%d-p/q" % os.getpid())
+    try:
+        for part in made.parts:
+            made._prepare(part)
+            os.rmdir(os.path.dirname(part.directory))
+            made._make(part)
+        assert made.lacks({"pids": {"limit": 9}}) == {}
+    finally:
+        made.remove()
+
+
+def test_a_controller_that_was_taken_back_is_there_again_for_an_update(layout):
+    if layout.kind != "v2":
+        pytest.skip("cgroup v1 has a hierarchy for each controller")
+    made = cgroup.open(layout, "/minictr-test-%d-p/q" % os.getpid())
+    made.create()
+    try:
+        with open(os.path.dirname(made.parts[0].directory) + "/cgroup.subtree_control", "w") as file:
+            file.write("-cpu")
+        old = cgroup.reopen(layout, made.directories(), made.parents)
+        assert old.update({"cpu": {"quota": 50000, "period": 100000}}) == []
+        assert old._read("cpu", "cpu.max") == "50000 100000\n"
+        old.close()
+    finally:
+        made.remove()
+
+
 def test_a_group_with_processes_is_not_taken_over(layout, group):
     child = Child(group, sleep)
     other = cgroup.open(layout, group.parts[0].path)

@@ -161,6 +161,25 @@ def test_limits_outlive_a_reload_and_are_updated(scope):
 
 
 @on_v2
+def test_limits_outlive_a_reload_though_systemd_does_not_keep_the_cgroup(minictr):
+    """It takes back from its own cgroups the controllers that no unit of its needs."""
+    name = "reloaded-%d" % os.getpid()
+    assert minictr("run", "-d", "--name", name, "--cpus", "0.5", "--", "sleep", "1000").ok
+    try:
+        systemctl("daemon-reload")
+        subprocess.run(["systemd-run", "--quiet", "--wait"] + ["--user"] * USER + ["true"], check=True)
+        found = [place for place, _, _ in os.walk("/sys/fs/cgroup") if "/minictr-" + name in place]
+        with open(found[-1] + "/cpu.max") as file:
+            assert file.read() == "50000 100000\n"
+        assert minictr("update", "--cpus", "0.25", name).ok
+        with open(found[-1] + "/cpu.max") as file:
+            assert file.read() == "25000 100000\n"
+    finally:
+        assert minictr("delete", "--force", name).ok
+    assert [place for place in found if os.path.exists(place)] == []
+
+
+@on_v2
 def test_an_idle_one_is_idle_until_it_is_told_otherwise(scope):
     """systemd says so before our own writing, and an idle group takes no weight."""
     one = scope(resources={"cpu": {"idle": 1, "shares": 512}}).start()
