@@ -82,8 +82,8 @@ def test_an_update_that_cannot_be_noted_changes_nothing(own, box):
     before, files = one.value("pids.max"), sorted(os.listdir("%s/%s" % (own.runner.state(), one.id)))
     full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # noqa: E731
     found = one.verb("update", "--pids-limit=77", setup=full)
-    said = "minictr: write the configuration of container %s: File too large\n" % one.id
-    assert found == (125, "", said)
+    said = "minictr: write the configuration of container %s: File too large; hint: ulimit -f " % one.id
+    assert (found.status, found.out) == (125, "") and found.err.startswith(said), found
     assert one.value("pids.max") == before
     refused = one.verb("update", "--pids-limit=77", "--cpuset-cpus=4000")
     assert refused.status == 125 and one.value("pids.max") == before
