@@ -5,10 +5,13 @@ checkout, in ../shared/fixtures; the tests that need them skip where they are no
 """
 
 import copy
+import functools
 import itertools
 import json
 import os
+import re
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -194,10 +197,17 @@ def value(pid, file):
         return text.read().strip()
 
 
-def unlike(runtime, name, how):
-    """Skip where runtime NAME differs, and the specification has nothing to say."""
-    if runtime.name == name:
+def unlike(runtime, name, how, since=(0,)):
+    """Skip where runtime NAME, as of version SINCE, differs, and the specification has nothing to say."""
+    if runtime.name == name and version(name) >= since:
         pytest.skip("%s %s" % (name, how))
+
+
+@functools.lru_cache(maxsize=None)
+def version(name: str) -> "tuple[int, ...]":
+    """That of the runtime NAME which is installed; NAME VERSION... is in the first line of what it says."""
+    said = subprocess.run([name, "--version"], stdout=subprocess.PIPE, check=True).stdout.decode()
+    return tuple(map(int, re.findall(r"[0-9]+", said.split()[2].split("+")[0])))
 
 
 def remove_cgroups() -> None:

@@ -50,7 +50,7 @@ def test_a_list_tells_who_is_paused(runtime, box):
 def test_a_list_opens_no_more_descriptors_for_more_containers(own, box):
     for _ in range(4):
         box(own)
-    few, limit = (7, 7), resource.RLIMIT_NOFILE
+    few, limit = (8, 8), resource.RLIMIT_NOFILE  # libffi 3.5 keeps one
     found = own.verb("list", "--quiet", setup=lambda: resource.setrlimit(limit, few))
     assert len(found.ok.lines) == 4
 
@@ -300,6 +300,8 @@ while :; do sleep 0.01; done
 
 @pytest.mark.parametrize("word", ["--all", "-a", ""], ids=["--all", "-a", "the first alone"])
 def test_a_signal_reaches_every_process_if_all_are_meant(runtime, box, word):
+    if word:
+        unlike(runtime, "runc", "sends it to the first alone where that takes the others along", since=(1, 2))
     one = box(runtime, MARKS)
     if word == "-a":
         run = runtime.verb("kill", "-a", one.id, "USR1")
@@ -511,6 +513,7 @@ DOCKERS = {
 @limits
 def test_what_is_0_is_left_as_it_was(runtime, box):
     unlike(runtime, "crun", "leaves the limit of memory alone")
+    unlike(runtime, "runc", "warns of the kernel's memory", since=(1, 2))
     one = box(runtime, change=limited)
     assert values(one) == VALUES
     runtime.verb("update", "--resources", "-", one.id, stdin=json.dumps(DOCKERS)).ok

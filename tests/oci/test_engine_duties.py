@@ -55,6 +55,8 @@ def made(bundle):
 )
 def test_create_says_that_a_program_cannot_run(runtime, made, tmp_path, program, words):
     unlike(runtime, "crun", "has words of its own")
+    if program == "/etc":
+        unlike(runtime, "runc", "has a word of its own for a directory", since=(1, 2))
     one, log = made(runtime, [program]), str(tmp_path / "log")
     found = create(runtime, one, words=["--log", log, "--log-format", "json"])
     assert found.status != 0
@@ -458,6 +460,7 @@ HOOK = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); sleep 0.1; readlink /pro
 @pytest.mark.parametrize("free", [False, True], ids=["no_new_privs", "free"])
 def test_a_hook_finds_the_namespaces_of_a_container_with_a_filter(runtime, bundle, tmp_path, free):
     """Docker's network is made so."""
+    unlike(runtime, "crun", "tells the hook otherwise", since=(1, 9))
     one, place = bundle(), str(tmp_path / "net")
     rule = {"names": ["mount"], "action": "SCMP_ACT_ERRNO"}
     one.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
@@ -484,6 +487,7 @@ def test_a_kernel_parameter_holds_that_a_hook_had_otherwise(runtime, bundle):
 
 
 def test_a_hook_of_the_host_has_the_callers_umask(runtime, bundle, tmp_path):
+    unlike(runtime, "crun", "has none", since=(1, 9))
     one = bundle()
     names = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
     one.config["hooks"] = {

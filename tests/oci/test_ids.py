@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 import support
+from bundles import unlike
 from support import needs, wait_until
 
 pytestmark = needs("root", "busybox", "userns", "idmap", "unshare")
@@ -42,6 +43,7 @@ def owners(runtime, made):
 
 
 def test_the_maps_of_a_joined_namespace_may_be_named(runtime, bundle, users):
+    unlike(runtime, "runc", "warns of it", since=(1, 2))
     made = bundle()
     made.namespaces(user=users)
     made.linux.update(uidMappings=LINES, gidMappings=LINES)
