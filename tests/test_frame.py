@@ -105,6 +105,19 @@ def test_the_folder_is_a_door_by_its_own_name(minictr, tmp_path, name, file, opt
         assert minictr.command(*(command + ["features"]), cwd=cwd).ok.out.startswith("{")
 
 
+def test_bytecode_that_ends_early_is_told(minictr, tmp_path):
+    """As a full disk, or a copy that broke off, leaves it."""
+    folder = str(tmp_path / "minictr")
+    shutil.copytree(os.path.join(CHECKOUT, "minictr"), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [PYTHON, "-m", "minictr", "resume", "nobody"]
+    assert "does not exist: nobody" in minictr.command(*command, cwd=str(tmp_path)).err
+    half = [name for name in os.listdir(folder + "/__pycache__") if name.startswith("control.")]
+    os.truncate(os.path.join(folder, "__pycache__", half[0]), 100)
+    found = minictr.command(*command, cwd=str(tmp_path))
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+    assert found.err.endswith("; hint: remove %s/__pycache__, or install it anew\n" % folder)
+
+
 def strangers(place):
     """Modules in PLACE that may not be imported, of names that the standard library has, too."""
     for name in ("_ctypes", "ctypes", "difflib", "fcntl", "json", "select", "socket", "struct", "time"):
