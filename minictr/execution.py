@@ -48,7 +48,10 @@ class Target:
         if content.get("status") == "created":  # nobody may look into it but who may trace everything
             hints[abi.EACCES] = "start it first: until it executes its program it is closed to a user"
         with step(doing, hints=hints):
-            self.root = os.open("/proc/%d/root" % self.pid, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self.root = os.open("/proc/%d/root" % self.pid, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:  # it ends, and waits for who were in its PID namespace to be waited for
+                raise ContainerError(doing, "container not running", abi.ENOENT) from None
             self.joins = tuple([self._open(kind) for kind in abi.NAMESPACES if self._differs(kind)])
             self.uids = maps.rows(paths.read_text("/proc/%d/uid_map" % self.pid))
             self.gids = maps.rows(paths.read_text("/proc/%d/gid_map" % self.pid))

@@ -216,6 +216,25 @@ def test_what_has_ended_cannot_be_killed(made):
     assert "container not running" in run.err
 
 
+def test_what_ends_takes_no_further_program(made):
+    """Process 1 is there until all of its namespace were waited for, which whoever ran exec may not do."""
+    pid = made.run("one")
+    live = made.minictr.start("exec", "one", "sh", "-c", "echo up; sleep 1000", **made.caller.options)
+    live.expect("up")
+    live.signal(signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not os.path.exists("/proc/%d/root/bin" % pid))
+    try:
+        assert not gone(pid)
+        found = made.verb("exec", "one", "true")
+        assert (found.status, found.out) == (255, "") and found.err.endswith(": container not running\n"), (
+            found
+        )
+    finally:
+        live.signal(signal.SIGCONT)
+    assert live.wait().status == 137
+
+
 # --- stop ---------------------------------------------------------------------------------------
 
 
