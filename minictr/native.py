@@ -9,6 +9,7 @@ Side: host
 
 from . import abi, arrangement, foreground, grants
 from . import unix as os
+from .errors import printable
 from .spec import DEFAULT_PATH, Spec, default_config
 from .words import MAX_FDS, absolute, bad, integer, number
 
@@ -55,6 +56,8 @@ def _root(given: "dict", fields: "dict") -> str:
         descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         hint = "--overlay" if root.endswith(":O") else ""  # so podman spells it
+        if os.path.isfile(root):
+            hint = "of an archive: mkdir DIR && tar -C DIR -xf %s" % printable(given["rootfs"])
         raise bad("--rootfs", given["rootfs"], os.strerror(error.errno or 0), hint) from None
     try:
         own = os.path.samestat(os.fstat(descriptor), os.stat("/"))
@@ -100,7 +103,9 @@ def _namespace_path(option: str, wanted: str) -> str:
 
 
 def _of_container(option: str, wanted: str) -> str:
-    """What to write for podman's container:ID."""
+    """What to write for podman's container:ID, and for the networks that podman and docker make."""
+    if option == "net" and wanted.partition(":")[0] in ("bridge", "pasta", "slirp4netns", "default"):
+        return "networks are not set up: --net host, or the ns:PATH of one that is"
     if not wanted.startswith("container:"):
         return ""
     name, user = option.replace("cgroupns", "cgroup"), "--userns ns:/proc/PID/ns/user"

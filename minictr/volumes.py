@@ -341,7 +341,8 @@ def _state(option: str, text: str, source: str) -> os.stat_result:
     try:
         return os.stat(absolute(source))
     except OSError as error:
-        raise bad(option, text, "%s: %s" % (printable(source), error.strerror)) from None
+        hint = "the shell knows ~ at the head of a word alone: write $HOME" if source[:1] == "~" else ""
+        raise bad(option, text, "%s: %s" % (printable(source), error.strerror), hint) from None
 
 
 def _target(option: str, text: str, target: str) -> str:

@@ -296,7 +296,8 @@ def test_who_writes_an_overlay_as_podman_does_is_told_how_it_is_called_here(root
 def test_what_is_no_directory_is_no_root(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
-    assert refusal("--rootfs", str(file), "--", "x") == "--rootfs %s: Not a directory" % file
+    hint = "; hint: of an archive: mkdir DIR && tar -C DIR -xf %s" % file
+    assert refusal("--rootfs", str(file), "--", "x") == "--rootfs %s: Not a directory%s" % (file, hint)
     assert refusal("--rootfs", "/no/such", "--", "x") == "--rootfs /no/such: No such file or directory"
     assert "is the host's own root; hint: leave --rootfs out" in refusal("--rootfs=/.", "--", "x")
 
@@ -400,6 +401,7 @@ def test_the_options_of_a_volume_are_podmans(rootfs, words, expected):
             "volumes with a name are not supported; hint: for the directory of this name write ./data",
         ),
         ("/no/such:/data", "/no/such: No such file or directory"),
+        ("~/such:/data", "~/such: No such file or directory; hint: the shell knows ~ at the head of a word"),
         ("/etc:/data:ro:rw", "is not of the form SRC:DST[:OPTION,...]"),
         ("/etc::ro", "is not of the form"),
         (
@@ -901,6 +903,12 @@ def test_who_names_a_container_is_told_how_its_namespace_is_named(option, file):
     if option != "userns":
         hint = "--%s ns:/proc/PID/ns/%s %s" % (option, file, hint)
     assert said.startswith("--%s container:web: is not one of " % option) and said.endswith("; hint: " + hint)
+
+
+@pytest.mark.parametrize("value", ["bridge", "pasta:-t,80"])
+def test_who_names_a_network_that_others_make_is_told_that_none_is(value):
+    said = refusal("--net", value, "--", "true")
+    assert said.endswith("; hint: networks are not set up: --net host, or the ns:PATH of one that is")
 
 
 def test_the_hosts_processes_come_with_the_hosts_proc():
