@@ -21,6 +21,7 @@ Run a further program in container ID, in all its namespaces, its cgroup and und
   -u, --user UID[:GID]          or names of the container's
   -g, --additional-gids GID     one more group
   -e, --env NAME[=VALUE]        one more variable; NAME alone takes the caller's
+      --env-file FILE           variables, one a line
   -w, --workdir, --cwd DIR      the directory it starts in
   -c, --cap NAME                one more capability
       --no-new-privs            set no_new_privs
@@ -46,6 +47,7 @@ _OPTIONS = (
     ("--user", "-u", "user", "one"),
     ("--additional-gids", "-g", "groups", "many"),
     ("--env", "-e", "env", "many"),
+    ("--env-file", "", "env_files", "many"),
     ("--cwd", "", "cwd", "one"),
     ("--workdir", "-w", "cwd", "one"),  # as run has it, and podman
     ("--cap", "-c", "caps", "many"),
@@ -83,6 +85,11 @@ def parse(argv: "list[str]") -> Wish:
     if "preserve_fds" in values:
         values["preserve_fds"] = integer("--preserve-fds", values["preserve_fds"], 0, MAX_FDS)
     values["caps"] = tuple([capability("--cap", word) for word in values.get("caps", ())])
+    if "env_files" in values:  # what --env says holds, as with run
+        from . import native  # only for who has some
+
+        lines = [line for path in values.pop("env_files") for line in native.env_file(path)]
+        values["env"] = tuple(lines) + values.get("env", ())
     if "env" in values:
         values["env"] = tuple([text for word in values["env"] for text in _variable(word)])
     values.pop("", None)
@@ -140,7 +147,9 @@ def execute(root_path: str, report, argv: "list[str]") -> int:
         with step("exec"):
             return execution.run(root_path, report, parse(argv))
     except ContainerError as error:
-        report.error(error)
+        from .cli import explained  # which has called us
+
+        report.error(explained(error))
         return execution.EXIT_EXEC
 
 

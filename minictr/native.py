@@ -325,7 +325,7 @@ def _environment(given: "dict", config: "dict", fields: "dict") -> None:
         values["HOSTNAME"] = os.uname().nodename
     values["container"] = "minictr"
     for path in given.get("env-file", ()):
-        for line in _env_file(path):
+        for line in env_file(path):
             _set_variable("--env-file", path, line, values)
     for text in given.get("env", ()):
         _set_variable("--env", text, text, values)
@@ -345,7 +345,7 @@ def _set_variable(option: str, text: str, line: str, values: "dict[str, str]") -
         values[name] = os.environment()[name]
 
 
-def _env_file(path: str) -> "list[str]":
+def env_file(path: str) -> "list[str]":
     """The lines of PATH that say something: no quotes, no continuation, # only where a line begins."""
     try:
         with open(absolute(path), "rb") as file:

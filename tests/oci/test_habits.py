@@ -793,6 +793,16 @@ def test_exec_starts_in_a_directory_by_the_names_that_run_has_for_it(own, box, w
     assert own.verb("exec", *words, box(own).id, "/bin/pwd") == (0, "/tmp\n", "")
 
 
+def test_exec_takes_variables_from_a_file_as_run_does(own, box, tmp_path):
+    file = tmp_path / "variables"
+    file.write_text("# of the file\nA=1\nB=2 3\n\nOURS\nNOBODYS\n")
+    words = ["-e", "A=4", "--env-file", str(file), box(own).id, "/bin/sh", "-c"]
+    script = "echo $A $B $OURS ${NOBODYS-none}"
+    assert own.verb("exec", *words, script, env={"OURS": "mine"}) == (0, "4 2 3 mine none\n", "")
+    found = own.verb("exec", "--env-file", "/no/such", "x", "true")
+    assert found == (255, "", "minictr: --env-file /no/such: No such file or directory\n")
+
+
 def test_exec_takes_a_variable_of_the_callers_by_its_name(own, box):
     words = ["-e", "OURS", "-e", "NOBODYS", box(own).id, "/bin/sh", "-c", "echo $OURS ${NOBODYS-none}"]
     assert own.verb("exec", *words, env={"OURS": "mine"}) == (0, "mine none\n", "")
