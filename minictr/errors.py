@@ -132,4 +132,11 @@ def printable(value: object) -> str:
     text = os.fsdecode(value) if isinstance(value, (bytes, str)) else str(value)
     if text.isprintable():  # nearly always, and a start asks for each of its mounts
         return text
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    number = ord(char)
+    if 0xDC80 <= number <= 0xDCFF:  # how Python keeps a byte that is no text (PEP 383)
+        return "\\x%02x" % (number - 0xDC00)
+    return ascii(char)[1:-1]

@@ -66,11 +66,12 @@ def test_where_steps_down_are_refused_a_degradation_is_an_error_of_its_own_statu
         ("two\nlines", r"two\nlines"),
         ("\x1b[2J", r"\x1b[2J"),
         ("\u202e", r"\u202e"),
-        (b"\xff", r"\udcff"),
+        (b"caf\xe9", r"caf\xe9"),
+        ("\ud800", r"\ud800"),
         ("d\u00e9j\u00e0", "d\u00e9j\u00e0"),
         (12, "12"),
     ],
-    ids=["text", "newline", "escape", "right to left", "undecodable", "accents", "number"],
+    ids=["text", "newline", "escape", "right to left", "undecodable", "half a pair", "accents", "number"],
 )
 def test_what_comes_from_outside_cannot_write_a_line_or_move_the_cursor(value, text):
     assert printable(value) == text
