@@ -2,8 +2,8 @@
 
 On v2 a process gets only into cgroups that have with its own one above them in common, whose
 cgroup.procs the caller may write (Documentation/admin-guide/cgroup-v2.rst, "Delegation Containment"). So
-the places in question are our own cgroup and those above it, as long as they are ours: in a user
-session of systemd the slices of the user's manager, in a scope made with Delegate=yes that scope.
+the places in question are our own cgroup and those above it, where they are ours: below the user's
+systemd its slices, else a cgroup that root has handed over.
 
 Side: host
 """
@@ -31,12 +31,14 @@ def find(layout: cgroup.Layout, name: str):
 
 def _place(mount: str, own: str) -> "str | None":
     """Of our own cgroup and those above it the nearest that is ours, and in which nobody lives, as it must
-    be to hand down controllers; else our own: alone in it we move out of the way."""
+    be to hand down controllers; else our own: alone in it we move out of the way.
+
+    One that is not ours below one that is, as where root has moved our shell, may be left all the same."""
     if own.startswith("/.."):  # it lies outside of what our cgroup namespace shows
         return None
     place = own.rstrip("/")
-    while place and _handed(mount + place):
-        if not _members(mount + place):
+    while place:
+        if _handed(mount + place) and not _members(mount + place):
             return place
         place = place.rpartition("/")[0]
     mine = mount + own.rstrip("/")

@@ -144,7 +144,11 @@ def _reset_signals() -> None:
 def join(handed: Handed) -> None:
     """By ourselves: a process that another one moves stalls 7 to 20 ms (cgroup_migrate waits for
     a grace period). The descriptors are of the files that take a process, open for writing."""
-    hints = {abi.ENOSPC: "a cpuset needs its cpuset.cpus and cpuset.mems written before"}
+    hints = {
+        abi.ENOSPC: "a cpuset needs its cpuset.cpus and cpuset.mems written before",
+        abi.EACCES: "from this cgroup its user gets into none of theirs: call it from where the container was"
+        " started; with systemd: systemd-run --user --scope minictr ...",
+    }
     for descriptor in handed.cgroup:
         with step("join the cgroup", hints=hints):
             try:

@@ -507,7 +507,7 @@ def test_one_that_was_asked_for_is_told_of_in_the_same_words(alone):
     assert "cgroup: wanted one of its own, got none; the cgroup is not delegated to this user; lost:" in line
 
 
-@pytest.fixture(params=["below it", "in it"] if V2 else ["in it"])
+@pytest.fixture(params=["below it", "in one of root's below it", "in it"] if V2 else ["in it"])
 def handed(request, minictr, ranged):
     """handed(words...) of minictr's by a user in a cgroup that was handed to them. "in it" on v2: alone in
     that cgroup itself, which then can hand down controllers only when they have moved out of the way."""
@@ -515,7 +515,7 @@ def handed(request, minictr, ranged):
     layout = cgroup.layout()
     points = [mount for mount, _ in layout.hierarchies] or [layout.unified]
     tops = [point + "/minictr-test-handed-%d" % os.getpid() for point in points]
-    below = request.param == "below it"
+    below = request.param != "in it"
     for top in tops:
         os.makedirs(top + "/shell" if below else top)
         if below:
@@ -527,6 +527,8 @@ def handed(request, minictr, ranged):
             if os.path.exists(top + "/" + name):
                 shutil.copyfile(os.path.dirname(top) + "/" + name, top + "/" + name)
         subprocess.run(["chown", "-R", str(ranged.uid), top], check=True)
+        if "root's" in request.param:
+            subprocess.run(["chown", "-R", "root", top + "/shell"], check=True)
     places = [top + ("/shell/cgroup.procs" if below else "/cgroup.procs" if V2 else "/tasks") for top in tops]
     join = "for f in %s; do echo $$ > $f || exit 99; done; " % " ".join(places)
     drop = "exec setpriv --reuid=%d --regid=%d --clear-groups " % (ranged.uid, ranged.gid)
@@ -585,6 +587,17 @@ def test_there_a_container_is_found_though_its_state_is_lost(handed, minictr, ra
     wait_until(lambda: support.gone(row["pid"]))
     assert handed("delete", "--force", "mine").ok
     assert [name for top in handed.tops for name in os.listdir(top) if name.startswith("minictr-")] == []
+
+
+@pytest.mark.skipif(not V2, reason="v1 asks whose the process is, not where it comes from")
+@pytest.mark.parametrize("handed", ["below it" if V2 else "in it"], indirect=True)
+def test_who_comes_from_outside_of_it_is_told_how_to_get_in(handed, minictr, ranged):
+    assert handed("run", "-d", "--name", "mine", "-m", "64m", *handed.words, "exec sleep 1000").ok
+    found = minictr("exec", "mine", "true", user=ranged)
+    words = "minictr: join the cgroup: Permission denied; hint: from this cgroup its user gets into none of"
+    assert found.status == 255 and found.err.startswith(words), found
+    assert handed("exec", "mine", "true").ok
+    assert handed("delete", "--force", "mine").ok
 
 
 @pytest.mark.skipif(V2, reason="v2 counts the time without a controller")
