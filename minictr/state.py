@@ -66,11 +66,17 @@ def open_root(path: str) -> int:
             os.makedirs(path, 0o700)
         except FileExistsError:
             pass
+    using = "use the state directory %s" % path
+    with step(using, hints=hints):
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     owner = os.fstat(root)
-    if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
+    if owner.st_uid != os.geteuid():
         os.close(root)
-        raise ContainerError("use the state directory %s" % path, "others may write to it", hint=_OTHER_PLACE)
+        hint = "call it as that user, or with another --root DIR"
+        raise ContainerError(using, "it belongs to user %d" % owner.st_uid, hint=hint)
+    if owner.st_mode & 0o022:
+        os.close(root)
+        raise ContainerError(using, "others may write to it", hint="chmod go-w %s, or --root DIR" % path)
     return root
 
 
