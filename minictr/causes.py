@@ -155,8 +155,8 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
     if number in (abi.ENOENT, abi.ENODEV):
         said = "no cgroup file system is mounted at /sys/fs/cgroup, or it lacks the controller"
         return Cause(why=said, fix=as_root("mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
-    user = "" if os.geteuid() == 0 else "--user "
-    scope = "start with: systemd-run %s--scope -p Delegate=yes minictr ..." % user
+    user = os.geteuid()
+    scope = _user_scope(user) if user else "start with: systemd-run --scope -p Delegate=yes minictr ..."
     if number == abi.EBUSY:
         said = "processes in the cgroup itself keep its controllers from being handed down"
         return Cause(
@@ -167,6 +167,17 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
         fix = "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1): v1 is not handed to users"
         return Cause(why=said, fix=fix if user else capability("CAP_DAC_OVERRIDE"))
     return Cause(why=said, fix=scope if systemd else _delegate())
+
+
+def _user_scope(user: int) -> str:
+    """By the user's own systemd, which stands there from their login on, or lingers."""
+    place = "/run/user/%d" % user
+    scope = "systemd-run --user --scope -p Delegate=yes minictr ..."
+    if not os.getenv("XDG_RUNTIME_DIR"):
+        scope = "XDG_RUNTIME_DIR=%s %s" % (place, scope)
+    if os.path.exists(place + "/systemd/private"):
+        return "start with: " + scope
+    return as_root("loginctl enable-linger %d" % user) + "; then start with: " + scope
 
 
 def _delegate() -> str:

@@ -5,12 +5,13 @@ Side: host
 
 import os
 
-from . import abi, cgroup_files
-from .cgroup_files import GONE, HERE
+from . import abi, cgroup_files, fixes, paths
+from .cgroup_files import GONE, HERE, Part
 from .cgroup_group import Group, Setting, cause
 from .errors import ContainerError, printable
 
 SUBTREE = "cgroup.subtree_control"
+_OF_SYSTEMD = "cpu cpuset io memory pids"  # the controllers that its Delegate= is of use for
 _PERIOD = "a period has 1000 to 1000000 microseconds"
 _QUOTA = "a quota has at least 1000 microseconds, and no more of a period than the cgroup above has"
 _BURST = "a burst is no more than the quota"
@@ -60,6 +61,38 @@ def _hint(group: Group, setting: Setting, number: int) -> str:
         most = group._read("memory", "memory.memsw.limit_in_bytes").strip()
         return "memory and swap together are limited to %s: change that limit too" % most
     return "there is no such block device, or it is a partition" if number == abi.ENODEV else ""
+
+
+def out_of_the_way(part: Part, busy: str) -> str:
+    """What helps where the cgroup BUSY above PART hands nothing down, as processes are in it."""
+    found = []  # type: list[str]
+    if busy == part.mount + cgroup_files.own(paths.read_text("/proc/self/cgroup")).get("", ""):
+        found = paths.read_text(busy + "/cgroup.procs").split()
+    others = [pid for pid in found if pid != str(os.getpid())]
+    if not others or len(others) > 20:
+        return "give the container a cgroupsPath beside those processes, not below them"
+    step = "do echo $pid > shell/cgroup.procs; done"
+    return "cd %s && mkdir -p shell && for pid in %s; %s" % (busy, " ".join(others), step)
+
+
+def kept_back(part: Part, controller: str) -> "tuple[str, str]":
+    """Why CONTROLLER does not come down to PART on v2, and what helps."""
+    above = [part.mount + part.path[:at] for at, letter in enumerate(part.path) if letter == "/"]
+    without = [place for place in above if controller not in _words(place, SUBTREE)]
+    if not without or controller not in _words(without[0], "cgroup.controllers"):
+        why = "the controller %s is not available in %s" % (controller, part.directory)
+        return why, "it has to be delegated by the cgroups above, and not be in use by v1"
+    fix = "echo +%s | tee %s" % (controller, " ".join([place + "/" + SUBTREE for place in without]))
+    if "/user@" in part.path and controller in _OF_SYSTEMD.split():
+        file = "/etc/systemd/system/user@.service.d/delegate.conf"
+        fix = "mkdir -p %s && printf '[Service]\\nDelegate=%s\\n' > %s && systemctl daemon-reload" % (
+            os.path.dirname(file), _OF_SYSTEMD, file,
+        )  # fmt: skip
+    return "the controller %s is not handed down by %s" % (controller, without[0]), fixes.as_root(fix)
+
+
+def _words(directory: str, name: str) -> "list[str]":
+    return paths.read_text(directory + "/" + name).split()
 
 
 def refuse_empty(wanted: str) -> None:

@@ -9,7 +9,7 @@ import os
 
 from . import abi, cgroup_files, cgroup_v1, paths
 from .cgroup_files import GONE, PATIENCE, Part
-from .cgroup_group import Group, Setting, burst, cause, idle, ignored, limit, shares, without_devices
+from .cgroup_group import DENIED, Group, Setting, burst, cause, idle, ignored, limit, shares, without_devices
 from .errors import ContainerError, Degradation, printable
 
 _NO_SWAP = "the container may use swap: the kernel does not count it"
@@ -233,15 +233,16 @@ class V2(Group):
         controller = setting.names[0].partition(".")[0]
         if controller == "cgroup" or controller in self._read("", "cgroup.controllers").split():
             return "this kernel has no such setting", ""
+        from . import cgroup_refusal  # only where something was refused
+
         where, number = self.refused.get(controller, ("", 0))
         if number == abi.EBUSY:
             why = "%s has processes of its own, so %s cannot be enabled below it" % (where, controller)
-            return why, "give the container a cgroupsPath beside those processes, not below them"
-        if number:
+            return why, cgroup_refusal.out_of_the_way(self.parts[0], where)
+        if number and number not in DENIED:
             why = os.strerror(number)
             return "the controller %s cannot be enabled below %s: %s" % (controller, where, why), ""
-        why = "the controller %s is not available in %s" % (controller, self.parts[0].directory)
-        return why, "it has to be delegated by the cgroups above, and not be in use by v1"
+        return cgroup_refusal.kept_back(self.parts[0], controller)
 
 
 def _can_swap(most: str) -> bool:

@@ -116,6 +116,7 @@ def group_of(content: "dict", doing: str):
                 cause = causes.why("cgroup-files", record.get("errno") or 0, uid=os.geteuid())
                 why = why + ": " + (cause.why or record.get("why", ""))
                 fix = cause.fix or record.get("fix", "")
+                break
         raise ContainerError(doing, why, hint=fix)
     return group
 

@@ -776,7 +776,7 @@ def test_without_a_cgroup_it_is_said_what_is_missing(minictr, loose, verb):
 
 @needs("rootless", "cgroup1")
 def test_without_a_cgroup_the_reason_and_what_helps_are_told(minictr, loose, unranged):
-    loose(unranged)
+    loose(unranged, "--memory", "64m", "--cpus", "1")  # two steps down, for the same reason
     found = minictr("pause", "x", user=unranged)
     assert (found.status, found.out) == (125, "")
     words = "the container has no cgroup: the cgroup is not delegated to this user; hint: "

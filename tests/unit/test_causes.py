@@ -507,10 +507,15 @@ def test_a_cgroup_that_is_not_ours(host, monkeypatch):
     assert causes.why("cgroup-files", EACCES).fix.startswith("boot with cgroup v2 alone")
     host.mounted("31 23 0:30 / /sys/fs/cgroup rw - cgroup2 c rw")
     monkeypatch.setattr(causes.os.path, "isdir", lambda path: True)
-    assert (
-        causes.why("cgroup-files", EACCES).fix
-        == "start with: systemd-run --user --scope -p Delegate=yes minictr ..."
-    )
+    monkeypatch.setattr(causes.os.path, "exists", lambda path: path == "/run/user/1000/systemd/private")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    scope = "systemd-run --user --scope -p Delegate=yes minictr ..."
+    assert causes.why("cgroup-files", EACCES).fix == "start with: " + scope
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    scope = "start with: XDG_RUNTIME_DIR=/run/user/1000 " + scope
+    assert causes.why("cgroup-files", EACCES).fix == scope
+    monkeypatch.setattr(causes.os.path, "exists", lambda path: False)
+    assert causes.why("cgroup-files", EACCES).fix == "as root: loginctl enable-linger 1000; then " + scope
     monkeypatch.setattr(causes.os.path, "isdir", lambda path: False)
     assert "chown 1000 minictr-1000" in causes.why("cgroup-files", EACCES).fix
     host.around = "docker"

@@ -16,6 +16,7 @@ from minictr import (
     cgroup_v1,
     cgroup_v2,
     execution,
+    paths,
     unix,
 )
 from minictr.errors import ContainerError
@@ -483,6 +484,43 @@ def test_v2_enables_nothing_where_processes_live_and_says_so_of_a_limit(v2, monk
         "set memory.max to 1048576: %s/a has processes of its own, so memory cannot be enabled below it;"
         " hint: give the container a cgroupsPath beside those processes, not below them" % v2.top
     )
+
+
+def test_v2_says_how_processes_get_out_of_the_way_of_those_they_have_started(v2, monkeypatch):
+    read = paths.read_text
+    own = "0::/a\n"
+    monkeypatch.setattr(paths, "read_text", lambda path: own if path == "/proc/self/cgroup" else read(path))
+    os.mkdir(v2.top + "/a")
+    put(v2.top, "a/cgroup.procs", "7\n%d\n" % os.getpid())
+    group = cgroup.open(v2.layout, "/a/x")
+    group.refused = {"memory": (v2.top + "/a", errno.EBUSY)}
+    assert group.lacking("memory", "memory").fix == (
+        "cd %s/a && mkdir -p shell && for pid in 7; do echo $pid > shell/cgroup.procs; done" % v2.top
+    )
+
+
+def test_v2_says_who_keeps_a_controller_back(v2, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    place = "/user-1000.slice/user@1000.service/app.slice"
+    os.makedirs(v2.top + place)
+    put(v2.top, "cgroup.controllers", "cpu io hugetlb\n")
+    put(v2.top, "cgroup.subtree_control", "cpu io hugetlb\n")
+    by = v2.top + "/user-1000.slice"
+    put(by, "cgroup.controllers", "io hugetlb\n")
+    put(by, "cgroup.subtree_control", "cpu\n")
+    for name in ("io", "hugetlb", "rdma"):
+        group = cgroup.open(v2.layout, place + "/x")
+        group.refused = {name: (v2.top, errno.EACCES)}
+        record = group.lacking("blockIO", name)
+        if name == "rdma":
+            assert record.why == "the controller rdma is not available in %s%s/x" % (v2.top, place)
+            continue
+        assert record.why == "the controller %s is not handed down by %s" % (name, by)
+        if name == "io":
+            assert "[Service]\\nDelegate=cpu cpuset io memory pids\\n" in record.fix
+            assert record.fix.endswith("delegate.conf && systemctl daemon-reload")
+        else:
+            assert record.fix.startswith("as root: echo +hugetlb | tee %s/cgroup.subtree_control " % by)
 
 
 @pytest.mark.parametrize("kind", ["domain invalid", "threaded"])
