@@ -66,7 +66,8 @@ def _hint(group: Group, setting: Setting, number: int) -> str:
 def out_of_the_way(part: Part, busy: str) -> str:
     """What helps where the cgroup BUSY above PART hands nothing down, as processes are in it."""
     found = []  # type: list[str]
-    if busy == part.mount + cgroup_files.own(paths.read_text("/proc/self/cgroup")).get("", ""):
+    own = cgroup_files.own(paths.read_text("/proc/self/cgroup")).get("", "")
+    if busy == part.mount + own.rstrip("/"):  # "/" is that of our cgroup namespace
         found = paths.read_text(busy + "/cgroup.procs").split()
     others = [pid for pid in found if pid != str(os.getpid())]
     if not others or len(others) > 20:

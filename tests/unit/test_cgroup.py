@@ -486,16 +486,17 @@ def test_v2_enables_nothing_where_processes_live_and_says_so_of_a_limit(v2, monk
     )
 
 
-def test_v2_says_how_processes_get_out_of_the_way_of_those_they_have_started(v2, monkeypatch):
-    read = paths.read_text
-    own = "0::/a\n"
-    monkeypatch.setattr(paths, "read_text", lambda path: own if path == "/proc/self/cgroup" else read(path))
-    os.mkdir(v2.top + "/a")
-    put(v2.top, "a/cgroup.procs", "7\n%d\n" % os.getpid())
-    group = cgroup.open(v2.layout, "/a/x")
-    group.refused = {"memory": (v2.top + "/a", errno.EBUSY)}
+@pytest.mark.parametrize("own", ["/a", "/"])
+def test_v2_says_how_processes_get_out_of_the_way_of_those_they_have_started(v2, monkeypatch, own):
+    read, text = paths.read_text, "0::%s\n" % own
+    monkeypatch.setattr(paths, "read_text", lambda path: text if path == "/proc/self/cgroup" else read(path))
+    place = v2.top + own.rstrip("/")
+    os.makedirs(place, exist_ok=True)
+    put(place, "cgroup.procs", "7\n%d\n" % os.getpid())
+    group = cgroup.open(v2.layout, own + "/x")
+    group.refused = {"memory": (place, errno.EBUSY)}
     assert group.lacking("memory", "memory").fix == (
-        "cd %s/a && mkdir -p shell && for pid in 7; do echo $pid > shell/cgroup.procs; done" % v2.top
+        "cd %s && mkdir -p shell && for pid in 7; do echo $pid > shell/cgroup.procs; done" % place
     )
 
 
