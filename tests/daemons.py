@@ -128,6 +128,7 @@ class Podman(Engine):
         env = {
             "CONTAINERS_CONF": self.place + "/containers.conf",
             "TMPDIR": self.place + "/tmp",
+            "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",  # podman 5
         }
         if self.account:
             env["XDG_RUNTIME_DIR"] = self.place + "/xdg"
