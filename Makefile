@@ -66,7 +66,8 @@ endef
 
 # $(call apt,PACKAGES): get those that are missing, as root where there is apt; else name them.
 # python3-venv: Debian's python3 cannot make a virtual environment without it. No daemon among them is
-# started (policy-rc.d: 101 is "not allowed"), now or with the machine: the tests start their own.
+# started (policy-rc.d: 101 is "not allowed"), now or with the machine: the tests start their own. Docker's
+# client is a package of its own as of Debian 13.
 define apt
 	@missing=; \
 	if command -v dpkg-query >/dev/null; then \
@@ -82,7 +83,8 @@ define apt
 		export DEBIAN_FRONTEND=noninteractive policy=/usr/sbin/policy-rc.d; \
 		[ -e $$policy ] || { trap "rm -f $$policy" EXIT; \
 			printf '#!/bin/sh\nexit 101\n' >$$policy; chmod 755 $$policy; }; \
-		{ apt-get -qq update && apt-get -qq -y --no-install-recommends install$$missing; } \
+		{ apt-get -qq update && apt-get -qq -y --no-install-recommends install$$missing \
+			$$(apt-cache pkgnames docker-cli | grep -x docker-cli); } \
 			</dev/null >/dev/null || echo "could not install$$missing: some tests will be skipped"; \
 		units=$$(dpkg-query -L$$missing 2>/dev/null | sed -n 's|.*/systemd/system/||p'); \
 		[ -z "$$units" ] || systemctl -q disable $$units 2>/dev/null || :; \
