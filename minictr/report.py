@@ -79,7 +79,7 @@ class Report:
 
 def say(message: str) -> None:
     """One line on stderr: names from outside must not write one of their own, nor move the cursor."""
-    line = "minictr: " + printable(" ".join(message.split("\n"))) + "\n"
+    line = "minictr: " + printable(message) + "\n"
     try:
         os.write(2, line.encode(sys.getfilesystemencoding(), "backslashreplace"))
     except OSError:
