@@ -52,6 +52,9 @@ def no_such_kind(facts: "dict[str, object]") -> "Cause | None":
     return None
 
 
+_NO_LIMIT = 0x7FFFFFFF  # INT_MAX: what a new user namespace has (create_user_ns() in kernel/user_namespace.c)
+
+
 def limit(facts: "dict[str, object]") -> "Cause | None":
     kinds = _kinds(facts)
     for kind in kinds:
@@ -60,6 +63,12 @@ def limit(facts: "dict[str, object]") -> "Cause | None":
             return Cause(why="%s is 0" % name, fix=set_sysctl(name, 15000))
     name = "user.max_%s_namespaces" % KINDS[kinds[0]][0]
     have = signs.sysctl(name)
+    if not signs.initial() and (have or 0) >= _NO_LIMIT:
+        said = (
+            "the limit of %s namespaces is reached in what is around us, or they are nested 32 deep"
+            % kinds[0]
+        )
+        return Cause(why=said, fix="start outside of that (bwrap --disable-userns, say)")
     said = "the limit of %s namespaces (%s is %s) is reached here or around us, or they are nested 32 deep"
     return Cause(why=said % (kinds[0], name, have), fix=set_sysctl(name, 2 * (have or 15000)))
 
@@ -180,10 +189,11 @@ def _helper(name: str) -> "Cause | None":
         said = "no_new_privs is set in the caller: setuid programs such as newuidmap have no power"
         other = "start from a login shell, not from inside a sandbox (setpriv --no-new-privs, bwrap)"
         return Cause(why=said, fix=outside("no_new_privs", other))
-    if not signs.bounded(number):
-        lacking = abi.CAPABILITIES[number]
-        said = "the bounding set of the caller lacks %s, which %s needs" % (lacking, name)
-        return Cause(why=said, fix=outside("capability", "start from a login shell", lacking[4:]))
+    for needed in (number, abi.CAP_SYS_ADMIN)[: 2 if setuid else 1]:  # without that bit it stays who owns it
+        if not signs.bounded(needed):
+            lacking = abi.CAPABILITIES[needed]
+            said = "the bounding set of the caller lacks %s, which %s needs" % (lacking, name)
+            return Cause(why=said, fix=outside("capability", "start from a login shell", lacking[4:]))
     return None
 
 
@@ -217,6 +227,9 @@ def _said(said: str) -> "Cause | None":
     """What newuidmap itself says (lib/idmapping.c, src/newuidmap.c of shadow)."""
     if "not allowed" in said:
         return Cause(why=said, fix="take ids that /etc/subuid and /etc/subgid give to the user")
+    if "different user" in said and " pw_gid:%d " % os.getgid() not in said:
+        why = "the helpers take who has the group of the user's line in /etc/passwd alone, and ours is %d"
+        return Cause(why=why % os.getgid(), fix="call newgrp without a group, and start from its shell")
     if "proc directory" in said or "different user" in said:
         return Cause(why=said, fix="mount /proc without hidepid, or with gid= of a group of the user's")
     if "not permitted" in said and not signs.initial():

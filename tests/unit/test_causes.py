@@ -95,6 +95,13 @@ def test_another_kind_is_at_zero(host):
     assert causes.why("network", ENOSPC).why == "user.max_net_namespaces is 0"
 
 
+def test_a_limit_around_us_is_not_raised_by_ours(host):
+    host.files["/proc/self/uid_map"] = "1000 1000 1\n"
+    host.sysctl("user.max_user_namespaces", 0x7FFFFFFF)
+
+    assert causes.why("userns", ENOSPC).fix.startswith("start outside of that")
+
+
 def test_a_limit_that_is_reached_is_doubled(host):
     host.sysctl("user.max_user_namespaces", 1000)
 
@@ -375,6 +382,8 @@ def test_a_bounding_set_without_setuid(host, tmp_path, owned_by_root, monkeypatc
     cause = causes.why("newuidmap")
 
     assert "lacks CAP_SETUID" in cause.why and cause.fix == "start the outer container with --cap-add SETUID"
+    host.bounding = 1 << abi.CAP_SETUID
+    assert "lacks CAP_SYS_ADMIN" in causes.why("newuidmap").why
 
 
 def test_ranges_that_are_too_small(host, tmp_path, owned_by_root, monkeypatch):
@@ -407,6 +416,21 @@ def test_a_user_without_a_name(host, monkeypatch):
 
     assert "uid 54321 has no name, which newuidmap asks for" in cause.why
     assert "useradd --uid 54321 --no-create-home user54321" in cause.fix
+
+
+def test_a_caller_with_another_group_than_their_own(host, tmp_path, owned_by_root, monkeypatch):
+    """As after newgrp: src/newuidmap.c of shadow compares it with that of /etc/passwd."""
+    host.user()
+    good_helpers(host, tmp_path)
+    monkeypatch.setattr(signs, "mount_flags", lambda path: 0)
+    monkeypatch.setattr(os, "getgid", lambda: 1005)
+    said = "newuidmap: Target process 7 is owned by a different user: uid:1000 pw_uid:1000 st_uid:1000, "
+
+    cause = causes.why("newuidmap", 0, said=said + "gid:1005 pw_gid:1000 st_gid:1005")
+    assert "/etc/passwd alone, and ours is 1005" in cause.why and cause.fix.startswith("call newgrp without")
+
+    cause = causes.why("newuidmap", 0, said=said + "gid:1005 pw_gid:1005 st_gid:0")
+    assert "hidepid" in cause.fix
 
 
 def test_what_the_helper_said_is_kept(host, tmp_path, owned_by_root, monkeypatch):
