@@ -77,11 +77,8 @@ def _enter(space: "tuple[str, int]", may_wait: bool, spaces: "list[tuple[str, in
     except OSError as error:
         if may_wait and error.errno == abi.EPERM:
             return False
-        why = (
-            "not %s %s namespace" % ("an" if kind == "ipc" else "a", kind)
-            if error.errno == abi.EINVAL
-            else ""
-        )
+        article = "an" if kind == "ipc" else "a"
+        why = "not %s %s namespace" % (article, kind) if error.errno == abi.EINVAL else ""
         cause = "" if why else "setns"
         hint = ""
         if why and kind == "user" and _is_own(descriptor):
