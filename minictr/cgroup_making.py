@@ -20,23 +20,23 @@ def make(me) -> None:
         records = _open_unit(me)
     else:
         layout = cgroup.layout()
-        path = _kept(me, layout)
+        path = path_of(me.plan, layout)
         me.group = cgroup.open(layout, path)
         records = _create(me, noted=path == cgroup_of(me.spec.identifier, me.entry.path))
     _tell(me, records + _limit(me))
 
 
-def _kept(me, layout: cgroup.Layout) -> str:
-    """The path of it, where nobody has said one that keeps the limits that were asked for.
+def path_of(plan, layout: cgroup.Layout) -> str:
+    """The path of its cgroup; where nobody has said one, that keeps the limits that were asked for.
 
     From its own cgroups systemd takes the controllers again that none of its units needs, once it was told to
     reload, and with them the limits in those below. Where one below hands them on it cannot (EBUSY): so what
     lies there is a cgroup above the container's.
     """
-    asked = set(me.plan.resources) - set(me.spec.assumed) - {"devices"}
-    if me.plan.cgroup_free and asked and layout.kind == "v2" and os.path.isdir("/run/systemd/system"):
-        return me.plan.cgroup_path + "/container"
-    return me.plan.cgroup_path
+    asked = set(plan.resources) - set(plan.spec.assumed) - {"devices"}
+    if plan.cgroup_free and asked and layout.kind == "v2" and os.path.isdir("/run/systemd/system"):
+        return plan.cgroup_path + "/container"
+    return plan.cgroup_path
 
 
 def _open_unit(me) -> "list[Degradation]":
@@ -105,7 +105,7 @@ def _create(me, noted: bool) -> "list[Degradation]":
         from . import delegation  # not for root
 
         layout = cgroup.layout()
-        found = delegation.find(layout, _kept(me, layout))
+        found = delegation.find(layout, path_of(me.plan, layout))
         if found is not None:
             me.group = found
             _note(me)

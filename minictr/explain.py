@@ -5,7 +5,7 @@ Side: host
 
 import os
 
-from . import abi, document, mounts, preparation, privileges
+from . import abi, cgroup, cgroup_making, document, mounts, preparation, privileges
 from . import plan as plan_module
 from .errors import printable
 from .record import Record
@@ -29,12 +29,21 @@ def show(spec: Spec, root_path: str) -> int:
 
 def describe(plan: plan_module.Plan) -> "list[str]":
     """One line a step, in the order they are taken."""
-    root, credentials = plan.root, plan.credentials
+    return _around(plan) + _inside(plan) + _program(plan) + _end(plan)
+
+
+def _around(plan: plan_module.Plan) -> "list[str]":
+    """What is made before anything of it is."""
+    root = plan.root
     lines = ["remember the container %s in %s" % (plan.identifier, root.stage)]
     if plan.spec.log_file:
         lines.append("write its output to %s" % plan.spec.log_file)
-    what = "have systemd start the unit" if plan.spec.systemd else "make the cgroup"
-    lines.append("%s %s" % (what, plan.cgroup_path) if plan.cgroup_path else "make no cgroup")
+    if not plan.cgroup_path:
+        lines.append("make no cgroup")
+    elif plan.spec.systemd:
+        lines.append("have systemd start the unit %s" % plan.cgroup_path)
+    else:
+        lines.append("make the cgroup %s" % cgroup_making.path_of(plan, cgroup.layout()))
     if plan.cgroup_path and plan.cgroup_free:
         lines.append("  where that is not allowed: in the sub-tree that was handed to us")
     lines += ["limit %s" % words for words in _limits(plan.resources)] if plan.cgroup_path else []
@@ -48,7 +57,13 @@ def describe(plan: plan_module.Plan) -> "list[str]":
             lines.append("  where that is refused: %s" % plan.maps.otherwise)
     if plan.time_offsets:
         lines.append("set the clocks: %s" % plan.time_offsets.strip().replace("\n", ", "))
-    lines += ["set the host name %s" % plan.hostname] if plan.hostname else []
+    return lines
+
+
+def _inside(plan: plan_module.Plan) -> "list[str]":
+    """The container as its program will see it."""
+    root = plan.root
+    lines = ["set the host name %s" % plan.hostname] if plan.hostname else []
     lines += ["set the domain name %s" % plan.domainname] if plan.domainname else []
     if "network" in plan.namespaces:
         lines.append("bring the loopback device up")
@@ -69,7 +84,12 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     lines.append("change the root by %s" % ", else ".join(root.ways))
     if "chdir" in root.ways:
         lines.append("  where only chdir is left: confine the program to the root and volumes by Landlock")
-    lines.append("change to the directory %s" % plan.cwd)
+    return lines
+
+
+def _program(plan: plan_module.Plan) -> "list[str]":
+    credentials = plan.credentials
+    lines = ["change to the directory %s" % plan.cwd]
     if not plan.spec.no_new_keyring:
         lines.append("take a new session keyring")
     lines.append(
@@ -93,8 +113,11 @@ def describe(plan: plan_module.Plan) -> "list[str]":
     lines.append(
         "give it the variables %s and no other" % ", ".join(names) if names else "give it no variables"
     )
-    lines.append("execute %s%s" % (" ".join(plan.args), _how(plan)))
-    lines += _hooks(plan, "poststart")
+    return lines + ["execute %s%s" % (" ".join(plan.args), _how(plan))]
+
+
+def _end(plan: plan_module.Plan) -> "list[str]":
+    lines = _hooks(plan, "poststart")
     if plan.spec.timeout:
         lines.append("kill it after %g seconds" % plan.spec.timeout)
     kept = "keep what is known of it" if plan.spec.keep else "forget it"
