@@ -149,7 +149,10 @@ class Relay:
             self.to_caller = self.to_caller[os.write(1, self.to_caller[: select.PIPE_BUF]) :]
         except BlockingIOError:
             pass
-        except OSError:  # nobody reads our output: the container's must not block on that
+        except BrokenPipeError:  # nobody reads it any more: `run -t ... | head` would never end
+            self.to_caller = b""
+            self._hang_up()
+        except OSError:  # such as a full disk: the container's must not block on that
             self.to_caller = b""
 
     def _raw(self) -> None:

@@ -210,6 +210,17 @@ def test_who_does_not_read_the_output_keeps_nobody_from_ending_it(start, how):
     assert run.wait().status == (137 if how == "its time" else 143)
 
 
+@pytest.mark.parametrize("script", ["exec yes", "trap '' HUP; while echo x; do :; done", "echo x; exec cat"])
+def test_a_container_whose_output_nobody_reads_any_more_is_hung_up(start, script):
+    """As one whose terminal goes away: `run -t ... | head`."""
+    run = start(script, "-t", tty=False)
+    run.expect("\n")
+    run.ends.pop(0)
+    run.process.stdout.close()
+    run.send("line\n" * 3)
+    wait_until(lambda: not run.running)
+
+
 def test_the_callers_terminal_is_raw_while_it_runs_and_as_before_afterwards(start):
     live = start("echo ready; read line", "-t", setup=lambda: subprocess.call(["stty", "-ixon", "tostop"]))
     live.expect("ready")
