@@ -82,6 +82,8 @@ def _shows(mount, place: str) -> bool:
 
 
 def mode(mount) -> str:
+    """What is bound with all that is mounted below is read-only where all of that is."""
     if mount is None:
         return ""
-    return "read-only" if (mount.set | mount.set_all) & abi.MOUNT_ATTR_RDONLY else "writable"
+    own = 0 if mount.kind == "bind" and mount.recursive else mount.set
+    return "read-only" if (own | mount.set_all) & abi.MOUNT_ATTR_RDONLY else "writable"

@@ -77,8 +77,20 @@ def test_a_name_writes_no_line_of_its_own():
         ({"type": "tmpfs", "options": []}, ""),
         ({"type": "bind", "source": "/srv", "options": ["bind"]}, ""),
         ({"type": "bind", "source": "/sys", "options": ["rbind"]}, "/sys can be written to"),
+        ({"type": "bind", "source": "/sys", "options": ["bind", "ro"]}, ""),
+        ({"type": "bind", "source": "/sys", "options": ["rbind", "ro"]}, "/sys can be written to"),
+        ({"type": "bind", "source": "/sys", "options": ["rbind", "rro"]}, ""),
     ],
-    ids=["read-only", "writable", "memory", "another directory", "the host's"],
+    ids=[
+        "read-only",
+        "writable",
+        "memory",
+        "another directory",
+        "the host's",
+        "that alone, read-only",
+        "read-only but for what is below",
+        "read-only throughout",
+    ],
 )
 def test_what_can_be_written_to_counts_if_it_is_the_kernels(mount, said):
     config = spec.default_config(["true"], "/tmp")
