@@ -56,6 +56,8 @@ def _root(given: "dict", fields: "dict") -> str:
         descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         hint = "--overlay" if root.endswith(":O") else ""  # so podman spells it
+        if error.errno == abi.EACCES:
+            hint = "a directory above it is closed to this user: chmod a+x, or start as who may enter it"
         if os.path.isfile(root):
             hint = "of an archive: mkdir DIR && tar -C DIR -xf %s" % printable(given["rootfs"])
         raise bad("--rootfs", given["rootfs"], os.strerror(error.errno or 0), hint) from None

@@ -152,7 +152,8 @@ def _id(text: str) -> "int | None":
 
 
 def _read(root: "int | View", path: str) -> bytes:
-    with step("read %s of the container" % path):
+    closed = "the root file system is closed to this user: chmod a+rx, or start as who may enter it"
+    with step("read %s of the container" % path, hints={abi.EACCES: closed}):
         try:
             return paths.read_file(root, path, LIMIT) if isinstance(root, int) else root.read(path, LIMIT)
         except OSError as error:

@@ -38,7 +38,9 @@ def test_a_root_that_the_user_may_not_enter(minictr, ranged, tmp_path):
     os.mkdir(str(tmp_path / "closed/root"))
     run = minictr("run", "--rootfs", str(tmp_path / "closed/root"), "--", "true", user=ranged)
 
-    refused(run, "Permission denied")
+    refused(run, "Permission denied; hint: a directory above it is closed to this user: chmod a+x")
+    run = minictr("run", "--rootfs", str(tmp_path / "closed"), "--", "true", user=ranged)
+    refused(run, "Permission denied; hint: the root file system is closed to this user: chmod a+rx")
 
 
 @pytest.mark.parametrize("name", ["sys", "proc"])
