@@ -5,6 +5,8 @@ Side: host
 
 import os
 
+from .errors import step
+
 # Names that read better of several
 _PLURALS = {
     name + "s": name
@@ -53,7 +55,10 @@ def words(args) -> "list[str]":
 
 def place(root: object) -> str:
     """The directory of containers, "" for the usual one."""
-    return os.path.abspath(text(root)) if root else ""
+    if not root:
+        return ""
+    with step("find the current directory", hints={2: "change to one that is there"}):
+        return os.path.abspath(text(root))
 
 
 def flags(options: "dict[str, object]") -> "list[str]":

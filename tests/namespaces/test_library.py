@@ -707,6 +707,21 @@ def test_the_place_of_the_package_may_be_named_relatively(library, tmp_path):
     assert library(text, cwd=str(tmp_path)).ok.out == "0\n"
 
 
+def test_a_caller_whose_directory_is_gone_is_served(library, tmp_path):
+    text = """
+        os.chdir(sys.argv[4])
+        os.rmdir(sys.argv[4])
+        print(sh("pwd", capture_output=True, text=True).stdout, end="")
+        for options in ({"volumes": ["./x:/y"]}, {"root": "relative"}):
+            try:
+                minictr.run(["true"], **dict(WHERE, **options))
+            except minictr.ContainerError as error:
+                print(error.doing)
+    """
+    (tmp_path / "gone").mkdir()
+    assert library(text, None, str(tmp_path / "gone")).ok.lines == ["/"] + ["find the current directory"] * 2
+
+
 def test_a_process_that_was_forked_has_a_helper_of_its_own(library):
     text = """
         run("true")
