@@ -85,7 +85,7 @@ def _rootless_maps(spec: Spec, host: Host, user: "dict") -> maps.Maps:
 def _keep(inside: int, outside: int, ranges: "tuple[tuple[int, int], ...]") -> "tuple":
     """OUTSIDE is seen as INSIDE, and the ranges fill the numbers around it from 0 up."""
     lines, at = [], 0
-    for start, count in ranges:
+    for start, count in _disjoint(ranges, outside):
         while count:
             if at == inside:
                 lines.append((inside, outside, 1))
@@ -96,6 +96,23 @@ def _keep(inside: int, outside: int, ranges: "tuple[tuple[int, int], ...]") -> "
     if at <= inside:
         lines.append((inside, outside, 1))
     return tuple(lines)
+
+
+def _disjoint(ranges: "tuple[tuple[int, int], ...]", outside: int) -> "list[tuple[int, int]]":
+    """RANGES without what one of those before has, or OUTSIDE is: a file may have a line twice, and the kernel
+    takes no map that has an id twice."""
+    found, taken = [], [(outside, outside + 1)]
+    for start, count in ranges:
+        end, all_ = start + count, (start, start + count)
+        for low, high in sorted(taken):
+            if start < high and low < end:
+                if start < low:
+                    found.append((start, low - start))
+                start = high
+        if start < end:
+            found.append((start, end - start))
+        taken.append(all_)
+    return found
 
 
 def check(table: maps.Maps, credentials: Credentials) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import in_child
 
-from minictr import helper, subids
+from minictr import helper, idmaps, subids
 
 SUBUID = """\
 # comment:1:2
@@ -78,6 +78,24 @@ def test_malformed_lines_are_skipped(tmp_path):
 )
 def test_edges_of_the_file(tmp_path, text, found):
     assert subids.ranges("subgid", 5, ("me",), path=write(tmp_path / "f", text), getsubids="") == found
+
+
+@pytest.mark.parametrize(
+    "ranges, lines",
+    [
+        (((100, 10), (100, 10)), ((1, 100, 10),)),
+        (((100, 10), (105, 10)), ((1, 100, 10), (11, 110, 5))),
+        (((105, 10), (100, 30)), ((1, 105, 10), (11, 100, 5), (16, 115, 15))),
+        (((0, 10),), ((1, 0, 7), (8, 8, 2))),
+        (
+            ((100, 5), (110, 5), (90, 40)),
+            ((1, 100, 5), (6, 110, 5), (11, 90, 10), (21, 105, 5), (26, 115, 15)),
+        ),
+    ],
+    ids=["twice", "overlapping", "within", "the caller among them", "around two"],
+)
+def test_no_id_is_mapped_twice_whatever_the_file_has(ranges, lines):
+    assert idmaps._keep(0, 7, ranges) == ((0, 7, 1),) + lines
 
 
 def test_a_missing_file_has_no_ranges(tmp_path):
