@@ -34,7 +34,8 @@ def path_of(plan, layout: cgroup.Layout) -> str:
     lies there is a cgroup above the container's.
     """
     asked = set(plan.resources) - set(plan.spec.assumed) - {"devices"}
-    if plan.cgroup_free and asked and layout.kind == "v2" and os.path.isdir("/run/systemd/system"):
+    free = plan.cgroup_free or plan.spec.source != "bundle"  # --cgroup-parent is another
+    if free and asked and layout.kind == "v2" and os.path.isdir("/run/systemd/system"):
         return plan.cgroup_path + "/container"
     return plan.cgroup_path
 
@@ -47,7 +48,7 @@ def _open_unit(me) -> "list[Degradation]":
     try:
         me.group, records = cgroup_systemd.open(layout, path, me.spec.identifier, annotations)
     except cgroup_systemd.Missing as error:
-        me.group = cgroup.none(error.why, error.hint, error.number)
+        me.group = cgroup.none(error.why, error.hint)  # whatever the errno: it is none of a cgroup's files
         return [_without(me, error)]
     return records + _create(me, noted=False)
 
