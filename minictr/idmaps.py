@@ -99,8 +99,8 @@ def _keep(inside: int, outside: int, ranges: "tuple[tuple[int, int], ...]") -> "
 
 
 def _disjoint(ranges: "tuple[tuple[int, int], ...]", outside: int) -> "list[tuple[int, int]]":
-    """RANGES without what one of those before has, or OUTSIDE is: a file may have a line twice, and the kernel
-    takes no map that has an id twice."""
+    """RANGES without what one of those before has, or OUTSIDE is: a file may have a line twice, and the
+    kernel takes no map that has an id twice."""
     found, taken = [], [(outside, outside + 1)]
     for start, count in ranges:
         end, all_ = start + count, (start, start + count)
