@@ -189,7 +189,8 @@ def _helper(name: str) -> "Cause | None":
         said = "no_new_privs is set in the caller: setuid programs such as newuidmap have no power"
         other = "start from a login shell, not from inside a sandbox (setpriv --no-new-privs, bwrap)"
         return Cause(why=said, fix=outside("no_new_privs", other))
-    for needed in (number, abi.CAP_SYS_ADMIN)[: 2 if setuid else 1]:  # without that bit it stays who owns it
+    both = setuid and os.geteuid() != 0  # without that bit it stays who owns the maps; of root `ranges` tells
+    for needed in (number, abi.CAP_SYS_ADMIN) if both else (number,):
         if not signs.bounded(needed):
             lacking = abi.CAPABILITIES[needed]
             said = "the bounding set of the caller lacks %s, which %s needs" % (lacking, name)
