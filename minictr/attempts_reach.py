@@ -148,15 +148,27 @@ def host_loopback(bait: Bait) -> str:
 
 
 def raw_socket(bait: Bait) -> str:
-    _socket.socket(2, 3, 1).close()  # AF_INET, SOCK_RAW, IPPROTO_ICMP
+    _made(2, 3, 1).close()  # AF_INET, SOCK_RAW, IPPROTO_ICMP
     return "made"
 
 
 def _connect(family: int, address: "str | tuple[str, int]") -> str:
-    sock = _socket.socket(family, 1)
+    sock = _made(family, 1)  # SOCK_STREAM
     try:
         sock.settimeout(2)
         sock.connect(address)
     finally:
         sock.close()
     return "connected"
+
+
+def _made(family: int, kind: int, protocol: int = 0) -> "_socket.socket":
+    """By socket(2) itself: C libraries make theirs by socketcall(2), on s390x and 32-bit x86, and a filter
+    that refuses that one may let a program's own call pass."""
+    try:
+        number = libc_rare.syscall(call_number("socket"), family, kind, protocol)
+    except OSError as error:
+        if error.errno != abi.ENOSYS:  # there before Linux 4.3
+            raise
+        return _socket.socket(family, kind, protocol)
+    return _socket.socket(family, kind, protocol, number)
