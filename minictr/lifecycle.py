@@ -85,6 +85,7 @@ class Container:
         try:
             self.bear("created")
             self._write_files()
+            self.undo.push("take the files with its ids away", self._take_files)
             self._keep_devices()
             self.entry.leave(self.spec.remove)
             self.undo.keep()
@@ -131,10 +132,7 @@ class Container:
                 with foreground.interruptible(self.held):  # it is not started before they have run
                     living.run_poststart(self.spec, birth.pid)
         except BaseException:
-            if self.spec.pid_file or self.spec.id_file:
-                from . import outputs  # which has written them
-
-                outputs.take_files(self.spec, self.report.inside)
+            self._take_files()
             raise
         return birth
 
@@ -316,6 +314,12 @@ class Container:
             from . import outputs  # loaded by `_decide`
 
             outputs.write_files(self.spec, self.pid, self.report.inside)
+
+    def _take_files(self) -> None:
+        if self.spec.pid_file or self.spec.id_file:
+            from . import outputs  # which has written them
+
+            outputs.take_files(self.spec, self.report.inside)
 
     def _stand_behind(self, birth: clone.Birth) -> int:
         from . import living  # which `_while_it_is_made` has loaded

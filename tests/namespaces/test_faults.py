@@ -180,6 +180,16 @@ def test_where_memory_ends_is_told_in_one_line(minictr, busybox_root, more):
     assert minictr("list", "--quiet") == (0, "", "")
 
 
+@needs("strace")
+def test_one_that_is_not_created_after_all_has_no_files_with_its_ids(minictr, busybox_root, tmp_path):
+    made = steps.Steps(minictr)
+    words = ("--cidfile", str(tmp_path / "id"), "--pid-file", str(tmp_path / "pid"), "--rootfs", busybox_root)
+    inject = "fchmod:error=EIO"  # once those are written
+    broken = made.verb("create", *words + ("--", "true"), calls="fchmod", inject=inject, follow=False)
+    assert (len(broken.hits), broken.result.status) == (1, 125), broken
+    assert os.listdir(str(tmp_path)) == [] == made.rest()
+
+
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_a_log_on_a_full_disk_stops_nothing(minictr, busybox_root, format):
     said = "minictr: warning: cannot write the log /dev/full: No space left on device\n"
