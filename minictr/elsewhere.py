@@ -36,6 +36,7 @@ GLOBALS = {
 _OWN = "the container has its own anyway"
 _NEW = "every namespace but the clock's is a new one anyway"
 _NOT = "not supported"
+_HERE = "is called otherwise here"
 
 # Options of `run`: names, why not, hint
 OPTIONS = (
@@ -90,15 +91,15 @@ OPTIONS = (
     # crun's
     ("-f --config", _NOT, "--bundle DIR, in which it is config.json"),
     # bubblewrap's and systemd-nspawn's
-    ("--bind --bind-try --bind-fd", "is called otherwise here", "--volume SRC:DST"),
-    ("--ro-bind --ro-bind-try --ro-bind-fd --bind-ro", "is called otherwise here", "--volume SRC:DST:ro"),
-    ("--dev-bind --dev-bind-try", "is called otherwise here", "--device PATH, or --volume SRC:DST:dev"),
-    ("--chdir --cwd --working-dir", "is called otherwise here", "--workdir DIR"),
-    ("-D --directory --chroot", "is called otherwise here", "--rootfs DIR"),
-    ("--setenv --environment", "is called otherwise here", "--env NAME=VALUE"),
+    ("--bind --bind-try --bind-fd", _HERE, "--volume SRC:DST"),
+    ("--ro-bind --ro-bind-try --ro-bind-fd --bind-ro", _HERE, "--volume SRC:DST:ro"),
+    ("--dev-bind --dev-bind-try", _HERE, "--device PATH, or --volume SRC:DST:dev"),
+    ("--chdir --cwd --working-dir", _HERE, "--workdir DIR"),
+    ("-D --directory --chroot", _HERE, "--rootfs DIR"),
+    ("--setenv --environment", _HERE, "--env NAME=VALUE"),
     ("--clearenv", "the caller's environment does not come in anyway", "leave it out"),
-    ("--uid --gid", "is called otherwise here", "--user UID:GID"),
-    ("--remount-ro", "is called otherwise here", "--read-only, or the option ro of a volume"),
+    ("--uid --gid", _HERE, "--user UID:GID"),
+    ("--remount-ro", _HERE, "--read-only, or the option ro of a volume"),
     ("--dev --proc --mqueue", _OWN, "leave it out"),
     (
         """--unshare-all --unshare-user --unshare-user-try --unshare-ipc --unshare-pid --unshare-net
@@ -106,8 +107,8 @@ OPTIONS = (
         _NEW,
         "leave it out",
     ),
-    ("--share-net", "is called otherwise here", "--net host"),
-    ("--userns2 --pidns", "is called otherwise here", "--userns ns:PATH, --pid ns:PATH"),
+    ("--share-net", _HERE, "--net host"),
+    ("--userns2 --pidns", _HERE, "--userns ns:PATH, --pid ns:PATH"),
     (
         "--disable-userns --assert-userns-disabled",
         "the filter of system calls does so anyway",
@@ -116,13 +117,13 @@ OPTIONS = (
     ("--die-with-parent", "a container in the foreground ends with minictr anyway", "leave it out"),
     ("--new-session", "the caller's terminal is out of reach anyway", "leave it out"),
     ("--as-pid-1", "the program is process 1 anyway", "leave it out"),
-    ("--seccomp --add-seccomp-fd", "is called otherwise here", "--security-opt seccomp=FILE"),
+    ("--seccomp --add-seccomp-fd", _HERE, "--security-opt seccomp=FILE"),
     (
         "--exec-label --file-label",
-        "is called otherwise here",
+        _HERE,
         "--security-opt label=type:TYPE, filetype:TYPE",
     ),
-    ("--perms --size", "is called otherwise here", "--tmpfs DST:mode=OCTAL,size=SIZE"),
+    ("--perms --size", _HERE, "--tmpfs DST:mode=OCTAL,size=SIZE"),
     (
         "--dir --file --bind-data --ro-bind-data --symlink --chmod",
         "files are not made",
