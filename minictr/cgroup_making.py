@@ -6,7 +6,6 @@ Side: host
 """
 
 from . import cgroup, cgroup_group, foreground, host
-from . import unix as os
 from .errors import ContainerError, Degradation
 from .spec import cgroup_of
 
@@ -19,25 +18,10 @@ def make(me) -> None:
     elif me.spec.systemd:
         records = _open_unit(me)
     else:
-        layout = cgroup.layout()
-        path = path_of(me.plan, layout)
-        me.group = cgroup.open(layout, path)
+        path = me.plan.cgroup_path
+        me.group = cgroup.open(cgroup.layout(), path)
         records = _create(me, noted=path == cgroup_of(me.spec.identifier, me.entry.path))
     _tell(me, records + _limit(me))
-
-
-def path_of(plan, layout: cgroup.Layout) -> str:
-    """The path of its cgroup; where nobody has said one, that keeps the limits that were asked for.
-
-    From its own cgroups systemd takes the controllers again that none of its units needs, once it was told to
-    reload, and with them the limits in those below. Where one below hands them on it cannot (EBUSY): so what
-    lies there is a cgroup above the container's.
-    """
-    asked = set(plan.resources) - set(plan.spec.assumed) - {"devices"}
-    free = plan.cgroup_free or plan.spec.source != "bundle"  # --cgroup-parent is another
-    if free and asked and layout.kind == "v2" and os.path.isdir("/run/systemd/system"):
-        return plan.cgroup_path + "/container"
-    return plan.cgroup_path
 
 
 def _open_unit(me) -> "list[Degradation]":
@@ -105,8 +89,7 @@ def _create(me, noted: bool) -> "list[Degradation]":
     if me.plan.cgroup_free:
         from . import delegation  # not for root
 
-        layout = cgroup.layout()
-        found = delegation.find(layout, path_of(me.plan, layout))
+        found = delegation.find(cgroup.layout(), me.plan.cgroup_path)
         if found is not None:
             me.group = found
             _note(me)

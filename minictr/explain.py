@@ -5,7 +5,7 @@ Side: host
 
 import os
 
-from . import abi, cgroup, cgroup_making, document, mounts, preparation, privileges
+from . import abi, document, mounts, preparation, privileges
 from . import plan as plan_module
 from .errors import printable
 from .record import Record
@@ -43,7 +43,7 @@ def _around(plan: plan_module.Plan) -> "list[str]":
     elif plan.spec.systemd:
         lines.append("have systemd start the unit %s" % plan.cgroup_path)
     else:
-        lines.append("make the cgroup %s" % cgroup_making.path_of(plan, cgroup.layout()))
+        lines.append("make the cgroup %s" % plan.cgroup_path)
     if plan.cgroup_path and plan.cgroup_free:
         lines.append("  where that is not allowed: in the sub-tree that was handed to us")
     lines += ["limit %s" % words for words in _limits(plan.resources)] if plan.cgroup_path else []

@@ -6,7 +6,7 @@ is found by doing it (and beforehand by `doctor`).
 Side: host
 """
 
-from . import abi, libc, paths
+from . import abi, cgroup, libc, paths
 from . import unix as os
 from .record import Record
 
@@ -36,6 +36,7 @@ class Host(Record):
     newuidmap, newgidmap: absolute paths, "" where missing
     interpreter: the uid that owns the file which we run by; interpreter_group: its gid, if the
         group may write to it, else -1; interpreter_open: everybody may, or the caller, who is not root
+    reclaimed: systemd takes the controllers of cgroup v2 back where none of its units needs them
     """
 
     uid: int
@@ -57,6 +58,7 @@ class Host(Record):
     interpreter: int = 0
     interpreter_group: int = -1
     interpreter_open: bool = False
+    reclaimed: bool = False
 
     def holds(self, capability: int) -> bool:
         return bool(self.effective >> capability & 1)
@@ -84,6 +86,7 @@ def probe(ranges: bool) -> Host:
         "gid_map": read_map("gid_map"),
         "groups": tuple(os.getgroups()),
         "no_new_privs": libc.prctl(abi.PR_GET_NO_NEW_PRIVS) == 1,
+        "reclaimed": os.path.isdir("/run/systemd/system") and cgroup.layout().kind == "v2",
     }  # type: dict[str, object]
     facts.update(_interpreter())
     if facts["uid_map"] != FULL_MAP:

@@ -14,7 +14,7 @@ from .errors import ContainerError, Degradation, step
 from .first import STAGES
 from .init import Handed
 from .record import MYPY
-from .spec import Spec
+from .spec import Spec, cgroup_path
 
 if MYPY:
     from typing import Any  # noqa: F401
@@ -288,7 +288,8 @@ class Container:
         """What config.json says; and where its cgroup is, should state.json be lost (`lost`), which that does
         not say of one that systemd has made, or that lies in a sub-tree of ours."""
         config, group = self.plan.spec.config, self.group
-        if not group.parts or group.parts[0].path == self.plan.cgroup_path:
+        told = cgroup_path(config.get("linux") or {}, self.spec.identifier, self.entry.path)
+        if not group.parts or group.parts[0].path == told:
             return dict(config, minictr=None) if "minictr" in config else config  # no note of ours
         known = {"cgroups": group.directories(), "cgroup_parents": group.parents, "systemd": group.noted()}
         return dict(config, minictr=known)

@@ -178,8 +178,8 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         setup_uid=setup_uid,
         setup_gid=setup_gid,
         time_offsets=_time_offsets(linux.get("timeOffsets") or {}),
-        cgroup_path=_cgroup_path(spec, linux, stage),
-        cgroup_free=not spec.systemd and not (linux.get("cgroupsPath") or "").startswith("/"),
+        cgroup_path=_cgroup_path(spec, host, linux, stage),
+        cgroup_free=_cgroup_free(spec, linux),
         resources=linux.get("resources") or {},
         root=_root(spec, config, linux, stage, idmap),
         mounts=tuple(_mounts(spec, config, _known(spec, host, joins, table), idmap)),
@@ -299,13 +299,26 @@ def _unit(spec: Spec, linux: "dict", stage: str) -> str:
     return path
 
 
-def _cgroup_path(spec: Spec, linux: "dict", stage: str) -> str:
-    """Absolute below the mount points of the hierarchies; of a unit, slice:prefix:name; "" for none."""
+def _cgroup_free(spec: Spec, linux: "dict") -> bool:
+    return not spec.systemd and not (linux.get("cgroupsPath") or "").startswith("/")
+
+
+def _cgroup_path(spec: Spec, host: Host, linux: "dict", stage: str) -> str:
+    """Absolute below the mount points of the hierarchies; of a unit, slice:prefix:name; "" for none.
+
+    Where nobody has said which, one that keeps the limits that were asked for: from its own cgroups systemd
+    takes the controllers again that none of its units needs, once it was told to reload, and with them the
+    limits in those below. Where one below hands them on it cannot (EBUSY): so what lies there is a cgroup
+    above the container's.
+    """
     if spec.cgroups == "disabled":
         return ""
     if spec.systemd:
         return _unit(spec, linux, stage)
-    return cgroup_path(linux, spec.identifier, stage)
+    path = cgroup_path(linux, spec.identifier, stage)
+    chosen = _cgroup_free(spec, linux) or spec.source != "bundle"  # --cgroup-parent is another
+    asked = set(linux.get("resources") or ()) - set(spec.assumed) - {"devices"}
+    return path + "/container" if host.reclaimed and chosen and asked else path
 
 
 # --- the file system --------------------------------------------------------------------------

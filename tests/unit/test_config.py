@@ -434,7 +434,32 @@ def test_a_relative_cgroups_path_lies_at_the_top(path, place):
     document = full()
     document["linux"]["cgroupsPath"] = path
     asked = spec.Spec(config=document, identifier="x", bundle="/")
-    assert plan.make(asked, host.probe(ranges=False), "/stage").cgroup_path == place
+    quiet = host.probe(ranges=False).replace(reclaimed=False)
+    assert plan.make(asked, quiet, "/stage").cgroup_path == place
+
+
+@pytest.mark.parametrize(
+    "resources, path, source, place",
+    [
+        ({"pids": {"limit": 9}}, "", "bundle", "/minictr-x/container"),
+        ({"pids": {"limit": 9}}, "a", "bundle", "/a/container"),
+        ({"pids": {"limit": 9}}, "/a", "bundle", "/a"),
+        ({"pids": {"limit": 9}}, "/a/minictr-x", "rootfs", "/a/minictr-x/container"),
+        ({"memory": {"limit": 9}}, "", "bundle", "/minictr-x"),  # assumed below
+        ({"devices": [{"allow": False}]}, "", "bundle", "/minictr-x"),
+        ({}, "", "bundle", "/minictr-x"),
+    ],
+)
+def test_where_systemd_takes_controllers_back_a_cgroup_with_limits_lies_below_another(
+    resources, path, source, place
+):
+    document = full()
+    document["linux"].update(resources=resources, cgroupsPath=path)
+    asked = spec.Spec(config=document, identifier="x", bundle="/", source=source, assumed=("memory",))
+    reclaimed = host.probe(ranges=False).replace(reclaimed=True)
+    assert plan.make(asked, reclaimed, "/run/minictr/x").cgroup_path == place
+    left = reclaimed.replace(reclaimed=False)
+    assert plan.make(asked, left, "/run/minictr/x").cgroup_path == place.replace("/container", "")
 
 
 @pytest.mark.parametrize("path", ["../a", "./../a", "a/..", "/a/../b"])
