@@ -6,6 +6,7 @@ Side: host
 """
 
 from . import cgroup, cgroup_group, foreground, host
+from . import unix as os
 from .errors import ContainerError, Degradation
 from .spec import cgroup_of
 
@@ -21,7 +22,19 @@ def make(me) -> None:
         path = me.plan.cgroup_path
         me.group = cgroup.open(cgroup.layout(), path)
         records = _create(me, noted=path == cgroup_of(me.spec.identifier, me.entry.path))
-    _tell(me, records + _limit(me))
+    records += _limit(me)
+    if not me.spec.systemd:  # whose unit does not start before there is a process
+        records += _hand_over(me)
+    _tell(me, records)
+
+
+def _hand_over(me) -> "list[Degradation]":
+    """v1 has no delegation that is safe; and what was there before may be of others."""
+    if me.plan.cgroup_owner in (-1, os.geteuid()) or me.group.kind != "v2" or not me.group.fresh:
+        return []
+    from . import cgroup_owner  # only for one that is mounted to be written to
+
+    return cgroup_owner.hand_over(me.group.parts[0], me.plan.cgroup_owner)
 
 
 def _open_unit(me) -> "list[Degradation]":
@@ -39,7 +52,8 @@ def _open_unit(me) -> "list[Degradation]":
 
 def move(me, pid: int) -> None:
     """The first process, to a cgroup that it cannot join by itself."""
-    _tell(me, me.group.mover()(pid))
+    _tell(me, me.group.mover()(pid) + _hand_over(me))
+    me.group.close()
     me.entry.save(me.content("creating"))  # only now it is known where that is
 
 

@@ -6,13 +6,13 @@ returns can be printed (`explain`). Past it, only the kernel can refuse.
 Side: host
 """
 
-from . import abi, identity, idmaps, maps, mounts
+from . import abi, cgroup_place, identity, idmaps, maps, mounts
 from . import unix as os
 from .errors import ContainerError, Degradation
 from .host import Host
 from .privileges import Credentials
 from .record import MYPY, Record
-from .spec import Spec, cgroup_of, cgroup_path
+from .spec import Spec
 
 if MYPY:
     from .hooks import Hook
@@ -74,6 +74,7 @@ class Plan(Record):
     """namespaces: the kinds made new; joins: (kind, path) of those that exist
     setup_uid, setup_gid: what set-up is done as, where there is a user namespace
     cgroup_free: nobody has said where the cgroup is to be: below our own will do as well
+    cgroup_owner: the user, as we see it, who is to divide it further; -1 for nobody
     device_ways: "mknod" and "bind", in the order they are tried
     guard: what keeps the container from the interpreter that starts it: "userns" (nobody in the
         namespace may write to it), or "standin" (it is replaced before the program can look)
@@ -96,6 +97,7 @@ class Plan(Record):
     time_offsets: str
     cgroup_path: str
     cgroup_free: bool
+    cgroup_owner: int
     resources: "dict[str, object]"
     root: Root
     mounts: "tuple[mounts.Mount, ...]"
@@ -165,6 +167,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     show_ids = table is not None and table.way == "direct" and host.initial
     idmap = show_ids and spec.userns == "auto"
     mknod = host.initial and not user_known and host.holds(abi.CAP_MKNOD)
+    seen = tuple(_mounts(spec, config, _known(spec, host, joins, table), idmap))
     return Plan(
         identifier=spec.identifier,
         bundle=spec.bundle,
@@ -178,11 +181,12 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         setup_uid=setup_uid,
         setup_gid=setup_gid,
         time_offsets=_time_offsets(linux.get("timeOffsets") or {}),
-        cgroup_path=_cgroup_path(spec, host, linux, stage),
-        cgroup_free=_cgroup_free(spec, linux),
+        cgroup_path=cgroup_place.path(spec, host, linux, stage),
+        cgroup_free=cgroup_place.free(spec, linux),
+        cgroup_owner=cgroup_place.owner(seen, namespaces, joins, table, credentials.uid),
         resources=linux.get("resources") or {},
         root=_root(spec, config, linux, stage, idmap),
-        mounts=tuple(_mounts(spec, config, _known(spec, host, joins, table), idmap)),
+        mounts=seen,
         devices=_devices(linux),
         device_ways=("mknod", "bind") if mknod else ("bind",),
         masked_paths=tuple(linux.get("maskedPaths") or ()),
@@ -285,40 +289,6 @@ def _labels(process: "dict") -> "tuple[Label, ...]":
     from . import lsm  # only for those who have some
 
     return lsm.wanted(process)
-
-
-def _unit(spec: Spec, linux: "dict", stage: str) -> str:
-    """slice:prefix:name of the container's scope."""
-    from . import systemd
-
-    path = linux.get("cgroupsPath") or cgroup_of(spec.identifier, stage)
-    if path.startswith("/") and not (linux.get("cgroupsPath") and spec.source == "bundle"):
-        parent, _, name = path.rpartition("/")  # of --cgroup-parent, or nobody's wish
-        path = parent.rpartition("/")[2] + ":" + name.replace("-", ":", 1)
-    systemd.place(path)
-    return path
-
-
-def _cgroup_free(spec: Spec, linux: "dict") -> bool:
-    return not spec.systemd and not (linux.get("cgroupsPath") or "").startswith("/")
-
-
-def _cgroup_path(spec: Spec, host: Host, linux: "dict", stage: str) -> str:
-    """Absolute below the mount points of the hierarchies; of a unit, slice:prefix:name; "" for none.
-
-    Where nobody has said which, one that keeps the limits that were asked for: from its own cgroups systemd
-    takes the controllers again that none of its units needs, once it was told to reload, and with them the
-    limits in those below. Where one below hands them on it cannot (EBUSY): so what lies there is a cgroup
-    above the container's.
-    """
-    if spec.cgroups == "disabled":
-        return ""
-    if spec.systemd:
-        return _unit(spec, linux, stage)
-    path = cgroup_path(linux, spec.identifier, stage)
-    chosen = _cgroup_free(spec, linux) or spec.source != "bundle"  # --cgroup-parent is another
-    asked = set(linux.get("resources") or ()) - set(spec.assumed) - {"devices"}
-    return path + "/container" if host.reclaimed and chosen and asked else path
 
 
 # --- the file system --------------------------------------------------------------------------

@@ -218,9 +218,12 @@ echo +memory +pids >/sys/fs/cgroup/cgroup.subtree_control && echo up; sleep 1000
 """
 
 
-def test_a_container_may_have_a_systemd_of_its_own(engine):
+@pytest.mark.parametrize("ids", [(), ("--uidmap", "0:100000:65536")], ids=["own", "mapped"])
+def test_a_container_may_have_a_systemd_of_its_own(engine, ids):
     """Which writes its cgroups, and is ended by another signal; podman 4 does not tell systemd that."""
-    words = ("--name", "one", "--systemd=always", "--stop-signal", "37", "--memory", "64m")
+    if ids and USER:
+        pytest.skip("a user's podman has mapped all that the user may map")
+    words = ("--name", "one", "--systemd=always", "--stop-signal", "37", "--memory", "64m") + ids
     unit = "libpod-%s.scope" % engine.box(*(words + ("busybox", "sh", "-c", SYSTEMD_INSIDE)))
     wait_until(lambda: engine("logs", "one").out == "up\n", 60)
     shown = show(unit, "KillSignal", "MemoryMax")

@@ -334,6 +334,43 @@ def test_a_pidfd_that_nobody_takes_ends_the_start(own, made):
     assert found == (125, "", "minictr: %s\n" % why)
 
 
+# --- whose the cgroup is ------------------------------------------------------------------------------
+
+OWNED = "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"
+
+
+@needs("cgroup2")
+@pytest.mark.parametrize("runtime", ["minictr", "runc"], indirect=True)
+@pytest.mark.parametrize("user", [0, 1000])
+@pytest.mark.parametrize("options, given", [(["rw"], True), (["ro"], False)])
+def test_who_may_write_to_the_containers_cgroup_owns_what_divides_it(
+    runtime, made, only_v2, user, options, given
+):
+    """As a systemd inside needs it: the directory, and no file that holds a limit."""
+    if given:
+        unlike(runtime, "runc", "gives units of systemd alone")
+    point, how = only_v2
+    one = made(runtime)
+    line = {"containerID": 0, "hostID": 300000, "size": 65536}
+    one.namespaces("user", "cgroup")
+    one.linux.update(uidMappings=[line], gidMappings=[line])
+    one.process["user"] = {"uid": user, "gid": 0}
+    one.config["mounts"].append(
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options}
+    )
+    try:
+        assert create(runtime, one, **how) == (0, "", "")
+        pid = json.loads(runtime.verb("state", one.identifier, **how).ok.out)["pid"]
+        with open("/proc/%d/cgroup" % pid) as file:
+            own = point + [row.rstrip("\n")[3:] for row in file if row.startswith("0::")][0]
+        owners = {name: os.stat(os.path.join(own, name)).st_uid for name in os.listdir(own)}
+        assert {name for name in owners if owners[name]} == (set(OWNED) & set(owners) if given else set())
+        assert os.stat(own).st_uid == (300000 + user if given else 0)
+        assert os.stat(own + "/..").st_uid == 0
+    finally:
+        runtime.verb("delete", "--force", one.identifier, **how)
+
+
 # --- cgroups of exec ----------------------------------------------------------------------------------
 
 
