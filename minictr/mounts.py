@@ -61,6 +61,16 @@ PROPAGATION = {
 LATE_FOR_ALL = (PROPAGATION["rshared"], PROPAGATION["runbindable"])
 
 
+# What tells of the whole machine, in place of which lxcfs has files that tell of a container (and an engine
+# one of FIPS mode). The list is runc's: nothing that sets up a container reads or writes one of them
+TELLING = frozenset(
+    "/proc/" + name
+    for name in (
+        "cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime",
+        "sys/crypto/fips_enabled", "sys/kernel/ns_last_pid",
+    )
+)  # fmt: skip
+
 # "not allowed here": only these permit a step down; anything else is a failure
 REFUSED = (abi.EPERM, abi.EACCES, abi.ENOSYS)
 

@@ -186,12 +186,16 @@ class Stage:
             os.close(made)
 
     def target(self, mount, directory: bool) -> int:
-        """The descriptor of a mount's target, made if missing; never the root, nor below /proc."""
+        """The descriptor of a mount's target, made if missing; never the root, nor below /proc but for
+        a file that only tells."""
         place = paths.plain(mount.target)
         if place == "/":
             raise ContainerError(str(mount), "a mount over the root", hint="use --rootfs")
         if place == "/proc" and mount.kind not in ("proc", "bind"):
             raise ContainerError(str(mount), "only the proc file system may be mounted on /proc")
+        if place in mounts.TELLING and mount.kind == "bind" and "/proc" in self.kernel:
+            with step(str(mount), hints={abi.ENOENT: "this kernel has no %s" % place}):
+                return paths.open_in(self.kernel["/proc"], place[len("/proc") :])
         try:
             target = paths.make_in(self.root, mount.target, directory)
         except OSError as error:

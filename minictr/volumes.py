@@ -7,6 +7,7 @@ Side: host
 
 import _stat as stat
 
+from . import mounts
 from . import unix as os
 from .arrangement import entry
 from .errors import ContainerError, printable
@@ -352,7 +353,7 @@ def _target(option: str, text: str, target: str) -> str:
     clean = os.path.normpath("/" + target.lstrip("/"))
     if clean == "/":
         raise bad(option, text, "the root itself cannot be mounted over", "use --rootfs")
-    if clean == "/proc" or clean.startswith("/proc/"):
+    if clean == "/proc" or (clean.startswith("/proc/") and clean not in mounts.TELLING):
         # a false /proc would turn our own writes to it into lies (CVE-2019-16884)
         raise bad(option, text, "nothing may be mounted on /proc or below it")
     if clean == "/dev":

@@ -102,6 +102,28 @@ def test_a_source_starts_from_the_bundle(runtime, bundle):
     assert runtime.sh(made, "ls /mnt").ok.out == "it\n"
 
 
+@pytest.mark.parametrize("ids", ["host ids", "a user namespace"])
+def test_a_file_may_tell_of_the_machine_in_place_of_the_kernels(runtime, bundle, tmp_path, ids):
+    """As lxcfs has them, and podman on a host in FIPS mode."""
+    made, told = bundle(), tmp_path / "told"
+    told.write_text("MemTotal: 42 kB\n")
+    if ids != "host ids":
+        line = {"containerID": 0, "hostID": 300000, "size": 65536}
+        made.namespaces("user")
+        made.linux.update(uidMappings=[line], gidMappings=[line])
+    names = "meminfo", "uptime", "stat", "sys/kernel/ns_last_pid"
+    for name in names:
+        mount = {
+            "destination": "/proc/" + name,
+            "type": "bind",
+            "source": str(told),
+            "options": ["bind", "ro"],
+        }
+        made.config["mounts"].append(mount)
+    found = runtime.sh(made, "cd /proc; cat %s; cat self/comm; echo >meminfo" % " ".join(names))
+    assert found.lines == ["MemTotal: 42 kB"] * 4 + ["cat"] and found.status == 1
+
+
 def test_what_is_not_known_is_ignored(runtime, bundle):
     made = bundle()
     made.config["surprise"] = {"nested": [1, 2.5, None]}
@@ -793,6 +815,9 @@ def test_a_tmpfs_copies_up_a_tree_of_any_depth(own, bundle):
         ({"source": "/no/such"}, "mount /no/such on /mnt: "),
         ({"source": "/no\nsuch"}, "mount /no\\nsuch on /mnt: "),
         ({"destination": "/proc/x"}, "nothing may be mounted over /proc"),
+        ({"destination": "/proc/self/attr/exec"}, "nothing may be mounted over /proc"),
+        ({"destination": "/proc/meminfo"}, "the source is a directory, the target a file"),
+        ({"type": "tmpfs", "destination": "/proc/stat", "options": []}, "nothing may be mounted over /proc"),
         ({"destination": "/"}, "a mount over the root"),
         ({"destination": "/etc/passwd"}, "the source is a directory, the target a file"),
         ({"type": "tmpfs", "destination": "/etc/passwd", "options": []}, "the target is not a directory"),
@@ -807,7 +832,9 @@ def test_a_tmpfs_copies_up_a_tree_of_any_depth(own, bundle):
         ({"type": "devpts", "options": ["no-such-option"]}, "mount devpts on /mnt: "),
     ],
     ids=["no source", "no source in a line",
-         "over proc", "over the root", "another kind", "no directory", "no file system", "no option",
+         "over proc", "over what a label is written to", "a directory over a file of proc",
+         "memory over a file of proc",
+         "over the root", "another kind", "no directory", "no file system", "no option",
          "no option of a bind", "nor of that", "nor in a line", "a changed bind", "a changed tmpfs",
          "no option of sysfs", "no option of devpts"],
 )  # fmt: skip

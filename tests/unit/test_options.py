@@ -422,6 +422,7 @@ def test_the_options_of_a_volume_are_podmans(rootfs, words, expected):
         ("/etc:/x/../", "the root itself"),
         ("/etc:/proc", "nothing may be mounted on /proc or below it"),
         ("/etc:/x/..//proc/sys", "nothing may be mounted on /proc or below it"),
+        ("/etc:/proc/meminfo/x", "nothing may be mounted on /proc or below it"),
         ("/etc://proc", "nothing may be mounted on /proc or below it"),
         ("/dev:/dev/", "/dev is the container's own; hint: add single devices with --device"),
         ("/etc:/a\nb:q", r"unknown option q"),
