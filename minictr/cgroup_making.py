@@ -25,6 +25,8 @@ def make(me) -> None:
     records += _limit(me)
     if not me.spec.systemd:  # whose unit does not start before there is a process
         records += _hand_over(me)
+    if me.group.kind == "none" and me.spec.source != "bundle":  # shown would be the caller's
+        me.plan = me.plan.replace(mounts=tuple(one for one in me.plan.mounts if one.kind != "cgroup"))
     _tell(me, records)
 
 

@@ -57,6 +57,26 @@ def run(minictr):
         minictr("delete", "--force", name)
 
 
+# --- what the program sees of it ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [(), ("--userns", "host"), ("--net", "host"), ("--cgroupns", "host")])
+def test_the_program_reads_its_limits_and_cannot_write_to_them(run, how):
+    name = "memory.max" if V2 else "memory/memory.limit_in_bytes"
+    script = "cd /sys/fs/cgroup; cat %s; echo 1 >%s; mkdir x; echo $?" % (name, name)
+    found = run(script, "-m", "64m", "--require", "sandbox", *how)
+    assert found.lines == [str(64 << 20), "1"] and found.err.count("Read-only file system") == 2
+
+
+def test_what_the_user_mounts_there_stays(run, tmp_path):
+    (tmp_path / "own").write_text("mine\n")
+    assert run("cat /sys/fs/cgroup/own", "-m", "64m", "-v", "%s:/sys/fs/cgroup" % tmp_path) == (
+        0,
+        "mine\n",
+        "",
+    )
+
+
 # --- memory -------------------------------------------------------------------------------------
 
 
@@ -441,6 +461,13 @@ def undelegated():
             own = file.read().rpartition("::")[2].strip()
         if os.stat("/sys/fs/cgroup" + own).st_uid != 0:
             pytest.skip("this machine's cgroup was handed to a user")
+
+
+def test_without_a_cgroup_none_is_shown(alone):
+    """It would be the caller's, with whatever else is below it."""
+    undelegated()
+    found, (record,) = alone("ls -A /sys/fs/cgroup", "-m", "64m")
+    assert (found.status, found.out) == (0, "") and "RLIMIT_DATA" in record
 
 
 def test_without_a_cgroup_each_process_has_that_much_memory(alone):
