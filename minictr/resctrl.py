@@ -18,7 +18,8 @@ def wrong(asked: "dict") -> "tuple[str, str] | None":
     where, name = "linux.intelRdt", asked.get("closID") or ""
     if name in (".", "..") or ("/" in name and name != "/") or "\n" in name:
         return where + ".closID", "is not the name of a directory, nor /"
-    if asked.get("memBwSchema") and not asked["memBwSchema"].startswith("MB:"):
+    bandwidth = asked.get("memBwSchema")
+    if bandwidth is not None and not bandwidth.startswith("MB:"):
         return where + ".memBwSchema", "does not start with MB:"
     for key in ("l3CacheSchema", "memBwSchema"):
         if "\n" in (asked.get(key) or ""):

@@ -253,6 +253,7 @@ INVALID = [
     ("linux.memoryPolicy.flags", ["MPOL_F_ANY"], "has an unknown flag"),
     ("linux.memoryPolicy.nodes", "", "is missing, which MPOL_BIND needs"),
     ("linux.intelRdt.memBwSchema", "L3:0=1", "does not start with MB:"),
+    ("linux.intelRdt.memBwSchema", "", "does not start with MB:"),
     ("linux.intelRdt.closID", "a/b", "is not the name of a directory"),
     ("linux.seccomp.defaultAction", None, "is missing"),
     ("linux.seccomp.defaultAction", "ALLOW", "is not one of "),
