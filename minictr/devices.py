@@ -26,11 +26,14 @@ def populate(stage, plan) -> None:
 
     stage: a rootfs.Stage
     """
-    if not stage.mountable or any(m.kind == "bind" and paths.plain(m.target) == "/dev" for m in plan.mounts):
+    taken = {paths.plain(mount.target): mount.kind for mount in plan.mounts}
+    if not stage.mountable or taken.get("/dev") == "bind":
         return
     with step("open /dev of the container"):
         directory = paths.make_in(*stage.in_dev("/dev/"))
     for device in plan.devices:
+        if device.default and device.path in taken:  # a node that is bound would hide what was asked for
+            continue
         with step("make the device %s" % device.path):
             _make(stage, plan, device, directory)
     for name, target in _LINKS:

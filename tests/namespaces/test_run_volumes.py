@@ -119,6 +119,19 @@ def test_a_file_can_be_a_volume(minictr, strong_caller, source, busybox_root):
     assert run.ok.out == "from outside\n"
 
 
+@pytest.mark.parametrize("users", ["auto", "host"])
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_a_volume_on_a_device_that_every_container_has_is_there_in_its_place(
+    minictr, busybox_root, tmp_path, users, kind
+):
+    (tmp_path / "file").write_text("from outside\n")
+    wanted = str(tmp_path / "file" if kind == "file" else tmp_path)
+    options = ("--userns", users, "-v", wanted + ":/dev/null", "--rootfs", busybox_root)
+    run = minictr("run", *options, "--", "stat", "-c", "%F", "/dev/null")
+
+    assert run.ok.out == {"file": "regular file\n", "directory": "directory\n"}[kind]
+
+
 def test_the_place_of_a_volume_is_made_where_it_is_missing(minictr, strong_caller, source, busybox_copy):
     root = strong_caller.owns(busybox_copy)
     volumes = ("-v", source + ":/made/for/it", "-v", source + "/name:/made/for/a/file")
