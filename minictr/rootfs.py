@@ -221,8 +221,11 @@ class Stage:
         late = mount.set & abi.MOUNT_ATTR_RDONLY if place == "/dev" or mount.kind == "tmpfs" else 0
         if late:
             mount = mount.replace(set=mount.set & ~late)
+        hint = "choose a target that exists in the root"
+        if self.plan.root.source == "host":  # where what a user chooses has been looked for
+            hint = "mkdir %s on the host, or --overlay" % place
         try:
-            with step(str(mount), hints={abi.EROFS: "choose a target that exists in the root"}):
+            with step(str(mount), hints={abi.EROFS: hint}):
                 if mount.kind == "tmpfs" and not any(word.startswith("mode=") for word in mount.words):
                     mount = self._with_mode(mount)
                 target = self.target(mount, True)

@@ -239,3 +239,14 @@ def test_who_looks_outside_is_where_they_were(tmp_path, power):
         return "%s %s %s" % (found, os.getcwd(), os.listdir("/proc/self/fd") == before)
 
     assert in_child(body) == "%s /some/place True" % ("outside" if power == "all" else "held")
+
+
+def test_who_has_no_sys_is_told_to_make_one(minictr):
+    private = Chroot(minictr, True, "private")
+    private.script += " && umount -l {0}/sys && rmdir {0}/sys".format(private.place)
+    run = private.run("run", "--", "true").result
+
+    assert (run.status, run.err.splitlines()[-1]) == (
+        125,
+        "minictr: mount sysfs on /sys: Read-only file system; hint: mkdir /sys on the host, or --overlay",
+    )
