@@ -7,7 +7,7 @@ from . import abi, cgroup_files, host, libc
 from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
 from .cgroup_group import DENIED, Group, Setting, burst, cause, idle, ignored, limit, shares, without_devices
-from .errors import ContainerError, Degradation
+from .errors import ContainerError, Degradation, printable
 
 # The rules for devices of a container whose configuration has none: device_rules.DEFAULTS
 DEVICES = (
@@ -79,8 +79,9 @@ class V1(Group):
 
     def convert(self, resources: "dict") -> "tuple[list[Degradation], list[Setting]]":
         if resources.get("unified"):
-            hint = "use the properties of linux.resources for cgroup v1"
-            raise ContainerError("set linux.resources.unified", "this host has cgroup v1", 0, hint)
+            names = ", ".join([printable(name) for name in resources["unified"]])
+            hint = "--memory, --cpus and their like; in a bundle the other properties of linux.resources"
+            raise ContainerError("set %s" % names, "this host has cgroup v1, without such files", 0, hint)
         records = []  # type: list[Degradation]
         settings = []  # type: list[Setting]
         for name, convert in _CONVERSIONS:

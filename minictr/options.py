@@ -173,11 +173,14 @@ def _required(spec: Spec, given: "dict") -> Spec:
 
 
 def _neither_form(given: "dict", words: "list[str]", foreign: "list[str]", verb: str) -> ContainerError:
-    if "bundle" in given:
-        why = "after the options of a bundle comes its id and nothing else"
-        if foreign:
-            why = "--%s has no place beside --bundle: it has config.json, and runc's options" % foreign[0]
-        return ContainerError(verb, why)
+    if "bundle" in given and not foreign:
+        return ContainerError(verb, "after the options of a bundle comes its id and nothing else")
+    here = len(words) == 1 and _is_id(words[0]) and os.path.exists("config.json")
+    if "bundle" in given or here:
+        why = "has no place beside a bundle, which has config.json, and runc's options"
+        hints = ["process.terminal of config.json"] if foreign[0] in ("tty", "interactive") else []
+        hints += [] if "bundle" in given else ["to run the command %s put -- before it" % words[0]]
+        return ContainerError("--" + foreign[0], why, hint="; ".join(hints))
     if not words:
         return ContainerError(verb, "no command", hint="minictr %s -- COMMAND, or --help" % verb)
     why = "%s is not behind a --, and names of images are not supported" % printable(words[0])

@@ -745,6 +745,15 @@ def test_unified_settings_are_written_line_by_line_and_last():
     assert list(map(repr, found)) == ["pids.max=5", "io.max=8:0 rbps=1", "io.max=8:1 rbps=2", "memory.high=7"]
 
 
+def test_who_sets_files_of_v2_on_v1_is_told_of_what_both_have_in_either_form():
+    with pytest.raises(ContainerError) as caught:
+        object.__new__(cgroup_v1.V1).convert({"unified": {"memory.high": "7", "io.max": "8:0 rbps=1"}})
+    assert str(caught.value) == (
+        "set memory.high, io.max: this host has cgroup v1, without such files; hint: --memory, --cpus and"
+        " their like; in a bundle the other properties of linux.resources"
+    )
+
+
 @pytest.mark.parametrize(
     "name",
     ["../memory.max", "a/b.c", "..", ".", "", "memory", "a b.c", "x\0.y", "cgroup.procs", "cgroup.threads",

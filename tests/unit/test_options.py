@@ -64,7 +64,7 @@ def test_the_command_follows_two_dashes_and_is_left_alone():
         (["--console-socket", "/s", "--", "sh"], "--console-socket: belongs to the form"),
         (["--bundle", "/b", "id", "more"], "comes its id and nothing else"),
         (["--bundle", "/b"], "comes its id and nothing else"),
-        (["--bundle", "/b", "-v", "/a:/b", "id"], "--volume has no place beside --bundle"),
+        (["--bundle", "/b", "-v", "/a:/b", "id"], "--volume: has no place beside a bundle"),
         (["--bundle", "/b", "a/b"], "run a/b: is not an id"),
         (["--json", "--", "sh"], "--json is an option of explain"),
         (["a\nb", "c"], r"run: a\nb is not behind"),
@@ -74,6 +74,17 @@ def test_the_command_follows_two_dashes_and_is_left_alone():
 )
 def test_what_is_neither_form_is_said_to_be(argv, said):
     assert said in refusal(*argv)
+
+
+def test_beside_a_bundle_it_is_the_option_that_is_out_of_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(str(tmp_path))
+    assert refusal("-it", "box").startswith("run: box is not behind a --")
+    (tmp_path / "config.json").write_text("{}")
+    assert refusal("-t", "box") == (
+        "--tty: has no place beside a bundle, which has config.json, and runc's options; hint:"
+        " process.terminal of config.json; to run the command box put -- before it"
+    )
+    assert refusal("-t", "box", "sh").startswith("run: box is not behind a --")
 
 
 @pytest.fixture
