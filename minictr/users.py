@@ -43,7 +43,7 @@ def lookup(root: "int | View", user: str, groups: "tuple[str, ...]" = ()) -> Use
     """The User for USER[:GROUP], by the files below the directory descriptor ROOT, or in a View.
 
     user: names or numbers; "" is user 0. With a group, that one is the primary group and the
-        file's memberships do not count; a number without an entry has group 0 and home /
+        file's memberships do not count; "USER:" is USER; a number without an entry has group 0 and home /
     groups: names or numbers of more supplementary groups
     Raises ContainerError for a name that is unknown, a number out of range, a file that is none.
     """
@@ -64,12 +64,13 @@ def _home(passwd: bytes, uid: int) -> str:
 
 def resolve(passwd: bytes, group: bytes, user: str, groups: "tuple[str, ...]" = ()) -> User:
     """What `lookup` does, for the content of the two files."""
-    who, colon, primary = user.partition(":")
-    if user and not who or colon and not primary:
-        raise ContainerError("user %s" % printable(user), "is not of the form USER[:GROUP]")
+    who, _, primary = user.partition(":")
+    if user and not who:  # docker's root then; what was left out may be a variable that was not set
+        hint = "for root write 0:%s" % printable(primary or "GROUP")
+        raise ContainerError("user %s" % printable(user), "is not of the form USER[:GROUP]", hint=hint)
     name, uid, gid, directory = _user(passwd, who or "0")
     members = []  # type: list[int]
-    if colon:
+    if primary:
         gid = _group(group, primary)
     elif name:
         members = [number for _, number, names in _groups(group) if name in names]

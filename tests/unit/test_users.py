@@ -66,6 +66,7 @@ def resolve(user, groups=()):
         ("001000", 1000, 1001, (1001, 10, 44), "/home/me"),
         ("me:video", 1000, 44, (44,), "/home/me"),
         ("me:5000", 1000, 5000, (5000,), "/home/me"),
+        ("me:", 1000, 1001, (1001, 10, 44), "/home/me"),
         ("5000", 5000, 0, (0,), "/"),
         ("5000:5000", 5000, 5000, (5000,), "/"),
         ("4294967294", 4294967294, 0, (0,), "/"),
@@ -97,8 +98,8 @@ def test_a_user_is_found_by_name_and_by_number(user, uid, gid, groups, home):
         (" 0", "no entry"),
         ("\u0663", "no entry"),
         ("1_0", "no entry"),
-        ("me:", "is not of the form USER[:GROUP]"),
-        (":video", "is not of the form USER[:GROUP]"),
+        (":video", "is not of the form USER[:GROUP]; hint: for root write 0:video"),
+        (":", "is not of the form USER[:GROUP]; hint: for root write 0:GROUP"),
         ("me:video:more", "no entry"),
     ],
 )
