@@ -179,7 +179,7 @@ def _take_label(me, guard: int, forked: bool) -> None:
 
 REAPER_EXPOSED = (
     "it is the host's Python, which CAP_SYS_PTRACE would lay open", 0,
-    "leave the capability, --init or --userns host out",
+    "leave out the capability, or --init, or --userns and --uidmap",
 )  # fmt: skip
 
 
@@ -201,7 +201,11 @@ def _make_standin(me) -> None:
                 me.hook_guard = standin.make(hooks.CHANNEL, me.attributes, label)
         return
     why = "no stand-in for this architecture"
-    fix = "leave --userns host out" if me.plan.spec.source != "bundle" else "give it a user namespace"
+    fix = "chmod go-w the interpreter"  # the one thing that lays it open to a namespace of the default
+    if me.plan.spec.userns in ("host", "config"):
+        fix = "leave --userns, --uidmap and --gidmap out"
+        if me.plan.spec.source == "bundle":
+            fix = "give it a user namespace without the host's root"
     lost = "the host's Python: a program of the container could overwrite it"
     me.degrade(Degradation("standin", "interpreter", "a stand-in for it", "none", lost, 0, why, fix))
 

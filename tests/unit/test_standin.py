@@ -271,6 +271,23 @@ def test_the_machine_is_the_one_that_was_started_on(monkeypatch):
         os.close(number)
 
 
+@pytest.mark.parametrize(
+    "source, users, fix",
+    [
+        ("host", "host", "leave --userns, --uidmap and --gidmap out"),
+        ("rootfs", "config", "leave --userns, --uidmap and --gidmap out"),
+        ("rootfs", "auto", "chmod go-w the interpreter"),
+        ("bundle", "config", "give it a user namespace without the host's root"),
+    ],
+)
+def test_a_machine_without_a_stand_in_is_told_with_what_makes_it_unnecessary(monkeypatch, source, users, fix):
+    monkeypatch.setattr(standin, "_HERE", "vax")
+    spec = types.SimpleNamespace(init=False, source=source, userns=users)
+    told = []
+    last._make_standin(types.SimpleNamespace(plan=types.SimpleNamespace(spec=spec), degrade=told.append))
+    assert [(record.code, record.fix) for record in told] == [("standin", fix)]
+
+
 class Born:
     """A stand-in that has a child first. channel: the caller's end; number: what it says of the child"""
 
