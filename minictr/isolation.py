@@ -41,6 +41,8 @@ def _fix(layer: str, fix: str, plan: "Plan") -> str:
     """FIX, which speaks of the option of its own that took LAYER away, by what can be said in its stead."""
     if plan.spec.source == "bundle":
         if layer in NAMESPACES:
+            if fix.startswith("start"):
+                return fix
             ids = fix.startswith("map it")
             return "%s of config.json" % ("the mappings" if ids else "a new one in linux.namespaces")
         return _BUNDLE.get(layer, fix)
@@ -173,13 +175,21 @@ def _unasked_namespace(layer: str, plan: "Plan") -> "tuple[str, str]":
 
 def _unasked_ids(maps: "Maps") -> "tuple[str, str]":
     """A group 0 that the caller has without being root is the caller's own."""
+    only = sum([count for _, _, count in host.read_map("uid_map")]) == 1
     for what, option, table in (("user", "--uidmap", maps.uids), ("group", "--gidmap", maps.gids)):
         number = next((inside for inside, outside, _ in table if outside == 0), -1)
         if number >= 0 and (what == "user" or os.geteuid() == 0):
             name = "root" if what == "user" else "group 0"
             inside = name if number == 0 else "%s %d" % (what, number)
-            return "%s inside is the host's %s" % (inside, name), "map it to another id: %s" % option
+            fix = "start outside of the user namespace around us, which has no other id"
+            return "%s inside is %s" % (inside, around(name)), fix if only else "map it to another id: " + option
     return "", ""
+
+
+def around(name: str) -> str:
+    """Whose is NAME, who is outside of a container: only the host's own user namespace has the host's root."""
+    initial = host.read_map("uid_map") == host.FULL_MAP
+    return "the host's " + name if initial else name + " of the user namespace around us"
 
 
 def _unasked_devices(plan: "Plan") -> "tuple[str, str]":

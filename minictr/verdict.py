@@ -178,9 +178,9 @@ def _namespace(kind: str, found) -> Row:
     asked, own, new = _asked(kind, found), kind in found.outside.own, kind in found.plan.namespaces
     got = ("its own" if new else "another's, not the host's") if own else "the host's"
     if kind == "user" and own and found.outside.root_id >= 0:
-        got += ", root is user %d of the host" % found.outside.root_id
+        got += ", root is %s" % isolation.around("user %d" % found.outside.root_id)
     if kind == "user" and own and found.outside.hosts_root:
-        got += ", and the host's root or its group is among the ids"
+        got += ", and %s or its group is among the ids" % isolation.around("root")
     return _row(found, kind, asked, got, own or not new, ("namespace read from outside",), not new)
 
 

@@ -222,3 +222,13 @@ def test_groups_that_are_denied_there_are_told_of(minictr, busybox_root, options
     assert found.err.startswith("minictr: warning: " + told) and found.err.count("\n") == 1
 
     assert alone(minictr, "run", "--strict", *words).status == 123
+
+
+@needs("unshare")
+def test_a_root_that_is_the_only_id_there_is_not_to_be_mapped_to_another(minictr, busybox_root):
+    found = alone(minictr, "run", "--require", "rootless", "--rootfs", busybox_root, "--", "true")
+    assert (found.status, found.out) == (123, "")
+    assert found.err == (
+        "minictr: user is required: root inside is root of the user namespace around us; hint: start outside"
+        " of the user namespace around us, which has no other id\n"
+    )
