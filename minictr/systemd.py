@@ -7,7 +7,7 @@ Side: host
 
 import os
 
-from . import dbus, host
+from . import dbus, host, maps
 from .errors import ContainerError, printable
 
 NAME = "org.freedesktop.systemd1"
@@ -16,10 +16,7 @@ MANAGER = NAME + ".Manager"
 _NO_UNIT, EXISTS = NAME + ".NoSuchUnit", NAME + ".UnitExists"
 # of a unit's name (systemd.unit(5)); the backslash starts what systemd-escape(1) has escaped
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.-\\")
-_FIX = {
-    False: "start the container on a host with systemd as process 1, or without --systemd-cgroup",
-    True: "log in as this user, or: loginctl enable-linger USER; and have XDG_RUNTIME_DIR=/run/user/UID",
-}
+_FIX = "start the container on a host with systemd as process 1, or without --systemd-cgroup"
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -72,6 +69,13 @@ def is_user() -> bool:
         return True
 
 
+def _user_fix() -> str:
+    """By the number that the user has around a user namespace that is the user's own, as podman's."""
+    uid = maps.on_host(host.read_map("uid_map"), os.geteuid())
+    linger = "log in as this user, or: loginctl enable-linger %d; and have XDG_RUNTIME_DIR=/run/user/%d"
+    return linger % (uid, uid)
+
+
 # --- systemd as it is asked -----------------------------------------------------------------------
 
 
@@ -102,7 +106,7 @@ class Manager:
             bus.close()
         whose = "the user's systemd" if self.user else "systemd"
         why = "there is no bus to it" + (": %s: %s" % (error.doing, error.why) if error else "")
-        raise Missing("ask %s" % whose, why, error.number if error else 0, _FIX[self.user])
+        raise Missing("ask %s" % whose, why, error.number if error else 0, _user_fix() if self.user else _FIX)
 
     def _is_there(self, bus: dbus.Connection) -> bool:
         """A bus without systemd on it, as dbus-run-session makes one, is not the one."""
