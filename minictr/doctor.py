@@ -23,7 +23,6 @@ from . import (
     probes,
     signs,
     state,
-    subids,
 )
 from .errors import ContainerError, printable
 from .host import Host
@@ -382,8 +381,8 @@ def state_directory(patient: Patient):
     )
 
 
-def tools(patient: Patient):
-    """What only some options need."""
+def null_device(patient: Patient):
+    """The one thing of the host's /dev that every start needs."""
     try:
         null = os.stat("/dev/null")
         right = stat.S_ISCHR(null.st_mode) and null.st_rdev == os.makedev(1, 3)
@@ -392,13 +391,9 @@ def tools(patient: Patient):
     cause = causes.why("/dev/null", abi.ENOENT)
     if not right:
         yield Finding(check="/dev/null", ok=False, required=True, why=cause.why, fix=cause.fix)
-    for name in ("pasta", "slirp4netns", "ip"):
-        path = subids.helper(name)
-        detail = printable(path) if path else "not installed: %s" % fixes.install(name)
-        yield Finding(check=name, ok=None, detail=detail)
 
 
 CHECKS = (
     system, proc_itself, user_namespace, id_maps, namespaces, idmapped_mounts, confinement, cgroups,
-    service_manager, state_directory, tools,
+    service_manager, state_directory, null_device,
 )  # fmt: skip

@@ -20,11 +20,7 @@ PACKAGES = {
     "newuidmap": UIDMAP,
     "newgidmap": UIDMAP,
     "apparmor_parser": {"debian": "apparmor", "suse": "apparmor-parser", "arch": "apparmor"},
-    "slirp4netns": dict.fromkeys(UIDMAP, "slirp4netns"),
-    "pasta": dict.fromkeys(UIDMAP, "passt"),
-    "ip": dict.fromkeys(UIDMAP, "iproute2"),
 }
-PACKAGES["ip"].update(dict.fromkeys(("fedora", "rhel", "centos", "amzn"), "iproute"))
 INSTALL = {
     "debian": "apt-get install %s", "fedora": "dnf install %s", "rhel": "dnf install %s",
     "centos": "dnf install %s", "amzn": "dnf install %s", "suse": "zypper install %s",

@@ -181,13 +181,15 @@ def _unasked_ids(maps: "Maps") -> "tuple[str, str]":
         if number >= 0 and (what == "user" or os.geteuid() == 0):
             name = "root" if what == "user" else "group 0"
             inside = name if number == 0 else "%s %d" % (what, number)
-            fix = "start outside of the user namespace around us, which has no other id"
-            return "%s inside is %s" % (inside, around(name)), fix if only else "map it to another id: " + option
+            fix = "map it to another id: " + option
+            if only:
+                fix = "start outside of the user namespace around us, which has no other id"
+            return "%s inside is %s" % (inside, around(name)), fix
     return "", ""
 
 
 def around(name: str) -> str:
-    """Whose is NAME, who is outside of a container: only the host's own user namespace has the host's root."""
+    """Whose NAME, a user outside of a container, is: only in the host's own namespace it is the host's."""
     initial = host.read_map("uid_map") == host.FULL_MAP
     return "the host's " + name if initial else name + " of the user namespace around us"
 
