@@ -143,7 +143,7 @@ def write_pid_file(path: str, pid: int, inside: "Places | None" = None) -> None:
 
 def _replace(way: "_Way", pid: int) -> None:
     """What has its name, and be it a link."""
-    temporary = ".%s.%d" % (way.name, os.getpid())
+    temporary = ".minictr-" + os.urandom(8).hex()  # none that a killed process has left, nor too long
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     file = os.open(temporary, flags, 0o644, dir_fd=way.here)
     try:

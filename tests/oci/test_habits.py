@@ -178,6 +178,15 @@ def test_an_exec_that_fails_leaves_no_pid_file(runtime, box, tmp_path):
     assert os.listdir(str(tmp_path)) == []
 
 
+def test_a_pid_file_is_replaced_whatever_a_killed_process_has_left_beside_it(tmp_path):
+    left = tmp_path / (".pid.%d" % os.getpid())
+    left.write_text("1")
+    for name in ("pid", "n" * 255):
+        outputs.write_pid_file(str(tmp_path / name), 1234)
+        assert (tmp_path / name).read_text() == "1234"
+    assert len(os.listdir(str(tmp_path))) == 3
+
+
 def test_a_pid_file_on_a_full_disk_leaves_nothing_half_written(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
