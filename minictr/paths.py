@@ -38,6 +38,9 @@ def open_in(root: int, path: str, flags: int = abi.O_PATH) -> int:
                 raise
     found = _walk(root, path, None)
     if flags & abi.O_PATH:
+        if flags & os.O_DIRECTORY and not stat.S_ISDIR(os.fstat(found).st_mode):
+            os.close(found)
+            raise OSError(abi.ENOTDIR, os.strerror(abi.ENOTDIR), path)
         return found
     try:
         return os.open(descriptor_path(found), flags | os.O_CLOEXEC)
@@ -270,12 +273,11 @@ def _walk(root: int, path: str, mode: "int | None", directory: bool = True) -> i
                 if len(stack) > 1:
                     os.close(stack.pop())
                 continue
-            here = _enter(stack[-1], name, mode, directory or bool(todo))
-            if not stat.S_ISLNK(os.fstat(here).st_mode):
-                stack.append(here)
+            stack.append(_enter(stack[-1], name, mode, directory or bool(todo)))
+            if not stat.S_ISLNK(os.fstat(stack[-1]).st_mode):
                 continue
-            target = os.readlink("", dir_fd=here)
-            os.close(here)
+            target = os.readlink("", dir_fd=stack[-1])
+            os.close(stack.pop())
             links += 1
             if links > MAX_LINKS:
                 raise OSError(abi.ELOOP, os.strerror(abi.ELOOP), path)

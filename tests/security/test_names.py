@@ -176,6 +176,30 @@ def test_links_are_followed_as_far_as_the_kernel_follows_them(tmp_path, openat2)
     in_private_mounts(body)
 
 
+@pytest.mark.parametrize("openat2", [True, False], ids=["openat2", "a walk"])
+def test_what_is_no_directory_is_none_and_a_link_that_cannot_be_read_leaves_nothing_open(tmp_path, openat2):
+    (tmp_path / "file").write_text("")
+    os.symlink("file", str(tmp_path / "link"))
+
+    def body():
+        if not openat2:
+            refusal.refuse(["openat2"])
+        root, proc = [os.open(place, abi.O_PATH | os.O_DIRECTORY) for place in (str(tmp_path), "/proc")]
+        ended = os.fork()
+        if ended == 0:
+            os._exit(0)
+        os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)  # of a zombie no link in /proc leads anywhere
+        before = os.listdir("/proc/self/fd")
+        wanted = [(root, "file", errno.ENOTDIR), (root, "link", errno.ENOTDIR)]
+        for place, name, number in wanted + [(proc, "%d/exe" % ended, errno.ENOENT)]:
+            with pytest.raises(OSError) as caught:
+                paths.open_in(place, name, abi.O_PATH | os.O_DIRECTORY)
+            assert caught.value.errno == number, name
+        assert os.listdir("/proc/self/fd") == before
+
+    in_private_mounts(body)
+
+
 @pytest.mark.parametrize("name", ["run", "run, host ids", "bundle", "rootless"])
 def test_a_volume_whose_target_is_swapped_while_it_starts_lands_inside_or_not_at_all(ways, canary, name):
     """The same with whole containers: each starts, or ends with one line."""
