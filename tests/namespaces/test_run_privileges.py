@@ -9,6 +9,8 @@ import support
 from callers import RANGE, root_range
 from support import needs
 
+from minictr import privileged
+
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
 
 DEFAULT = (
@@ -415,6 +417,14 @@ def test_a_privileged_container_has_the_devices_of_the_host(inside):
     found = {path for path in run.ok.lines if not path.startswith(("/dev/pts/", "/dev/tty"))}
 
     assert found >= host_devices() and not any(path.startswith("/dev/tty1") for path in run.lines)
+
+
+def test_none_of_many_devices_is_left_out(tmp_path):
+    for number in range(1200):
+        place = tmp_path / ("disk%d" % (number // 400))
+        place.mkdir(exist_ok=True)
+        os.mknod(str(place / str(number)), 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    assert len(privileged.host_devices(str(tmp_path))) == 1200
 
 
 @needs("seccomp")
