@@ -204,12 +204,19 @@ def _unasked_devices(plan: "Plan") -> "tuple[str, str]":
 
 
 def every_device(plan: "Plan") -> bool:
-    """The rules let the container use whatever device it has, or makes, a node of."""
-    allowed = {"b": False, "c": False}
+    """The rules let the container use whatever device it has, or makes, a node of; be it of one minor number
+    alone, as the first disk of each driver is."""
+    allowed = {}  # type: dict[tuple[str, int], int]
     linux = plan.spec.config.get("linux") or {}
     for rule in device_rules.normal((linux.get("resources") or {}).get("devices") or []):
-        if rule.major == rule.minor == -1 and rule.access & ~abi.BPF_DEVCG_ACC_MKNOD:
-            allowed.update(dict.fromkeys("bc" if rule.kind == "a" else rule.kind, rule.allow))
+        use = rule.access & device_rules.USE
+        for kind in ("bc" if rule.kind == "a" else rule.kind) if rule.major == -1 else "":
+            if rule.allow:
+                allowed[kind, rule.minor] = allowed.get((kind, rule.minor), 0) | use
+                continue
+            for key in allowed:
+                if key[0] == kind and rule.minor in (-1, key[1]):
+                    allowed[key] &= ~use
     return any(allowed.values())
 
 

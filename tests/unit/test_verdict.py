@@ -6,7 +6,7 @@ import os
 import jsonschema
 import pytest
 
-from minictr import host, kernel_files, lsm, plan, spec, twin, verdict
+from minictr import host, isolation, kernel_files, lsm, plan, spec, twin, verdict
 
 NAMES = {"apparmor": "box", "selinux": "u:r:box_t:s0"}
 WHY = "there is no program to execute for it on vax"
@@ -99,3 +99,29 @@ def test_what_can_be_written_to_counts_if_it_is_the_kernels(mount, said):
     made = plan.make(spec.Spec(config=config, identifier="x", bundle="/"), host.probe(ranges=False), "/stage")
     assert kernel_files.uncovered(made) == said
     assert not kernel_files.writable(made, "/elsewhere")
+
+
+@pytest.mark.parametrize(
+    "rules, every",
+    [
+        ([], False),
+        ([{"allow": True}], True),
+        ([{"allow": True, "access": "r"}], True),
+        ([{"allow": True, "access": "m"}], False),
+        ([{"allow": True}, {"allow": False}], False),
+        ([{"allow": True}, {"allow": False, "type": "b"}], True),
+        ([{"allow": True}, {"allow": False, "access": "w"}], True),
+        ([{"allow": True}, {"allow": False, "access": "rw"}], False),
+        ([{"allow": True, "type": "b", "minor": 0}], True),
+        ([{"allow": True, "type": "b"}, {"allow": False, "type": "b", "minor": 0}], True),
+        ([{"allow": True, "type": "b", "minor": 0}, {"allow": False, "type": "b", "minor": 0}], False),
+        ([{"allow": True, "type": "b", "minor": 0}, {"allow": False, "type": "b"}], False),
+        ([{"allow": True, "type": "c", "major": 81}], False),
+    ],
+    ids=str,
+)
+def test_rules_that_name_no_major_number_are_for_every_device(rules, every):
+    config = spec.default_config(["true"], "/tmp")
+    config["linux"]["resources"] = {"devices": rules}
+    made = plan.make(spec.Spec(config=config, identifier="x", bundle="/"), host.probe(ranges=False), "/stage")
+    assert isolation.every_device(made) is every
