@@ -113,6 +113,8 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
 # What opens files of the host's without a user namespace: mounts, handles, modules, the machine's ports. The
 # first takes mounts off in any: what hides parts of the host's own root, or keeps its root's settings closed
 _OPENING = ("CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_SYS_MODULE", "CAP_SYS_RAWIO")
+# And together: programs that read all of the kernel's memory, in which the files lie (bpf_probe_read_kernel)
+_READING = ("CAP_BPF", "CAP_PERFMON")
 
 
 def _unasked_files(plan: "Plan") -> "tuple[str, str]":
@@ -122,22 +124,33 @@ def _unasked_files(plan: "Plan") -> "tuple[str, str]":
     initial = host.read_map("uid_map") == host.FULL_MAP
     inside = plan.inner_user or not initial
     rooted = initial and (not inside or (plan.maps is not None and maps.outside(plan.maps.uids, 0)))
-    ways = _OPENING[: (1 if rooted or plan.root.source == "host" else 0) if inside else None]
-    extra = names_beyond_default(plan.credentials.capabilities) or ()
-    opening = [name for name in extra if name in ways]
+    opening = _opening(plan, inside, rooted)
     if opening:
         why = "it is granted %s, by which files of the host's are opened" % ", ".join(opening)
         return why, "leave --cap-add and --privileged out"
-    if not inside and not libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1:  # then it has Landlock
-        return "", ""
-    if not inside and "pid" not in plan.namespaces:
-        why = "the roots of other processes are in reach, by /proc/PID/root"
-        return why, "leave --pid or --userns host out"
-    why, fix = _unasked_devices(plan) if not inside else ("", "")
-    if why:
-        return why + ", so any device may be opened", fix
+    if not inside:
+        if not libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1:  # then it has Landlock
+            return "", ""
+        if "pid" not in plan.namespaces:
+            why = "the roots of other processes are in reach, by /proc/PID/root"
+            return why, "leave --pid or --userns host out"
+        why, fix = _unasked_devices(plan)
+        if why:
+            return why + ", so any device may be opened", fix
     why = kernel_files.uncovered(plan) if rooted else ""
     return (why + ", so the host may be had run anything", _UNCOVERED) if why else ("", "")
+
+
+def _opening(plan: "Plan", inside: bool, rooted: bool) -> "list[str]":
+    """Those of its capabilities by which files of the host's are opened, or read.
+
+    inside: it is in a user namespace; rooted: the host's root is somebody in it
+    """
+    extra = names_beyond_default(plan.credentials.capabilities) or ()
+    if inside:
+        return [name for name in extra if name in _OPENING[:1] and (rooted or plan.root.source == "host")]
+    reading = _READING if set(_READING) <= set(extra) else ()
+    return [name for name in extra if name in _OPENING + reading]
 
 
 def without_user(plan: "Plan") -> "Plan":

@@ -45,6 +45,7 @@ CONTRADICTIONS = (
     ("sandbox", ("--security-opt", "no-new-privileges=false"), "no-new-privs", "not asked for", "leave"),
     ("sandbox", HOST_ROOT + ("--cap-add", "SYS_ADMIN"), "files", "it is granted CAP_SYS_ADMIN, by", "leave"),
     ("files", HOST_ROOT + ("--cap-add", "DAC_READ_SEARCH"), "files", "CAP_DAC_READ_SEARCH, by", "leave"),
+    ("sandbox", HOST_ROOT + ("--cap-add", "BPF,PERFMON"), "files", "CAP_PERFMON, CAP_BPF, by", "leave"),
     ("sandbox", HOST_ROOT + ("--pid", "host"), "files", "/proc/PID/root", "leave --pid or --userns host out"),
     ("sandbox", HOST_ROOT + ("--cgroups", "disabled"), "files", "any device may be opened", "--cgroups"),
     ("sandbox", HOST_ROOT + ("--security-opt", "unmask=/proc/sys"), "files", "/proc/sys can be", "unmask="),
@@ -200,6 +201,12 @@ def test_a_container_with_less_than_was_asked_for_is_no_weaker(minictr, busybox_
     assert (run.status, run.out) == (0, "ran\n"), run
     options = ("--userns", "host", "--rootfs", busybox_root, "--", "true")
     assert json.loads(minictr("report", "--json", *options, **refused).out)["level"] == "container"
+
+
+@pytest.mark.parametrize("options", [HOST_ROOT + ("--cap-add", "BPF"), ("--cap-add", "BPF,PERFMON")])
+def test_what_reads_the_kernels_memory_takes_both_and_no_user_namespace(minictr, busybox_root, options):
+    run = start(minictr, busybox_root, "sandbox", *options)
+    assert (run.status, run.out) == (0, "ran\n"), run
 
 
 def test_a_user_alone_has_a_rootless_container(minictr, unranged, busybox_root):
