@@ -42,7 +42,6 @@ _HERE = "is called otherwise here"
 OPTIONS = (
     # podman's and docker's
     ("--kernel-memory", "Linux 5.16 has it no more: --memory counts that of the kernel too", ""),
-    ("--device-cgroup-rule", _NOT, "--device makes a device usable"),
     ("--entrypoint", "the words after -- are the whole command", ""),
     (
         """--add-host --dns --dns-opt --dns-option --dns-search --no-hosts --no-hostname --hosts-file --passwd
@@ -84,7 +83,7 @@ OPTIONS = (
     (
         """-a --attach --detach-keys --isolation --pod --requires --runtime --sdnotify --secret --sig-proxy
         --storage-opt --systemd --use-api-socket --rootfs-propagation --chrootdirs --hostuser --init-path
-        --personality --seccomp-policy""",
+        --seccomp-policy""",
         _NOT,
         "",
     ),

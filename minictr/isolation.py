@@ -46,7 +46,7 @@ def _fix(layer: str, fix: str, plan: "Plan") -> str:
             ids = fix.startswith("map it")
             return "%s of config.json" % ("the mappings" if ids else "a new one in linux.namespaces")
         return _BUNDLE.get(layer, fix)
-    if every_device(plan) and layer in ("no-new-privs", "seccomp", "masked-paths"):
+    if _privileged(plan) and layer in ("no-new-privs", "seccomp", "masked-paths"):
         return "leave --privileged out"
     return fix
 
@@ -209,11 +209,18 @@ def around(name: str) -> str:
 
 def _unasked_devices(plan: "Plan") -> "tuple[str, str]":
     if every_device(plan):
-        return "every device may be used", "leave --privileged out"
+        option = "--privileged" if _privileged(plan) else "--device-cgroup-rule"
+        return "every device may be used", "leave %s out" % option
     inside = plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
     if inside or plan.cgroup_path:
         return "", ""
     return "there is neither a user namespace nor a cgroup", "leave --userns host or --cgroups disabled out"
+
+
+def _privileged(plan: "Plan") -> bool:
+    """By the rule that `privileged` puts before the others; a rule that was asked for has a type."""
+    resources = (plan.spec.config.get("linux") or {}).get("resources") or {}
+    return bool([rule for rule in resources.get("devices") or () if rule.get("allow") and "type" not in rule])
 
 
 def every_device(plan: "Plan") -> bool:

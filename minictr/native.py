@@ -245,8 +245,12 @@ def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
     if devices:
         config["linux"]["devices"] = list(devices.values())
         wanted = [item for item in wanted if "major" not in item[2]]
-    if "device" in given:  # a node is no use where the cgroup does not allow what it stands for
-        rules = [volumes.device_rule(text, "privileged" in given) for text in given["device"]]
+    if "device" in given or "device-cgroup-rule" in given:
+        from . import volumes  # as above
+
+        # a node is no use where the cgroup does not allow what it stands for
+        rules = [volumes.device_rule(text, "privileged" in given) for text in given.get("device", ())]
+        rules += [volumes.cgroup_rule(text) for text in given.get("device-cgroup-rule", ())]
         config["linux"].setdefault("resources", {})["devices"] = rules
     private, closed = [], False  # type: list[dict], bool
     if fields["source"] == "host":
@@ -286,6 +290,10 @@ def _process(given: "dict", config: "dict", fields: "dict") -> None:
         asked = [text for text in given["ulimit"] if text != "host"]
         limits = {limit["type"]: limit for limit in map(_ulimit, asked)}
         process["rlimits"] = list(limits.values())
+    if "personality" in given:
+        if given["personality"] not in ("LINUX", "LINUX32"):
+            raise bad("--personality", given["personality"], "is not one of LINUX and LINUX32")
+        config["linux"]["personality"] = {"domain": given["personality"]}
     if "oom-score-adj" in given:
         process["oomScoreAdj"] = integer("--oom-score-adj", given["oom-score-adj"], -1000, 1000)
     own = "%d:%d" % fields["kept"] if fields["userns"] == "keep-id" else ""

@@ -202,6 +202,18 @@ def device_rule(text: str, privileged: bool) -> "dict":
     return rule
 
 
+def cgroup_rule(text: str) -> "dict":
+    """The same for `--device-cgroup-rule "TYPE MAJOR:MINOR RWM"`: for devices that come later, too."""
+    kind, numbers, access = (text.split(" ") + ["", ""])[:3]
+    values = [(-1 if part == "*" else number(part)) for part in numbers.split(":")]
+    known = [part == "*" or 0 <= value < 1 << 31 for part, value in zip(numbers.split(":"), values)]
+    form = text.count(" ") == 2 and kind in ("a", "b", "c") and bool(access) and not access.strip("rwm")
+    if not form or known != [True, True]:
+        why = "is not of the form TYPE MAJOR:MINOR RWM"
+        raise bad("--device-cgroup-rule", text, why, "such as 'c 81:* rwm' for video devices")
+    return {"allow": True, "type": kind, "major": values[0], "minor": values[1], "access": access}
+
+
 def size(option: str, text: str) -> str:
     """The option of a tmpfs that limits it to TEXT: bytes, or with k, m, g, t or %."""
     return "size=" + _value(option, text, "size", text, "size")

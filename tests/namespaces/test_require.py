@@ -71,6 +71,8 @@ CONTRADICTIONS = (
      "neither a user namespace nor a cgroup", "leave --userns host or --cgroups disabled out"),
     ("devices", HOST_ROOT + ("--privileged",), "devices", "every device may be used",
      "leave --privileged out"),
+    ("devices", HOST_ROOT + ("--device-cgroup-rule", "b *:0 r"), "devices", "every device may be used",
+     "leave --device-cgroup-rule out"),
     ("rootless", ALONE + ("--uidmap", "0:100000:1", "--uidmap", "1:0:1", "--gidmap", "0:100000:2"), "user",
      "user 1 inside is the host's root", "--uidmap"),
     ("rootless", ("--uidmap", "0:100000:9", "--gidmap", "0:0:9"), "user",

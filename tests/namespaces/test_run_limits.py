@@ -319,6 +319,18 @@ def test_a_device_may_be_for_reading_or_for_writing_alone(run, disk, ids, access
     assert found.err.count("Operation not permitted") == 2 - reads - writes, found
 
 
+@pytest.mark.parametrize(
+    "rule, found",
+    [("", ""), ("b MAJOR:MINOR r", "read\n"), ("b *:MINOR w", "written\n"), ("a *:* rwm", "read\nwritten\n")],
+)
+def test_a_rule_opens_what_a_volume_brings(run, disk, rule, found):
+    number = os.stat(disk).st_rdev
+    rule = rule.replace("MAJOR", str(os.major(number))).replace("MINOR", str(os.minor(number)))
+    options = ("--device-cgroup-rule", rule) if rule else ()
+    script = "head -c 1 /tmp/disk >/dev/null && echo read; true >/tmp/disk && echo written"
+    assert run(script, "--userns", "host", "-v", disk + ":/tmp/disk:dev", *options).out == found
+
+
 @pytest.mark.parametrize("access", ["r", "m"])
 def test_a_device_for_less_than_all_is_told_of_where_no_cgroup_holds_to_it(run, disk, access):
     words = ("--device", disk + ":" + access, "--cgroups", "disabled")

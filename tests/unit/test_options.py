@@ -665,6 +665,39 @@ def test_a_device_that_cannot_be_is_one_clear_line(text, why):
     assert why in refusal("--device", text, "--", "true")
 
 
+@pytest.mark.parametrize(
+    "text, kind, numbers, access",
+    [
+        ("c 81:* rwm", "c", (81, -1), "rwm"),
+        ("b *:0 r", "b", (-1, 0), "r"),
+        ("a *:* mr", "a", (-1, -1), "mr"),
+    ],
+)
+def test_a_rule_for_devices_is_one_of_the_configuration(rootfs, text, kind, numbers, access):
+    found = config("--rootfs", rootfs, "--device", "/dev/null", "--device-cgroup-rule", text)["linux"]
+    rule = {"allow": True, "type": kind, "major": numbers[0], "minor": numbers[1], "access": access}
+    assert found["resources"]["devices"][1:] == [rule]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["c", "c 81:*", "c 81:* ", "c 81 rwm", "d 1:3 r", "c 1:-1 r", "c 1:2:3 r", "c 2147483648:1 r", "c 1: r",
+     "c 1:3 x", "c  1:3 r", "c 1:3 r w"],
+)  # fmt: skip
+def test_what_is_no_rule_for_devices_is_said_to_be(text):
+    words = refusal("--device-cgroup-rule", text, "--", "true")
+    assert words.endswith(
+        "is not of the form TYPE MAJOR:MINOR RWM; hint: such as 'c 81:* rwm' for video devices"
+    )
+
+
+def test_a_personality_is_one_of_two(rootfs):
+    assert config("--rootfs", rootfs, "--personality", "LINUX32")["linux"]["personality"] == {
+        "domain": "LINUX32"
+    }
+    assert "is not one of LINUX and LINUX32" in refusal("--personality", "linux32", "--", "true")
+
+
 def test_the_size_of_shared_memory_can_be_set(rootfs):
     assert mounts("--shm-size", "1g")["/dev/shm"]["options"][-1] == "size=1g"
     assert mounts("--shm-size", "1.5g")["/dev/shm"]["options"][-1] == "size=1610612736"
