@@ -54,7 +54,8 @@ def run(
     check: raise CalledProcessError if the program fails
     root: where containers are remembered, "" for the usual place
     config: a configuration in OCI form; relative paths in it start from bundle=, or the current directory
-    options: those of `minictr run`, such as rootfs=, volumes=, memory=, user=, network=
+    options: those of `minictr run`, such as rootfs=, volumes=, memory=, user=, network=; None or False is
+        for none, so rootfs=None for the host's own root
 
     Nothing is printed: what the command would warn of is in the result's `warnings` and `degradations`.
     Raises ContainerError if the program could not be run: its `status` is the exit status that the

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import needs
 
 import minictr
-from minictr import abi, arrangement, cli, elsewhere, lsm, options, unix
+from minictr import abi, arrangement, cli, elsewhere, keywords, lsm, options, unix
 from minictr.errors import ContainerError
 from minictr.spec import DEFAULT_CAPABILITIES, READONLY_PATHS, masked_paths
 
@@ -40,6 +40,11 @@ def refusal(*argv):
 def mounts(*argv):
     """The mounts by their place."""
     return {entry["destination"]: entry for entry in config(*argv)["mounts"]}
+
+
+def test_of_the_library_none_and_false_are_for_what_is_left_out_and_an_empty_word_is_an_error():
+    assert keywords.flags({"rootfs": None, "init": False, "volumes": [], "env": {}}) == []
+    assert refusal(*keywords.flags({"rootfs": ""}), "--", "true").startswith("--rootfs: has no value")
 
 
 # --- the two forms ------------------------------------------------------------------------------
