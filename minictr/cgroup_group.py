@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import abi, cgroup_files
+from . import abi, cgroup_files, paths
 from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
 from .errors import ContainerError, Degradation
@@ -178,6 +178,12 @@ class Group:
     def beside(self, pid: int) -> str:
         """Where below it a further process goes, whose first is PID; "" where it takes that itself."""
         return ""
+
+    def frozen_beside(self, pid: int) -> bool:
+        """Whether that place is one that something inside has frozen: nobody would come out of it."""
+        place = self.beside(pid)
+        events = paths.read_text(self.parts[0].directory + place + "/cgroup.events") if place else ""
+        return "frozen 1" in events
 
     def join_else(self, pid: int) -> int:
         """A descriptor of the same kind for where a further process gets in if the group itself takes none;

@@ -89,6 +89,9 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     if group.frozen() and not wish.ignore_paused:
         hint = "minictr resume %s, or --ignore-paused to wait" % wish.identifier
         raise ContainerError(doing, "cannot exec in a paused container", hint=hint)
+    if not (wish.ignore_paused or wish.cgroup) and group.frozen_beside(content["pid"]):
+        why = "its process 1 has been frozen inside, and the program would be with it"
+        raise ContainerError(doing, why, hint="--cgroup PATH of another below it, or --ignore-paused to wait")
     process.check_descriptors(wish.preserve_fds)
     birth = None
     try:

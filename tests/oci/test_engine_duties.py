@@ -429,6 +429,21 @@ def only_v2():
                 file.flush()
 
 
+def move_to_leaf(point, pid):
+    """Put process PID below the cgroup that it is in, and enable a controller there: that cgroup."""
+    with open("/proc/%d/cgroup" % pid) as file:
+        own = point + [line.rstrip("\n")[3:] for line in file if line.startswith("0::")][0]
+    os.mkdir(own + "/leaf")
+    with open(own + "/cgroup.controllers") as file:
+        names = [name for name in file.read().split() if name in ("memory", "hugetlb", "io")]
+    if not names:
+        pytest.skip("cgroup2 has no controllers here")
+    for path, word in (("leaf/cgroup.procs", pid), ("cgroup.subtree_control", "+" + names[0])):
+        with open(os.path.join(own, path), "w") as file:
+            file.write(str(word))
+    return own
+
+
 @needs("cgroup2")
 @pytest.mark.parametrize("runtime", ["minictr", "runc"], indirect=True)
 def test_exec_goes_where_process_1_is_if_the_containers_cgroup_takes_none(runtime, made, only_v2):
@@ -437,22 +452,32 @@ def test_exec_goes_where_process_1_is_if_the_containers_cgroup_takes_none(runtim
     one = made(runtime)
     try:
         assert create(runtime, one, **how) == (0, "", "")
-        pid = json.loads(runtime.verb("state", one.identifier, **how).ok.out)["pid"]
-        with open("/proc/%d/cgroup" % pid) as file:
-            own = point + [line.rstrip("\n")[3:] for line in file if line.startswith("0::")][0]
-        os.mkdir(own + "/leaf")
-        with open(own + "/cgroup.controllers") as file:
-            names = [name for name in file.read().split() if name in ("memory", "hugetlb", "io")]
-        if not names:
-            pytest.skip("cgroup2 has no controllers here")
-        for path, word in (("leaf/cgroup.procs", pid), ("cgroup.subtree_control", "+" + names[0])):
-            with open(os.path.join(own, path), "w") as file:
-                file.write(str(word))
+        move_to_leaf(point, json.loads(runtime.verb("state", one.identifier, **how).ok.out)["pid"])
         runtime.verb("start", one.identifier, **how).ok
         found = runtime.verb("exec", one.identifier, "sh", "-c", "cat /proc/self/cgroup", **how).ok
         assert [line for line in found.lines if line.startswith("0::")] == ["0::/leaf"]
     finally:
         runtime.verb("delete", "--force", one.identifier, **how)
+
+
+@needs("cgroup2")
+def test_exec_does_not_follow_process_1_into_a_cgroup_that_was_frozen_inside(own, made, only_v2):
+    """With runc it would wait there for ever."""
+    point, how = only_v2
+    one = made(own)
+    try:
+        assert create(own, one, **how) == (0, "", "")
+        place = move_to_leaf(point, json.loads(own.verb("state", one.identifier, **how).ok.out)["pid"])
+        own.verb("start", one.identifier, **how).ok
+        os.mkdir(place + "/other")
+        with open(place + "/leaf/cgroup.freeze", "w") as file:
+            file.write("1")
+        found = own.verb("exec", one.identifier, "true", timeout=20, **how)
+        assert (found.status, found.out) == (255, "")
+        assert "its process 1 has been frozen inside, and the program would be with it; hint: " in found.err
+        assert own.verb("exec", "--cgroup", "other", one.identifier, "echo", "ran", **how).ok.out == "ran\n"
+    finally:
+        own.verb("delete", "--force", one.identifier, **how)
 
 
 @pytest.mark.parametrize(
