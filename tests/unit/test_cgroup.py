@@ -47,8 +47,10 @@ class Kernel:
         self.top, self.refusals, self.written = str(top), {}, []
         self.mkdir, self.rmdir, self.write = os.mkdir, os.rmdir, cgroup_files.write
         self.kinds, self.opened = {}, []
-        self.open = cgroup_files.Part.open
-        monkeypatch.setattr(cgroup_files.Part, "open", self._open)
+        open_part = cgroup_files.Part.open
+        monkeypatch.setattr(
+            cgroup_files.Part, "open", lambda part: self.opened.append(part) or open_part(part)
+        )
         for module in (unix, os):  # ours, and this test's own
             monkeypatch.setattr(module, "mkdir", self._mkdir)
             monkeypatch.setattr(module, "rmdir", self._rmdir)
@@ -82,10 +84,6 @@ class Kernel:
         for end, number in self.refusals.items():
             if path.endswith(end):
                 raise OSError(number, os.strerror(number), path)
-
-    def _open(self, part):
-        self.opened.append(part)
-        return self.open(part)
 
     def _mkdir(self, path, mode=0o777, dir_fd=None):
         self._refuse(path)
