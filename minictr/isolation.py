@@ -14,7 +14,7 @@ if MYPY:
     from .maps import Maps
     from .plan import Plan
 
-_UNCOVERED = "leave unmask= and a /sys to write to out"
+_UNCOVERED = "leave unmask=, a /sys to write to and what has the host's mounted below it out"
 
 
 def check(plan: "Plan") -> None:
@@ -128,15 +128,17 @@ def _unasked_files(plan: "Plan") -> "tuple[str, str]":
     if opening:
         why = "it is granted %s, by which files of the host's are opened" % ", ".join(opening)
         return why, "leave --cap-add and --privileged out"
-    if not inside:
+    if not plan.inner_user:
         if not libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1:  # then it has Landlock
             return "", ""
-        if "pid" not in plan.namespaces:
-            why = "the roots of other processes are in reach, by /proc/PID/root"
-            return why, "leave --pid or --userns host out"
-        why, fix = _unasked_devices(plan)
-        if why:
-            return why + ", so any device may be opened", fix
+        own = "pid" in plan.namespaces
+        place = kernel_files.processes(plan) if own else "/proc"
+        if place:  # of those that have no more capabilities
+            why = "the roots of other processes are in reach, by %s/PID/root" % place.rstrip("/")
+            return why, "leave %s or --userns host out" % ("what brings that" if own else "--pid")
+    why, fix = _unasked_devices(plan) if not inside else ("", "")
+    if why:
+        return why + ", so any device may be opened", fix
     why = kernel_files.uncovered(plan) if rooted else ""
     return (why + ", so the host may be had run anything", _UNCOVERED) if why else ("", "")
 

@@ -4,7 +4,7 @@ may write to it.
 Side: host
 """
 
-from . import abi
+from . import abi, mounts
 from . import unix as os
 
 _GROUPS = "/sys/fs/cgroup"  # a bundle may want its own to be written to
@@ -29,10 +29,75 @@ def uncovered(plan) -> str:
         places += [target + name for name in _SETTINGS[mount.kind]]
         if mount.kind == "proc" and not _covered(target + "/kcore", plan.masked_paths):
             return "%s/kcore is not masked" % target
+    shown = layout(plan)
+    for mount in shown:
+        if mount not in plan.mounts:
+            names = _SETTINGS.get(mount.kind, ("",)) if mount.source == "/" else ("",)
+            places += [mount.target + name for name in names]
     for place in places:
-        if _open(plan, place):
+        if _open(plan, place, shown):
             return "%s can be written to" % place
     return ""
+
+
+def processes(plan) -> str:
+    """Where a /proc of the host's comes inside, by which PLAN's own is not all there is; "" for nowhere."""
+    shown = layout(plan)
+    for number, mount in enumerate(shown):
+        if mount.kind == "bind":
+            top, _, name = os.path.realpath(mount.source)[1:].partition("/")
+            found = top == "proc" and (not name or name[0].isdigit())
+        else:
+            found = mount.kind == "proc" and mount not in plan.mounts
+        later = tuple([other.target for other in shown[number + 1 :]])
+        if found and not _covered(mount.target, plan.masked_paths + later):
+            return mount.target
+    return ""
+
+
+def layout(plan) -> "list[mounts.Mount]":
+    """The mounts of PLAN in their order, and between them what of the kernel's own the host has elsewhere, as
+    in the root of a chroot, and what so comes inside: below the root file system or the source of a bind
+    mount, or as such a source. As `source` these have the part that is shown, which is "/" for all of it."""
+    from . import signs  # only where it is asked what a container is worth
+
+    rows = {row.place: row for row in signs.mounts()}  # of several on one place the last is seen
+    root = mounts.Mount(target="/", kind="bind", source=plan.root.path, recursive=True)
+    if plan.root.early_readonly or plan.root.overlay or (plan.root.readonly and plan.root.source == "rootfs"):
+        root = root.replace(set_all=abi.MOUNT_ATTR_RDONLY)
+    kinds = tuple(_SETTINGS) + (() if plan.spec.source == "bundle" else ("cgroup", "cgroup2"))
+    found = _brought(root, rows, kinds)
+    for mount in plan.mounts:
+        found.append(mount)
+        if mount.kind == "bind" and not _of_kernel(mount):
+            found += _brought(mount, rows, kinds)
+    return found
+
+
+def _brought(mount, rows: "dict", kinds: "tuple[str, ...]") -> "list[mounts.Mount]":
+    """A device or a directory of the host's /dev is a device that is handed in."""
+    source, target = os.path.realpath(mount.source).rstrip("/"), mount.target.rstrip("/")
+    on = max([place for place in rows if _covered(source, (place,))], key=len, default="/")
+    part = source[len(on.rstrip("/")) :]
+    places = [on] if on in rows and not (part and rows[on].kind == "devtmpfs") else []
+    if mount.recursive:
+        places += sorted([place for place in rows if place.startswith(source + "/")])
+    found = []
+    for place in places:
+        row, whole = rows[place], place != on
+        if row.kind not in kinds or "subset=pid" in row.words.split(","):
+            continue
+        set_ = mount.set_all | (0 if whole else mount.set)
+        clear = mount.clear_all | (0 if whole else mount.clear)
+        kept = row.options.split(",")[0] == "ro" and not clear & abi.MOUNT_ATTR_RDONLY
+        found.append(
+            mounts.Mount(
+                target=(target + place[len(source) :] if whole else target) or "/", kind=row.kind,
+                source=row.root if whole else row.root.rstrip("/") + part or "/",
+                set=abi.MOUNT_ATTR_RDONLY if kept else set_ & abi.MOUNT_ATTR_RDONLY,
+            )
+        )  # fmt: skip
+    return found
 
 
 # File systems of which there is one for the whole host, by which its root sets what the kernel does, or
@@ -45,16 +110,16 @@ _SETTINGS = {
 }  # type: dict[str, tuple[str, ...]]  # fmt: skip
 
 
-def _open(plan, place: str) -> bool:
+def _open(plan, place: str, shown: "list[mounts.Mount]") -> bool:
     """Whether PLACE is the kernel's own and may be written to."""
-    over = [mount for mount in plan.mounts if _covered(place, (mount.target,))]
-    return bool(over) and _of_kernel(over[-1]) and writable(plan, place)
+    over = [mount for mount in shown if _covered(place, (mount.target,))]
+    return bool(over) and _of_kernel(over[-1]) and _writable(plan, place, over)
 
 
 def _of_kernel(mount) -> bool:
     if mount.kind == "bind":
         return _covered(os.path.realpath(mount.source), ("/proc", "/sys"))
-    return mount.kind in _SETTINGS
+    return mount.kind in _SETTINGS or mount.kind in ("cgroup", "cgroup2")
 
 
 def _covered(path: str, places: "tuple[str, ...]") -> bool:
@@ -63,9 +128,12 @@ def _covered(path: str, places: "tuple[str, ...]") -> bool:
 
 def writable(plan, path: str) -> bool:
     """Whether the configuration shows the file PATH so that it may be written to."""
+    return _writable(plan, path, [mount for mount in plan.mounts if _covered(path, (mount.target,))])
+
+
+def _writable(plan, path: str, over: "list[mounts.Mount]") -> bool:
     if _covered(path, plan.readonly_paths + plan.masked_paths):
         return False
-    over = [mount for mount in plan.mounts if _covered(path, (mount.target,))]
     return bool(over) and mode(over[-1]) == "writable"
 
 

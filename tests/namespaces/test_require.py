@@ -92,6 +92,77 @@ def test_what_is_not_even_asked_for_is_named(minictr, busybox_root, require, opt
     assert run.err.count("\n") == 1
 
 
+BESIDE = 'mount -t proc proc "$0" && exec "$@"'  # a further /proc of the host's, as of a chroot
+
+
+def beside(minictr, place, *words):
+    """minictr WORDS on a host that has a /proc in PLACE, too."""
+    os.makedirs(place, exist_ok=True)
+    command = ["unshare", "-m", "sh", "-c", BESIDE, place, support.python(), "-m", "minictr"]
+    command += ["--root", minictr.state(), *words]
+    return minictr.command(*command, env={"PYTHONPATH": support.checkout()})
+
+
+# options, what is required, why not
+BROUGHT = (
+    (("-v", "%s:/x"), "masked-paths", "/x/a/proc/sys can be written to"),
+    (("-v", "%s/a/proc:/x"), "masked-paths", "/x/sys can be written to"),
+    (("-v", "%s/a/proc/sys:/x"), "masked-paths", "/x can be written to"),
+    (("-v", "%s:/x:ro"), "masked-paths", ""),
+    (("-v", "%s:/x:bind"), "masked-paths", ""),
+    (("-v", "%s:/x", "--security-opt", "mask=/x/a/proc"), "sandbox,masked-paths", ""),
+    (("-v", "%s:/x:ro"), "sandbox", "the roots of other processes are in reach, by /x/a/proc/PID/root"),
+    (("-v", "/proc:/x:ro"), "sandbox", "the roots of other processes are in reach, by /x/PID/root"),
+    (("-v", "/dev/null:/dev/nil"), "container", ""),
+)
+
+
+@needs("unshare")
+@pytest.mark.parametrize("options, layers, why", BROUGHT)
+def test_a_proc_that_comes_with_a_volume_is_as_open_as_the_first(
+    minictr, busybox_root, tmp_path, options, layers, why
+):
+    words = [word.replace("%s", str(tmp_path)) for word in HOST_ROOT + options]
+    words += ["--rootfs", busybox_root, "--", "echo", "ran"]
+    place = str(tmp_path / "a" / "proc")
+    run = beside(minictr, place, "run", "--require", layers, *words)
+    if why:
+        assert (run.status, run.out) == (123, "") and " is required: " + why in run.err, run
+        level = beside(minictr, place, "report", *words).out.splitlines()[-1]
+        assert level.startswith("level: %s" % ("container" if layers == "sandbox" else "none")), level
+    else:
+        assert (run.status, run.out) == (0, "ran\n"), run
+
+
+@needs("unshare")
+@pytest.mark.parametrize("place, why", [("mnt/proc", "/mnt/proc/sys can be written to"), ("proc", "")])
+def test_a_proc_that_comes_with_the_root_is_open_if_it_is_not_where_the_own_is(
+    minictr, busybox_copy, place, why
+):
+    root = busybox_copy()
+    words = HOST_ROOT + ("--rootfs", root, "--", "echo", "ran")
+    run = beside(minictr, "%s/%s" % (root, place), "run", "--require", "container", *words)
+    if why:
+        assert (run.status, run.out) == (123, "") and "masked-paths is required: " + why in run.err, run
+    else:
+        assert (run.status, run.out) == (0, "ran\n"), run
+
+
+@needs("unshare", "setpriv")
+def test_in_a_user_namespace_others_of_it_have_their_files_in_reach_too(minictr, busybox_root):
+    """Whoever has started the container is its root as well, and not confined."""
+    script = (
+        "setpriv --bounding-set -all --inh-caps -all sleep 100 & other=$!; sleep 0.2\n"
+        '"$@" --rootfs "$0" -- ls /proc/$other/root; echo $?; kill $other'
+    )
+    command = ["unshare", "-U", "-r", "sh", "-c", script, busybox_root, support.python(), "-m", "minictr"]
+    command += ["--root", minictr.state(), "run", "--userns", "host", "--pid", "host"]
+    env = {"PYTHONPATH": support.checkout()}
+    assert "root" in minictr.command(*command, env=env).out.split()  # the host's, /root among them
+    run = minictr.command(*(command + ["--require", "sandbox"]), env=env)
+    assert run.out == "123\n" and "files is required: the roots of other processes are in reach" in run.err
+
+
 TAKEN_OFF = "umount /tmp && cat %s"
 
 
