@@ -32,7 +32,7 @@ def create(root: int, target: int, mount: Mount, over: bool = False) -> int:
     root: what mount.target is looked up under if a kernel before 5.2 must find the new mount by name
     over: TARGET has no name under ROOT: it is ROOT itself, or the stage
     """
-    if _is_long(mount):
+    if mount.flags & abi.MS_I_VERSION or _is_long(mount):  # fsconfig(2) has no word for that flag
         return _create_classic(root, target, mount, over)
     try:
         made = _create_detached(mount)

@@ -44,7 +44,7 @@ SUPER_FLAGS = {
     "nolazytime": (abi.MS_LAZYTIME, "nolazytime", False),
     "mand": (abi.MS_MANDLOCK, "mand", True),
     "nomand": (abi.MS_MANDLOCK, "nomand", False),
-    "iversion": (abi.MS_I_VERSION, "iversion", True),
+    "iversion": (abi.MS_I_VERSION, "", True),
     "noiversion": (abi.MS_I_VERSION, "", False),
     "silent": (abi.MS_SILENT, "", True),
     "loud": (abi.MS_SILENT, "", False),
