@@ -161,10 +161,14 @@ def without_user(plan: "Plan") -> "Plan":
 
 
 def _unasked_filter(profile: "dict | None") -> "tuple[str, str]":
-    """What a filter leaves to a tracer a program inside lets pass: it need only trace a child of its own."""
+    """What a filter leaves to a tracer a program inside lets pass: it need only trace a child of its own.
+    Calls that this machine does not have, or nobody knows, are none that are refused."""
     if profile is None:
         return "there is no filter of system calls", "leave --security-opt seccomp=unconfined out"
-    rules = [rule for rule in profile.get("syscalls") or () if rule.get("names")]
+    from . import syscalls  # only where a filter is asked what it is worth
+
+    known = syscalls.table(abi.machine()) if abi.machine() in syscalls.TABLES else {}
+    rules = [rule for rule in profile.get("syscalls") or () if known.keys() & (rule.get("names") or ())]
     actions = {rule["action"] for rule in rules} | {profile["defaultAction"]}
     if "SCMP_ACT_TRACE" in actions:
         return (

@@ -385,6 +385,8 @@ PROFILES = (
     ({"defaultAction": "SCMP_ACT_ALLOW"}, "its filter lets every system call pass"),
     ({"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": [], "action": "SCMP_ACT_ERRNO"}]},
      "its filter lets every system call pass"),
+    ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mounnt"], "action": "SCMP_ACT_ERRNO"}]},
+     "its filter lets every system call pass"),
     ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["keyctl"], "action": "SCMP_ACT_TRACE"}]},
      "SCMP_ACT_TRACE leaves calls to a tracer, which may be a program inside"),
     ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]}, ""),
