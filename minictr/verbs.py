@@ -169,7 +169,7 @@ def signal_number(word: str) -> int:
     number = foreground.signal_number(word)
     if not number and word != "0":
         hint = "a name or a number, such as KILL or 9, without a dash"
-        raise ContainerError("read the signal", "%s is none" % printable(word), hint=hint)
+        raise ContainerError("read the signal", "%s is none" % (printable(word) or '""'), hint=hint)
     return number
 
 
