@@ -93,7 +93,8 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
         return _unasked_filter(plan.seccomp)
     if layer in ("apparmor", "selinux"):
         names = {"apparmor": "apparmorProfile", "selinux": "selinuxLabel"}
-        if not (spec.config.get("process") or {}).get(names[layer]):
+        name = (spec.config.get("process") or {}).get(names[layer])
+        if not name or (layer, name) == ("apparmor", "unconfined"):  # which is one that denies nothing
             what, option = _LABELS[layer]
             return "no %s is asked for" % what, "--security-opt " + option
     if layer == "landlock" and not spec.landlock:

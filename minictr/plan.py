@@ -6,7 +6,7 @@ returns can be printed (`explain`). Past it, only the kernel can refuse.
 Side: host
 """
 
-from . import abi, cgroup_place, identity, idmaps, maps, mounts
+from . import abi, cgroup_place, identity, idmaps, maps, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation
 from .host import Host
@@ -323,9 +323,9 @@ def _mounts(spec: Spec, config: "dict", known: "tuple[tuple, tuple] | None", idm
     result = []
     for entry in config.get("mounts") or ():
         options = list(entry.get("options") or ())
-        mount = mounts.parse(
-            entry["destination"], entry.get("type") or "", entry.get("source") or "", options
-        )
+        # by one name alone: what of it is the container's own /proc is asked in several places
+        target = paths.plain(entry["destination"])
+        mount = mounts.parse(target, entry.get("type") or "", entry.get("source") or "", options)
         if known and mount.words:
             mount = mount.replace(words=maps.known_words(mount, *known))
         if mount.kind == "bind":

@@ -36,7 +36,7 @@ class View:
             if bound or (entry.get("type") == "tmpfs" and "tmpcopyup" not in options):
                 source = os.path.join(bundle, entry.get("source") or "") if bound else ""
                 try:
-                    place = self._walk(_names(entry["destination"]))[0]
+                    place = self._walk(_names(paths.plain(entry["destination"])))[0]
                 except OSError:  # the mount will tell
                     continue
                 self.layers.append((place, self._open(source) if bound else _NOTHING))

@@ -343,6 +343,29 @@ def test_capabilities_to_inherit_are_no_container(minictr, busybox_root, tmp_pat
     assert minictr(*words).ok.out == "ran\n"
 
 
+def test_a_profile_that_denies_nothing_is_none(minictr, busybox_root, tmp_path):
+    config = spec.default_config(["echo", "ran"], busybox_root)
+    config["process"]["apparmorProfile"] = "unconfined"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = minictr("run", "--require", "apparmor", "--bundle", str(tmp_path), "bundled")
+    assert (run.status, run.out) == (123, ""), run
+    assert run.err.startswith("minictr: apparmor is required: no profile is asked for"), run
+    assert minictr("run", "--strict", "--bundle", str(tmp_path), "bundled").ok.out == "ran\n"
+
+
+@pytest.mark.parametrize("place", ["/proc", "/proc/", "//proc", "/x/../proc"])
+def test_a_proc_of_the_hosts_is_none_of_its_own_however_its_place_is_called(
+    minictr, busybox_root, tmp_path, place
+):
+    config = spec.default_config(["echo", "ran"], busybox_root)
+    entry = {"destination": place, "type": "bind", "source": "/proc", "options": ["rbind", "ro"]}
+    config["mounts"].append(entry)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = minictr("run", "--require", "proc", "--bundle", str(tmp_path), "bundled")
+    assert (run.status, run.out) == (123, ""), run
+    assert run.err.startswith("minictr: proc is required: there is no /proc of its own"), run
+
+
 # a mount, what is masked beside what always is, and why it is no container; "" for one that is
 ELSEWHERE = (
     ({"destination": "/srv", "type": "proc"}, ["/srv/kcore"], "/srv/sys can be written to"),
