@@ -341,6 +341,11 @@ def _contradictions(config: "dict", linux: "dict") -> None:
     for kind in kinds:
         if kinds.count(kind) > 1:
             raise Invalid("linux.namespaces", "names %s twice" % kind)
+    for index, entry in enumerate(linux.get("namespaces") or ()):
+        if entry.get("path"):
+            _absolute(entry["path"], "linux.namespaces[%d].path" % index)
+    if not config["root"]["path"]:  # which would be the bundle itself
+        raise Invalid("root.path", "is empty")
     if "" in (config.get("annotations") or {}):
         raise Invalid("annotations", "has an empty name")
     seccomp = linux.get("seccomp") or {}
@@ -363,6 +368,9 @@ def _contradictions(config: "dict", linux: "dict") -> None:
             )
     for key in linux.get("sysctl") or {}:
         why = sysctl_refusal(key, kinds)
+        name = key.replace("/", ".").partition("kernel.")[2]
+        if not why and name in ("hostname", "domainname") and config.get(name):
+            why = "contradicts " + name  # one of the two would be set in vain
         if why:
             raise Invalid("linux.sysctl.%s" % printable(key), why)
     for index, device in enumerate(linux.get("devices") or ()):

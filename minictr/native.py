@@ -380,6 +380,9 @@ def _kernel(given: "dict", config: "dict", fields: "dict") -> None:
                 raise bad("--" + option, text, "is not of the form NAME=VALUE")
             if option == "sysctl":
                 _check_sysctl(text, name, config)
+                own = name.replace("/", ".").partition("kernel.")[2]
+                if own in ("hostname", "domainname") and own in given:
+                    raise bad("--sysctl", text, "contradicts --" + own)
             pairs[name] = value
         if pairs:
             place[option if option == "sysctl" else "annotations"] = pairs

@@ -1335,6 +1335,14 @@ def test_a_kernel_parameter_that_is_not_there_is_told_as_that(own, bundle):
     assert own.run(made) == (125, "", words)
 
 
+def test_a_host_name_of_its_own_and_one_as_a_kernel_parameter_contradict_each_other(runtime, bundle):
+    made = bundle()
+    made.config["hostname"] = "one"
+    made.linux["sysctl"] = {"kernel.hostname": "another"}
+    run = runtime.sh(made, "hostname")
+    assert run.status and not run.out and "kernel.hostname" in run.err, run
+
+
 @pytest.mark.parametrize(
     "name, value, path",
     [

@@ -859,6 +859,8 @@ def test_what_config_json_has_no_word_for_is_in_the_spec(tmp_path, monkeypatch):
 def test_what_is_to_be_removed_is_not_to_be_kept_as_well():
     assert parse("-d", "--rm").remove and not parse("-d", "--keep").remove
     assert refusal("--rm", "--keep", "--", "true") == "--rm: contradicts --keep"
+    words = ("--hostname", "a", "--sysctl", "kernel.hostname=b", "--", "true")
+    assert refusal(*words) == "--sysctl kernel.hostname=b: contradicts --hostname"
 
 
 def test_a_container_without_a_name_has_a_random_one():
