@@ -3,7 +3,6 @@
 Side: host
 """
 
-import io
 import os
 import select
 import time
@@ -79,38 +78,15 @@ class CompletedProcess(Ending):
     returncode = 0  # type: int
 
 
-class Codec:
-    """Between text and bytes, as subprocess does it; bytes stay bytes unless TEXT or one of the others."""
-
-    def __init__(self, text: bool, encoding: "str | None", errors: "str | None") -> None:
-        self.text = bool(text or encoding or errors)
-        self.encoding, self.errors = encoding, errors
-
-    def decode(self, data: bytes) -> "bytes | str":
-        return self.file(io.BytesIO(data)).read() if self.text else data
-
-    def encode(self, data: "bytes | str | None") -> memoryview:
-        """Its bytes, of which a rest is taken without a copy. TypeError for what has none."""
-        if isinstance(data, str):
-            file = io.BytesIO()
-            words = self.file(file)
-            words.write(data)
-            words.flush()
-            return memoryview(file.getvalue())
-        return memoryview(b"" if data is None else data).cast("B")
-
-    def file(self, binary):
-        if not self.text:
-            return binary
-        return io.TextIOWrapper(binary, encoding=self.encoding, errors=self.errors)
-
-
 class Attended:
     """A program from its start to its end. stdin, stdout, stderr: as subprocess.Popen takes them
 
     ends: our ends of pipes, by stream; output: what was read of them; running: (id, pid) once it is so
     mark: of a detached container then: the start time of its first process, and when it was created
     terminal: the descriptor of its terminal then, -1 for none
+    maker: the process that has started it; 0 before
+    depth: how many calls of `pump` are on their way: a signal handler of the caller's may be in the second,
+        and close what the first one waits for: with `closing`, that does so at its end
     """
 
     def __init__(self, kind: str, wish: "dict", args: "list[str] | None", streams: tuple) -> None:
@@ -118,6 +94,8 @@ class Attended:
         self.ends = {}  # type: dict[int, int]
         self.output = {1: [], 2: []}  # type: dict[int, list[bytes]]
         self.talk = None  # type: Conversation | None
+        self.maker = self.depth = 0
+        self.closing = False
         self.running = None  # type: tuple[str, int] | None
         self.records = []  # type: list[dict]
         self.mark = (0, "")  # type: tuple[int, str]
@@ -128,9 +106,11 @@ class Attended:
     def start(self) -> None:
         """Ask for it; whether it comes about is for `pump` to find out."""
         given, opened = _open_streams(self.streams, self.ends)
+        self.maker = os.getpid()
         try:
             self.talk = service.open(given, self.kind, self.wish)
         except BaseException:
+            self.maker = 0
             self.close()
             raise
         finally:
@@ -145,11 +125,21 @@ class Attended:
     def pump(
         self, until, deadline: "float | None" = None, data: memoryview = _NOTHING, streams: bool = True
     ) -> bool:
-        """Take in what comes, until UNTIL(). False if that does not hold at the time DEADLINE.
+        """Take in what comes, until UNTIL(). False if that does not hold at the time DEADLINE, which may be
+        over: what has come by now is taken in.
 
         data: for standard input, which is closed after it; streams: whether output is read
         """
-        waiting, talk = select.poll(), self.talk
+        self.depth += 1
+        try:
+            return self._pump(until, deadline, data, streams)
+        finally:
+            self.depth -= 1
+            if self.closing and not self.depth:
+                self.close()
+
+    def _pump(self, until, deadline: "float | None", data: memoryview, streams: bool) -> bool:
+        waiting, talk, looked = select.poll(), self.talk, False
         assert talk is not None
         numbers = {}  # type: dict[int, int]
         if streams:
@@ -165,9 +155,11 @@ class Attended:
             if until():
                 return True
             left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            if left is not None and left <= 0 and looked:
                 return False
-            for descriptor, _ in waiting.poll(None if left is None else min(left, LONGEST) * 1000 + 1):
+            looked = True
+            patience = None if left is None else min(max(left, 0), LONGEST) * 1000 + 1
+            for descriptor, _ in waiting.poll(patience):
                 number = numbers.get(descriptor, -1)
                 if number == 0:
                     data = self._write(data)
@@ -263,7 +255,11 @@ class Attended:
             os.close(self.terminal)
             self.terminal = -1
         if self.talk is not None:
-            self.talk.close()
+            self.closing = self.depth > 0
+            if self.closing:
+                self.talk.end()
+            else:
+                self.talk.close()
             self.talk.over = True
 
     def _close(self, number: int) -> None:

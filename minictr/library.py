@@ -19,8 +19,9 @@ import os
 import time
 
 from . import asking, keywords
-from .attended import DEVNULL, PIPE, STDOUT, Attended, Codec, CompletedProcess, Ending, IsolationError
+from .attended import DEVNULL, PIPE, STDOUT, Attended, CompletedProcess, Ending, IsolationError
 from .errors import ContainerError, Degradation
+from .whole import Codec, complete, three
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,59 +62,20 @@ def run(
     Raises ContainerError if the program could not be run: its `status` is the exit status that the
     command has then (125; 126 and 127 for a program that cannot be executed, or is not there).
     """
-    streams = _streams(input, stdin, stdout, stderr, capture_output)
+    streams = three(input, stdin, stdout, stderr, capture_output)
     if options.get("detach"):
         raise ValueError("run() waits for the end: use Container(..., detach=True)")
     wish = keywords.request(args, root, config, options)
     program = Attended("run", wish, wish["args"], streams)
-    return _complete(program, Codec(text, encoding, errors), input, timeout, check)
-
-
-def _streams(input, stdin: "Stream", stdout: "Stream", stderr: "Stream", capture: bool) -> tuple:
-    """The three, of which `input` and `capture_output` are pipes."""
-    if capture:
-        if stdout is not None or stderr is not None:
-            raise ValueError("stdout and stderr may not be used with capture_output")
-        stdout = stderr = PIPE
-    if input is not None:
-        if stdin is not None:
-            raise ValueError("stdin may not be used with input")
-        stdin = PIPE
-    return stdin, stdout, stderr
-
-
-def _complete(program: Attended, codec: Codec, data, timeout: "float | None", check: bool):
-    deadline = None if timeout is None else time.monotonic() + timeout
-    data = codec.encode(data)
-    try:
-        program.start()
-        over = program.pump(program.all_over, deadline, data)
-        if not over:
-            program.end()
-    except BaseException:
-        program.end()
-        raise
-    finally:
-        program.close()
-    if not over:
-        from .failures import TimeoutExpired  # subprocess: 8 ms
-
-        raise TimeoutExpired(program.args, timeout or 0, *program.taken())
-    if program.error is not None:
-        raise program.error
-    done = program.result
-    assert done is not None
-    done.stdout, done.stderr = [None if data is None else codec.decode(data) for data in program.taken()]
-    if check:
-        done.check_returncode()
-    return done
+    return complete(program, Codec(text, encoding, errors), input, timeout, check)
 
 
 class Container:
     """A container, from `start` (or the head of a `with`) to `remove` (or the end of it).
 
     args, root, config, options: as of `run`; stdin, stdout, stderr: as of subprocess.Popen, and with PIPE
-    the files of these names are there after `start`, buffered as there: what is written is to be flushed
+    the files of these names are there after `start`, buffered as there: what is written is to be flushed; not
+    with detach=True
 
     With tty=True, or a bundle that wants one, its streams are a terminal of its own, and `terminal` is the
     other end: a file, unbuffered, to be read and written, closed by `remove`. Reading it raises OSError EIO
@@ -136,6 +98,8 @@ class Container:
     ) -> None:  # fmt: skip
         if options.get("tty") and (stdin, stdout, stderr) != (None, None, None):
             raise ValueError("stdin, stdout and stderr may not be used with tty: they are the terminal")
+        if options.get("detach") and args is not None and not {stdin, stdout, stderr} <= {None, DEVNULL}:
+            raise ValueError("a detached program has none of our streams: log_file= takes what it prints")
         wish = keywords.request(args, root, config, options, terminal=True)
         program = Attended("run", wish, wish["args"], (stdin, stdout, stderr))
         self._set(wish["root"], wish["args"], bool(options.get("detach")), program)
@@ -145,7 +109,7 @@ class Container:
         self, root: str, args: "list[str] | None", detached: bool, program: "Attended | None"
     ) -> None:  # fmt: skip
         self._root, self.args, self.detached, self._program = root, args, detached, program
-        self._lock = _thread.allocate_lock()
+        self._lock = _thread.RLock()  # a signal handler may call us in the midst of a call
         self._records = []  # type: list[dict]
         self._created = ""  # when; that tells it from a later one with its id
         self._watch = None  # type: Watch | None
@@ -193,21 +157,27 @@ class Container:
         if program is None:
             self._verb("start", [self.id])
             return self
-        if program.talk is not None:
-            raise ContainerError("start the container", "it was started before")
-        try:
-            program.start()
-            program.pump(lambda: program.running is not None or program.ended, streams=False)
-            if program.running is not None:
-                self._take_streams(program)
-                self._hold(program)
-        except BaseException:
-            program.end()
-            raise
+        with self._lock:
+            if program.maker:
+                raise ContainerError("start the container", "it was started before")
+            try:
+                program.start()
+                program.pump(lambda: program.running is not None or program.ended, streams=False)
+                if program.running is not None:
+                    self._take_streams(program)
+                    self._hold(program)
+            except BaseException:
+                program.end()
+                raise
         if program.error is not None:
             program.close()
             raise program.error
         return self
+
+    def _is_ours(self) -> bool:
+        """Whether this process has made it. One that was forked since has our object, too, and no share in
+        what its worker tells us: there it is as if it were got."""
+        return self._program is not None and self._program.maker in (0, os.getpid())
 
     def _take_streams(self, program: Attended) -> None:
         """From now on our ends of pipes are the files' to close."""
@@ -241,7 +211,8 @@ class Container:
         """
         self._begun("wait for")
         deadline = None if timeout is None else time.monotonic() + timeout
-        done = self._elsewhere(deadline) if self._program is None or self.detached else self._here(deadline)
+        here = self._is_ours() and not self.detached
+        done = self._here(deadline) if here else self._elsewhere(deadline)
         if done is None:
             from .failures import TimeoutExpired  # subprocess: 8 ms
 
@@ -253,7 +224,7 @@ class Container:
         program = self._program
         assert program is not None
         left = -1 if deadline is None else max(deadline - time.monotonic(), 0)
-        over = self._lock.acquire(True, left)
+        over = self._lock.acquire(True, min(left, _thread.TIMEOUT_MAX))
         if over:  # else another thread waits
             try:
                 over = program.ended or program.pump(lambda: program.ended, deadline, streams=False)
@@ -289,7 +260,8 @@ class Container:
         found = asking.ask(self._root, "look", [self.id])
         if found is None:
             return
-        if self._created in ("", found["created"]):  # type: ignore[index]
+        same = self._created == found["created"] if self._created else self.pid in (0, found["pid"])  # type: ignore[index]
+        if same:
             self._meet(found)  # type: ignore[arg-type]
         if self.state().get("status") == "creating":
             raise ContainerError("wait for container %s" % self.id, "it is only being made")
@@ -316,7 +288,7 @@ class Container:
         The rest is as in `run`.
         """
         self._begun("exec in")
-        streams = _streams(input, stdin, stdout, stderr, capture_output)
+        streams = three(input, stdin, stdout, stderr, capture_output)
         if options.get("detach"):
             raise ValueError("exec() waits for the end of the program")
         if "workdir" in options:
@@ -326,7 +298,7 @@ class Container:
             self._root, keywords.flags(options) + [self.id, "--"] + words, self.id, self._created
         )
         program = Attended("exec", wish, words, streams)
-        return _complete(program, Codec(text, encoding, errors), input, timeout, check)
+        return complete(program, Codec(text, encoding, errors), input, timeout, check)
 
     def kill(self, signal: "str | int" = "TERM", all: bool = False) -> None:
         """Send a signal (by name or number) to its first process; with ALL, to every one.
@@ -365,7 +337,7 @@ class Container:
         """new, running, paused or stopped; creating or created"""
         if not self.id:
             return "new"
-        if not self.detached and self._ended():
+        if self._is_ours() and not self.detached and self._ended():
             return "stopped"
         return self.state().get("status", "stopped")
 
@@ -386,8 +358,10 @@ class Container:
 
     def remove(self) -> None:
         """End it, whatever it does, and clean up. Of one that is gone nothing is to be done."""
-        program = self._program
-        if self.id and self.detached:
+        program = self._program if self._is_ours() else None
+        if program is None and not (self.detached or self._created):
+            self._look_again()
+        if self.id and (self.detached or self._created):
             asking.ask(self._root, "remove", [self.id, self._created])
         elif program is not None and program.talk is not None:
             program.say("end")
@@ -406,7 +380,7 @@ class Container:
         return self if self.id else self.start()
 
     def __exit__(self, *_: object) -> None:
-        if self._program is not None:
+        if self._is_ours():
             self.remove()
 
     def __repr__(self) -> str:

@@ -61,7 +61,7 @@ class Service:
     """The door to this process's helper. A process that was forked from ours has another one."""
 
     def __init__(self) -> None:
-        self.lock = _thread.allocate_lock()
+        self.lock = _thread.RLock()  # a handler of the caller's may ask while we do
         self.door = None  # type: Door | None
 
     def open(self, streams: "tuple[int, int, int]", *request: object) -> Conversation:
@@ -129,14 +129,10 @@ def dismiss_helper() -> None:
 def _ask(door, streams: "tuple[int, int, int]", request: "tuple") -> "Conversation | None":
     """None where the helper is gone. The request goes along, unasked: a worker that has to wait for it costs
     0.2 ms."""
-    try:
-        here = os.open(".", os.O_PATH | os.O_CLOEXEC)
-    except PermissionError:  # it may not be searched; a link of the kernel's leads there all the same
-        here = os.open("/proc/self/cwd", os.O_PATH | os.O_CLOEXEC)
     ours, theirs = _pair(_socket.SOCK_STREAM)
     try:
-        passed = b"".join([fd.to_bytes(4, sys.byteorder) for fd in (theirs.fileno(), here) + streams])
-        door.sendmsg([b"r"], [(_socket.SOL_SOCKET, 1, passed)], 0x4000)  # SCM_RIGHTS, MSG_NOSIGNAL
+        _hand_over(door, theirs.fileno(), streams)
+        theirs.close()  # else a large request to a helper that is killed now would wait for ourselves
         talk = Conversation(ours, takes=True)
         talk.say(*request)  # who does not listen does not answer either
         return talk
@@ -147,6 +143,18 @@ def _ask(door, streams: "tuple[int, int, int]", request: "tuple") -> "Conversati
         return None
     finally:
         theirs.close()
+
+
+def _hand_over(door, conversation: int, streams: "tuple[int, int, int]") -> None:
+    """Through the door: the other end of a conversation, our directory and STREAMS."""
+    try:
+        here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    except PermissionError:  # it may not be searched; a link of the kernel's leads there all the same
+        here = os.open("/proc/self/cwd", os.O_PATH | os.O_CLOEXEC)
+    try:
+        passed = b"".join([fd.to_bytes(4, sys.byteorder) for fd in (conversation, here) + streams])
+        door.sendmsg([b"r"], [(_socket.SOL_SOCKET, 1, passed)], 0x4000)  # SCM_RIGHTS, MSG_NOSIGNAL
+    finally:
         os.close(here)
 
 

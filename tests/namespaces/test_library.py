@@ -70,12 +70,13 @@ def test_a_container_may_have_a_terminal(library, strong_caller):
     assert library(text, strong_caller).ok.lines == ["True", "True", "5", "7 True True"]
 
 
-def test_a_terminal_is_not_for_who_only_waits_nor_beside_other_streams(library):
+def test_what_has_no_terminal_or_streams_to_give_says_so(library):
     text = """
         for call in (
             lambda: run("true", tty=True),
             lambda: minictr.Container(["true"], tty=True, stdout=minictr.PIPE, **WHERE),
             lambda: minictr.Container(["true"], tty=True, detach=True, **WHERE).start(),
+            lambda: minictr.Container(["true"], stdout=minictr.PIPE, detach=True, **WHERE),
         ):
             try:
                 call()
@@ -102,9 +103,10 @@ def test_a_terminal_is_not_for_who_only_waits_nor_beside_other_streams(library):
     )
     assert lines[1].startswith("ValueError stdin, stdout and stderr may not be used with tty")
     assert lines[2].startswith("ContainerError make a terminal: with --detach nobody is left")
-    assert lines[3] == "exec: tty: exec() waits for the end, and has no terminal to give"
-    assert lines[4].startswith("run: run() waits for the end, and has no terminal to give; hint: Container")
-    assert lines[5] == "[b'/dev/pts/0']"
+    assert lines[3] == "ValueError a detached program has none of our streams: log_file= takes what it prints"
+    assert lines[4] == "exec: tty: exec() waits for the end, and has no terminal to give"
+    assert lines[5].startswith("run: run() waits for the end, and has no terminal to give; hint: Container")
+    assert lines[6] == "[b'/dev/pts/0']"
 
 
 def test_a_signal_that_ends_it_is_told_as_subprocess_does(library):
@@ -477,6 +479,135 @@ def test_a_container_lives_on_after_the_thread_that_started_it(library):
         print(box.status, os.listdir(STATE))
     """
     assert library(text).ok.lines == ["running", "stopped []"]
+
+
+def test_an_end_that_has_come_is_told_whatever_time_there_is_to_wait(library):
+    """As subprocess does: a timeout of 0 only looks, and one that is too long for a lock waits."""
+    text = """
+        for seconds in (0, -1, float("inf"), 1e300):
+            with minictr.Container(["sh", "-c", "exit 7"], **WHERE) as box:
+                while seconds <= 0 and os.path.exists("/proc/%d" % box.pid):
+                    time.sleep(0.001)
+                for _ in range(2000):
+                    try:
+                        print(box.wait(timeout=seconds).returncode)
+                        break
+                    except minictr.TimeoutExpired:
+                        time.sleep(0.001)
+    """
+    assert library(text).ok.fields == ["7"] * 4
+
+
+def test_a_signal_handler_may_end_the_container_that_is_waited_for(library):
+    """It runs in the midst of `wait`, whose descriptor is closed under it, and its number another's then."""
+    text = """
+        files = []
+
+        def handle(*_):
+            box.remove()
+            files.extend(os.pipe())
+            files.extend(os.pipe())
+
+        signal.signal(signal.SIGALRM, handle)
+        for made in (minictr.Container(["sleep", "100"], **WHERE), None):
+            box = made or minictr.Container(["sleep", "100"], detach=True, **WHERE)
+            with box:
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                print(box.wait(timeout=15).returncode)
+        print(len(files), os.listdir(STATE))
+    """
+    found = library(text).ok.lines
+    assert (found[0], found[2]) == ("-9", "8 []"), found
+
+
+FORKED = """
+        def child(act):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    act()
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            return os.waitpid(pid, 0)[1]
+"""
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_a_process_that_was_forked_only_looks_on(library, detach):
+    """The container is its parent's: neither the end of a `with` nor a `wait` there takes it from that."""
+    text = (
+        FORKED
+        + """
+        with minictr.Container(["sleep", "100"], detach=%r, **WHERE) as box:
+            def leave():
+                with box:
+                    assert box.status == "running"
+
+            def wait():
+                assert box.wait(timeout=10).returncode in (-9, None)
+
+            print(child(leave), box.status)
+            threading.Timer(0.1, box.kill, ("KILL",)).start()
+            print(child(wait), box.wait(timeout=10).returncode)
+        with minictr.Container(["sleep", "100"], detach=%r, **WHERE) as box:
+            print(child(box.remove), box.wait(timeout=10).returncode)
+        print(os.listdir(STATE))
+    """
+    )
+    found = library(text % (detach, detach)).ok.lines
+    assert found[:1] + found[3:] == ["0 running", "[]"], found
+    assert set(found[1:3]) <= {"0 -9", "0 None"} if detach else {"0 -9"}, found
+
+
+def test_one_of_two_threads_starts_a_container(library):
+    text = """
+        sys.setswitchinterval(1e-6)
+        run("true")
+        for _ in range(5):
+            box, started = minictr.Container(["sleep", "100"], **WHERE), []
+
+            def start():
+                try:
+                    started.append(box.start())
+                except minictr.ContainerError as error:
+                    assert str(error) == "start the container: it was started before", error
+
+            threads = [threading.Thread(target=start) for _ in range(5)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            print(len(started), len(minictr.containers(STATE)))
+            box.remove()
+    """
+    assert library(text).ok.lines == ["1 1"] * 5
+
+
+def test_a_caller_who_has_no_descriptor_left_loses_none(library):
+    text = """
+        import resource
+        run("true")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        held = []
+        try:
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        for free in range(12):
+            try:
+                with minictr.Container(["true"], **WHERE):
+                    pass
+                print("made with", free)
+                break
+            except OSError as error:
+                assert error.errno == 24, error
+            spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(free)]
+            for descriptor in spare + [held.pop()]:
+                os.close(descriptor)
+    """
+    assert library(text).ok.out.startswith("made with")
 
 
 def test_a_container_ends_with_the_last_reference_to_it(library):
