@@ -951,6 +951,32 @@ def test_a_helper_that_was_killed_is_started_again(library):
     assert library(text).ok.lines == ["5 True"] + ["6 0"] * 4 + ["7"]
 
 
+def test_a_helper_that_is_killed_with_a_large_request_before_it_is_no_wait_for_ever(library):
+    text = """
+        run("true")
+        found = helpers()
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+
+        def ask():
+            try:
+                sh("exit 7 # " + "x" * 100000, env=dict.fromkeys(map(str, range(90)), "x" * 9999))
+            except minictr.ContainerError:  # it is too much, or a name is none: but something is said
+                pass
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(0.1)
+        for pid in found:
+            os.kill(pid, 9)
+        thread.join(20)
+        print(thread.is_alive())
+        sys.stdout.flush()
+        os._exit(0)
+    """
+    assert library(text).ok.out == "False\n"
+
+
 def test_the_helper_holds_nothing_of_the_callers_open(library):
     """Else the end of a pipe would not be seen as long as it waits for more work."""
     text = """
