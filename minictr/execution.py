@@ -86,6 +86,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     doing = "exec in container %s" % wish.identifier
     content, config = _look(root_path, wish.identifier)
     group = living.group_of(content)
+    killed = _killed(group)
     if group.frozen() and not wish.ignore_paused:
         hint = "minictr resume %s, or --ignore-paused to wait" % wish.identifier
         raise ContainerError(doing, "cannot exec in a paused container", hint=hint)
@@ -117,7 +118,29 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         raise
     if wish.detach:
         return 0
-    return attend(birth)
+    status = attend(birth)
+    if status and 0 <= killed < _killed(group):
+        _tell_of_memory(group, killed, report)
+    return status
+
+
+def _killed(group) -> int:
+    """How many processes the kernel has killed for want of memory; -1 where that cannot be read: the program
+    and its status are not to be lost by it."""
+    try:
+        return group.oom_kills()
+    except (OSError, ContainerError):
+        return -1
+
+
+def _tell_of_memory(group, before: int, report) -> None:
+    """That memory ran out meanwhile: the status alone may be that of any kill."""
+    from . import oom  # only where it did
+
+    report.ending = oom.found(group)
+    if report.ending:
+        report.ending["kills"] -= before
+        report.warn(ContainerError("", oom.line(report.ending)))
 
 
 def _made(wish: Wish, content: "dict", config: "dict", target: Target, report) -> plan.Plan:

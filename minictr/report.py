@@ -15,12 +15,14 @@ class Report:
     quiet: what ends nothing goes to the log alone: an engine reads stderr together with stdout, or as the
         container's own
     inside: see outputs.reach, once a container is known
+    ending: as of oom.found where memory ran out while a program of exec ran
     """
 
     def __init__(self, path: str = "", json: bool = False, debug: bool = False, quiet: bool = False) -> None:
         self.path, self.json, self.debug, self.quiet = path, json, debug, quiet
         self.records = []  # type: list[Degradation]
         self.inside = set()  # type: set[tuple[int, int]]
+        self.ending = {}  # type: dict[str, object]
 
     def seen(self, record: Degradation) -> None:
         """A step down was taken."""

@@ -360,6 +360,7 @@ class Worker:
         root = wish["root"] or state.default_root()
         self._check(wish, root)
         execution.run(root, self.report, asked, self._attend)
+        self.out_of_memory = bool(self.report.ending)
         self._done()
 
     def _done(self) -> None:

@@ -234,6 +234,19 @@ def test_a_kill_for_want_of_memory_is_told(library):
     assert "memory ran out: the kernel killed " in lines[1]
 
 
+def test_a_program_of_exec_that_is_killed_for_want_of_memory_is_told(library):
+    """And none that fails later in the same container."""
+    text = """
+        with minictr.Container(["sleep", "100"], memory="16m", **WHERE) as box:
+            for words in ("x=$(yes | head -c 100000000); exit 5", "exit 6", "true"):
+                done = box.exec(["sh", "-c", words], stderr=minictr.DEVNULL)
+                print(done.returncode != 0, done.oom_killed, done.warnings)
+    """
+    lines = library(text).ok.lines
+    assert lines[0].startswith("True True ['memory ran out: the kernel killed ")
+    assert lines[1:] == ["True False []", "False False []"]
+
+
 @needs("seccomp")
 def test_a_step_down_is_in_the_result_and_not_on_stderr(library):
     text = """
