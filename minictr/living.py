@@ -221,7 +221,8 @@ def _ran(content: "dict", pidfd: int) -> bool:
     waited for it a moment before we look: then a kill tells it from a program that ended at once."""
     from . import program  # which `start` has loaded
 
-    ran = program.executed(content["pid"], content.get("command") or "", content["start_time"])
+    started = content["start_time"] + state.boot_offset()
+    ran = program.executed(content["pid"], content.get("command") or "", started)
     if ran is None and pidfd >= 0:
         try:
             return state.exit_status(pidfd) != _signal.SIGKILL

@@ -223,7 +223,8 @@ def _percent(part: float, whole: float) -> float:
 
 def _age(content: "dict") -> float:
     """Seconds since its first process started (proc(5): start times are ticks since boot)."""
-    return float(paths.read_text("/proc/uptime").split()[0]) - state.start_time(content["pid"]) / 100
+    started = state.start_time(content["pid"]) + state.boot_offset()
+    return float(paths.read_text("/proc/uptime").split()[0]) - started / 100
 
 
 def _total() -> int:

@@ -101,7 +101,7 @@ def executed(pid: int, command: str, started: int = 0) -> "bool | None":
     killed before: one that has never executed anything is marked so, until it is waited for. None for what
     is gone already.
 
-    started: as of state.start_time, for its number may be another's by now; 0 for a child of ours
+    started: when, in ticks as /proc has them; for its number may be another's by now; 0 for a child of ours
     """
     head, _, rest = paths.read_text("/proc/%d/stat" % pid).rpartition(")")
     fields = rest.split()  # proc(5): from the third on. The 9th has flags; the 23rd its memory, 0 at the end

@@ -384,13 +384,27 @@ def _open(root: int, identifier: str) -> int:
 
 
 def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot (proc(5), field 22 of stat); 0 if it is
-    gone. A number that was given to another process has another start time."""
+    """When a process started, in clock ticks since boot (proc(5), field 22 of stat), by the host's clock
+    wherever we are; 0 if it is gone. A number that was given to another process has another start time."""
     text = paths.read_text("/proc/%d/stat" % pid)
     fields = text.rpartition(")")[2].split()
     if len(fields) < 20 or fields[0] in ("Z", "X"):
         return 0
-    return int(fields[19])
+    return int(fields[19]) - boot_offset()
+
+
+def boot_offset() -> int:
+    """The clock ticks by which the time since boot is another one in our time namespace."""
+    global _offset
+    if _offset is None:
+        words = paths.read_text("/proc/self/timens_offsets").split()  # "boottime 5 0", since 5.5
+        at = words.index("boottime") if "boottime" in words else len(words)
+        seconds, rest = (words[at + 1 : at + 3] + ["0", "0"])[:2]
+        _offset = int(seconds) * 100 + int(rest) // 10000000
+    return _offset
+
+
+_offset = None  # type: int | None
 
 
 # include/uapi/linux/pidfd.h

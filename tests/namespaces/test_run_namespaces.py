@@ -6,11 +6,12 @@ import os
 import pathlib
 import re
 import socket
+import sys
 import time
 
 import pytest
 import support
-from support import needs
+from support import CHECKOUT, needs
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
 
@@ -277,6 +278,29 @@ def test_no_user_can_make_its_session_keyring_beforehand(minictr, unranged, opti
 
 
 # --- time ---------------------------------------------------------------------------------------
+
+
+@needs("timens")
+def test_a_caller_of_another_time_knows_who_runs(minictr, busybox_root):
+    """To whom the time since boot is another one, /proc tells other start times."""
+
+    def later(*words):
+        program = (sys.executable, "-m", "minictr", "--root", minictr.state(None), *words)
+        unshared = ("unshare", "--fork", "--time", "--boottime", "5000", *program)
+        return minictr.command(*unshared, env={"PYTHONPATH": CHECKOUT}).ok
+
+    rootfs = ("--read-only", "--rootfs", busybox_root)
+    name = "time-%d" % os.getpid()
+    try:
+        minictr("run", "-d", "--rm", "--name", name, *rootfs, "--", "sleep", "100").ok
+        assert later("list", "-q").lines == [name]
+        assert later("exec", name, "echo", "in").out == "in\n"
+        later("run", "-d", "--name", name + "-later", *rootfs, "--", "sleep", "100")
+        statuses = [json.loads(minictr("state", one).ok.out)["status"] for one in (name, name + "-later")]
+        assert statuses == ["running"] * 2
+    finally:
+        for one in (name, name + "-later"):
+            minictr("delete", "--force", one)
 
 
 @needs("timens")
