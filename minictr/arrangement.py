@@ -54,6 +54,7 @@ def elsewhere(wanted: "list[str]") -> "list[str]":
     return [place for place in sorted(set(places)) if place != "/" and not _within(place, known)]
 
 
+_CGROUPS = "/sys/fs/cgroup"
 _KERNELS = ("/proc", "/sys", "/dev")  # the container has its own
 _KERNEL_KINDS = ("proc", "sysfs", "devtmpfs", "devpts")
 
@@ -84,6 +85,15 @@ def arrange(
     own += [entry for _, _, entry in wanted]
     own.sort(key=lambda entry: entry["destination"].count("/"))
     return [entry for entry in defaults if entry["destination"] not in places] + own
+
+
+def show_cgroup(mounts: "list[dict]", option: str) -> None:
+    """Mount the container's own cgroup after the /sys of MOUNTS, but where something else is mounted.
+    option: ro or rw"""
+    kinds = [mount.get("type") for mount in mounts]
+    if "sysfs" in kinds and _CGROUPS not in [mount["destination"] for mount in mounts]:
+        options = ["nosuid", "noexec", "nodev", "relatime", option]
+        mounts.insert(kinds.index("sysfs") + 1, entry(_CGROUPS, "cgroup", "cgroup", options))
 
 
 _SYSTEM = ("/bin", "/sbin", "/usr", "/lib", "/lib32", "/lib64", "/etc", "/dev", "/proc", "/sys")

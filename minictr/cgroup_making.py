@@ -5,7 +5,7 @@ Each function takes the lifecycle.Container, whose `group`, `plan` and `watch` i
 Side: host
 """
 
-from . import cgroup, cgroup_group, foreground, host
+from . import abi, cgroup, cgroup_group, cgroup_place, foreground, host
 from . import unix as os
 from .errors import ContainerError, Degradation
 from .spec import cgroup_of
@@ -25,9 +25,26 @@ def make(me) -> None:
     records += _limit(me)
     if not me.spec.systemd:  # whose unit does not start before there is a process
         records += _hand_over(me)
-    if me.group.kind == "none" and me.spec.source != "bundle":  # shown would be the caller's
-        me.plan = me.plan.replace(mounts=tuple(one for one in me.plan.mounts if one.kind != "cgroup"))
+    if me.spec.source != "bundle":
+        records += _show(me)
     _tell(me, records)
+
+
+def _show(me) -> "list[Degradation]":
+    """What of the cgroup the program sees: of none nothing, as it would be the caller's; of one of v1 nothing
+    to write to, as it could raise its limits there."""
+    mounts, records = me.plan.mounts, []  # type: tuple, list[Degradation]
+    if me.group.kind == "none":
+        mounts = tuple([mount for mount in mounts if mount.kind != "cgroup"])
+    elif me.group.kind != "v2" and any(map(cgroup_place.writable, mounts)):
+        closed = [mount.replace(set=mount.set | abi.MOUNT_ATTR_RDONLY) for mount in mounts]
+        mounts = tuple([new if cgroup_place.writable(old) else old for old, new in zip(mounts, closed)])
+        from . import cgroup_owner  # only for a systemd inside
+
+        records.append(cgroup_owner.unsafe(me.plan.cgroup_owner))
+    if mounts != me.plan.mounts:
+        me.plan = me.plan.replace(mounts=mounts)
+    return records
 
 
 def _hand_over(me) -> "list[Degradation]":

@@ -34,6 +34,15 @@ def hand_over(part: cgroup_files.Part, uid: int) -> "list[Degradation]":
         number = error.errno or 0
         if not isinstance(error, PermissionError):
             raise ContainerError(doing, "", number) from error
-        lost = "the program cannot make cgroups of its own"
-        return [Degradation("cgroup-owner", "cgroup", "owned by user %d" % uid, "not", lost, number)]
+        return [_refused(uid, "not", number)]
     return []
+
+
+def unsafe(uid: int) -> Degradation:
+    fix = "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"
+    return _refused(uid, "one to read", 0, "what delegates one of v1 hands out its limits, too", fix)
+
+
+def _refused(uid: int, got: str, number: int, why: str = "", fix: str = "") -> Degradation:
+    wanted, lost = "one that user %d divides" % uid, "a systemd inside cannot divide it"
+    return Degradation("cgroup-owner", "cgroup", wanted, got, lost, number, why, fix)

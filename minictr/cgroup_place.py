@@ -46,11 +46,12 @@ def owner(mounts, namespaces, joins, table: "maps.Maps | None", uid: int) -> int
     """config-linux.md, "Cgroup ownership": the program's user, as we see it, where it may write to its own
     cgroups and sees no other; else -1. Who joins a user namespace comes after the one whose cgroup it was."""
     joined = any(kind == "user" for kind, _ in joins)
-    if joined or "cgroup" not in namespaces or not any(map(_writable, mounts)):
+    if joined or "cgroup" not in namespaces or not any(map(writable, mounts)):
         return -1
     return uid if table is None else maps.on_host(table.uids, uid)
 
 
-def _writable(mount) -> bool:
+def writable(mount) -> bool:
+    """Whether that shows the container its cgroups so that it may write to them."""
     fitting = mount.target == "/sys/fs/cgroup" and mount.kind in ("cgroup", "cgroup2")
     return fitting and not (mount.set | mount.set_all) & abi.MOUNT_ATTR_RDONLY

@@ -82,7 +82,7 @@ OPTIONS = (
     ("--gpus", _NOT, "--device for each of its devices, --volume for the files of its driver"),
     (
         """-a --attach --detach-keys --isolation --pod --requires --runtime --sdnotify --secret --sig-proxy
-        --storage-opt --systemd --use-api-socket --rootfs-propagation --chrootdirs --hostuser --init-path
+        --storage-opt --use-api-socket --rootfs-propagation --chrootdirs --hostuser --init-path
         --seccomp-policy""",
         _NOT,
         "",

@@ -35,6 +35,10 @@ def configure(given: "dict", command: "list[str]", identifier: str) -> Spec:
     Raises ContainerError, which names the option.
     """
     fields = {"identifier": identifier, "degrade": "warn", "userns": "auto"}  # type: dict
+    if "systemd" in given or command[0].endswith(("/init", "systemd")):
+        from . import systemd_inside  # hardly ever
+
+        given = systemd_inside.configure(given, command)
     root = _root(given, fields)
     readonly = not fields["overlay"] and (fields["source"] == "host" or "read-only" in given)
     config = default_config(command, root, readonly)
@@ -241,6 +245,13 @@ def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
         from . import volumes  # the host's own root has private ones anyway
 
         wanted = wanted + volumes.temporary([entry.get("destination") for _, _, entry in wanted])
+    if given.get("systemd"):
+        from . import systemd_inside
+
+        asked = [entry.get("destination") for _, _, entry in wanted]
+        private = ["/run", "/tmp"] if fields["source"] == "host" else []
+        wanted = wanted + systemd_inside.memory(asked + private)
+        arrangement.show_cgroup(defaults, "rw")
     devices = {entry["path"]: entry for _, _, entry in wanted if "major" in entry}
     if devices:
         config["linux"]["devices"] = list(devices.values())

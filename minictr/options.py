@@ -107,6 +107,7 @@ OPTIONS = (
     ("--sysctl", "NAME=VALUE...", "a kernel parameter of one of its namespaces"),
     ("The container",),
     ("--name", "ID", "its id (a random one)"),
+    ("--systemd", "true|false|always", "process 1 is a systemd; true: if called so, or /sbin/init (true)"),
     ("-d, --detach", "", "return once the program runs"),
     ("--rm", "", "forget it at its end, as always in the foreground; a detached one by the next run or list"),
     ("--pid-file, --pidfile", "FILE", "write the program's process id there"),

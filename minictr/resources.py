@@ -7,6 +7,7 @@ Side: host
 
 import _stat as stat
 
+from . import arrangement
 from . import unix as os
 from .errors import ContainerError
 from .words import absolute, bad, integer, number
@@ -45,7 +46,6 @@ DEVICE_LIMITS = (
 ZERO_COUNTS = ("burst", "disableOOMKiller", "idle", "swappiness")
 
 
-CGROUPS = "/sys/fs/cgroup"
 _UNLIMITED = "-1 is for no limit"
 
 
@@ -61,19 +61,9 @@ def configure(given: "dict", config: "dict", fields: "dict") -> None:
     for name, value in wanted.items():
         config["linux"].setdefault("resources", {})[name] = value
     if wanted:
-        _show(config["mounts"])
-
-
-def _show(mounts: "list[dict]") -> None:
-    """Mount the container's own cgroup, read-only, as podman and docker do for all: by it a Java machine
-    chooses its heap and threads. On v1 that takes a mount for each controller, 1 ms: those without a limit
-    have nothing to read there."""
-    places = [entry["destination"] for entry in mounts]
-    kinds = [entry.get("type") for entry in mounts]
-    if "sysfs" in kinds and CGROUPS not in places:
-        options = ["nosuid", "noexec", "nodev", "relatime", "ro"]
-        shown = {"destination": CGROUPS, "type": "cgroup", "source": "cgroup", "options": options}
-        mounts.insert(kinds.index("sysfs") + 1, shown)
+        # as podman and docker do for all: by it a Java machine chooses its heap and threads. On v1 that takes
+        # a mount for each controller, 1 ms: those without a limit have nothing to read there
+        arrangement.show_cgroup(config["mounts"], "ro")
 
 
 def _wanted(given: "dict", least: int = 1) -> "dict[str, dict]":

@@ -77,6 +77,28 @@ def test_what_the_user_mounts_there_stays(run, tmp_path):
     )
 
 
+# What a systemd does at its start: from then on the container's own cgroup takes no process
+DIVIDE = """
+mkdir /sys/fs/cgroup/init.scope && echo 1 >/sys/fs/cgroup/init.scope/cgroup.procs &&
+echo +pids >/sys/fs/cgroup/cgroup.subtree_control && cat /proc/self/cgroup; echo 9 >/sys/fs/cgroup/pids.max
+"""
+
+
+@pytest.mark.skipif(not V2, reason="cgroup v1 has no delegation that is safe")
+@pytest.mark.parametrize("ids", [(), ("--userns", "host")], ids=" ".join)
+def test_a_systemd_inside_divides_its_cgroup(run, ids):
+    """Where its root is another than the host's, it cannot raise its limits."""
+    found = run(DIVIDE, "--systemd", "always", "-m", "64m", *ids)
+    assert found.out == "0::/init.scope\n" and ("Permission denied" in found.err) == (not ids)
+
+
+@pytest.mark.skipif(V2, reason="a cgroup of v2 is divided")
+def test_a_systemd_inside_is_told_of_what_it_cannot_divide(run):
+    found = run("echo 9 >/sys/fs/cgroup/pids/pids.max", "--systemd", "always", "--userns", "host")
+    assert "Read-only file system" in found.err
+    assert "lost: a systemd inside cannot divide it; fix: boot with cgroup v2 alone" in found.err
+
+
 # --- memory -------------------------------------------------------------------------------------
 
 

@@ -794,6 +794,7 @@ def test_the_callers_limits_are_what_podman_calls_host():
         ("--stop-signal", "0", "there is no signal"),
         ("--stop-signal", "_IGN", "there is no signal"),
         ("--stop-signal", "RTMIN+31", "there is no signal"),
+        ("--systemd", "yes", "is not one of true, false and always"),
         ("--stop-signal", "TERM+1", "there is no signal"),
         ("--cgroups", "maybe", "is not one of enabled and disabled"),
         ("--sysctl", "kernel.shmmax", "is not of the form NAME=VALUE"),
@@ -810,6 +811,28 @@ def test_the_callers_limits_are_what_podman_calls_host():
 def test_a_value_out_of_range_is_one_clear_line(option, text, why):
     said = refusal(option, text, "--", "true")
     assert said.startswith(option) and why in said
+
+
+@pytest.mark.parametrize(
+    "words, command, known",
+    [
+        ([], "/sbin/init", True), ([], "/usr/lib/systemd/systemd", True), ([], "systemd", True),
+        (["--systemd", "false"], "/sbin/init", False), ([], "/init", False), ([], "sh", False),
+        (["--systemd", "always"], "sh", True), (["--cgroups", "disabled"], "/sbin/init", False),
+    ],
+)  # fmt: skip
+def test_for_a_systemd_there_is_what_it_expects_of_who_starts_it(rootfs, words, command, known):
+    asked = options.parse(["--rootfs", rootfs, "-v", "/etc:/run/lock"] + words + ["--", command])
+    found = {entry["destination"]: entry for entry in asked.config["mounts"]}
+    assert found["/run/lock"]["type"] == "bind" and asked.stop_signal == (37 if known else 15)
+    assert [found.get(place, {}).get("type") for place in ("/run", "/tmp")] == [
+        "tmpfs" if known else None
+    ] * 2
+    assert ("rw" in found.get("/sys/fs/cgroup", {}).get("options", ())) is known
+    own = ["--stop-signal", "HUP", "-v", "/etc:/sys/fs/cgroup", "-m", "64m"]
+    asked = options.parse(["--rootfs", rootfs] + own + ["--", "/sbin/init"])
+    shown = [entry["type"] for entry in asked.config["mounts"] if entry["destination"] == "/sys/fs/cgroup"]
+    assert (shown, asked.stop_signal) == (["bind"], 1)
 
 
 @pytest.mark.parametrize(
