@@ -42,24 +42,8 @@ def _begin_hook(me) -> "tuple[int, ...]":
 
 
 def change_user(me) -> None:
-    plan = me.plan
-    credentials = plan.credentials
-    if me.maps is not None and me.maps.deny_setgroups:
-        credentials = credentials.replace(groups=None)
-    elif me.handed.root < 0 and any(kind == "user" for kind, _ in plan.joins):
-        if paths.read_proc(me.proc, "self/setgroups").strip() == "deny":  # a user has mapped itself alone
-            _tell_groups(me)
-            credentials = credentials.replace(groups=None)
-    if _powerless(me):
-        credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
-    if "memoryPolicy" in plan.extras:
-        from . import scheduling  # loaded before the fork
-
-        scheduling.set_memory_policy(plan.extras["memoryPolicy"])
-    if plan.inner_user and credentials.uid and ("scheduler" in plan.extras or "ioPriority" in plan.extras):
-        from . import scheduling  # loaded before the fork
-
-        me.scheduled = scheduling.apply_own(plan.extras)  # once we have other ids, a user may not do it
+    plan, credentials = me.plan, _credentials(me)
+    _schedule(me, credentials)
     if plan.labels:
         _prove_label(me)
     _join_keyring(me)
@@ -70,17 +54,7 @@ def change_user(me) -> None:
 
         landlock_asked.prepare(me)
     if not credentials.no_new_privs:  # then the kernel asks for CAP_SYS_ADMIN, so while that is held
-        _take_filter(me)
-        if me.filter is not None:  # which may answer what comes then as if it had been done (errnoRet 0)
-            privileges.drop_bounding(credentials, plan.last_cap)
-            _close_rest(me, me.handed.start + (me.proc,))
-        if me.rulesets:
-            from . import landlock  # which has made them
-
-            credentials = landlock.enforce_early(me, credentials)
-        filtered = me.filter is not None
-        _install_filter(me)
-        me.filtered = filtered
+        credentials = _filter_early(me, credentials)
     privileges.apply(credentials, plan.last_cap)
     libc.prctl(abi.PR_SET_DUMPABLE, 0)  # the change of ids has set it to fs.suid_dumpable, which may be 1
     privileges.tie_to_runtime()
@@ -89,6 +63,49 @@ def change_user(me) -> None:
 
         with step("set the personality"):
             libc_rare.personality(plan.personality)
+
+
+def _credentials(me) -> "privileges.Credentials":
+    """Those of the plan, as far as the user namespace that we are in lets them be had."""
+    plan, credentials = me.plan, me.plan.credentials
+    if me.maps is not None and me.maps.deny_setgroups:
+        credentials = credentials.replace(groups=None)
+    elif me.handed.root < 0 and any(kind == "user" for kind, _ in plan.joins):
+        if paths.read_proc(me.proc, "self/setgroups").strip() == "deny":  # a user has mapped itself alone
+            _tell_groups(me)
+            credentials = credentials.replace(groups=None)
+    if _powerless(me):
+        credentials = credentials.replace(uid=os.geteuid(), gid=os.getegid(), groups=None, capabilities=None)
+    return credentials
+
+
+def _schedule(me, credentials: "privileges.Credentials") -> None:
+    """What of scheduling is to be done before the ids change."""
+    plan = me.plan
+    if "memoryPolicy" in plan.extras:
+        from . import scheduling  # loaded before the fork
+
+        scheduling.set_memory_policy(plan.extras["memoryPolicy"])
+    if plan.inner_user and credentials.uid and ("scheduler" in plan.extras or "ioPriority" in plan.extras):
+        from . import scheduling  # loaded before the fork
+
+        me.scheduled = scheduling.apply_own(plan.extras)  # once we have other ids, a user may not do it
+
+
+def _filter_early(me, credentials: "privileges.Credentials") -> "privileges.Credentials":
+    """Install the filter before the capabilities go, and what must come before it."""
+    _take_filter(me)
+    if me.filter is not None:  # which may answer what comes then as if it had been done (errnoRet 0)
+        privileges.drop_bounding(credentials, me.plan.last_cap)
+        _close_rest(me, me.handed.start + (me.proc,))
+    if me.rulesets:
+        from . import landlock  # which has made them
+
+        credentials = landlock.enforce_early(me, credentials)
+    filtered = me.filter is not None
+    _install_filter(me)
+    me.filtered = filtered
+    return credentials
 
 
 def _tell_groups(me) -> None:
