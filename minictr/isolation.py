@@ -132,11 +132,14 @@ def _unasked_files(plan: "Plan") -> "tuple[str, str]":
     if not plan.inner_user:
         if not libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1:  # then it has Landlock
             return "", ""
-        own = "pid" in plan.namespaces
-        place = kernel_files.processes(plan) if own else "/proc"
+        place, option = kernel_files.processes(plan), "what brings that"
+        if "pid" not in plan.namespaces:
+            place, option = "/proc", "--pid"
+        elif plan.host_proc:
+            place, option = "/proc", "--host-proc"
         if place:  # of those that have no more capabilities
             why = "the roots of other processes are in reach, by %s/PID/root" % place.rstrip("/")
-            return why, "leave %s or --userns host out" % ("what brings that" if own else "--pid")
+            return why, "leave %s or --userns host out" % option
     why, fix = _unasked_devices(plan) if not inside else ("", "")
     if why:
         return why + ", so any device may be opened", fix

@@ -47,6 +47,7 @@ CONTRADICTIONS = (
     ("files", HOST_ROOT + ("--cap-add", "DAC_READ_SEARCH"), "files", "CAP_DAC_READ_SEARCH, by", "leave"),
     ("sandbox", HOST_ROOT + ("--cap-add", "BPF,PERFMON"), "files", "CAP_PERFMON, CAP_BPF, by", "leave"),
     ("sandbox", HOST_ROOT + ("--pid", "host"), "files", "/proc/PID/root", "leave --pid or --userns host out"),
+    ("sandbox", HOST_ROOT + ("--host-proc",), "files", "/proc/PID/root", "leave --host-proc or"),
     ("sandbox", HOST_ROOT + ("--cgroups", "disabled"), "files", "any device may be opened", "--cgroups"),
     ("sandbox", HOST_ROOT + ("--security-opt", "unmask=/proc/sys"), "files", "/proc/sys can be", "unmask="),
     ("sandbox", MAPPED_ROOT + ("--security-opt", "unmask=/proc/sys"), "files", "/proc/sys can", "unmask="),
