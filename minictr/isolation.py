@@ -124,7 +124,8 @@ def _unasked_files(plan: "Plan") -> "tuple[str, str]":
         return "the container has no mount namespace", "leave the host's namespaces out"
     initial = host.read_map("uid_map") == host.FULL_MAP
     inside = plan.inner_user or not initial
-    rooted = initial and (not inside or (plan.maps is not None and maps.outside(plan.maps.uids, 0)))
+    # of a namespace that is joined nobody knows yet whom it maps
+    rooted = initial and (not plan.new_user or plan.maps is None or maps.outside(plan.maps.uids, 0))
     opening = _opening(plan, inside, rooted)
     if opening:
         why = "it is granted %s, by which files of the host's are opened" % ", ".join(opening)

@@ -3,6 +3,7 @@ would change it. Nothing has run then, and nothing is left."""
 
 import json
 import os
+import subprocess
 import tempfile
 
 import pytest
@@ -162,6 +163,30 @@ def test_in_a_user_namespace_others_of_it_have_their_files_in_reach_too(minictr,
     assert "root" in minictr.command(*command, env=env).out.split()  # the host's, /root among them
     run = minictr.command(*(command + ["--require", "sandbox"]), env=env)
     assert run.out == "123\n" and "files is required: the roots of other processes are in reach" in run.err
+
+
+@pytest.mark.parametrize("readonly, why", [([], "/proc/sys can be written to"), (None, "")])
+def test_a_user_namespace_that_is_joined_may_have_the_hosts_root_in_it(
+    minictr, busybox_root, tmp_path, readonly, why
+):
+    other = subprocess.Popen(["unshare", "-U", "cat"], stdin=subprocess.PIPE)
+    try:
+        space = "/proc/%d/ns/user" % other.pid
+        support.wait_until(lambda: os.readlink(space) != os.readlink("/proc/self/ns/user"))
+        for name in ("uid_map", "gid_map"):
+            with open("/proc/%d/%s" % (other.pid, name), "w") as file:
+                file.write("0 0 65536")
+        config = spec.default_config(["echo", "ran"], busybox_root)
+        config["linux"]["namespaces"].append({"type": "user", "path": space})
+        config["linux"].update({} if readonly is None else {"readonlyPaths": readonly})
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        run = minictr("run", "--require", "files", "--bundle", str(tmp_path), "bundled")
+    finally:
+        other.communicate()
+    if why:
+        assert (run.status, run.out) == (123, "") and "files is required: " + why in run.err, run
+    else:
+        assert (run.status, run.out) == (0, "ran\n"), run
 
 
 TAKEN_OFF = "umount /tmp && cat %s"
