@@ -10,7 +10,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import levels, spec
+from minictr import abi, levels, libc, mounting, paths, signs, spec
 from minictr.errors import Degradation
 
 pytestmark = needs("root", "userns", "busybox", "seccomp")
@@ -134,6 +134,24 @@ def test_a_proc_that_comes_with_a_volume_is_as_open_as_the_first(
         assert level.startswith("level: %s" % ("container" if layers == "sandbox" else "none")), level
     else:
         assert (run.status, run.out) == (0, "ran\n"), run
+
+
+def test_many_mounts_before_it_do_not_hide_one(tmp_path):
+    """More of them than a megabyte of /proc/self/mountinfo has."""
+
+    def body():
+        libc.unshare(abi.CLONE_NEWNS)
+        mounting.set_propagation("/", abi.MS_PRIVATE | abi.MS_REC)
+        libc.mount("none", str(tmp_path), "tmpfs", 0)
+        place = "%s/%s/%s" % (tmp_path, "a" * 250, "b" * 250)
+        os.makedirs(place)
+        for _ in range(1100):
+            libc.mount(place, place, "", abi.MS_BIND)
+        libc.mount("proc", place, "proc", 0)
+        text = paths.read_text("/proc/self/mountinfo", 1 << 26)
+        return "%d %s" % (len(text) >> 20, signs.mounts()[-1].kind)
+
+    assert support.in_child(body) == "1 proc"
 
 
 @needs("unshare")
