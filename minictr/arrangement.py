@@ -14,6 +14,73 @@ def entry(target: str, kind: str, source: str, options: "list[str]") -> "dict":
     return {"destination": target, "type": kind, "source": source, "options": options}
 
 
+_OPTIONS = ("volume", "mount", "tmpfs", "device")
+
+
+def configure(given: "dict", config: "dict", fields: "dict") -> None:
+    """A stage of `native.configure`: the mounts and devices that GIVEN names."""
+    defaults = config["mounts"]
+    if given.get("ipc") == "host":
+        defaults = [_shared_ipc(mount) for mount in defaults]
+    for mount in defaults:
+        if "shm-size" in given and mount["destination"] == "/dev/shm":
+            if mount["type"] != "tmpfs":
+                raise bad("--shm-size", given["shm-size"], "the host's /dev/shm keeps its size")
+            from . import volumes  # only where it is given
+
+            mount["options"][-1] = volumes.size("--shm-size", given["shm-size"])
+    wanted = _wanted(given, fields["source"])
+    if given.get("systemd"):
+        show_cgroup(defaults, "rw")
+    devices = {one["path"]: one for _, _, one in wanted if "major" in one}
+    if devices:
+        config["linux"]["devices"] = list(devices.values())
+        wanted = [item for item in wanted if "major" not in item[2]]
+    if "device" in given or "device-cgroup-rule" in given:
+        from . import volumes  # as above
+
+        # a node is no use where the cgroup does not allow what it stands for
+        rules = [volumes.device_rule(text, "privileged" in given) for text in given.get("device", ())]
+        rules += [volumes.cgroup_rule(text) for text in given.get("device-cgroup-rule", ())]
+        config["linux"].setdefault("resources", {})["devices"] = rules
+    private, closed = [], False  # type: list[dict], bool
+    if fields["source"] == "host":
+        private = host_mounts(os.getenv("HOME", ""), given.get("net") == "host")
+        closed = not fields["overlay"]
+        asked = [one["destination"] for _, _, one in wanted]
+        config["linux"]["maskedPaths"] += elsewhere(asked)
+    config["mounts"] = arrange(defaults, wanted, private, closed)
+
+
+def _wanted(given: "dict", source: str) -> "list[tuple[str, str, dict]]":
+    """What is mounted, or is a device, beside the defaults: (option, text, mount)."""
+    wanted = []  # type: list[tuple[str, str, dict]]
+    if not given.keys().isdisjoint(_OPTIONS):
+        from . import volumes  # only for those who have some
+
+        wanted = volumes.parse(given, _OPTIONS)
+    if "read-only-tmpfs" in given and "read-only" in given and source == "rootfs":
+        from . import volumes  # the host's own root has private ones anyway
+
+        wanted = wanted + volumes.temporary([one.get("destination") for _, _, one in wanted])
+    if given.get("systemd"):
+        from . import systemd_inside  # hardly ever
+
+        asked = [one.get("destination") for _, _, one in wanted]
+        wanted = wanted + systemd_inside.memory(asked + (["/run", "/tmp"] if source == "host" else []))
+    return wanted
+
+
+def _shared_ipc(mount: "dict") -> "dict":
+    """--ipc host: its shared memory and queues are files of the host's, too."""
+    where = mount["destination"]
+    if where not in ("/dev/shm", "/dev/mqueue") or not os.path.isdir(where):
+        return mount
+    options = ["rbind", "rprivate", "nosuid", "nodev", "noexec"]
+    # type none: what the container makes there must not become the host's root's
+    return {"destination": where, "type": "none", "source": where, "options": options}
+
+
 def host_mounts(home: str, resolver: bool) -> "list[dict]":
     """What lies over the host's own root: memory of the container's own, and the homes hidden.
 

@@ -220,68 +220,6 @@ def _names(given: "dict", config: "dict", fields: "dict") -> None:
         config["hostname"] = legal[: NAME_LENGTH - 1].strip("-.") or config["hostname"]
 
 
-# --- files ----------------------------------------------------------------------------------
-
-_MOUNT_OPTIONS = ("volume", "mount", "tmpfs", "device")
-
-
-def _mounts(given: "dict", config: "dict", fields: "dict") -> None:
-    defaults = config["mounts"]
-    if given.get("ipc") == "host":
-        defaults = [_shared_ipc(entry) for entry in defaults]
-    for entry in defaults:
-        if "shm-size" in given and entry["destination"] == "/dev/shm":
-            if entry["type"] != "tmpfs":
-                raise bad("--shm-size", given["shm-size"], "the host's /dev/shm keeps its size")
-            from . import volumes  # only where it is given
-
-            entry["options"][-1] = volumes.size("--shm-size", given["shm-size"])
-    wanted = []
-    if not given.keys().isdisjoint(_MOUNT_OPTIONS):
-        from . import volumes  # only for those who have some
-
-        wanted = volumes.parse(given, _MOUNT_OPTIONS)
-    if "read-only-tmpfs" in given and "read-only" in given and fields["source"] == "rootfs":
-        from . import volumes  # the host's own root has private ones anyway
-
-        wanted = wanted + volumes.temporary([entry.get("destination") for _, _, entry in wanted])
-    if given.get("systemd"):
-        from . import systemd_inside
-
-        asked = [entry.get("destination") for _, _, entry in wanted]
-        private = ["/run", "/tmp"] if fields["source"] == "host" else []
-        wanted = wanted + systemd_inside.memory(asked + private)
-        arrangement.show_cgroup(defaults, "rw")
-    devices = {entry["path"]: entry for _, _, entry in wanted if "major" in entry}
-    if devices:
-        config["linux"]["devices"] = list(devices.values())
-        wanted = [item for item in wanted if "major" not in item[2]]
-    if "device" in given or "device-cgroup-rule" in given:
-        from . import volumes  # as above
-
-        # a node is no use where the cgroup does not allow what it stands for
-        rules = [volumes.device_rule(text, "privileged" in given) for text in given.get("device", ())]
-        rules += [volumes.cgroup_rule(text) for text in given.get("device-cgroup-rule", ())]
-        config["linux"].setdefault("resources", {})["devices"] = rules
-    private, closed = [], False  # type: list[dict], bool
-    if fields["source"] == "host":
-        private = arrangement.host_mounts(os.getenv("HOME", ""), given.get("net") == "host")
-        closed = not fields["overlay"]
-        asked = [entry["destination"] for _, _, entry in wanted]
-        config["linux"]["maskedPaths"] += arrangement.elsewhere(asked)
-    config["mounts"] = arrangement.arrange(defaults, wanted, private, closed)
-
-
-def _shared_ipc(entry: "dict") -> "dict":
-    """--ipc host: its shared memory and queues are files of the host's, too."""
-    where = entry["destination"]
-    if where not in ("/dev/shm", "/dev/mqueue") or not os.path.isdir(where):
-        return entry
-    options = ["rbind", "rprivate", "nosuid", "nodev", "noexec"]
-    # type none: what the container makes there must not become the host's root's
-    return {"destination": where, "type": "none", "source": where, "options": options}
-
-
 # --- the process ------------------------------------------------------------------------------
 
 
@@ -463,6 +401,6 @@ def _landlock(given: "dict", config: "dict", fields: "dict") -> None:
 
 
 _STAGES = (
-    _namespaces, _users, _names, _mounts, _process, _environment, grants.capabilities,
+    _namespaces, _users, _names, arrangement.configure, _process, _environment, grants.capabilities,
     grants.security, _landlock, _kernel, _life,
 )  # fmt: skip
