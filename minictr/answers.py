@@ -30,7 +30,10 @@ def check(root_path: str, identifier: str, created: str) -> None:
 
 def _there(root_path: str, identifier: str, created: str) -> bool:
     found = _look(root_path, identifier)
-    return found is not None and (not created or found["created"] in ("", created))
+    if found is None or not created:
+        return found is not None
+    # where state.json is lost it may be the one; of one that is only being made nothing was known so far
+    return found["created"] == created or not (found["created"] or found["creating"])
 
 
 def look(root_path: str, report, words: list, sock) -> "dict | None":
@@ -38,6 +41,7 @@ def look(root_path: str, report, words: list, sock) -> "dict | None":
 
     pid, start_time: of its first process, 0 before there is one, or after the end of one that was kept
     created: when, which tells it from a later one with its id; args: of its configuration, else None
+    creating: it is only being made
     degradations: as in state.json
     """
     return _look(root_path, words[0])
@@ -49,13 +53,15 @@ def _look(root_path: str, identifier: str) -> "dict | None":
         return None
     try:
         content = entry.load()
-        if content.get("status") == "creating":  # what may come to nothing is not yet waited for
+        creating = content.get("status") == "creating"
+        if creating:  # what may come to nothing is not yet waited for
             content.update(pid=0, start_time=0)
         return {
             "id": identifier,
             "pid": _number(content.get("pid")),
             "start_time": _number(content.get("start_time")),
             "created": str(content.get("created") or ""),
+            "creating": creating,
             "args": _args(entry),
             "degradations": content.get("degradations") or [],
         }

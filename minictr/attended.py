@@ -82,7 +82,7 @@ class Attended:
     """A program from its start to its end. stdin, stdout, stderr: as subprocess.Popen takes them
 
     ends: our ends of pipes, by stream; output: what was read of them; running: (id, pid) once it is so
-    mark: of a detached container then: the start time of its first process, and when it was created
+    mark: when the container was created, then; and of a detached one the start time of its first process
     terminal: the descriptor of its terminal then, -1 for none
     maker: the process that has started it; 0 before
     depth: how many calls of `pump` are on their way: a signal handler of the caller's may be in the second,
@@ -213,7 +213,7 @@ class Attended:
                 self.running = said[1:3]
                 self.terminal = self.talk.received.pop() if self.talk.received else -1
                 self.records = said[3]
-                self.mark = said[4] if len(said) > 4 else self.mark
+                self.mark = said[4]
             elif said[0] == "done":
                 identifier = self.running[0] if self.running else ""
                 self.result = CompletedProcess(self.args, identifier, said[1])

@@ -192,9 +192,9 @@ class Container:
         assert program.running is not None
         self.id, self.pid = program.running
         self._records = program.records
+        started, self._created = program.mark
         if self.detached:
-            started, created = program.mark
-            known = {"pid": self.pid, "start_time": started, "created": created}
+            known = {"pid": self.pid, "start_time": started, "created": self._created}
             self._meet(dict(known, degradations=self._records), True)
             program.say("held")  # else its worker would remove it
 
@@ -260,8 +260,7 @@ class Container:
         found = asking.ask(self._root, "look", [self.id])
         if found is None:
             return
-        same = self._created == found["created"] if self._created else self.pid in (0, found["pid"])  # type: ignore[index]
-        if same:
+        if self._created in ("", found["created"]):  # type: ignore[index]
             self._meet(found)  # type: ignore[arg-type]
         if self.state().get("status") == "creating":
             raise ContainerError("wait for container %s" % self.id, "it is only being made")
@@ -359,9 +358,7 @@ class Container:
     def remove(self) -> None:
         """End it, whatever it does, and clean up. Of one that is gone nothing is to be done."""
         program = self._program if self._is_ours() else None
-        if program is None and not (self.detached or self._created):
-            self._look_again()
-        if self.id and (self.detached or self._created):
+        if self.id and (self.detached or program is None):
             asking.ask(self._root, "remove", [self.id, self._created])
         elif program is not None and program.talk is not None:
             program.say("end")

@@ -277,7 +277,7 @@ class Worker:
 
     def __init__(self, talk: Conversation, seat: Seat) -> None:
         self.talk, self.seat, self.report = talk, seat, Collected()
-        self.identifier = ""
+        self.identifier = self.created = ""
         self.status, self.out_of_memory = 0, False
 
     def main(self) -> None:
@@ -329,6 +329,7 @@ class Worker:
         self.identifier = spec.identifier
         root = wish["root"] or state.default_root()
         container = lifecycle.Container(spec, root, self.report, self._attend)
+        self.created = container.created
         self.end = container.time_over  # type: ignore[method-assign]
         if spec.detach:
             self._let_live(container, root)
@@ -380,7 +381,8 @@ class Worker:
         for number in (0, 1, 2):  # the ends of the caller's pipes are the program's alone
             os.dup2(null, number)
         os.close(null)
-        self.talk.say("running", self.identifier, birth.pid, self._records(), fd=birth.console)
+        mark = (0, self.created)
+        self.talk.say("running", self.identifier, birth.pid, self._records(), mark, fd=birth.console)
         if birth.console >= 0:
             os.close(birth.console)  # it is the caller's alone: the program is hung up once that closes it
         self.status = self._wait(birth.pid, timeout, look)

@@ -398,6 +398,24 @@ def test_a_later_container_of_the_same_id_is_another_one(library):
     assert library(text).ok.lines == gone + gone + ["running True"]
 
 
+def test_what_its_maker_asks_of_one_that_has_ended_is_not_done_to_a_later_one(library):
+    text = """
+        box = minictr.Container(["true"], name="again", **WHERE).start()
+        box.wait(timeout=20)
+        with minictr.Container(["sleep", "100"], name="again", **WHERE) as later:
+            calls = (lambda: box.kill("KILL"), lambda: box.exec(["true"]), box.pause, box.stats)
+            for call in calls:
+                try:
+                    print("done", call())
+                except minictr.ContainerError as error:
+                    print(error)
+            box.remove()
+            print(box.status, box.state(), later.status)
+    """
+    found = library(text).ok.lines
+    assert found == ["container does not exist: again"] * 4 + ["stopped {} running"]
+
+
 def test_one_that_is_only_being_made_is_got_but_not_waited_for(library, tmp_path):
     text = """
         from minictr import spec
