@@ -101,7 +101,7 @@ def refuse_empty(wanted: str) -> None:
     Constraint" and "Threads" in cgroup-v2.rst)."""
     for word in wanted.split():
         if word.startswith("+") and word[1:] not in ("cpu", "cpuset", "perf_event", "pids"):
-            doing = "set linux.resources.unified %s to %s" % (SUBTREE, printable(wanted))
+            doing = "set %s to %s" % (SUBTREE, printable(wanted))
             why = "with %s no process can be in the cgroup itself, where the container's first is" % word[1:]
             raise ContainerError(doing, why, hint="leave it out: what runs inside may enable it later")
 

@@ -414,7 +414,7 @@ def unified(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting
     found = []
     for name, value in wanted.items():
         plain = "/" not in name and "\0" not in name and "." in name.strip(".") and len(name.split()) == 1
-        doing = "set linux.resources.unified %s" % printable(name)
+        doing = "set %s" % (printable(name) or "''")
         if not plain or name in ("cgroup.procs", "cgroup.threads"):
             why = "it is no file name of the form CONTROLLER.SETTING, or one for processes"
             raise ContainerError(doing, why)

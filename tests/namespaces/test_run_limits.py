@@ -692,13 +692,13 @@ def unified():
     [
         (
             "cgroup.subtree_control=+memory",
-            "set linux.resources.unified cgroup.subtree_control to +memory: with memory no ",
+            "set cgroup.subtree_control to +memory: with memory no ",
         ),
         (
             "cgroup.freeze=1",
-            "set linux.resources.unified cgroup.freeze: it is no limit; hint: minictr pause, ",
+            "set cgroup.freeze: it is no limit; hint: minictr pause, ",
         ),
-        ("cgroup.kill=1", "set linux.resources.unified cgroup.kill: it is no limit; hint: minictr pause, "),
+        ("cgroup.kill=1", "set cgroup.kill: it is no limit; hint: minictr pause, "),
         ("cgroup.subtree_control=+perf_event", "set cgroup.subtree_control to +perf_event: it has only: "),
     ],
     ids=["domain", "freeze", "kill", "missing"],

@@ -770,7 +770,7 @@ def test_who_sets_files_of_v2_on_v1_is_told_of_what_both_have_in_either_form():
      "cgroup.freeze", "cgroup.kill"],
 )  # fmt: skip
 def test_a_unified_setting_is_a_plain_file_name(name):
-    with pytest.raises(ContainerError, match="set linux.resources.unified"):
+    with pytest.raises(ContainerError, match="^set "):
         converted(cgroup_v2, {"unified": {name: "1"}})
 
 
