@@ -107,14 +107,14 @@ def beside(minictr, place, *words):
 
 # options, what is required, why not
 BROUGHT = (
-    (("-v", "%s:/x"), "masked-paths", "/x/a/proc/sys can be written to"),
-    (("-v", "%s/a/proc:/x"), "masked-paths", "/x/sys can be written to"),
-    (("-v", "%s/a/proc/sys:/x"), "masked-paths", "/x can be written to"),
-    (("-v", "%s:/x:ro"), "masked-paths", ""),
-    (("-v", "%s:/x:bind"), "masked-paths", ""),
-    (("-v", "%s:/x", "--security-opt", "mask=/x/a/proc"), "sandbox,masked-paths", ""),
-    (("-v", "%s:/x:ro"), "sandbox", "the roots of other processes are in reach, by /x/a/proc/PID/root"),
-    (("-v", "/proc:/x:ro"), "sandbox", "the roots of other processes are in reach, by /x/PID/root"),
+    (("-v", "%s:/mnt"), "masked-paths", "/mnt/a/proc/sys can be written to"),
+    (("-v", "%s/a/proc:/mnt"), "masked-paths", "/mnt/sys can be written to"),
+    (("-v", "%s/a/proc/sys:/mnt"), "masked-paths", "/mnt can be written to"),
+    (("-v", "%s:/mnt:ro"), "masked-paths", ""),
+    (("-v", "%s:/mnt:bind"), "masked-paths", ""),
+    (("-v", "%s:/mnt", "--security-opt", "mask=/mnt/a/proc"), "sandbox,masked-paths", ""),
+    (("-v", "%s:/mnt:ro"), "sandbox", "the roots of other processes are in reach, by /mnt/a/proc/PID/root"),
+    (("-v", "/proc:/mnt:ro"), "sandbox", "the roots of other processes are in reach, by /mnt/PID/root"),
     (("-v", "/dev/null:/dev/nil"), "container", ""),
 )
 

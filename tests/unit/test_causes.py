@@ -24,7 +24,7 @@ class FakeHost:
         self.helpers = {}
         self.nnp = False
         self.release = "6.1.0-1-amd64"
-        monkeypatch.setattr(signs, "read", lambda path: self.files.get(path, ""))
+        monkeypatch.setattr(signs, "read", lambda path, limit=0: self.files.get(path, ""))
         monkeypatch.setattr(signs.libc, "capget", lambda: (self.caps, self.caps, 0))
         monkeypatch.setattr(signs, "bounded", lambda number: bool(self.bounding >> number & 1))
         monkeypatch.setattr(signs, "no_new_privs", lambda: self.nnp)
