@@ -34,14 +34,17 @@ def _show(me) -> "list[Degradation]":
     """What of the cgroup the program sees: of none nothing, as it would be the caller's; of one of v1 nothing
     to write to, as it could raise its limits there."""
     mounts, records = me.plan.mounts, []  # type: tuple, list[Degradation]
+    divided = any(map(cgroup_place.writable, mounts))
+    if divided:
+        from . import cgroup_owner  # only for a systemd inside
     if me.group.kind == "none":
         mounts = tuple([mount for mount in mounts if mount.kind != "cgroup"])
-    elif me.group.kind != "v2" and any(map(cgroup_place.writable, mounts)):
+    elif divided and me.group.kind != "v2":
         closed = [mount.replace(set=mount.set | abi.MOUNT_ATTR_RDONLY) for mount in mounts]
         mounts = tuple([new if cgroup_place.writable(old) else old for old, new in zip(mounts, closed)])
-        from . import cgroup_owner  # only for a systemd inside
-
         records.append(cgroup_owner.unsafe(me.plan.cgroup_owner))
+    elif divided and me.plan.cgroup_owner < 0:
+        records.append(cgroup_owner.unknown())
     if mounts != me.plan.mounts:
         me.plan = me.plan.replace(mounts=mounts)
     return records

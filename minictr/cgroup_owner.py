@@ -43,6 +43,12 @@ def unsafe(uid: int) -> Degradation:
     return _refused(uid, "one to read", 0, "what delegates one of v1 hands out its limits, too", fix)
 
 
+def unknown() -> Degradation:
+    why = "the user namespace is another container's, whose ids are not looked up"
+    return _refused(-1, "not", 0, why, "leave --userns out")
+
+
 def _refused(uid: int, got: str, number: int, why: str = "", fix: str = "") -> Degradation:
-    wanted, lost = "one that user %d divides" % uid, "a systemd inside cannot divide it"
+    wanted = "one that %s divides" % ("its user" if uid < 0 else "user %d" % uid)
+    lost = "a systemd inside cannot divide it"
     return Degradation("cgroup-owner", "cgroup", wanted, got, lost, number, why, fix)

@@ -24,9 +24,10 @@ def configure(given: "dict", command: "list[str]") -> "dict":
     given = dict(given, systemd=wanted == "always" or (wanted == "true" and named))
     if not given["systemd"]:
         return given
-    if given.get("cgroups") == "disabled":
+    if given.get("cgroups") == "disabled" or given.get("cgroupns", "private") != "private":
         if wanted == "always":
-            raise bad("--systemd", wanted, "contradicts --cgroups disabled: a systemd divides its cgroup")
+            why = "contradicts --cgroups disabled and --cgroupns: a systemd divides a cgroup of its own"
+            raise bad("--systemd", wanted, why)
         return dict(given, systemd=False)
     given.setdefault("stop-signal", "RTMIN+3")
     given.setdefault("cgroups", "enabled")  # that it has none is to be told

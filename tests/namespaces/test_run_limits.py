@@ -99,6 +99,12 @@ def test_a_systemd_inside_is_told_of_what_it_cannot_divide(run):
     assert "lost: a systemd inside cannot divide it; fix: boot with cgroup v2 alone" in found.err
 
 
+def test_in_a_user_namespace_that_is_joined_nobody_divides_the_cgroup(run):
+    first = run.state(run.detached("first", "sleep 1000"))["pid"]
+    found = run("true", "--systemd", "always", "--userns", "ns:/proc/%d/ns/user" % first)
+    assert found.status == 0 and "lost: a systemd inside cannot divide it" in found.err
+
+
 # --- memory -------------------------------------------------------------------------------------
 
 

@@ -813,12 +813,19 @@ def test_a_value_out_of_range_is_one_clear_line(option, text, why):
     assert said.startswith(option) and why in said
 
 
+@pytest.mark.parametrize("words", [("--cgroups", "disabled"), ("--cgroupns", "host")], ids=" ".join)
+def test_a_systemd_needs_a_cgroup_of_its_own(rootfs, words):
+    said = refusal("--rootfs", rootfs, "--systemd", "always", *words, "--", "true")
+    assert said.startswith("--systemd always: contradicts --cgroups disabled and --cgroupns: ")
+
+
 @pytest.mark.parametrize(
     "words, command, known",
     [
         ([], "/sbin/init", True), ([], "/usr/lib/systemd/systemd", True), ([], "systemd", True),
         (["--systemd", "false"], "/sbin/init", False), ([], "/init", False), ([], "sh", False),
         (["--systemd", "always"], "sh", True), (["--cgroups", "disabled"], "/sbin/init", False),
+        (["--cgroupns", "host"], "/sbin/init", False),
     ],
 )  # fmt: skip
 def test_for_a_systemd_there_is_what_it_expects_of_who_starts_it(rootfs, words, command, known):
