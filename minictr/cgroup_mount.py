@@ -107,6 +107,6 @@ def _none(stage, mount, number: int, why: str = "the host has no " + MOUNT_POINT
         number,
         why,
     )
-    if stage.plan.spec.source != "bundle":
-        record.level = "notice"  # what was asked for is a limit
+    if stage.plan.spec.source != "bundle" and mount.set & abi.MOUNT_ATTR_RDONLY:
+        record.level = "notice"  # what was asked for is a limit; by --systemd, the mount itself
     stage.degrade(record)
