@@ -9,7 +9,7 @@ Side: both
 
 import os
 
-from . import abi, causes_ids, host, signs
+from . import abi, causes_ids, host, maps, signs
 from .errors import printable
 from .fixes import Cause, as_root, capability, outside, set_sysctl
 
@@ -155,7 +155,8 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
     if number in (abi.ENOENT, abi.ENODEV):
         said = "no cgroup file system is mounted at /sys/fs/cgroup, or it lacks the controller"
         return Cause(why=said, fix=as_root("mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
-    user = os.geteuid()
+    # root of a user namespace is somebody else to the cgroups, as below a rootless dockerd
+    user = maps.on_host(host.read_map("uid_map"), os.geteuid())
     scope = _user_scope(user) if user else "start with: systemd-run --scope -p Delegate=yes minictr ..."
     if number == abi.EBUSY:
         said = "processes in the cgroup itself keep its controllers from being handed down"
@@ -166,7 +167,7 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
     if all(mount.place != "/sys/fs/cgroup" or mount.kind != "cgroup2" for mount in signs.mounts()):
         fix = "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1): v1 is not handed to users"
         return Cause(why=said, fix=fix if user else capability("CAP_DAC_OVERRIDE"))
-    return Cause(why=said, fix=scope if systemd else _delegate())
+    return Cause(why=said, fix=scope if systemd else _delegate(user))
 
 
 def _user_scope(user: int) -> str:
@@ -180,13 +181,13 @@ def _user_scope(user: int) -> str:
     return as_root("loginctl enable-linger %d" % user) + "; then start with: " + scope
 
 
-def _delegate() -> str:
+def _delegate(user: int) -> str:
     """cgroup-v2.rst, "Delegation"; who called us is most likely the shell that is to be moved."""
-    place, all_ = "minictr-%d" % os.geteuid(), "echo '+cpu +io +memory +pids' > "
+    place, all_ = "minictr-%d" % user, "echo '+cpu +io +memory +pids' > "
     return as_root(  # the shell in a cgroup below, as those with processes hand down no controllers
         "cd /sys/fs/cgroup && mkdir -p %s/shell && %scgroup.subtree_control && %s%s/cgroup.subtree_control"
         " && chown %d %s %s/cgroup.procs %s/cgroup.subtree_control && echo %d > %s/shell/cgroup.procs"
-        % (place, all_, all_, place, os.geteuid(), place, place, place, os.getppid(), place)
+        % (place, all_, all_, place, user, place, place, place, os.getppid(), place)
     )
 
 
