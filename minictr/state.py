@@ -42,15 +42,19 @@ _NO_ROOM = {
 
 def default_root() -> str:
     """Where containers are remembered: /run/minictr for root, else the user's runtime directory."""
-    uid = os.geteuid()
-    if uid == 0 and os.access("/run", os.W_OK):
-        return "/run/minictr"
-    runtime = os.getenv("XDG_RUNTIME_DIR") or "/run/user/%d" % uid
+    uid = number = os.geteuid()
+    if uid == 0:
+        if os.access("/run", os.W_OK):
+            return "/run/minictr"
+        from . import host, maps
+
+        number = maps.on_host(host.read_map("uid_map"), uid)  # in a user's namespace: each of them has a 0
+    runtime = os.getenv("XDG_RUNTIME_DIR") or "/run/user/%d" % number
     if os.path.isdir(runtime) and os.access(runtime, os.W_OK) and os.stat(runtime).st_uid == uid:
         return runtime + "/minictr"
     for place in ("/tmp", "/dev/shm", "/var/tmp"):
         if os.access(place, os.W_OK):
-            return "%s/minictr-%d" % (place, uid)
+            return "%s/minictr-%d" % (place, number)
     raise ContainerError(
         "find a place for the container's state", "no directory is writable", hint=_OTHER_PLACE
     )

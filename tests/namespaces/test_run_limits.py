@@ -578,8 +578,9 @@ def test_one_that_was_asked_for_is_told_of_in_the_same_words(alone):
 def test_root_of_a_users_namespace_is_told_what_would_help_that_user(minictr, ranged):
     """As below a rootless dockerd: a capability there is none over the host's cgroups."""
     undelegated()
-    command = ["unshare", "-U", "-r", support.python(), "-m", "minictr", "run", "-m", "64m", "--", "true"]
-    found = minictr.command(*command, user=ranged, env={"PYTHONPATH": support.checkout()})
+    command = ["unshare", "-U", "-r", support.python(), "-m", "minictr", "--root", minictr.state(ranged)]
+    call = ("run", "-m", "64m", "--", "true")
+    found = minictr.command(*command, *call, user=ranged, env={"PYTHONPATH": support.checkout()})
     fix = found.err.partition("the cgroup is not delegated to this user")[2].partition("; fix: ")[2]
     told = "--user" in fix or str(ranged.uid) in fix if V2 else "unified_cgroup_hierarchy=1" in fix
     assert (found.status, told) == (0, True), found

@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+import support
 from support import in_child, needs, wait_until
 
 from minictr import living, state
@@ -135,6 +136,17 @@ def test_where_the_environment_names_a_file_another_place_is_taken(tmp_path):
         return state.default_root()
 
     assert in_child(with_a_file) == "/tmp/minictr-12345"
+
+
+@needs("root", "unshare")
+def test_root_of_each_users_namespace_has_a_place_of_its_own():
+    """Not /tmp/minictr-0, which would be that of who came first."""
+    code = "from minictr import state; print(state.default_root())"
+    words = ["unshare", "-U", "-r", support.python(), "-c", code]
+    env = {"PYTHONPATH": support.checkout()}
+    for user in (12345, 12346):
+        found = support.Runner().command("setpriv", "--reuid", str(user), "--clear-groups", *words, env=env)
+        assert found.ok.out == "/tmp/minictr-%d\n" % user
 
 
 @pytest.mark.parametrize("name", ["state.tmp", "config.tmp", "start.fifo"])
