@@ -229,10 +229,16 @@ class Docker(Engine):
     def __init__(self, yard, launcher: str, archive: str, remap: str = "") -> None:
         super().__init__()
         self.yard, self.launcher, self.remap = yard, launcher, remap
-        self.place = support.SESSION.place("d", 0o711 if remap else 0o700)
-        self.daemon = daemon(yard, self.place, "dockerd", "--config-file", self._configure())
+        self.place = self._place()
+        self.daemon = daemon(yard, self.place, *self._command())
         support.wait_until(lambda: self("version").status == 0, 30, "dockerd is not up")
         assert self("import", archive, "busybox").status == 0
+
+    def _place(self) -> str:
+        return support.SESSION.place("d", 0o711 if self.remap else 0o700)
+
+    def _command(self) -> "tuple[str, ...]":
+        return ("dockerd", "--config-file", self._configure())
 
     def __call__(self, *words: str, **options: object) -> support.Result:
         return self.start(*words, **options).wait()
@@ -278,17 +284,57 @@ class Docker(Engine):
             "exec-root": place + "/exec",
             "pidfile": place + "/pid",
             "hosts": ["unix://%s/socket" % place],
-            "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "runtimes": {"minictr": {"path": self.launcher}},
             "default-runtime": self.runtime,
             "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 1024}},
         }  # type: dict[str, object]
+        text.update(self._further())
+        return write(place, "daemon.json", json.dumps(text))
+
+    def _further(self) -> "dict[str, object]":
+        text = {"exec-opts": ["native.cgroupdriver=cgroupfs"]}  # type: dict[str, object]
         if self.remap:
             text["userns-remap"] = self.remap
-        return write(place, "daemon.json", json.dumps(text))
+        return text
 
     def end(self) -> None:
         _end(self.daemon)
+
+
+class RootlessDocker(Docker):
+    """Docker of a user: rootlesskit makes a user namespace, in which dockerd and minictr are root. It has no
+    cgroups, and no network but the yard's."""
+
+    def __init__(self, yard, launcher: str, archive: str, account) -> None:
+        self.account = account
+        super().__init__(yard, launcher, archive)
+
+    def _place(self) -> str:
+        return self.account.place("d")
+
+    def _command(self) -> "tuple[str, ...]":
+        place, account = self.place, self.account
+        become = ("setpriv", "--reuid", account.name, "--regid", str(account.gid), "--init-groups")
+        env = ("env", "HOME=" + place, "XDG_RUNTIME_DIR=" + place, "TMPDIR=" + place)
+        kit = ("rootlesskit", "--state-dir", place + "/kit", "--net=host", "--copy-up=/etc", "--copy-up=/run")
+        return become + env + kit + super()._command() + ("--rootless",)
+
+    def _further(self) -> "dict[str, object]":
+        text = {"storage-driver": "vfs", "bridge": "none"}  # type: dict[str, object]
+        text.update(dict.fromkeys(("iptables", "ip6tables", "ip-forward"), False))
+        return text
+
+
+class Buildah:
+    """buildah(WORDS), root's, with places of its own"""
+
+    def __init__(self, yard) -> None:
+        self.yard, self.place = yard, support.SESSION.place("b", 0o700)
+
+    def __call__(self, *words: str) -> support.Result:
+        places = ("--root", self.place + "/graph", "--runroot", self.place + "/r", "--storage-driver", "vfs")
+        env = {"TMPDIR": self.place, "BUILDAH_HISTORY": "false"}
+        return self.yard.run("buildah", *(places + words), env=env)
 
 
 def write(place: str, name: str, text: str) -> str:

@@ -327,6 +327,8 @@ NEEDS = {
     "podman": (_program("podman"), "podman"),
     "containerd": (_program("ctr"), "containerd"),
     "docker": (_program("dockerd"), "docker.io"),
+    "rootlesskit": (_program("rootlesskit"), "rootlesskit"),
+    "buildah": (_program("buildah"), "buildah"),
     "iptables": (_program("iptables"), "iptables"),
     "bwrap": (_program("bwrap"), "bubblewrap"),
     "strace": (_program("strace"), "strace"),

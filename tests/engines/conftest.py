@@ -73,3 +73,15 @@ def remapped(yard, launcher, archive, ranged):
     made = daemons.Docker(yard, launcher, archive, ranged.name)
     yield made
     made.end()
+
+
+@pytest.fixture(scope="module")
+def rootless_docker(yard, launcher, archive, ranged):
+    made = daemons.RootlessDocker(yard, launcher, archive, ranged)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def buildah(yard):
+    return daemons.Buildah(yard)
