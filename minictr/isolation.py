@@ -170,18 +170,19 @@ def _unasked_filter(profile: "dict | None") -> "tuple[str, str]":
     Calls that this machine does not have, or nobody knows, are none that are refused."""
     if profile is None:
         return "there is no filter of system calls", "leave --security-opt seccomp=unconfined out"
-    from . import syscalls  # only where a filter is asked what it is worth
+    from . import seccomp_worth, syscalls  # only where a filter is asked what it is worth
 
     known = syscalls.table(abi.machine()) if abi.machine() in syscalls.TABLES else {}
     rules = [rule for rule in profile.get("syscalls") or () if known.keys() & (rule.get("names") or ())]
-    actions = {rule["action"] for rule in rules} | {profile["defaultAction"]}
-    if "SCMP_ACT_TRACE" in actions:
+    if "SCMP_ACT_TRACE" in {rule["action"] for rule in rules} | {profile["defaultAction"]}:
         return (
             "SCMP_ACT_TRACE leaves calls to a tracer, which may be a program inside",
             "SCMP_ACT_ERRNO instead",
         )
-    if actions <= {"SCMP_ACT_ALLOW", "SCMP_ACT_LOG"}:
-        return "its filter lets every system call pass", "a profile that refuses some"
+    word = seccomp_worth.idle(profile, abi.machine())
+    if word:
+        of = "" if word == abi.machine() else " of " + word
+        return "its filter lets every system call%s pass" % of, "a profile that refuses some"
     return "", ""
 
 

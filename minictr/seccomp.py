@@ -37,8 +37,8 @@ ACTIONS = {
 }
 # Actions that carry a number, and its limit
 _NUMBERED = {"SCMP_ACT_ERRNO": abi.MAX_ERRNO, "SCMP_ACT_TRACE": 0xFFFF}
-_PASSING = (abi.SECCOMP_RET_ALLOW, abi.SECCOMP_RET_LOG, abi.SECCOMP_RET_TRACE)
-_ENOSYS = abi.SECCOMP_RET_ERRNO | abi.ENOSYS
+PASSING = (abi.SECCOMP_RET_ALLOW, abi.SECCOMP_RET_LOG, abi.SECCOMP_RET_TRACE)
+ENOSYS = abi.SECCOMP_RET_ERRNO | abi.ENOSYS
 
 # Operator: the comparison that decides it, and whether its opposite is meant
 OPERATORS = {
@@ -106,6 +106,20 @@ def check(profile: "dict[str, object]", machine: str) -> None:
     _flags(profile, False)
 
 
+def verdicts(profile: "dict[str, object]", machine: str) -> "dict[str, dict[str, object]]":
+    """What the filter of PROFILE makes of each call that is known, by architecture and name, as `cbpf` has
+    it; programs of other architectures it ends."""
+    default, rules = _read(profile)
+    found = {}
+    for word in _architectures(profile, machine):
+        known, newest = _verdicts(word, default, rules)
+        found[word] = {
+            name: known.get(number, default if newest is None or number <= newest else ENOSYS)
+            for name, number in syscalls.table(word).items()
+        }
+    return found
+
+
 def unknown_names(profile: "dict[str, object]") -> "list[str]":
     """The names in PROFILE that no architecture knows: misspelt, or newer than the tables."""
     unknown = {name for names, _, _ in _read(profile)[1] for name in names}
@@ -134,7 +148,7 @@ def _ranges(words: "list[str]", default: int, rules) -> "tuple[list[int], list[o
         if expected and not starts:
             put(0, abi.SECCOMP_RET_KILL_PROCESS)
         known, newest = _verdicts(word, default, rules)
-        beyond = default if newest is None else _ENOSYS
+        beyond = default if newest is None else ENOSYS
         for number in sorted(known):
             if number > expected:
                 put(expected, default if newest is None or number <= newest else beyond)
@@ -142,7 +156,7 @@ def _ranges(words: "list[str]", default: int, rules) -> "tuple[list[int], list[o
             expected = number + 1
         put(expected, beyond)
     if words == ["x86_64"]:
-        put(abi.X32_SYSCALL_BIT, _ENOSYS)  # as a kernel without x32 says
+        put(abi.X32_SYSCALL_BIT, ENOSYS)  # as a kernel without x32 says
     return starts, verdicts
 
 
@@ -164,7 +178,7 @@ def _verdicts(word: str, default: int, rules) -> "tuple[dict[int, object], int |
     wide, last = word not in _NARROW, ((default, ()),)
     for number, found in cases.items():
         verdicts[number] = (wide, tuple(sorted(found, key=_strictness)) + last)
-    if default & ~0xFFFF in _PASSING:
+    if default & ~0xFFFF in PASSING:
         return verdicts, None
     named = [number for numbers, _, _ in numbered for number in numbers]
     if word == "arm":
@@ -176,7 +190,7 @@ def _verdicts(word: str, default: int, rules) -> "tuple[dict[int, object], int |
     verdicts.setdefault(newest, default)
     if word == "s390x":
         # a number too large for the svc instruction, unknown to the kernel, is seen as 0, which is no call
-        verdicts.setdefault(0, _ENOSYS)
+        verdicts.setdefault(0, ENOSYS)
     return verdicts, newest
 
 

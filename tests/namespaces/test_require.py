@@ -10,7 +10,7 @@ import pytest
 import support
 from support import needs
 
-from minictr import abi, levels, libc, mounting, paths, signs, spec
+from minictr import abi, levels, libc, mounting, paths, signs, spec, syscalls
 from minictr.errors import Degradation
 
 pytestmark = needs("root", "userns", "busybox", "seccomp")
@@ -447,6 +447,8 @@ def test_a_proc_or_sys_that_a_bundle_has_elsewhere_is_as_open_as_the_first(
         assert (run.status, run.out) == (0, "ran\n"), run
 
 
+EVERY_CALL = sorted(syscalls.table(abi.machine()))
+NEVER = {"args": [{"index": 0, "value": 0, "op": "SCMP_CMP_LT"}]}
 # a profile, and why it is no filter; "" for one
 PROFILES = (
     ({"defaultAction": "SCMP_ACT_ALLOW"}, "its filter lets every system call pass"),
@@ -456,6 +458,10 @@ PROFILES = (
      "its filter lets every system call pass"),
     ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["keyctl"], "action": "SCMP_ACT_TRACE"}]},
      "SCMP_ACT_TRACE leaves calls to a tracer, which may be a program inside"),
+    ({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": EVERY_CALL, "action": "SCMP_ACT_ALLOW"}]},
+     "its filter lets every system call pass"),
+    ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [dict(NEVER, names=["acct"], action="SCMP_ACT_ERRNO")]},
+     "its filter lets every system call pass"),
     ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]}, ""),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seccomp_reference import EDGES, FAMILY, WHOLE, calls, check, compiled, fixture
 
-from minictr import abi, cbpf, libc, seccomp, seccomp_default, syscalls
+from minictr import abi, cbpf, libc, seccomp, seccomp_default, seccomp_worth, syscalls
 from minictr.errors import ContainerError
 
 
@@ -586,6 +586,70 @@ def test_any_profile_means_the_same_to_the_program_and_rule_by_rule(given, machi
         (number, 0, 0, 0, 0, 0) for number in (1, 3, 5, 0x10001)
     ]
     check(given, machine, arguments, list(numbers_of(machine)))
+
+
+# --- what a profile is worth ------------------------------------------------------------------
+
+KINDS = ("x86_64", "aarch64", "riscv64", "s390x")
+
+
+@given(profiles, st.sampled_from(KINDS), st.randoms())
+def test_what_the_program_does_with_a_call_is_among_what_is_told_of_it(given, machine, shuffle):
+    program = compiled(given, machine)
+    arguments = [near(given, shuffle) for _ in range(8)]
+    for word, known in seccomp.verdicts(given, machine).items():
+        for name in set(NAMES) & set(known):
+            number, told = syscalls.table(word)[name], seccomp_worth.outcomes(known[name])
+            audit = "x86_64" if word == "x32" else word
+            assert {program.call(audit, number, values) for values in arguments} <= told, (word, name)
+
+
+def everything(*more):
+    """Every call is allowed by its name, but for acct, of which MORE says what is allowed."""
+    names = {name for word in syscalls.TABLES for name in syscalls.table(word)} - {"acct"}
+    return profile(rule(" ".join(sorted(names))), *more)
+
+
+def nothing(*more):
+    """No call is refused but what MORE says of acct."""
+    return profile(*more, defaultAction="SCMP_ACT_ALLOW")
+
+
+@pytest.mark.parametrize(
+    "given, refuses",
+    [
+        (everything(rule("acct")), False),
+        (everything(rule("acct", "LOG", (1, "GE", 0))), False),
+        (everything(rule("acct", "ALLOW", (1, "LE", WHOLE))), False),
+        (everything(rule("acct", "ALLOW", (0, "LT", 7)), rule("acct", "ALLOW", (0, "GE", 7))), False),
+        (everything(*[rule("acct", "ALLOW", (2, "MASKED_EQ", 1, odd)) for odd in (0, 1)]), False),
+        (everything(rule("acct", "ALLOW", (0, "LT", 7))), True),
+        (everything(rule("acct", "ALLOW", (0, "LT", 7)), rule("acct", "ALLOW", (0, "GT", 7))), True),
+        (everything(rule("acct", "ALLOW", (2, "MASKED_EQ", 1, 0))), True),
+        (everything(rule("acct", "ALLOW", (0, "NE", 1 << 40))), True),
+        (nothing(), False),
+        (nothing(rule("acct", "ERRNO", (0, "LT", 0))), False),
+        (nothing(rule("acct", "KILL", (0, "GT", WHOLE))), False),
+        (nothing(rule("acct", "ERRNO", (0, "LT", 1), (1, "EQ", 5))), True),
+        (nothing(rule("acct", "KILL", (0, "EQ", 1 << 63))), True),
+    ],
+)
+def test_a_profile_refuses_what_some_argument_makes_it_refuse(given, refuses):
+    assert seccomp_worth.idle(given, "x86_64") == ("" if refuses else "x86_64")
+    assert seccomp_worth.passing(given, "x86_64", ("acct",)) == ["acct"]
+
+
+def test_a_profile_that_lets_32_bit_programs_make_every_call_refuses_nothing():
+    given = dict(nothing(rule("kexec_file_load", "ERRNO")), architectures=["SCMP_ARCH_X86"])
+    assert seccomp_worth.idle(given, "x86_64") == "i386"
+
+
+def test_a_call_passes_on_whatever_architecture_it_does():
+    names = ("kexec_load", "kexec_file_load")
+    given = profile(rule("read"), rule("kexec_load", "ALLOW", (0, "EQ", 1)))
+    assert seccomp_worth.passing(given, "x86_64", names) == ["kexec_load"]
+    default = seccomp_default.profile({"CAP_SYS_BOOT"}, "x86_64")
+    assert seccomp_worth.passing(default, "x86_64", names + ("reboot",)) == ["reboot"]
 
 
 # --- libseccomp -------------------------------------------------------------------------------
