@@ -116,6 +116,9 @@ def unasked(layer: str, plan: "Plan") -> "tuple[str, str]":
 _OPENING = ("CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_SYS_MODULE", "CAP_SYS_RAWIO")
 # And together: programs that read all of the kernel's memory, in which the files lie (bpf_probe_read_kernel)
 _READING = ("CAP_BPF", "CAP_PERFMON")
+# Another kernel in the place of this one takes a capability for which the builtin filter has no such call
+_BOOTING = ("CAP_SYS_BOOT",)
+_KEXEC = ("kexec_load", "kexec_file_load")
 
 
 def _unasked_files(plan: "Plan") -> "tuple[str, str]":
@@ -156,8 +159,19 @@ def _opening(plan: "Plan", inside: bool, rooted: bool) -> "list[str]":
     extra = names_beyond_default(plan.credentials.capabilities) or ()
     if inside:
         return [name for name in extra if name in _OPENING[:1] and (rooted or plan.root.source == "host")]
-    reading = _READING if set(_READING) <= set(extra) else ()
-    return [name for name in extra if name in _OPENING + reading]
+    counted = _OPENING + (_READING if set(_READING) <= set(extra) else ())
+    if set(_BOOTING) & set(extra) and _may_call(_KEXEC, plan.seccomp):
+        counted += _BOOTING
+    return [name for name in extra if name in counted]
+
+
+def _may_call(names: "tuple[str, ...]", profile: "dict | None") -> bool:
+    """Whether one of NAMES can pass the filter."""
+    if profile is None:
+        return True
+    from . import seccomp_worth  # only where a filter is asked what it is worth
+
+    return bool(seccomp_worth.passing(profile, abi.machine(), names))
 
 
 def without_user(plan: "Plan") -> "Plan":

@@ -47,6 +47,7 @@ CONTRADICTIONS = (
     ("sandbox", HOST_ROOT + ("--cap-add", "SYS_ADMIN"), "files", "it is granted CAP_SYS_ADMIN, by", "leave"),
     ("files", HOST_ROOT + ("--cap-add", "DAC_READ_SEARCH"), "files", "CAP_DAC_READ_SEARCH, by", "leave"),
     ("sandbox", HOST_ROOT + ("--cap-add", "BPF,PERFMON"), "files", "CAP_PERFMON, CAP_BPF, by", "leave"),
+    ("files", HOST_ROOT + UNCONFINED + ("--cap-add", "SYS_BOOT"), "files", "CAP_SYS_BOOT, by", "leave"),
     ("sandbox", HOST_ROOT + ("--pid", "host"), "files", "/proc/PID/root", "leave --pid or --userns host out"),
     ("sandbox", HOST_ROOT + ("--host-proc",), "files", "/proc/PID/root", "leave --host-proc or"),
     ("sandbox", HOST_ROOT + ("--cgroups", "disabled"), "files", "any device may be opened", "--cgroups"),
@@ -226,8 +227,9 @@ def test_what_takes_mounts_off_the_hosts_own_root_is_no_sandbox(minictr):
 
 @pytest.mark.parametrize(
     "options",
-    [("--cap-add", "SYS_MODULE,SYS_ADMIN"), ("--pid", "host"), HOST_ROOT, MAPPED_ROOT + ("--pid", "host")],
-)
+    [("--cap-add", "SYS_MODULE,SYS_ADMIN"), ("--pid", "host"), HOST_ROOT, MAPPED_ROOT + ("--pid", "host"),
+     HOST_ROOT + ("--cap-add", "SYS_BOOT")],
+)  # fmt: skip
 def test_what_reaches_nothing_of_the_hosts_is_a_sandbox(minictr, busybox_root, options):
     run = start(minictr, busybox_root, "sandbox", *options)
     assert (run.status, run.out) == (0, "ran\n"), run
