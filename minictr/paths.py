@@ -6,7 +6,8 @@ and what comes back is a descriptor too (CVE-2017-1002101, CVE-2019-18837, CVE-2
 
 openat2(2) does that in one call; where it is missing (before 5.6, or refused by a seccomp
 profile of old) a walk does, component by component, each opened with O_NOFOLLOW. The walk keeps
-the descriptors of the directories it came through, so ".." never asks the kernel.
+the descriptors of the directories it came through, so ".." never leads anywhere else; that it may be
+said at all, of a directory that may be searched, the kernel is asked by "." instead.
 
 Side: both
 """
@@ -264,16 +265,18 @@ def read_text(path: str, limit: int = 1 << 20, at: "int | None" = None) -> str:
 def _walk(root: int, path: str, mode: "int | None", directory: bool = True) -> int:
     """PATH under ROOT by a component at a time; with MODE, what is missing is made."""
     stack = [os.dup(root)]
-    todo = [name for name in path.split("/") if name not in ("", ".")]
+    todo = _names(path)
     links = 0
     try:
         while todo:
             name = todo.pop(0)
-            if name == "..":
-                if len(stack) > 1:
+            if name in (".", ".."):
+                if name == ".." or mode is None:  # else it may be a file that was made a moment ago
+                    os.stat(".", dir_fd=stack[-1])
+                if name == ".." and len(stack) > 1:
                     os.close(stack.pop())
                 continue
-            stack.append(_enter(stack[-1], name, mode, directory or bool(todo)))
+            stack.append(_enter(stack[-1], name, mode, directory or todo not in ([], ["."])))
             if not stat.S_ISLNK(os.fstat(stack[-1]).st_mode):
                 continue
             target = os.readlink("", dir_fd=stack[-1])
@@ -284,7 +287,7 @@ def _walk(root: int, path: str, mode: "int | None", directory: bool = True) -> i
             if target.startswith("/"):
                 while len(stack) > 1:
                     os.close(stack.pop())
-            todo[:0] = [name for name in target.split("/") if name not in ("", ".")]
+            todo[:0] = _names(target)
         found = stack.pop()
         return found
     except OSError as error:
@@ -292,6 +295,12 @@ def _walk(root: int, path: str, mode: "int | None", directory: bool = True) -> i
     finally:
         for descriptor in stack:
             os.close(descriptor)
+
+
+def _names(path: str) -> "list[str]":
+    """The components of PATH; at its end "." for a slash, by which it can be a directory alone."""
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    return names + (["."] if path.endswith(("/", "/.")) else [])
 
 
 def _enter(parent: int, name: str, mode: "int | None", directory: bool) -> int:

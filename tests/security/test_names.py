@@ -200,6 +200,58 @@ def test_what_is_no_directory_is_none_and_a_link_that_cannot_be_read_leaves_noth
     in_private_mounts(body)
 
 
+# a name, and the errno of the kernel; 0 where there is something
+BESIDE = (
+    ("file/..", errno.ENOTDIR), ("file/../dir", errno.ENOTDIR), ("link/..", errno.ENOTDIR),
+    ("file/", errno.ENOTDIR), ("file/.", errno.ENOTDIR), ("link/", errno.ENOTDIR),
+    ("file/./x", errno.ENOTDIR), ("slash", errno.ENOTDIR), ("none/..", errno.ENOENT),
+    ("none/", errno.ENOENT), ("closed/..", errno.EACCES), ("closed/.", errno.EACCES),
+    ("closed/../dir", errno.EACCES), ("dir/..", 0), ("dir/../file", 0), ("dir/", 0), ("dir/.", 0),
+    ("closed", 0), ("../../dir/", 0), ("/", 0), (".", 0), ("./", 0), ("inside/", 0), ("inside/../file", 0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("openat2", [True, False], ids=["openat2", "a walk"])
+def test_only_a_directory_that_may_be_searched_has_something_beside_it(tmp_path, openat2):
+    (tmp_path / "file").write_text("")
+    for name in ("dir", "closed"):
+        (tmp_path / name).mkdir()
+    for name, target in (("link", "file"), ("slash", "file/"), ("inside", "/dir/")):
+        os.symlink(target, str(tmp_path / name))
+    (tmp_path / "closed").chmod(0o600)
+    tmp_path.chmod(0o755)
+
+    def body():
+        root = os.open(str(tmp_path), abi.O_PATH | os.O_DIRECTORY)
+        os.setresuid(1, 1, 1)
+        if not openat2:
+            refusal.refuse(["openat2"])
+        for name, number in BESIDE:
+            try:
+                os.close(paths.open_in(root, name))
+                found = 0
+            except OSError as error:
+                found = error.errno
+            assert found == number, (name, errno.errorcode.get(found))
+
+    why = support._probe(body)
+    assert not why, why
+
+
+@pytest.mark.parametrize("name", ["file", "dir/../file/", "slash"])
+def test_a_walk_makes_a_file_where_one_is_wanted(tmp_path, name):
+    (tmp_path / "dir").mkdir()
+    os.symlink("file/", str(tmp_path / "slash"))
+
+    def body():
+        refusal.refuse(["openat2"])
+        root = os.open(str(tmp_path), abi.O_PATH | os.O_DIRECTORY)
+        os.close(paths.make_in(root, name, directory=False))
+
+    in_private_mounts(body)
+    assert (tmp_path / "file").is_file()
+
+
 @pytest.mark.parametrize("name", ["run", "run, host ids", "bundle", "rootless"])
 def test_a_volume_whose_target_is_swapped_while_it_starts_lands_inside_or_not_at_all(ways, canary, name):
     """The same with whole containers: each starts, or ends with one line."""
