@@ -291,7 +291,8 @@ def _verb(name: str, room: str):
         if _wants_help(argv, name in ("exec", "ps")):
             print(module.HELP[name])
             return 0
-        return module.CALLS[name](_state_root(options), report, argv)
+        report.root = _state_root(options)
+        return module.CALLS[name](report.root, report, argv)
 
     return call
 

@@ -12,7 +12,7 @@ import _stat as stat
 
 from . import abi, libc, paths
 from . import unix as os
-from .errors import step
+from .errors import ContainerError, step
 from .record import MYPY
 
 if MYPY:
@@ -44,6 +44,43 @@ def reach(spec) -> "Places":
         except OSError:  # what opens it will tell
             pass
     return {(state.st_dev, state.st_ino) for state in states} - {(own.st_dev, own.st_ino)}
+
+
+def reach_of_all(root_path: str) -> "Places":
+    """The same of all containers that are remembered below ROOT_PATH, as far as it can be read."""
+    from . import state  # for verbs on what there is
+
+    found = set()  # type: Places
+    try:
+        root = state.open_existing(root_path)
+        if root is None:
+            return found
+        for identifier in state.identifiers(root):
+            found |= _reach_of(root_path, root, identifier)
+        os.close(root)
+    except (ContainerError, OSError):  # of which the verb itself tells
+        pass
+    return found
+
+
+def _reach_of(root_path: str, root: int, identifier: str) -> "Places":
+    from . import state
+    from .spec import Spec
+
+    try:
+        entry = state.find(root_path, root, identifier, wait=False)
+        if entry is None:
+            return set()
+        try:
+            content, config = entry.load(), entry.load_config()
+        finally:
+            entry.close()
+        bundle, source = content.get("bundle") or "/", content.get("source") or "bundle"
+        return reach(Spec(config=config, identifier=identifier, bundle=bundle, source=source))
+    except (ContainerError, OSError):
+        return set()
+    except (AttributeError, LookupError, TypeError, ValueError):  # somebody has changed it by hand
+        return set()
 
 
 def open_output(path: str, flags: int, mode: int = 0o644, inside: "Places | None" = None) -> int:

@@ -14,14 +14,15 @@ class Report:
     """path: the log file, "" for none; json: one object a line instead of text
     quiet: what ends nothing goes to the log alone: an engine reads stderr together with stdout, or as the
         container's own
-    inside: see outputs.reach, once a container is known
+    inside: see outputs.reach, once a container is known; root: else, those below this state root count
     ending: as of oom.found where memory ran out while a program of exec ran
     """
 
     def __init__(self, path: str = "", json: bool = False, debug: bool = False, quiet: bool = False) -> None:
         self.path, self.json, self.debug, self.quiet = path, json, debug, quiet
         self.records = []  # type: list[Degradation]
-        self.inside = set()  # type: set[tuple[int, int]]
+        self.inside = None  # type: set[tuple[int, int]] | None
+        self.root = ""
         self.ending = {}  # type: dict[str, object]
 
     def seen(self, record: Degradation) -> None:
@@ -67,6 +68,8 @@ class Report:
         try:
             from . import outputs  # for those who want a log
 
+            if self.inside is None and self.root:
+                self.inside = outputs.reach_of_all(self.root)
             log = outputs.open_output(self.path, os.O_CREAT | os.O_APPEND, inside=self.inside)
             try:
                 data = text.encode("utf-8", "surrogateescape")

@@ -812,6 +812,23 @@ def test_no_id_is_written_through_a_link_that_the_container_made_in_its_root(min
 
 
 @needs("idmap")
+@pytest.mark.parametrize("words", ["exec linked /no", "kill linked NOSUCH", "exec other true"])
+def test_no_log_of_a_verb_is_written_through_a_link_that_a_container_made(
+    minictr, busybox_copy, canary, words
+):
+    """Whichever container it is that the verb is about."""
+    root = busybox_copy()
+    minictr("run", "-d", "--name", "linked", "--rootfs", root, "--", "sleep", "1001").ok
+    try:
+        assert minictr("exec", "linked", "ln", "-s", canary.path + "/made", "/log").ok
+        found = minictr("--log", root + "/log", *words.split())
+    finally:
+        minictr("delete", "--force", "linked").ok
+    assert canary.untouched
+    assert found.status and "cannot write the log %s/log: Too many" % root in found.err, found
+
+
+@needs("idmap")
 def test_a_log_in_a_containers_root_is_a_file_or_is_made_one(minictr, busybox_copy):
     root = busybox_copy()
     given = ["run", "--rootfs", root, "--log-file", root + "/tmp/../log"]
