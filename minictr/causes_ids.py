@@ -154,7 +154,7 @@ def map_malformed(facts: "dict[str, object]") -> "Cause | None":
 def helpers(facts: "dict[str, object]") -> "Cause | None":
     """newuidmap and newgidmap: all that is wrong at once, so that one round of repairs is enough."""
     code = str(facts["code"])
-    found = []  # type: list[Cause]
+    found = _powerless()
     for name in ("newuidmap", "newgidmap") if code == "subids" else (code,):
         cause = _helper(name)
         if cause is not None and cause.fix not in [one.fix for one in found]:
@@ -165,6 +165,15 @@ def helpers(facts: "dict[str, object]") -> "Cause | None":
     if not found:
         return _said(str(facts.get("said") or ""))
     return Cause(why="; ".join([one.why for one in found]), fix=chain([one.fix for one in found]))
+
+
+def _powerless() -> "list[Cause]":
+    """To be mended first: what is installed has no power there, nor has sudo."""
+    if not signs.no_new_privs():
+        return []
+    said = "no_new_privs is set in the caller: setuid programs such as newuidmap have no power"
+    other = "start from a login shell, not from inside a sandbox (setpriv --no-new-privs, bwrap)"
+    return [Cause(why=said, fix=outside("no_new_privs", other))]
 
 
 def _helper(name: str) -> "Cause | None":
@@ -185,10 +194,6 @@ def _helper(name: str) -> "Cause | None":
     if signs.mount_flags(path) & os.ST_NOSUID:
         said = "%s lies on a mount with nosuid, where its setuid bit has no power" % path
         return Cause(why=said, fix=as_root("mount -o remount,suid %s" % signs.mount_point(path)))
-    if signs.no_new_privs():
-        said = "no_new_privs is set in the caller: setuid programs such as newuidmap have no power"
-        other = "start from a login shell, not from inside a sandbox (setpriv --no-new-privs, bwrap)"
-        return Cause(why=said, fix=outside("no_new_privs", other))
     both = setuid and os.geteuid() != 0  # without that bit it stays who owns the maps; of root `ranges` tells
     for needed in (number, abi.CAP_SYS_ADMIN) if both else (number,):
         if not signs.bounded(needed):

@@ -122,7 +122,8 @@ def test_helpers_under_no_new_privs(doctor, ranged):
     report = doctor(user=ranged, no_new_privs=True)
 
     assert report.ok
-    assert "no_new_privs is set in the caller" in report["id maps"]["why"]
+    assert report["id maps"]["why"].startswith("no_new_privs is set in the caller")
+    assert report["id maps"]["fix"].startswith("start from a login shell")
     assert "set in the caller" in report["no_new_privs"]["detail"]
 
 

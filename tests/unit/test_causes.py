@@ -373,6 +373,20 @@ def test_no_new_privs_takes_the_power_of_helpers(host, tmp_path, owned_by_root, 
     assert "NoNewPrivileges=no in web.service" in causes.why("subids").fix
 
 
+def test_no_new_privs_is_to_go_before_what_has_no_power_under_it_is_installed(host):
+    host.user()
+    host.files["/etc/os-release"] = "ID=debian\n"
+    host.files["/etc/subuid"] = host.files["/etc/subgid"] = "me:100000:65536\n"
+    host.nnp = True
+
+    cause = causes.why("subids")
+
+    assert cause.why.startswith("no_new_privs is set in the caller")
+    assert cause.why.endswith("; newuidmap is not installed")
+    assert cause.fix.startswith("start from a login shell")
+    assert cause.fix.endswith("; then as root: apt-get install uidmap")
+
+
 def test_a_bounding_set_without_setuid(host, tmp_path, owned_by_root, monkeypatch):
     host.user()
     good_helpers(host, tmp_path)
