@@ -3,6 +3,7 @@
 Side: host
 """
 
+import errno
 import os
 import select
 import time
@@ -210,6 +211,9 @@ class Attended:
                     self.error = ContainerError("run the program", "the library's helper was killed")
                 return
             if said[0] == "running":
+                if self.talk.full:  # nobody would hold the terminal that it lives by
+                    doing = "take the terminal of the container"
+                    raise ContainerError(doing, "", errno.EMFILE, "ulimit -n 1024")
                 self.running = said[1:3]
                 self.terminal = self.talk.received.pop() if self.talk.received else -1
                 self.records = said[3]

@@ -21,17 +21,20 @@ import sys
 
 _NOSIGNAL = 0x4000  # MSG_NOSIGNAL: a caller may have SIGPIPE as the kernel has it
 _CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
+_CTRUNC = 0x8  # MSG_CTRUNC
 
 
 class Conversation:
     """One end. sock: a connected stream socket
 
-    takes: whether descriptors may come, which are in `received`
+    takes: whether descriptors may come, which are in `received`; full: one has come for which there was no
+        room (RLIMIT_NOFILE), and is lost
     """
 
     def __init__(self, sock, takes: bool = False) -> None:
         self.sock, self.pending, self.over = sock, b"", False
         self.takes, self.received = takes, []  # type: bool, list[int]
+        self.full = False
 
     def say(self, *fields: object, fd: int = -1) -> bool:
         """Send a message, and with it a descriptor. False if nobody listens any more."""
@@ -72,7 +75,8 @@ class Conversation:
         self.over = not data
 
     def _take(self) -> bytes:
-        data, extra = self.sock.recvmsg(1 << 16, 64, _CLOEXEC)[:2]
+        data, extra, flags = self.sock.recvmsg(1 << 16, 64, _CLOEXEC)[:3]
+        self.full = self.full or bool(flags & _CTRUNC)
         for level, kind, packed in extra:
             if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
                 self.received.append(int.from_bytes(packed[:4], sys.byteorder))

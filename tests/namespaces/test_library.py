@@ -623,6 +623,32 @@ def test_a_caller_who_has_no_descriptor_left_loses_none(library):
     assert library(text).ok.out.startswith("made with")
 
 
+def test_a_terminal_for_which_the_caller_has_no_descriptor_is_an_error_and_no_container(library):
+    """The kernel drops what finds no room by then, without an error (MSG_CTRUNC)."""
+    text = """
+        import resource, minictr.spec
+        run("true")
+        before, limits = sorted(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)
+        signal.signal(signal.SIGALRM, lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1])))
+        wish = minictr.spec.default_config(["sleep", "1000"], ROOT)
+        wish["process"]["terminal"] = True
+        wish["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 0.5"]}]}
+        box = minictr.Container(config=wish, root=STATE)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            print(box.start().terminal)
+        except minictr.ContainerError as error:
+            print(error)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        print(sorted(os.listdir("/proc/self/fd")) == before, minictr.containers(root=STATE))
+        del wish["hooks"]
+        with minictr.Container(config=wish, root=STATE) as box:
+            print(os.isatty(box.terminal.fileno()))
+    """
+    said = "take the terminal of the container: Too many open files; hint: ulimit -n 1024"
+    assert library(text).ok.lines == [said, "True []", "True"]
+
+
 def test_a_container_ends_with_the_last_reference_to_it(library):
     text = """
         started = minictr.Container(["sleep", "1000"], **WHERE).start().id
