@@ -43,13 +43,15 @@ __all__ = [
 def run(
     args: "Words | None" = None, *, input: "bytes | str | None" = None, stdin: "Stream" = None,
     stdout: "Stream" = None, stderr: "Stream" = None, capture_output: bool = False,
-    timeout: "float | None" = None, check: bool = False, text: bool = False, encoding: "str | None" = None,
-    errors: "str | None" = None, root: "Path" = "", config: "dict | None" = None, **options: object
+    timeout: "float | None" = None, check: bool = False, text: "bool | None" = None,
+    encoding: "str | None" = None, errors: "str | None" = None, universal_newlines: "bool | None" = None,
+    root: "Path" = "", config: "dict | None" = None, **options: object
 ) -> CompletedProcess:  # fmt: skip
     """Make a container, run ARGS in it, wait for the end, remove it: a CompletedProcess.
 
     args: the words of the command; None with bundle=DIR or config={...}, which have it themselves
-    input, stdin, stdout, stderr, capture_output, text, encoding, errors: as in subprocess.run
+    input, stdin, stdout, stderr, capture_output, text, encoding, errors, universal_newlines: as in
+        subprocess.run, where the last is the older name of text
     timeout: seconds, after which every process of the container is killed, and TimeoutExpired raised,
         with what was captured by then, in bytes as in subprocess, text=True or not
     check: raise CalledProcessError if the program fails
@@ -63,11 +65,12 @@ def run(
     command has then (125; 126 and 127 for a program that cannot be executed, or is not there).
     """
     streams = three(input, stdin, stdout, stderr, capture_output)
+    codec = Codec(text, encoding, errors, universal_newlines)
     if options.get("detach"):
         raise ValueError("run() waits for the end: use Container(..., detach=True)")
     wish = keywords.request(args, root, config, options)
     program = Attended("run", wish, wish["args"], streams)
-    return complete(program, Codec(text, encoding, errors), input, timeout, check)
+    return complete(program, codec, input, timeout, check)
 
 
 class Container:
@@ -93,8 +96,9 @@ class Container:
 
     def __init__(
         self, args: "Words | None" = None, *, stdin: "Stream" = None, stdout: "Stream" = None,
-        stderr: "Stream" = None, text: bool = False, encoding: "str | None" = None,
-        errors: "str | None" = None, root: "Path" = "", config: "dict | None" = None, **options: object
+        stderr: "Stream" = None, text: "bool | None" = None, encoding: "str | None" = None,
+        errors: "str | None" = None, universal_newlines: "bool | None" = None, root: "Path" = "",
+        config: "dict | None" = None, **options: object
     ) -> None:  # fmt: skip
         if options.get("tty") and (stdin, stdout, stderr) != (None, None, None):
             raise ValueError("stdin, stdout and stderr may not be used with tty: they are the terminal")
@@ -103,7 +107,7 @@ class Container:
         wish = keywords.request(args, root, config, options, terminal=True)
         program = Attended("run", wish, wish["args"], (stdin, stdout, stderr))
         self._set(wish["root"], wish["args"], bool(options.get("detach")), program)
-        self._codec = Codec(text, encoding, errors)
+        self._codec = Codec(text, encoding, errors, universal_newlines)
 
     def _set(
         self, root: str, args: "list[str] | None", detached: bool, program: "Attended | None"
@@ -276,8 +280,9 @@ class Container:
     def exec(
         self, args: "Words", *, input: "bytes | str | None" = None, stdin: "Stream" = None,
         stdout: "Stream" = None, stderr: "Stream" = None, capture_output: bool = False,
-        timeout: "float | None" = None, check: bool = False, text: bool = False,
-        encoding: "str | None" = None, errors: "str | None" = None, **options: object
+        timeout: "float | None" = None, check: bool = False, text: "bool | None" = None,
+        encoding: "str | None" = None, errors: "str | None" = None, universal_newlines: "bool | None" = None,
+        **options: object
     ) -> CompletedProcess:  # fmt: skip
         """Run a further program in it: a CompletedProcess.
 
@@ -288,6 +293,7 @@ class Container:
         """
         self._begun("exec in")
         streams = three(input, stdin, stdout, stderr, capture_output)
+        codec = Codec(text, encoding, errors, universal_newlines)
         if options.get("detach"):
             raise ValueError("exec() waits for the end of the program")
         if "workdir" in options:
@@ -297,7 +303,7 @@ class Container:
             self._root, keywords.flags(options) + [self.id, "--"] + words, self.id, self._created
         )
         program = Attended("exec", wish, words, streams)
-        return complete(program, Codec(text, encoding, errors), input, timeout, check)
+        return complete(program, codec, input, timeout, check)
 
     def kill(self, signal: "str | int" = "TERM", all: bool = False) -> None:
         """Send a signal (by name or number) to its first process; with ALL, to every one.

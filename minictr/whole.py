@@ -14,10 +14,19 @@ if TYPE_CHECKING:
 
 
 class Codec:
-    """Between text and bytes, as subprocess does it; bytes stay bytes unless TEXT or one of the others."""
+    """Between text and bytes, as subprocess does it; bytes stay bytes unless TEXT or one of the others.
 
-    def __init__(self, text: bool, encoding: "str | None", errors: "str | None") -> None:
-        self.text = bool(text or encoding or errors)
+    lines: universal_newlines, the older name of TEXT; SubprocessError where it says something else
+    """
+
+    def __init__(
+        self, text: "bool | None", encoding: "str | None", errors: "str | None", lines: "bool | None"
+    ) -> None:
+        if text is not None and lines is not None and bool(text) != bool(lines):
+            from subprocess import SubprocessError  # 8 ms
+
+            raise SubprocessError("text and universal_newlines are two names for one thing, and differ")
+        self.text = bool(text or lines or encoding or errors)
         self.encoding, self.errors = encoding, errors
 
     def decode(self, data: bytes) -> "bytes | str":

@@ -167,6 +167,28 @@ def test_input_takes_time_in_proportion_to_its_size(library):
     assert library(text).ok.lines == ["True", "3 3 4 0 [] [] [] "]
 
 
+def test_text_has_its_older_name_too(library):
+    """The only one of Python 3.6: code that is to run there has it."""
+    text = """
+        import subprocess
+        print(repr(sh("printf 'a\\r\\nb'", stdout=minictr.PIPE, universal_newlines=True).stdout))
+        print(repr(sh("echo a", stdout=minictr.PIPE, text=True, universal_newlines=True).stdout))
+        print(repr(sh("echo a", stdout=minictr.PIPE, universal_newlines=False).stdout))
+        with minictr.Container(["cat"], stdin=-1, stdout=-1, universal_newlines=True, **WHERE) as box:
+            print(repr(box.exec(["echo", "b"], stdout=minictr.PIPE, universal_newlines=True).stdout))
+            box.stdin.write("c\\n")
+            box.stdin.close()
+            print(repr(box.stdout.read()))
+        try:
+            sh("echo never", text=True, universal_newlines=False)
+        except subprocess.SubprocessError as error:
+            print(type(error).__name__)
+    """
+    assert library(text).ok.lines == [
+        "'a\\nb'", "'a\\n'", "b'a\\n'", "'b\\n'", "'c\\n'", "SubprocessError"
+    ]  # fmt: skip
+
+
 def test_the_exceptions_are_those_of_subprocess_and_ours(library):
     text = """
         import subprocess
