@@ -366,11 +366,9 @@ def _contradictions(config: "dict", linux: "dict") -> None:
             raise Invalid(
                 "linux.timeOffsets.%s" % printable(clock), "needs a new time namespace, and a clock of it"
             )
+    named = tuple([name for name in ("hostname", "domainname") if config.get(name)])
     for key in linux.get("sysctl") or {}:
-        why = sysctl_refusal(key, kinds)
-        name = key.replace("/", ".").partition("kernel.")[2]
-        if not why and name in ("hostname", "domainname") and config.get(name):
-            why = "contradicts " + name  # one of the two would be set in vain
+        why = sysctl_refusal(key, kinds, named)
         if why:
             raise Invalid("linux.sysctl.%s" % printable(key), why)
     for index, device in enumerate(linux.get("devices") or ()):
@@ -412,8 +410,11 @@ def _check_rare(process: "dict", linux: "dict") -> None:
         raise Invalid(*found)
 
 
-def sysctl_refusal(key: str, kinds: "list[str]") -> str:
-    """Why the sysctl KEY may not be set in a container that has namespaces of KINDS, or ""."""
+def sysctl_refusal(key: str, kinds: "list[str]", named: "tuple[str, ...]" = (), mark: str = "") -> str:
+    """Why the sysctl KEY may not be set in a container that has namespaces of KINDS, or "".
+
+    named: which of hostname and domainname are asked for beside it; mark: what stands before such a word
+    """
     name = key.replace("/", ".")
     if ".." in name or name.startswith("."):
         return "is not the name of a sysctl"
@@ -425,7 +426,11 @@ def sysctl_refusal(key: str, kinds: "list[str]") -> str:
         needed = "uts"
     else:
         return "belongs to no namespace: it would change the host"
-    return "" if needed in kinds else "needs a namespace of the kind %s" % needed
+    if needed not in kinds:
+        return "needs a namespace of the kind %s" % needed
+    own = name[len("kernel.") :]
+    contradicts = needed == "uts" and own in named  # one of the two would be set in vain
+    return "contradicts %s%s" % (mark, own) if contradicts else ""
 
 
 def _check_mounts(entries) -> None:

@@ -328,10 +328,7 @@ def _kernel(given: "dict", config: "dict", fields: "dict") -> None:
             if not name or not equals:
                 raise bad("--" + option, text, "is not of the form NAME=VALUE")
             if option == "sysctl":
-                _check_sysctl(text, name, config)
-                own = name.replace("/", ".").partition("kernel.")[2]
-                if own in ("hostname", "domainname") and own in given:
-                    raise bad("--sysctl", text, "contradicts --" + own)
+                _check_sysctl(text, name, given, config)
             pairs[name] = value
         if pairs:
             place[option if option == "sysctl" else "annotations"] = pairs
@@ -353,10 +350,11 @@ def _limits(given: "dict", config: "dict", fields: "dict") -> None:
         resources.configure(given, config, fields)
 
 
-def _check_sysctl(text: str, name: str, config: "dict") -> None:
+def _check_sysctl(text: str, name: str, given: "dict", config: "dict") -> None:
     from . import config as document  # the native form has no document to check, but for this
 
-    why = document.sysctl_refusal(name, [entry["type"] for entry in config["linux"]["namespaces"]])
+    kinds = [entry["type"] for entry in config["linux"]["namespaces"]]
+    why = document.sysctl_refusal(name, kinds, tuple(given), "--")
     if why:
         raise bad("--sysctl", text, why)
 

@@ -889,8 +889,11 @@ def test_what_config_json_has_no_word_for_is_in_the_spec(tmp_path, monkeypatch):
 def test_what_is_to_be_removed_is_not_to_be_kept_as_well():
     assert parse("-d", "--rm").remove and not parse("-d", "--keep").remove
     assert refusal("--rm", "--keep", "--", "true") == "--rm: contradicts --keep"
-    words = ("--hostname", "a", "--sysctl", "kernel.hostname=b", "--", "true")
-    assert refusal(*words) == "--sysctl kernel.hostname=b: contradicts --hostname"
+    for name, key in (("hostname", "kernel.hostname"), ("domainname", "kernel/domainname")):
+        words = ("--" + name, "a", "--sysctl", key + "=b", "--", "true")
+        assert refusal(*words) == "--sysctl %s=b: contradicts --%s" % (key, name)
+    alone = parse("--domainname", "a", "--sysctl", "kernel.hostname=b", "--", "true")
+    assert alone.config["linux"]["sysctl"] == {"kernel.hostname": "b"}
 
 
 def test_a_container_without_a_name_has_a_random_one():
