@@ -98,15 +98,11 @@ def _readonly(stage, made: int, mount) -> None:
 
 def _none(stage, mount, number: int, why: str = "the host has no " + MOUNT_POINT) -> None:
     wanted = "the container's cgroups on %s" % mount.target
-    record = Degradation(
-        "cgroup-mount",
-        "cgroup mount",
-        wanted,
-        "nothing",
-        "programs inside cannot read their limits",
-        number,
-        why,
-    )
-    if stage.plan.spec.source != "bundle" and mount.set & abi.MOUNT_ATTR_RDONLY:
-        record.level = "notice"  # what was asked for is a limit; by --systemd, the mount itself
+    lost = "programs inside cannot read their limits"
+    record = Degradation("cgroup-mount", "cgroup mount", wanted, "nothing", lost, number, why)
+    if stage.plan.spec.source != "bundle":
+        if mount.set & abi.MOUNT_ATTR_RDONLY:
+            record.level = "notice"  # what was asked for is a limit
+        else:
+            record.lost = "a systemd inside has no cgroup to divide"  # for which --systemd has it mounted
     stage.degrade(record)

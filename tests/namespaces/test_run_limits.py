@@ -99,6 +99,47 @@ def test_a_systemd_inside_is_told_of_what_it_cannot_divide(run):
     assert "lost: a systemd inside cannot divide it; fix: boot with cgroup v2 alone" in found.err
 
 
+# In mounts of its own a host with both versions has v2 alone
+V2_ALONE = """
+mount --bind "$1" "$0" && umount -R /sys/fs/cgroup && mount --move "$0" /sys/fs/cgroup && shift && exec "$@"
+"""
+
+
+WHY = "the kernel mounts it in no cgroup namespace"
+
+
+@needs("cgroup2", "unshare", "seccomp")
+@pytest.mark.parametrize(
+    "types, options, status, told",
+    [
+        ((), ("--systemd", "always"), 0, ""),
+        (("cgroup2",), ("--systemd", "always"), 1, "minictr: warning: cgroup mount: wanted the container's "
+         "cgroups on /sys/fs/cgroup, got nothing; %s; lost: a systemd inside has no cgroup to divide" % WHY),
+        (("cgroup2",), ("--systemd", "always", "--strict"), 123,
+         "minictr: cgroup mount: the container's cgroups on /sys/fs/cgroup is required: " + WHY),
+        (("cgroup2",), ("--cgroup-conf", "cgroup.max.depth=9"), 1, ""),
+    ],
+    ids=["allowed", "refused", "refused, and required", "refused, of what was not asked for"],
+)  # fmt: skip
+def test_a_cgroup_that_the_kernel_does_not_mount_for_a_systemd_is_told(
+    minictr, tmp_path, types, options, status, told
+):
+    script = os.path.join(support.CHECKOUT, "tests", "unmountable.py")
+    command = (support.python(), script) + types + ("--", support.python(), "-m", "minictr")
+    command += (
+        ("--root", minictr.state(), "run")
+        + options
+        + ("--", "stat", "-c", "there", "/sys/fs/cgroup/cgroup.procs")
+    )
+    if not V2:
+        place = next(place for kind, place in support.cgroup_mounts() if kind == "cgroup2")
+        command = ("unshare", "-m", "sh", "-c", V2_ALONE, str(tmp_path), place) + command
+    found = minictr.command(*command, env={"PYTHONPATH": support.checkout()})
+
+    assert found.status == status and bool(found.out) == (status == 0), found
+    assert told in found.err and ("cgroup mount" in found.err) == bool(told), found
+
+
 def test_in_a_user_namespace_that_is_joined_nobody_divides_the_cgroup(run):
     first = run.state(run.detached("first", "sleep 1000"))["pid"]
     found = run("true", "--systemd", "always", "--userns", "ns:/proc/%d/ns/user" % first)
