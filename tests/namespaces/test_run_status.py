@@ -115,6 +115,18 @@ def test_what_cannot_be_executed_is_126(minictr, root, command, options):
     assert is_one_line(run, "minictr: " + NOT_EXECUTABLE[command])
 
 
+def test_exec_says_the_same_of_both_with_the_status_of_its_errors(minictr, root):
+    """As runc does: engines tell them from each other by the words."""
+    assert minictr("run", "-d", "--name", "lives", "--rootfs", root, "--", "sleep", "1000").ok
+    try:
+        for command, words in sorted(dict(NOT_FOUND, **NOT_EXECUTABLE).items()):
+            found = minictr("exec", "lives", command)
+            assert found.status == 255, found
+            assert is_one_line(found, "minictr: " + words)
+    finally:
+        minictr("delete", "--force", "lives").ok
+
+
 def test_a_program_on_a_volume_without_exec_is_126(inside, tmp_path):
     (tmp_path / "program").write_text("#!/bin/sh\necho ran\n")
     os.chmod(str(tmp_path / "program"), 0o755)
