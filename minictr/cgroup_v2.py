@@ -317,8 +317,6 @@ def memory(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]
     losses = {
         "swappiness": "the kernel swaps as the host is set to",
         "disableOOMKiller": "the kernel kills a process where memory runs out",
-        "kernel": cgroup_v1.NO_KERNEL,
-        "kernelTCP": cgroup_v1.NO_KERNEL,
     }
     for name, lost in losses.items():
         if (
@@ -326,6 +324,9 @@ def memory(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]
             or name == "swappiness" and wanted.get(name) == 0
         ):  # fmt: skip
             records.append(ignored("memory " + name, wanted[name], lost))
+    for name in ("kernel", "kernelTCP"):
+        if wanted.get(name) and wanted[name] not in (-1, cgroup_v1.UNSET):
+            records.append(cgroup_v1.no_kernel_memory(name, wanted[name]))
     return found
 
 

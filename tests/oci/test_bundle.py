@@ -1488,6 +1488,26 @@ def test_limits_are_in_force_on_v1(runtime, bundle, resources, controller, files
     live.wait()
 
 
+@needs("cgroup1")
+def test_memory_for_tcp_is_limited_on_v1_and_that_of_the_kernel_by_no_kernel(own, bundle):
+    """runc leaves both out, with a warning."""
+    name = "memory.kmem.tcp.limit_in_bytes"
+    if not any(os.path.exists("%s/%s" % (point, name)) for _, point in support.cgroup_mounts()):
+        pytest.skip("the kernel has no limit of memory for TCP")
+    made, file = bundle(), "/sys/fs/cgroup/memory/" + name
+    made.config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"})
+    made.linux["resources"] = {"memory": {"kernelTCP": 52428800}}
+    assert own.sh(made, "cat " + file).ok.out == "52428800\n"
+    made.linux["resources"]["memory"]["kernel"] = 52428800
+    found = own.sh(made, "cat " + file)
+    assert (found.status, found.out) == (123, ""), found
+    assert found.err == (
+        "minictr: cgroup: memory kernel 52428800 is required: Linux has given it up in 5.16; "
+        "hint: leave it out: `limit` counts that memory, too\n"
+    )
+    assert own.run(made, "--allow-degraded").out == "52428800\n"
+
+
 def test_too_many_processes_are_refused(runtime, bundle):
     made = bundle()
     made.linux["resources"] = {"pids": {"limit": 5}}

@@ -579,7 +579,8 @@ SHARED = [  # linux.resources, files of v1, files of v2; None where it is tested
     ({"memory": {"disableOOMKiller": True}}, ["memory.oom_control=1"], []),
     ({"memory": {"disableOOMKiller": False}}, ["memory.oom_control=0"], []),
     ({"memory": {"useHierarchy": True, "checkBeforeUpdate": True}}, ["memory.use_hierarchy=1"], []),
-    ({"memory": {"kernel": MIB, "kernelTCP": MIB}}, [], []),
+    ({"memory": {"kernel": MIB, "kernelTCP": MIB}}, ["memory.kmem.tcp.limit_in_bytes=1048576"], []),
+    ({"memory": {"kernel": -1, "kernelTCP": -1}}, ["memory.kmem.tcp.limit_in_bytes=-1"], []),
     ({"cpu": {"shares": 1024}}, ["cpu.shares=1024"], ["cpu.weight=100"]),
     ({"cpu": {"shares": 0, "quota": 0, "period": 0}}, [], []),
     (
@@ -677,7 +678,8 @@ def test_resources_as_files_of_v2(resources, _, files):
 @pytest.mark.parametrize(
     "version, resources, wanted",
     [
-        (cgroup_v1, {"memory": {"kernel": 5, "kernelTCP": 6}}, ["memory kernel 5", "memory kernelTCP 6"]),
+        (cgroup_v1, {"memory": {"kernel": 5, "kernelTCP": 6}}, ["memory kernel 5"]),
+        (cgroup_v2, {"memory": {"kernel": 5, "kernelTCP": 6}}, ["memory kernel 5", "memory kernelTCP 6"]),
         (cgroup_v2, {"memory": {"kernel": 5, "swappiness": 0}}, ["memory swappiness 0", "memory kernel 5"]),
         (cgroup_v2, {"memory": {"kernel": -1, "disableOOMKiller": False}}, []),
         (cgroup_v2, {"memory": {"swappiness": 2**64 - 1}}, []),
