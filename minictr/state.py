@@ -30,6 +30,7 @@ PASSING = 0o4700  # set-user-ID, which of a directory means nothing, and stays w
 PIPES = ("start.fifo", "words.fifo")
 _TELLING = ("config.json", "state.json")
 MAX_STATE = 16 << 20
+_PLACES = ("/tmp", "/dev/shm", "/var/tmp")  # for those without a runtime directory
 BUSY = 0.25  # seconds: who has the lock of one that is created for longer is `start`, which waits for hooks
 _CHARACTERS = frozenset(CONTAINER_ID)
 _OTHER_PLACE = "minictr --root DIR VERB ... has it in another place"
@@ -52,12 +53,23 @@ def default_root() -> str:
     runtime = os.getenv("XDG_RUNTIME_DIR") or "/run/user/%d" % number
     if os.path.isdir(runtime) and os.access(runtime, os.W_OK) and os.stat(runtime).st_uid == uid:
         return runtime + "/minictr"
-    for place in ("/tmp", "/dev/shm", "/var/tmp"):
-        if os.access(place, os.W_OK):
-            return "%s/minictr-%d" % (place, number)
-    raise ContainerError(
-        "find a place for the container's state", "no directory is writable", hint=_OTHER_PLACE
-    )
+    places = ["%s/minictr-%d" % (place, number) for place in _PLACES if os.access(place, os.W_OK)]
+    if not places:
+        raise ContainerError(
+            "find a place for the container's state", "no directory is writable", hint=_OTHER_PLACE
+        )
+    owners = [_owner(path) for path in places]
+    # what somebody else has there is in nobody's way, and once it goes, nothing of ours is lost sight of
+    wanted = next((owner for owner in (uid, None) if owner in owners), owners[0])
+    return places[owners.index(wanted)]
+
+
+def _owner(path: str) -> "int | None":
+    """The user id that PATH belongs to, and be it a link; None where there is nothing."""
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
 
 
 def open_root(path: str) -> int:

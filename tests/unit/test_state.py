@@ -149,6 +149,35 @@ def test_root_of_each_users_namespace_has_a_place_of_its_own():
         assert found.ok.out == "/tmp/minictr-%d\n" % user
 
 
+@needs("root")
+@pytest.mark.parametrize(
+    "there, found",
+    [
+        ({}, "a"), ({"a": 54321}, "b"), ({"a": 54321, "b": 54321}, "c"), ({"b": 12345}, "b"),
+        ({"a": 54321, "c": 12345}, "c"), ({"a": 12345, "b": 12345}, "a"),
+        ({"a": 54321, "b": 54321, "c": 0}, "a"),  # which says whose it is
+    ],
+    ids=str,
+)  # fmt: skip
+def test_who_is_the_first_in_a_place_of_everybodys_keeps_no_other_user_from_theirs(tmp_path, there, found):
+    places = [tmp_path / name for name in "abc"]
+    tmp_path.chmod(0o755)
+    for place in places:
+        place.mkdir()
+        place.chmod(0o1777)
+    for name, owner in there.items():
+        (tmp_path / name / "minictr-12345").mkdir(0o700)
+        os.chown(str(tmp_path / name / "minictr-12345"), owner, owner)
+
+    def as_user():
+        os.setresuid(12345, 12345, 12345)
+        os.environ["XDG_RUNTIME_DIR"] = "/no/where"
+        state._PLACES = tuple(map(str, places))
+        return state.default_root()
+
+    assert in_child(as_user) == str(tmp_path / found / "minictr-12345")
+
+
 @pytest.mark.parametrize("name", ["state.tmp", "config.tmp", "start.fifo"])
 def test_nothing_is_written_through_a_link(root, tmp_path, name):
     (tmp_path / "else").write_text("else")
