@@ -13,8 +13,8 @@ from .spec import CONTAINER_ID, ID_LENGTH, Spec
 from .words import MAX_FDS, absolute, bad, boolean, integer, nearest
 
 BIND_HELP = """ro, rw, exec, noexec, suid, nosuid, dev, nodev, bind, rec, idmap, private, rprivate,
-    shared, slave and kin (rec, rprivate, nosuid, nodev); ro is for what is mounted below, too; z and Z
-    where there is no SELinux"""
+    shared, slave and kin (rec, rprivate, nosuid, nodev); ro, alone, is for what is mounted below, too; z and
+    Z where there is no SELinux"""
 
 REQUIRE_HELP = """what must be there, or the exit status is 123: the levels sandbox, container, rootless; the
     layers user, pid, mount, network, ipc, uts, cgroup, time, files, root, proc, capabilities, no-new-privs,

@@ -189,6 +189,19 @@ def mount_below(source, *more):
     return setup
 
 
+@needs("root")
+def test_of_what_is_mounted_below_a_source_ro_is_the_only_option_that_holds(minictr, tmp_path, busybox_root):
+    """The others, asked for or not, are for the source's own mount, as with podman and docker."""
+    source = str(tmp_path)
+    os.mkdir(source + "/below")
+    words = ["--rootfs", busybox_root, "-v", source + ":/home:ro,nosuid,nodev,noexec"]
+    words += ["--", "cat", "/proc/self/mountinfo"]
+    run = minictr("run", *words, setup=mount_below(source))
+    flags = {line.split()[4]: line.split()[5].split(",") for line in run.ok.lines}
+    asked = {"ro", "nosuid", "nodev", "noexec"}
+    assert asked <= set(flags["/home"]) and asked.intersection(flags["/home/below"]) == {"ro"}
+
+
 @pytest.mark.parametrize(
     ("options", "seen"),
     [("", "rw"), (":rec", "rw"), (":bind", ""), (":norec", ""), (":ro", "ro"), (":rro", "ro")],
