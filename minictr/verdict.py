@@ -247,6 +247,9 @@ def _seccomp(found) -> Row:
     got = "%d in force" % (outside.filters or 1) if has else "none"
     if has and not asked:
         got += ", from around minictr"
+    worth = isolation.unasked("seccomp", found.plan)[0] if has and asked else ""
+    if worth:  # it is as asked, and no level counts it
+        got += "; " + worth
     proof = ("Seccomp read from outside",)
     return _row(found, "seccomp", "a filter" if asked else "", got, has or not asked, proof)
 

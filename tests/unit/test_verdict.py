@@ -59,6 +59,29 @@ def test_what_is_said_of_a_label(layer, seen, got, proven, ok):
         jsonschema.validate(verdict.structure(made), json.load(file))
 
 
+@pytest.mark.parametrize(
+    "profile, got, level",
+    [
+        ({"defaultAction": "SCMP_ACT_ERRNO"}, "1 in force", "rootless"),
+        ({"defaultAction": "SCMP_ACT_ALLOW"}, "1 in force; its filter lets every system call pass", "none"),
+    ],
+)
+def test_a_filter_that_holds_nothing_back_is_told(profile, got, level):
+    config = spec.default_config(["true"], "/tmp")
+    config["linux"].update(seccomp=profile)
+    config["linux"]["namespaces"].append({"type": "user"})
+    config["linux"]["uidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    config["linux"]["gidMappings"] = config["linux"]["uidMappings"]
+    wish = spec.Spec(config=config, identifier="x", bundle="/")
+    made = twin.Found(
+        plan=plan.make(wish, host.probe(ranges=False), "/stage"), way="pivot_root", attempts=(),
+        outside=OUTSIDE, records=(), labels=(),
+    )  # fmt: skip
+    row = [row for row in verdict.rows(made) if row.layer == "seccomp"][0]
+    assert (row.asked, row.got, row.ok) == ("a filter", got, True)
+    assert verdict.level(made) == level
+
+
 def test_no_profile_asked_for_is_none_had():
     made = found("apparmor", "unconfined", ABSENT)
     assert [row.ok for row in verdict.rows(made) if row.layer == "apparmor"] == [True]
