@@ -153,7 +153,6 @@ def build_root(me: Init) -> None:
         console.take()
     if stage.mountable:
         covers.Covers(stage).lay(plan.masked_paths, plan.readonly_paths)
-    stage.freeze()
 
 
 def run_hooks(me: Init) -> None:
@@ -164,6 +163,7 @@ def run_hooks(me: Init) -> None:
     os.umask(me.umask)
     last.run_hooks(me, "createContainer", "creating")
     os.umask(0)
+    me.stage.freeze()  # hooks mount below the root, and may need a place for it
     if me.plan.sysctl:  # last, for docker's hook sets some, and brings the devices of others
         namespaces.set_sysctls(me)
 

@@ -44,7 +44,8 @@ class Device(Record):
 
 class Root(Record):
     """path: absolute on the host; source: as in Spec
-    stage: a directory of the host's that the new root is mounted on (nobody else sees it)
+    stage: a directory of the host's that the new root is mounted on (nobody else sees it): one of ours, or
+        where hooks look at what is mounted, its own path
     early_readonly: nothing may be made in it: it is the host's own
     ways: how it may become the root, in order; idmap: show its files with the container's ids
     propagation: its own, with MS_REC that of all mounts in it but those which say another
@@ -185,7 +186,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         cgroup_free=cgroup_place.free(spec, linux),
         cgroup_owner=cgroup_place.owner(seen, namespaces, joins, table, credentials.uid),
         resources=linux.get("resources") or {},
-        root=_root(spec, config, linux, stage, idmap),
+        root=_root(spec, config, linux, stage, idmap, "mount" in namespaces),
         mounts=seen,
         devices=_devices(linux),
         device_ways=("mknod", "bind") if mknod else ("bind",),
@@ -294,10 +295,20 @@ def _labels(process: "dict") -> "tuple[Label, ...]":
 # --- the file system --------------------------------------------------------------------------
 
 
-def _root(spec: Spec, config: "dict", linux: "dict", stage: str, idmap: bool) -> Root:
+# Those before the root is changed, in its mount namespace or with a way into it
+_LOOKING = ("prestart", "createRuntime", "createContainer")
+
+
+def _root(spec: Spec, config: "dict", linux: "dict", stage: str, idmap: bool, private: bool) -> Root:
+    """private: the mount namespace is a new one"""
     root = config["root"]
     path = os.path.normpath(os.path.join(spec.bundle, root["path"]))
     propagation = mounts.PROPAGATION.get(linux.get("rootfsPropagation") or "rslave", 0)
+    looking = [name for name in _LOOKING if (config.get("hooks") or {}).get(name)]
+    if looking and private and path != "/" and not propagation & abi.MS_SHARED:
+        # where runc and crun have it: NVIDIA's hooks mount drivers there, and list the libraries they find. A
+        # root that shares with the host would not, as the mount below such a stage is made private
+        stage = path
     ways = tuple([way for way in ROOT_WAYS if not (spec.no_pivot and way == "pivot_root")])
     return Root(
         path=path,

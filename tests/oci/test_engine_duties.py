@@ -548,6 +548,30 @@ def test_a_kernel_parameter_holds_that_a_hook_had_otherwise(runtime, bundle):
     assert runtime.sh(one, "cat " + file).ok.out == "44\n"
 
 
+# into the mount namespace of the container that is told of
+INTO = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); nsenter -t $pid -m "
+PLACE = "sh -c 'test -c {root}/dev/null && touch {root}/{name} && mount --bind {told} {root}/{name}'"
+
+
+@pytest.mark.parametrize("readonly", [False, True], ids=["a writable root", "a read-only root"])
+@pytest.mark.parametrize("name", ["prestart", "createRuntime", "createContainer"])
+def test_what_a_hook_mounts_below_the_root_is_there(runtime, bundle, tmp_path, name, readonly):
+    """So NVIDIA's bring drivers: the host's path of the root leads, in the container's mount namespace, to
+    all that is mounted in it; their ldconfig lists the libraries that it finds there."""
+    if readonly and name == "createContainer":
+        unlike(runtime, "crun", "has made it read-only by then")
+    one, told = bundle(), tmp_path / "told"
+    told.write_text("the hook's\n")
+    one.config["root"]["readonly"] = readonly
+    script = PLACE.format(root=one.root, name=name, told=told)
+    if name != "createContainer":
+        script = INTO + script
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=" + support.PATH]}
+    one.config["hooks"] = {name: [hook]}
+    found = runtime.sh(one, "cat /%s; touch /new 2>/dev/null; echo $?" % name).ok
+    assert found.lines == ["the hook's", str(int(readonly))]
+
+
 def test_a_hook_of_the_host_has_the_callers_umask(runtime, bundle, tmp_path):
     unlike(runtime, "crun", "has none", since=(1, 9))
     one = bundle()
