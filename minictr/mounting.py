@@ -75,6 +75,28 @@ def _create_detached(mount: Mount) -> int:
         os.close(context)
 
 
+def copy_link(root: int, link: int, mount: Mount) -> None:
+    """Make the symbolic link LINK, an O_PATH descriptor, again in the place of a mount: "copy-symlink", as
+    crun has it for podman's `no-dereference`. The same link may be there, in a volume, from another time."""
+    leads = os.readlink("", dir_fd=link)
+    above, _, name = mount.target.rpartition("/")
+    directory = paths.make_in(root, above or "/")
+    try:
+        os.symlink(leads, name, dir_fd=directory)
+    except OSError as error:
+        if error.errno != abi.EEXIST or _leads(directory, name) != leads:
+            raise
+    finally:
+        os.close(directory)
+
+
+def _leads(directory: int, name: str) -> str:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError:  # no link, or gone again
+        return ""
+
+
 def bind(
     root: int, source: int, target: int, mount: Mount, tree: "int | None" = None, over: bool = False
 ) -> int:

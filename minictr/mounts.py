@@ -84,6 +84,7 @@ class Mount(Record):
     flags: MS_* of the file system; words: its options
     propagation: MS_PRIVATE and kin, 0 for none
     recursive: bind what is mounted below the source too; nofollow: a source that is a link is not followed
+    copy_link: it is made again, in the place of a mount
     copy_up: fill the new tmpfs with what the root has there
     idmap: "" or the way ids are shown: "idmap", "ridmap"; mappings: its own, or () for the container's
     context: the SELinux label of all its files, "" for none
@@ -104,6 +105,7 @@ class Mount(Record):
     idmap: str = ""
     mappings: "tuple[object, ...]" = ()
     nofollow: bool = False
+    copy_link: bool = False
     context: str = ""
 
     def __str__(self) -> str:
@@ -116,7 +118,7 @@ def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
     mount has none. An empty one means nothing; podman 5 writes one for each tmpfs of --systemd."""
     value = {
         "set": 0, "clear": 0, "set_all": 0, "clear_all": 0, "flags": 0, "propagation": 0,
-        "recursive": False, "copy_up": False, "idmap": "", "nofollow": False,
+        "recursive": False, "copy_up": False, "idmap": "", "nofollow": False, "copy_link": False,
     }  # type: dict  # fmt: skip
     words = []
     for option in options:
@@ -176,8 +178,9 @@ def _parse_option(option: str, value: dict) -> bool:
         value["idmap"] = option
     elif option == "tmpcopyup":
         value["copy_up"] = True
-    elif option == "src-nofollow":
+    elif option in ("src-nofollow", "copy-symlink"):
         value["nofollow"] = True
+        value["copy_link"] = value["copy_link"] or option == "copy-symlink"
     elif option not in _OTHERS:
         return False
     return True
@@ -186,5 +189,5 @@ def _parse_option(option: str, value: dict) -> bool:
 def known_options() -> "list[str]":
     """What `parse` takes for an option of its own. Left out is what mount(8) alone has a use for."""
     recursive = ["r" + name for name in FLAGS if "r" + name not in FLAGS]
-    others = ["bind", "rbind", "idmap", "ridmap", "tmpcopyup", "src-nofollow", "defaults"]
+    others = ["bind", "rbind", "idmap", "ridmap", "tmpcopyup", "src-nofollow", "copy-symlink", "defaults"]
     return sorted(list(FLAGS) + recursive + list(SUPER_FLAGS) + list(PROPAGATION) + others)

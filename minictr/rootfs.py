@@ -150,6 +150,7 @@ class Stage:
         hints = {abi.EROFS: "choose a target that exists in the root, or --overlay"}
         if within:  # of which an overlay of the root changes nothing
             hints[abi.EROFS] = "choose a target that exists in what is mounted on %s" % within[-1].target
+        hints[abi.EEXIST] = "a link takes the place of nothing: choose a target that is not there"
         hints[abi.EINVAL] = "it cannot be bound if its mount is unbindable"
         if self.plan.inner_user and not mount.recursive:  # it would uncover what lies below
             hints[abi.EINVAL] += ", nor without what is mounted below it in a user namespace: use rbind"
@@ -160,7 +161,11 @@ class Stage:
     def _bind(self, index: int, mount) -> None:
         tree = self.trees.get(index)
         source = self.sources[index] if tree is None else tree
-        is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+        kind = os.fstat(source).st_mode
+        if mount.copy_link and stat.S_ISLNK(kind):
+            mounting.copy_link(self.root, source, mount)
+            return
+        is_directory = stat.S_ISDIR(kind)
         target = self.target(mount, is_directory)
         if paths.plain(mount.target) == "/proc":
             if libc.fstatfs_type(source) != abi.PROC_SUPER_MAGIC:

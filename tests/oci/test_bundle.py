@@ -520,6 +520,36 @@ def test_a_source_that_is_a_link_is_mounted_itself_if_that_is_asked(own, bundle)
     assert own.sh(made, script).ok.out == "/etc/passwd\ndiffers\n"
 
 
+def test_a_source_that_is_a_link_is_made_again_if_that_is_asked(runtime, bundle):
+    """What podman's `no-dereference` becomes. The same link may be there already, and nothing else."""
+    bundles.unlike(runtime, "runc", "does not know the option")
+    if runtime.name == "crun" and bundles.version("crun") < (1, 9):
+        pytest.skip("crun does not know the option")
+    made, source = bundle(), support.SESSION.place("source")
+    os.symlink("/etc/passwd", source + "/link")
+    with open(source + "/file", "w") as file:
+        file.write("whole\n")
+    for where, name in (("/new/link", "link"), ("/there", "link"), ("/new/file", "file")):
+        made.config["mounts"].append(
+            {
+                "destination": where,
+                "type": "bind",
+                "source": source + "/" + name,
+                "options": ["rbind", "copy-symlink"],
+            }
+        )
+    os.symlink("/etc/passwd", made.root + "/there")
+    script = "readlink /new/link; readlink /there; cat /new/file"
+    assert runtime.sh(made, script).ok.out == "/etc/passwd\n/etc/passwd\nwhole\n"
+    os.unlink(made.root + "/there")
+    with open(made.root + "/there", "w") as file:
+        file.write("the image's\n")
+    refused = runtime.sh(made, script)
+    assert refused.status and refused.out == "", refused
+    with open(made.root + "/there") as file:
+        assert file.read() == "the image's\n"
+
+
 def test_recursive_options_hold_for_what_lies_below(own, bundle):
     made = bundle()
     source = support.SESSION.place("source")
