@@ -87,6 +87,8 @@ def from_any(doing: str, error: BaseException) -> ContainerError:
         return from_os(doing, error)
     if isinstance(error, MemoryError):
         return ContainerError(doing, "", 12)  # ENOMEM
+    if isinstance(error, ImportError):  # what was loaded before is of another version, or gone
+        return ContainerError(doing, "load the Python library: %s" % error)
     return ContainerError(doing, repr(error), 0, REPORT)  # a bug of ours
 
 

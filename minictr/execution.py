@@ -135,9 +135,12 @@ def _killed(group) -> int:
 
 def _tell_of_memory(group, before: int, report) -> None:
     """That memory ran out meanwhile: the status alone may be that of any kill."""
-    from . import oom  # only where it did
+    try:
+        from . import oom  # only where it did
 
-    report.ending = oom.found(group)
+        report.ending = oom.found(group)
+    except Exception as error:  # as in lifecycle: the program's status must not be lost
+        report.error(living.cleaning("look whether memory ran out", error))
     if report.ending:
         report.ending["kills"] -= before
         report.warn(ContainerError("", oom.line(report.ending)))

@@ -129,9 +129,10 @@ def wait(pid: int, timeout: float, end) -> int:
             deadline = time.monotonic() + again if again else 0.0
             continue
         if slim_at and time.monotonic() >= slim_at:
-            from . import slim  # not for who ends at once
+            if settle():
+                from . import slim  # which that has loaded
 
-            slim.down()
+                slim.down()
             slim_at = 0.0
         left = min(left, _SETTLED) if slim_at else left
         if _thread._count():  # a thread of the caller's may be given SIGCHLD, and lose it
@@ -140,6 +141,16 @@ def wait(pid: int, timeout: float, end) -> int:
         # stopped, and continued after its time, it comes back with whatever lies in memory (CPython 3.11)
         if caught is not None and caught.si_signo in listen and caught.si_signo != _signal.SIGCHLD:
             send(pid, caught.si_signo)
+
+
+def settle() -> bool:
+    """For a program that goes on: load what its end may need. By then an upgrade may have put another version
+    in the place of ours, whose modules need not fit those we have. False where it has done so already."""
+    try:
+        from . import cgroup_stats, oom, slim  # noqa: F401  # not for who ends at once
+    except Exception:  # what lies there now may fail by anything, which is no reason for the program to end
+        return False
+    return True
 
 
 def ended(pid: int) -> "int | None":

@@ -40,7 +40,7 @@ class Undo:
             name, function = self.steps.pop()
             try:
                 function()  # type: ignore[operator]
-            except (OSError, ContainerError, MemoryError) as error:
+            except (OSError, ContainerError, MemoryError, ImportError) as error:
                 from . import living  # only where something went wrong
 
                 # the rest must be undone all the same
@@ -339,7 +339,9 @@ class Container:
         self.ending = {"status": status}
         try:
             self.ending = self._ending(status)
-        except (OSError, ContainerError) as error:  # the status that we leave with must not be lost, too
+        # the status that we leave with must not be lost, too; by a module of another version's it may be by
+        # anything, where an upgrade was as quick as the start (foreground.settle)
+        except Exception as error:
             self.report.error(living.cleaning("look whether memory ran out", error))
         if self.spec.keep:
             self.entry.leave(False)

@@ -9,7 +9,7 @@ import select
 import termios
 import time
 
-from . import abi, console, foreground
+from . import abi, cgroup_stats, console, foreground, oom  # noqa: F401  # for the end: foreground.settle
 
 _ENDING = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
 

@@ -411,6 +411,7 @@ class Worker:
                 break
             now = time.monotonic()
             if leaving and now >= leaving:
+                foreground.settle()
                 self.seat.leave()
                 leaving = 0.0
             if deadline and now >= deadline:

@@ -1,0 +1,75 @@
+"""Another version takes the place of the one that has made a container, while that lives."""
+
+import os
+import re
+import shutil
+import sys
+import zipfile
+
+import pytest
+import support
+from support import needs
+
+from minictr import cgroup
+
+V2 = cgroup.layout().kind == "v2"
+pytestmark = needs("root", "userns", "busybox")
+
+
+# --- the code of a runtime that stands behind a container -----------------------------------------
+
+
+def put(door, place, change):
+    """minictr in PLACE as a folder or as one file, what CHANGE makes of each module. What starts it."""
+    path = os.path.join(place, "minictr.pyz" if door == "the one file" else "minictr")
+    shutil.rmtree(path, ignore_errors=True)
+    modules = {}
+    for name in os.listdir(support.CHECKOUT + "/minictr"):
+        if name.endswith(".py"):
+            with open(os.path.join(support.CHECKOUT, "minictr", name)) as file:
+                modules["minictr/" + name] = change(file.read())
+    if door == "the one file":
+        modules["__main__.py"] = "from minictr.__main__ import main\n\nmain()\n"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in sorted(modules):
+                archive.writestr(name, modules[name])
+    else:
+        os.mkdir(path)
+        for name, text in modules.items():
+            with open(os.path.join(place, name), "w") as file:
+                file.write(text)
+    return [sys.executable, "-I", path]
+
+
+def has_settled(live):
+    """Whether a runtime only waits, and has given back what is mapped of Python."""
+    with open("/proc/%d/status" % live.pid) as file:
+        found = dict(re.findall(r"^(\w+):\s+(\d+) kB", file.read(), re.M))
+    return int(found["RssFile"]) < 6 << 10
+
+
+@needs("cgroup", "cgroup2-controllers" if V2 else "cgroup1")
+@pytest.mark.parametrize("door", ["the folder", "the one file"])
+def test_the_end_of_a_program_is_told_when_its_runtime_s_code_is_another_version_s(
+    minictr, busybox_root, door
+):  # fmt: skip
+    place = support.SESSION.place("upgrade")
+    command = put(door, place, str) + ["--root", minictr.state()]
+    script = "echo ready; read line; exec dd if=/dev/zero of=/dev/shm/eaten bs=1M count=64 2>/dev/null"
+    words = ("--name", "it", "-m", "24m", "--memory-swap", "24m", "--rootfs", busybox_root, "--", "sh", "-c")
+    run = minictr.start_command(*command, "run", *words, script)
+    run.expect("ready")
+    program = minictr.start_command(*command, "exec", "it", "sh", "-c", script)
+    program.expect("ready")
+    support.wait_until(lambda: has_settled(run) and has_settled(program), 30)
+
+    put(door, place, lambda text: "#" * 999 + "\nraise RuntimeError('another version')\n")
+    said = (
+        r"minictr: warning: memory ran out: the kernel killed \d process(es)? of the container at the limit"
+    )
+    for live in (program, run):
+        live.send("\n")
+        found = live.wait()
+        assert (found.status, found.out.strip(), found.err.count("\n")) == (137, "ready", 1), found
+        assert re.match(said, found.err), found
+    assert os.listdir(minictr.state()) == []
