@@ -19,6 +19,8 @@ import marshal
 import os
 import sys
 
+# Another number when a message is another: an upgrade may have put the next version's helper beside a caller
+PROTOCOL = 1
 _NOSIGNAL = 0x4000  # MSG_NOSIGNAL: a caller may have SIGPIPE as the kernel has it
 _CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 _CTRUNC = 0x8  # MSG_CTRUNC

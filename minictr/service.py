@@ -14,7 +14,7 @@ import _thread
 import os
 import sys
 
-from .conversation import Conversation
+from .conversation import PROTOCOL, Conversation
 from .errors import ContainerError
 
 _PASSPIDFD = 76  # SO_PASSPIDFD since 6.5, include/uapi/asm-generic/socket.h
@@ -23,11 +23,15 @@ _SHUT_RDWR = 2
 _FIRST = 10  # descriptors of ours are above this, where no shell and no spawned program looks for one
 _GONE = (9, 32, 104, 107)  # EBADF, EPIPE, ECONNRESET, ENOTCONN: what sendmsg says where nobody is there
 _PLACE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # now: it is relative before Python 3.8
+_ANOTHER = 3  # the exit status of one that would not understand us
 _HELPER = """\
 import sys
 sys.path.append(sys.argv[1])
+from minictr import conversation
+if str(getattr(conversation, "PROTOCOL", 0)) != sys.argv[2]:
+    sys.exit(3)
 from minictr import worker
-worker.main(int(sys.argv[2]))
+worker.main(int(sys.argv[3]))
 """
 
 
@@ -86,7 +90,8 @@ class Service:
                     self.door = None
         raise ContainerError(
             "start the library's helper", "it ended without a word",
-            hint="does this run? %s -IS -c pass" % (sys.executable or "python3"),
+            hint="does this run? PYTHONPATH=%s %s -c 'import minictr.worker'"
+            % (_PLACE, sys.executable or "python3"),
         )  # fmt: skip
 
     def dismiss(self) -> None:
@@ -183,7 +188,10 @@ def _start() -> Door:
     program = sys.executable or "/usr/bin/python3"
     options = "-ISB" if sys.flags.dont_write_bytecode else "-IS"
     try:
-        _spawn(program, [program, options, "-c", _HELPER, _PLACE], theirs.fileno())
+        words = [program, options, "-c", _HELPER, _PLACE, str(PROTOCOL)]
+        if _spawn(program, words, theirs.fileno()) == _ANOTHER:
+            why = "this program has loaded another version of minictr than lies in %s by now" % _PLACE
+            raise ContainerError("start the library's helper", why, hint="start the program anew")
         return Door(_socket.AF_UNIX, _SEQPACKET, 0, ours.detach())
     except OSError as error:
         raise ContainerError("start the library's helper %s" % program, "", error.errno or 0) from error
@@ -192,8 +200,9 @@ def _start() -> Door:
         theirs.close()
 
 
-def _spawn(program: str, words: "list[str]", door: int) -> None:
-    """Run a program that ends at once and leaves the helper behind."""
+def _spawn(program: str, words: "list[str]", door: int) -> "int | None":
+    """Run a program that ends at once and leaves the helper behind. Its exit status, None where that is not
+    known or is a signal."""
     if hasattr(os, "posix_spawn"):
         number = 3 if door > 3 else 4
         actions = [(os.POSIX_SPAWN_OPEN, stream, "/dev/null", os.O_RDWR, 0) for stream in range(3)]  # type: list[tuple]
@@ -208,9 +217,10 @@ def _spawn(program: str, words: "list[str]", door: int) -> None:
         )
         pid, started.returncode = started.pid, 0  # it is waited for below
     try:
-        os.waitpid(pid, 0)
+        _, status = os.waitpid(pid, 0)
+        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
     except ChildProcessError:
-        pass  # SIGCHLD is ignored, or the caller's handler has waited for it
+        return None  # SIGCHLD is ignored, or the caller's handler has waited for it
     except BaseException:  # a handler of the caller's: no zombie is left for him
         os.waitpid(pid, 0)
         raise

@@ -73,3 +73,58 @@ def test_the_end_of_a_program_is_told_when_its_runtime_s_code_is_another_version
         assert (found.status, found.out.strip(), found.err.count("\n")) == (137, "ready", 1), found
         assert re.match(said, found.err), found
     assert os.listdir(minictr.state()) == []
+
+
+# --- the library's helper -------------------------------------------------------------------------
+
+PROGRAM = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+import minictr
+
+how = {"rootfs": sys.argv[2], "root": sys.argv[3]}
+box = minictr.Container(["sleep", "1000"], **how).start()
+print(minictr.run(["sh", "-c", "exit 5"], **how).returncode, flush=True)
+sys.stdin.readline()
+try:
+    print(minictr.run(["sh", "-c", "exit 5"], **how).returncode)
+except minictr.ContainerError as error:
+    print(error)
+box.remove()
+"""
+_DONE = 'self.talk.say("done", self.status'
+
+
+@pytest.mark.parametrize(
+    ("door", "change"),
+    [
+        ("the folder", "other code"), ("the folder", "gone"),
+        ("the one file", "other code"), ("the one file", "other messages"),
+    ],
+)  # fmt: skip
+def test_a_helper_whose_code_was_replaced_makes_no_more_containers(minictr, busybox_root, door, change):
+    """One half of its modules would be of one version, the other of another."""
+    place = support.SESSION.place("upgrade")
+    path = put(door, place, str)[-1]
+    where = path if door == "the one file" else place
+    words = (sys.executable, "-c", PROGRAM, where, busybox_root, minictr.state())
+    live = minictr.start_command(*words)
+    live.expect("5\n")
+    if change == "other code":
+        put(door, place, lambda text: text.replace(_DONE, _DONE + " * 2"))
+        said = "10"
+    elif change == "other messages":
+        put(door, place, lambda text: text.replace("PROTOCOL = ", "PROTOCOL = 99"))
+        said = (
+            "start the library's helper: this program has loaded another version of minictr than lies in %s"
+        )
+        said = said % where + " by now; hint: start the program anew"
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+        if door == "the one file":
+            os.unlink(path)
+        said = "start the library's helper: it ended without a word; hint: does this run? PYTHONPATH=%s %s"
+        said = said % (where, sys.executable) + " -c 'import minictr.worker'"
+    live.send("\n")
+    assert live.wait() == (0, "5\n%s\n" % said, "")
+    assert os.listdir(minictr.state()) == []  # its first one is with who stands behind it
