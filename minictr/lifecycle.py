@@ -418,6 +418,7 @@ class Container:
             "created": self.created,
             "owner": os.geteuid(),
             "start_time": state.start_time(self.pid) if self.pid else 0,
+            "boot": state.boot(),
             "stop_signal": self.spec.stop_signal,
             "command": self.plan.args[0],
             "init": self.spec.init,

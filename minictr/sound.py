@@ -11,7 +11,8 @@ READING = "read the configuration of container %s"
 _TEXTS = ("cgroups", "cgroup_parents", "resctrl", "landlock", "landlock_places")  # lists of them
 _KINDS = {
     "pid": int, "start_time": int, "stop_signal": int, "status": str, "bundle": str, "rootfs": str,
-    "home": str, "created": str, "command": str, "annotations": dict, "exit": dict, "degradations": list,
+    "home": str, "created": str, "boot": str, "command": str, "annotations": dict, "exit": dict,
+    "degradations": list,
 }  # fmt: skip
 _KINDS.update(dict.fromkeys(_TEXTS, list))
 _NEEDED = ("root", "process")  # of a configuration, what is there

@@ -168,6 +168,8 @@ class Entry:
             pass
         if not isinstance(content, dict) or not sound.is_state(content):
             return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
+        if content.get("boot") and boot() not in ("", content["boot"]):  # its numbers are others' by now
+            content.update(pid=0, start_time=0, own_pids=True)
         if content.get("status") == "created" and not self._waits():
             content["status"] = "running"
         return content
@@ -401,12 +403,25 @@ def _open(root: int, identifier: str) -> int:
 
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot (proc(5), field 22 of stat), by the host's clock
-    wherever we are; 0 if it is gone. A number that was given to another process has another start time."""
+    wherever we are; 0 if it is gone. A number that was given to another process has another start time, but
+    for one of a later boot, which may have both (`boot`)."""
     text = paths.read_text("/proc/%d/stat" % pid)
     fields = text.rpartition(")")[2].split()
     if len(fields) < 20 or fields[0] in ("Z", "X"):
         return 0
     return int(fields[19]) - boot_offset()
+
+
+def boot() -> str:
+    """What the kernel calls the time since it was booted (random(4)); "" where that is not to be read. A
+    state directory on a disk outlives it."""
+    global _boot
+    if _boot is None:
+        _boot = paths.read_text("/proc/sys/kernel/random/boot_id").strip()
+    return _boot
+
+
+_boot = None  # type: str | None
 
 
 def boot_offset() -> int:

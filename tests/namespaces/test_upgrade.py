@@ -1,5 +1,7 @@
-"""Another version takes the place of the one that has made a container, while that lives."""
+"""Another version takes the place of the one that has made a container, while that lives; or another boot of
+the kernel has come since."""
 
+import json
 import os
 import re
 import shutil
@@ -128,3 +130,38 @@ def test_a_helper_whose_code_was_replaced_makes_no_more_containers(minictr, busy
     live.send("\n")
     assert live.wait() == (0, "5\n%s\n" % said, "")
     assert os.listdir(minictr.state()) == []  # its first one is with who stands behind it
+
+
+# --- another boot -----------------------------------------------------------------------------------
+
+
+@needs("cgroup")
+def test_of_an_earlier_boot_nothing_lives_whoever_has_its_numbers(minictr, busybox_root):
+    """A state directory on a disk is older than the kernel that runs: in a start-up that is always the same a
+    process may have the number and the time of one that was a container's, and others its cgroup."""
+    words = ("--name", "it", "--pid", "host", "--rootfs", busybox_root, "--", "sleep", "1000")
+    minictr("run", "-d", *words).ok
+    place = os.path.join(minictr.state(), "it")
+    as_it_is = os.path.join(support.SESSION.place("noted"), "it")
+    shutil.copytree(place, as_it_is)
+    with open(place + "/state.json") as file:
+        noted = json.load(file)
+    (pid,) = json.loads(minictr("ps", "--format", "json", "it").ok.out)
+
+    with open(place + "/state.json", "w") as file:
+        json.dump(dict(noted, boot="00000000-0000-4000-8000-000000000000"), file)
+    assert json.loads(minictr("state", "it").ok.out)["status"] == "stopped"
+    assert minictr("ps", "--format", "json", "it") == (0, "[]\n", "")
+    for verb in (["kill", "it", "KILL"], ["pause", "it"], ["update", "--pids-limit", "9", "it"]):
+        found = minictr(*verb)
+        assert found.status == 125 and found.err.endswith(" container it: container not running\n"), found
+    assert minictr("kill", "--all", "it", "KILL") == (0, "", "")
+    assert minictr("stop", "--time", "0", "it") == (0, "", "")
+    found = minictr("delete", "--force", "it")
+    said = r"minictr: warning: remove the cgroup \S+: processes run in it that are not the container's: %d\n"
+    assert found.status == 0 and re.match(said % pid, found.err), found
+    assert os.listdir(minictr.state()) == [] and not support.gone(pid)
+
+    shutil.copytree(as_it_is, place)
+    minictr("delete", "--force", "it").ok  # of this one
+    assert support.gone(pid)
