@@ -132,6 +132,52 @@ def test_a_helper_whose_code_was_replaced_makes_no_more_containers(minictr, busy
     assert os.listdir(minictr.state()) == []  # its first one is with who stands behind it
 
 
+# --- what was noted down ------------------------------------------------------------------------------
+
+# What 0.1.0 began with: all else came later, and may be missing
+FIRST = """
+    ociVersion id status pid bundle rootfs annotations created owner start_time stop_signal command home own_pids
+    landlock cgroups cgroup_parents systemd resctrl degradations
+"""
+
+
+def older(state):
+    return {name: state[name] for name in FIRST.split()}
+
+
+def later(state):
+    return dict(state, later={"of": ["a", {"later": "version"}]}, ociVersion="1.9.0")
+
+
+@needs("cgroup", "cgroup2-controllers" if V2 else "cgroup1")
+@pytest.mark.parametrize("change", [older, later])
+def test_a_container_is_worked_on_by_another_version(minictr, busybox_root, change):
+    """Which has only what state.json says. That of today is what the next version will find."""
+    words = ("-m", "64m", "--init", "--rootfs", busybox_root, "--", "sleep", "1000")
+    minictr("create", "--name", "it", *words).ok
+    place = os.path.join(minictr.state(), "it")
+    with open(place + "/state.json") as file:
+        state = json.load(file)
+    with open(place + "/state.json", "w") as file:
+        json.dump(change(state), file)
+
+    def status():
+        return json.loads(minictr("state", "it").ok.out)["status"]
+
+    assert status() == "created"
+    assert minictr("start", "it") == (0, "", "") and status() == "running"
+    assert minictr("exec", "--user", "5", "it", "sh", "-c", "id -u; exit 7") == (7, "5\n", "")
+    assert len(json.loads(minictr("ps", "--format", "json", "it").ok.out)) == 2
+    assert minictr("update", "--memory", "48m", "it") == (0, "", "")
+    assert json.loads(minictr("stats", "--format", "json", "it").ok.out)[0]["mem_limit"] == 48 << 20
+    assert minictr("pause", "it") == (0, "", "") and status() == "paused"
+    assert minictr("resume", "it") == (0, "", "") and status() == "running"
+    assert minictr("kill", "it", "KILL") == (0, "", "")
+    support.wait_until(lambda: status() == "stopped")
+    assert minictr("delete", "it") == (0, "", "")
+    assert os.listdir(minictr.state()) == []
+
+
 # --- another boot -----------------------------------------------------------------------------------
 
 
