@@ -136,8 +136,8 @@ def test_a_helper_whose_code_was_replaced_makes_no_more_containers(minictr, busy
 
 # What 0.1.0 began with: all else came later, and may be missing
 FIRST = """
-    ociVersion id status pid bundle rootfs annotations created owner start_time stop_signal command home own_pids
-    landlock cgroups cgroup_parents systemd resctrl degradations
+    ociVersion id status pid bundle rootfs annotations created owner start_time stop_signal command home
+    own_pids landlock cgroups cgroup_parents systemd resctrl degradations
 """
 
 
