@@ -344,8 +344,8 @@ class Container:
         except Exception as error:
             self.report.error(living.cleaning("look whether memory ran out", error))
         if self.spec.keep:
-            self.entry.leave(False)
             try:
+                self.entry.leave(False)
                 self.entry.save(dict(self.content("stopped"), exit=self.ending))
             except ContainerError as error:  # the status that we leave with must not be lost, too
                 self.report.error(error)

@@ -198,7 +198,7 @@ def start(entry: state.Entry, content: "dict", report) -> None:
                 os.close(pidfd)
         if not ran or ((spec.config.get("hooks") or {}).get("startContainer") and not hooked):
             raise ContainerError(doing, *_ended(content))
-        entry.remove_pipes()  # from now on it is no more "created" (`Entry.load`)
+        entry.remove_pipes()
         _confirm_labels(spec, content, report)
         entry.unlock()  # a hook may call us
         run_poststart(spec, content["pid"])

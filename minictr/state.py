@@ -253,12 +253,17 @@ class Entry:
         return Channel(words, go)
 
     def remove_pipes(self) -> None:
+        """From then on it is no more "created"; nor is it where they stay, as nobody reads there any more."""
         for name in PIPES:
-            os.unlink(name, dir_fd=self.descriptor)
+            try:
+                os.unlink(name, dir_fd=self.descriptor)
+            except OSError:  # the disk has become read-only, or failed: no reason for what runs to end
+                pass
 
     def leave(self, passing: bool) -> None:
         """Nobody stands behind it from now on. passing: who meets it once it has ended is to forget it"""
-        os.fchmod(self.descriptor, PASSING if passing else 0o700)
+        with step("let go of container %s" % self.identifier):
+            os.fchmod(self.descriptor, PASSING if passing else 0o700)
 
     def remove(self) -> None:
         hints = {abi.EBUSY: "something is mounted there: umount it"}
@@ -314,7 +319,9 @@ def _create(root_path: str, root: int, identifier: str) -> "Entry | None":
             "minictr delete %s, or another id" % identifier,
         ) from None  # fmt: skip
     except OSError as error:
-        raise ContainerError("create container %s" % identifier, "", error.errno or 0) from error
+        number = error.errno or 0
+        hint = _OTHER_PLACE if number == abi.EROFS else _NO_ROOM.get(number, "")
+        raise ContainerError("create container %s" % identifier, "", number, hint) from error
     try:
         with step("lock container %s" % identifier):
             try:

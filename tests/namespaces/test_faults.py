@@ -125,6 +125,32 @@ def test_the_status_of_a_program_is_not_lost_where_its_end_cannot_be_looked_into
 
 
 @needs("strace")
+def test_nor_is_it_where_its_end_cannot_be_noted_down(minictr, busybox_root):
+    """The disk of the state directory has become read-only, say."""
+    made = steps.Steps(minictr)
+    words = ("--keep", "--rootfs", busybox_root, "--", "sh", "-c", "exit 3")
+    broken = made.run(*words, calls="fchmod", inject="fchmod:error=EROFS", follow=False)
+
+    said = "minictr: let go of container %s: Read-only file system\n" % made.names[0]
+    assert broken.hits and broken.result == (3, "", said), broken
+    assert minictr("list", "--quiet") == (0, "", "")  # what nobody stands behind is cleared away
+    assert made.rest() == [], broken
+
+
+@needs("strace")
+def test_a_program_that_runs_is_not_ended_for_the_pipes_that_it_was_started_by(minictr, busybox_root):
+    made = steps.Steps(minictr)
+    minictr("create", "--name", "it", "--rootfs", busybox_root, "--", "sleep", "1000").ok
+    broken = made.verb("start", "it", calls="unlinkat,unlink", inject="unlinkat,unlink:error=EROFS")
+    assert len(broken.hits) == 2 and broken.result == (0, "", ""), broken
+    assert running(minictr, "it")
+    again = minictr("start", "it")
+    assert (again.status, again.err) == (125, "minictr: start container it: it is running, not created\n")
+    minictr("delete", "--force", "it").ok
+    assert os.listdir(minictr.state()) == []
+
+
+@needs("strace")
 @pytest.mark.parametrize("options", [[], ["--userns", "host"], ["--time-offset", "5"]], ids=" ".join)
 @pytest.mark.parametrize("call", ["sched_setaffinity", "prctl", "setsid"])
 def test_a_signal_to_all_ends_the_start_once(minictr, busybox_root, options, call):
