@@ -31,15 +31,17 @@ class Conversation:
 
     takes: whether descriptors may come, which are in `received`; full: one has come for which there was no
         room (RLIMIT_NOFILE), and is lost
+    refusal: the errno of what could not be said, 0 before
     """
 
     def __init__(self, sock, takes: bool = False) -> None:
         self.sock, self.pending, self.over = sock, b"", False
         self.takes, self.received = takes, []  # type: bool, list[int]
-        self.full = False
+        self.full, self.refusal = False, 0
 
     def say(self, *fields: object, fd: int = -1) -> bool:
-        """Send a message, and with it a descriptor. False if nobody listens any more."""
+        """Send a message, and with it a descriptor. False if nobody listens any more; or nobody has to, as it
+        could not be sent whole (ENOBUFS, say): each side would wait for the other's next word."""
         data = marshal.dumps(fields, 2)  # type: ignore[arg-type]
         data = len(data).to_bytes(4, "little") + data
         try:
@@ -47,7 +49,9 @@ class Conversation:
                 rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
                 data = data[self.sock.sendmsg([data], [rights], _NOSIGNAL) :]
             self.sock.sendall(data, _NOSIGNAL)
-        except OSError:  # EPIPE, ECONNRESET
+        except OSError as error:  # EPIPE, ECONNRESET
+            self.refusal = error.errno or 0
+            self.end()
             return False
         return True
 

@@ -139,7 +139,8 @@ def _ask(door, streams: "tuple[int, int, int]", request: "tuple") -> "Conversati
         _hand_over(door, theirs.fileno(), streams)
         theirs.close()  # else a large request to a helper that is killed now would wait for ourselves
         talk = Conversation(ours, takes=True)
-        talk.say(*request)  # who does not listen does not answer either
+        if not talk.say(*request):
+            raise OSError(talk.refusal, os.strerror(talk.refusal))
         return talk
     except BaseException as error:
         ours.close()

@@ -30,6 +30,18 @@ def test_what_the_program_says_and_how_it_ends_comes_back(library, strong_caller
     ]
 
 
+def test_a_word_that_cannot_be_sent_is_waited_for_by_nobody(library, strong_caller):
+    """Where the kernel has no memory for it, say."""
+    text = """
+        try:
+            run("true")
+        except OSError as error:
+            print(error)
+    """
+    found = library(text, strong_caller, refuse=["sendto=ENOBUFS"])
+    assert found == (0, "[Errno 105] No buffer space available\n", ""), found
+
+
 TERMINAL = """
         def until(file, word):
             found = b""
