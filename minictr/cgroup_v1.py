@@ -161,8 +161,8 @@ class V1(Group):
                 if cgroup_files.read(directory, "freezer.state").strip() == "FROZEN":
                     return
         except OSError as error:
-            raise ContainerError("freeze the container", "", error.errno or 0) from error
-        raise self._not_frozen(patience)
+            raise self._not_frozen("", error.errno or 0) from error
+        raise self._not_frozen("some of its processes do not stop within %g seconds" % patience, abi.EBUSY)
 
     def thaw(self) -> None:
         self._thaw(self._directory("freezer"), "freezer.state", "THAWED")

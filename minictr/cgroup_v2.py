@@ -186,8 +186,8 @@ class V2(Group):
                 if "frozen 1" in cgroup_files.read(directory, "cgroup.events"):
                     return
         except OSError as error:
-            raise ContainerError("freeze the container", "", error.errno or 0) from error
-        raise self._not_frozen(patience)
+            raise self._not_frozen("", error.errno or 0) from error
+        raise self._not_frozen("some of its processes do not stop within %g seconds" % patience, abi.EBUSY)
 
     def thaw(self) -> None:
         self._thaw(self._directory(""), "cgroup.freeze", "0")

@@ -17,6 +17,7 @@ from support import needs
 
 from minictr import cgroup, host, spec
 
+V2 = cgroup.layout().kind == "v2"
 pytestmark = needs("root", "userns", "busybox")
 
 
@@ -111,6 +112,24 @@ def test_of_a_cgroup_that_cannot_be_had_nothing_is_left(minictr, busybox_root):
     assert broken.hits and made.names == [name], broken
     assert broken.result == (0, ""), broken  # nobody asked for a limit
     assert made.rest() == [], broken
+
+
+@needs("strace", "cgroup2" if V2 else "cgroup1")
+def test_a_pause_that_fails_leaves_nothing_stopped(minictr, long):
+    made = steps.Steps(minictr)
+    with open(os.path.join(minictr.state(), long, "state.json")) as file:
+        directories = json.load(file)["cgroups"]
+    name = "cgroup.events" if V2 else "freezer.state"
+    (path,) = [each for each in directories if os.path.exists(os.path.join(each, name))]
+    whole = made.verb("pause", long, calls="openat", path=path)
+    assert whole.result.status == 0 and name in whole.calls[-1][2], whole  # the look whether all have stopped
+    minictr("resume", long).ok
+    broken = made.verb(
+        "pause", long, calls="openat", inject="openat:error=EMFILE:when=%d" % len(whole.calls), path=path
+    )
+    said = "minictr: freeze the container: Too many open files; hint: "
+    assert broken.hits and broken.result.status == 125 and broken.result.err.startswith(said), broken
+    assert running(minictr, long)
 
 
 @needs("strace", "cgroup1")
