@@ -247,7 +247,9 @@ LANDLOCK_ACCESS_FS_MAKE_SYM = 1 << 12
 LANDLOCK_ACCESS_FS_REFER = 1 << 13  # since version 2, Linux 5.19
 LANDLOCK_ACCESS_FS_TRUNCATE = 1 << 14  # since version 3, 6.2
 LANDLOCK_ACCESS_FS_IOCTL_DEV = 1 << 15  # since version 5, 6.10
+LANDLOCK_ACCESS_FS_RESOLVE_UNIX = 1 << 16  # since version 9, 7.1
 LANDLOCK_ACCESS_NET_BIND_TCP, LANDLOCK_ACCESS_NET_CONNECT_TCP = 1 << 0, 1 << 1  # since version 4, 6.7
+LANDLOCK_ACCESS_NET_BIND_UDP, LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP = 1 << 2, 1 << 3  # since version 10, 7.2
 LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, LANDLOCK_SCOPE_SIGNAL = 1 << 0, 1 << 1  # since version 6, 6.12
 
 # include/uapi/linux/bpf.h: bpf(2) and programs of the type BPF_PROG_TYPE_CGROUP_DEVICE (since 4.15).

@@ -1,4 +1,4 @@
-"""Landlock: rights over files, TCP ports and other processes that a process gives up for good.
+"""Landlock: rights over files, ports and other processes that a process gives up for good.
 
 What a ruleset handles is denied, but for what it allows: to files and below directories (known by
 their inodes, whatever leads there), and to ports. It holds for the process and all that it starts;
@@ -12,9 +12,12 @@ handled:
     5  6.10   ioctl(2) on devices that are opened
     6  6.12   connecting to abstract sockets of others, sending them signals
     7  6.15   nothing new
+    8  7.0    nothing new
+    9  7.1    connecting to sockets of others that have a name in the file system
+   10  7.2    binding UDP ports and sending to them
 
-No version handles stat(2), chmod(2), chown(2), utime(2), extended attributes, UDP, or sockets that
-have a name in the file system; and of TCP not all (`landlock_gaps`).
+No version handles stat(2), chmod(2), chown(2), utime(2) or extended attributes; and of TCP not all
+(`landlock_gaps`).
 Source: Documentation/userspace-api/landlock.rst, include/uapi/linux/landlock.h
 
 Side: both
@@ -27,7 +30,7 @@ import os
 from . import abi, libc, libc_rare
 from .errors import Degradation, step
 
-NEWEST = 7  # of the versions known here; later ones handle what these do
+NEWEST = 10  # of the versions known here; later ones handle what these do
 # What says that there is no Landlock here: an older kernel, one without it or with another lsm=, a
 # seccomp filter
 REFUSED = (abi.ENOSYS, abi.EOPNOTSUPP, abi.EPERM, abi.EACCES)
@@ -44,12 +47,15 @@ WRITE = (
     | abi.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )  # fmt: skip
 OWN = "/proc/self"  # of the container's first process; others find theirs closed
+# To sockets with a name, whoever listens there; those of a program under the same ruleset are open anyway
+SOCKETS = abi.LANDLOCK_ACCESS_FS_RESOLVE_UNIX
 BIND, CONNECT = abi.LANDLOCK_ACCESS_NET_BIND_TCP, abi.LANDLOCK_ACCESS_NET_CONNECT_TCP
+UDP = abi.LANDLOCK_ACCESS_NET_BIND_UDP | abi.LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP
 ABSTRACT, SIGNAL = abi.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, abi.LANDLOCK_SCOPE_SIGNAL
 # What may be allowed to what is no directory
 _OF_FILES = (
     EXECUTE | abi.LANDLOCK_ACCESS_FS_WRITE_FILE | abi.LANDLOCK_ACCESS_FS_READ_FILE
-    | abi.LANDLOCK_ACCESS_FS_TRUNCATE | abi.LANDLOCK_ACCESS_FS_IOCTL_DEV
+    | abi.LANDLOCK_ACCESS_FS_TRUNCATE | abi.LANDLOCK_ACCESS_FS_IOCTL_DEV | SOCKETS
 )  # fmt: skip
 _MAKE_SYM = abi.LANDLOCK_ACCESS_FS_MAKE_SYM  # the highest of version 1
 
@@ -64,25 +70,33 @@ def file_rights(version: int) -> int:
     rights = 2 * _MAKE_SYM - 1
     for since, right in (
         (2, abi.LANDLOCK_ACCESS_FS_REFER), (3, abi.LANDLOCK_ACCESS_FS_TRUNCATE),
-        (5, abi.LANDLOCK_ACCESS_FS_IOCTL_DEV),
+        (5, abi.LANDLOCK_ACCESS_FS_IOCTL_DEV), (9, SOCKETS),
     ):  # fmt: skip
         rights |= right if version >= since else 0
     return rights
+
+
+def port_rights(version: int) -> int:
+    """All LANDLOCK_ACCESS_NET_* that VERSION handles."""
+    return (BIND | CONNECT if version >= 4 else 0) | (UDP if version >= 10 else 0)
 
 
 class Ruleset:
     """What is denied from `enforce` on, but for what is allowed before.
 
     version: of the kernel's Landlock, 1 to NEWEST; what it does not know is left out
-    files: whether files are handled; ports: an or of BIND and CONNECT; scopes: of ABSTRACT, SIGNAL
+    files: whether files are handled; sockets: and those that have a name
+    ports: an or of BIND, CONNECT and UDP; scopes: of ABSTRACT, SIGNAL
     empty: VERSION handles none of that, so there is no ruleset
     Raises OSError: one of REFUSED where there is no Landlock.
     """
 
-    def __init__(self, version: int, files: bool = False, ports: int = 0, scopes: int = 0) -> None:
+    def __init__(
+        self, version: int, files: bool = False, ports: int = 0, scopes: int = 0, sockets: bool = False
+    ) -> None:
         self.version = version
-        self.files = file_rights(version) if files else 0
-        self.ports = ports if version >= 4 else 0
+        self.files = file_rights(version) & (-1 if sockets else ~SOCKETS) if files else 0
+        self.ports = ports & port_rights(version)
         self.scopes = scopes if version >= 6 else 0
         self.descriptor = -1
         self.empty = not (self.files or self.ports or self.scopes)
@@ -92,7 +106,7 @@ class Ruleset:
             self.descriptor = libc_rare.landlock_create_ruleset(struct.pack("=%dQ" % len(fields), *fields))
 
     def allow(self, descriptor: int, rights: int) -> None:
-        """RIGHTS, an or of READ, WRITE and EXECUTE, to what DESCRIPTOR refers to and all below it."""
+        """RIGHTS, an or of READ, WRITE, EXECUTE and SOCKETS, to what DESCRIPTOR is, and all below it."""
         rights &= self.files
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             rights &= _OF_FILES

@@ -2,7 +2,8 @@
 
 A process that was only given a directory would see every file of the host; under a ruleset it gets at
 the root file system and the volumes, and at OUTSIDE. Without a PID namespace of its own it can signal
-no process but its own, without a network namespace it has no TCP and reaches no abstract socket.
+no process but its own, without a network namespace it has no TCP and no UDP and reaches no abstract
+socket.
 
 Side: both
 """
@@ -18,7 +19,7 @@ from . import (
     mountinfo,
 )  # fmt: skip
 from .errors import ContainerError, step
-from .landlock import BIND, CONNECT, EXECUTE, READ, WRITE
+from .landlock import BIND, CONNECT, EXECUTE, READ, SOCKETS, UDP, WRITE
 from .record import MYPY
 
 if MYPY:
@@ -54,7 +55,7 @@ def of_namespaces(lost, filtered: bool) -> "tuple[Ruleset | None, dict[str, str]
     is lost all the same, a sentence for each. filtered: there is a filter of system calls, which refuses
     what Landlock does not see (`landlock_gaps`)"""
     known = version()
-    ports = BIND | CONNECT if "network" in lost else 0
+    ports = BIND | CONNECT | UDP if "network" in lost else 0
     scopes = (landlock.ABSTRACT if "network" in lost else 0) | (landlock.SIGNAL if "pid" in lost else 0)
     with step("make a Landlock ruleset"):
         made = landlock.Ruleset(known, False, ports, scopes) if known else None
@@ -65,9 +66,10 @@ def of_namespaces(lost, filtered: bool) -> "tuple[Ruleset | None, dict[str, str]
         told["pid"] = "processes of the host can be seen, and the container's may outlive it"
         told["pid"] += "" if filtered else "; those of the same user ended by a limit"
     if "network" in lost and made.ports:
-        what = "TCP" if filtered else "TCP other than MPTCP and Fast Open"
-        what += "" if known < 6 else " and its abstract sockets"
-        told["network"] = "the host's network can be reached, but for %s (by Landlock)" % what
+        what = ["TCP" if filtered else "TCP other than MPTCP and Fast Open"]
+        what += ["UDP"] if made.ports & UDP else []
+        what += ["its abstract sockets"] if made.scopes & landlock.ABSTRACT else []
+        told["network"] = "the host's network can be reached, but for %s (by Landlock)" % " and ".join(what)
     return made, told
 
 
@@ -103,7 +105,7 @@ def of_root(root: int, plan, sources: "dict[int, int]", entered: bool) -> "tuple
     """
     try:
         known = landlock.version()
-        made = landlock.Ruleset(known, files=True)
+        made = landlock.Ruleset(known, files=True, sockets=True)
     except OSError as error:
         if error.errno not in landlock.REFUSED:
             raise ContainerError("make a Landlock ruleset", "", error.errno or 0) from error
@@ -113,7 +115,7 @@ def of_root(root: int, plan, sources: "dict[int, int]", entered: bool) -> "tuple
             _allow_shown(made, plan)
         else:
             frozen = (plan.root.readonly or plan.root.overlay) and not entered
-            rights = READ | EXECUTE | (0 if frozen else WRITE)
+            rights = READ | EXECUTE | SOCKETS | (0 if frozen else WRITE)
             closed = [] if entered else _shown_below(plan.root.path)
             if closed:
                 made.allow(root, abi.LANDLOCK_ACCESS_FS_READ_DIR)
@@ -171,8 +173,9 @@ def join(me) -> int:
 def _still_lost(version: int) -> str:
     """What Landlock does not handle; what it is compared with is another root, not an open one."""
     lost = "Landlock (version %d) keeps the host's files closed, but their names, sizes and owners " % version
-    lost += "can be seen, what is done to them watched (inotify), modes and times of the user's own changed, "
-    lost += "named sockets connected to"
+    lost += "can be seen, what is done to them watched (inotify), modes and times of the user's own changed"
+    if version < 9:
+        lost += ", named sockets connected to"
     if version < 3:
         lost += ", those that the user may write truncated"
     if version < 2:
@@ -186,7 +189,7 @@ def _allow_volumes(made: "Ruleset", plan, sources: "dict[int, int]") -> None:
         if mount.kind != "bind":
             continue
         attributes = mount.set | mount.set_all
-        rights = READ
+        rights = READ | SOCKETS
         rights |= 0 if attributes & abi.MOUNT_ATTR_RDONLY else WRITE
         rights |= 0 if attributes & abi.MOUNT_ATTR_NOEXEC else EXECUTE
         if index in sources:
@@ -217,4 +220,4 @@ def _allow_beside(made: "Ruleset", directory: str, covered: "set[str]") -> None:
         if any(place.startswith(path + "/") for place in covered):
             _allow_beside(made, path, covered)
         else:
-            made.allow_path(path, READ | EXECUTE)
+            made.allow_path(path, READ | EXECUTE | SOCKETS)

@@ -19,6 +19,8 @@ import refusal
 import support
 from support import needs
 
+from minictr import landlock
+
 pytestmark = needs("root", "busybox", "seccomp", "landlock")
 with_namespaces = needs("userns", "rootless")
 
@@ -320,6 +322,37 @@ def test_that_files_outside_may_be_watched_is_told(minictr, unranged):
     assert "watched (inotify)" in found.err and "PermissionError" in found.err, found
 
 
+NAMED = """
+import os, socket, sys
+os.chdir(sys.argv[1])
+try:
+    socket.socket(socket.AF_UNIX).connect("socket")
+except OSError as error:
+    sys.exit(error.errno)
+"""
+
+
+@pytest.mark.parametrize("where", ["a volume", "outside", "outside, without Landlock"])
+def test_a_socket_with_a_name_is_reached_in_a_volume_and_before_version_nine_outside(
+    minictr, unranged, where
+):
+    place = unranged.place("named")
+    denied = landlock.version() >= 9 and where == "outside"
+    refused = NO_NAMESPACES + (OFF if "without" in where else [])
+    words = ["-v", place + ":/mnt:ro"] if where == "a volume" else []
+    words += ["--", "/usr/bin/python3", "-IS", "-c", NAMED, place]
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(place + "/socket")
+        os.chmod(place + "/socket", 0o777)
+        server.listen(1)
+        told = ladders.tell(minictr, "run", *words, user=unranged, refuse=refused)
+    lost = " ".join(record["lost"] for record in told.warnings if record["code"] == "root-chdir")
+
+    assert told.result.status == (errno.EACCES if denied else 0), told.result
+    if "without" not in where:
+        assert ("named sockets" in lost) == (landlock.version() < 9)
+
+
 # --- in the place of namespaces -------------------------------------------------------------------
 
 # To a server of TCP, in Perl: $to is its address
@@ -385,6 +418,35 @@ def test_without_a_network_namespace_there_is_no_tcp(as_user, off):
         told = as_user.run("nc -w 1 127.0.0.1 {port} -e true", off=off, more={"port": port})
 
     assert (told.result.status == 0) == off, told.result
+
+
+DATAGRAM = """
+import socket, sys
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", int(sys.argv[1])))
+except OSError as error:
+    sys.exit(error.errno)
+"""
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["with Landlock", "without"])
+def test_nor_is_there_udp_from_version_ten_on(minictr, unranged, off):
+    denied = landlock.version() >= 10 and not off
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(0 if denied else 20)
+        words = ["--", "/usr/bin/python3", "-IS", "-c", DATAGRAM, str(server.getsockname()[1])]
+        told = ladders.tell(
+            minictr, "run", *words, user=unranged, refuse=NO_NAMESPACES + (OFF if off else [])
+        )
+        try:
+            arrived = server.recv(9) == b"x"
+        except BlockingIOError:
+            arrived = False
+    (lost,) = [record["lost"] for record in told.warnings if record["code"] == "network-namespace"]
+
+    assert (told.result.status, arrived) == (errno.EACCES if denied else 0, not denied), told.result
+    assert ("UDP" in lost) == denied
 
 
 @pytest.mark.skipif(not shutil.which("perl"), reason="there is no Perl")

@@ -28,9 +28,10 @@ from minictr import landlock, libc
 
 version, inside, outside, port, name, pid, probe = sys.argv[1:]
 if int(version):
-    ports, scopes = landlock.BIND | landlock.CONNECT, landlock.ABSTRACT | landlock.SIGNAL
-    rules = landlock.Ruleset(int(version), True, ports, scopes)
-    rules.allow_path(inside, landlock.READ | landlock.WRITE | landlock.EXECUTE)
+    ports = landlock.BIND | landlock.CONNECT | landlock.UDP
+    rules = landlock.Ruleset(int(version), True, ports, landlock.ABSTRACT | landlock.SIGNAL, sockets=True)
+    rules.allow_path(inside, landlock.READ | landlock.WRITE | landlock.EXECUTE | landlock.SOCKETS)
+    rules.allow_path(outside + "/free", landlock.WRITE)
     for path in ("/usr", "/lib", "/lib64", "/dev/ptmx"):
         rules.allow_path(path, landlock.READ | landlock.EXECUTE)
     libc.prctl(38, 1)
@@ -43,9 +44,24 @@ def connect(family, address):
     with socket.socket(family) as one:
         one.connect(address)
 
-def bind():
-    with socket.socket() as one:
+def bind(kind):
+    with socket.socket(socket.AF_INET, kind) as one:
         one.bind(("127.0.0.1", 0))
+
+def send():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.sendto(b"x", ("127.0.0.1", 9))
+
+def named(directory, name="socket"):
+    os.chdir(directory)  # names of sockets are short
+    connect(socket.AF_UNIX, name)
+
+def own():
+    with socket.socket(socket.AF_UNIX) as one:
+        os.chdir(outside + "/free")
+        one.bind("own")
+        one.listen(1)
+        connect(socket.AF_UNIX, "own")
 
 def ioctl():
     fcntl.ioctl(os.open("/dev/ptmx", os.O_RDONLY | os.O_NOCTTY), 0x80045430, bytes(4))  # TIOCGPTN
@@ -67,10 +83,14 @@ probes = {
     "move out": lambda: os.rename(inside + "/mine", outside + "/mine"),
     "move within": lambda: os.rename(inside + "/one/mine", inside + "/two/mine"),
     "truncate": lambda: os.truncate(outside + "/file", 1),
-    "bind": bind,
+    "bind": lambda: bind(socket.SOCK_STREAM),
+    "bind UDP": lambda: bind(socket.SOCK_DGRAM),
+    "send by UDP": send,
     "connect": lambda: connect(socket.AF_INET, ("127.0.0.1", int(port))),
     "ioctl": ioctl,
     "abstract": lambda: connect(socket.AF_UNIX, "\0" + name),
+    "named": lambda: named(outside),
+    "named by a link": lambda: named(inside, "link-to-socket"),
     "signal": lambda: os.kill(int(pid), 0),
     "read inside": lambda: open(inside + "/mine").close(),
     "write inside": lambda: write(inside + "/mine"),
@@ -78,6 +98,8 @@ probes = {
     "truncate inside": lambda: os.truncate(inside + "/mine", 1),
     "execute inside": lambda: os.execv(inside + "/true", ["true"]),
     "signal oneself": lambda: os.kill(os.getpid(), 0),
+    "named inside": lambda: named(inside),
+    "named of one's own": own,
 }
 try:
     probes[probe]()
@@ -96,12 +118,22 @@ OUTSIDE = {
     "execute": (1, "EACCES"), "link in": (1, "EXDEV"), "move out": (1, "EACCES"),
     "truncate": (3, "EACCES"), "bind": (4, "EACCES"), "connect": (4, "EACCES"), "ioctl": (5, "EACCES"),
     "abstract": (6, "EPERM"), "signal": (6, "EPERM"),
+    "named": (9, "EACCES"), "named by a link": (9, "EACCES"),
+    "bind UDP": (10, "EACCES"), "send by UDP": (10, "EACCES"),
 }  # fmt: skip
 INSIDE = (
     "read inside", "write inside", "make inside", "truncate inside", "execute inside", "signal oneself",
+    "named inside", "named of one's own",
 )  # fmt: skip
 VERSIONS = range(1, landlock.NEWEST + 1)
 each_version = pytest.mark.parametrize("version", VERSIONS)
+
+
+def listen(name):
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(name)
+    server.listen(5)
+    return server
 
 
 @pytest.fixture
@@ -111,22 +143,24 @@ def attempt(tmp_path, request):
     listener.bind(("127.0.0.1", 0))
     listener.listen(5)
     name = "minictr-test-%d" % os.getpid()
-    abstract = socket.socket(socket.AF_UNIX)
-    abstract.bind("\0" + name)
-    abstract.listen(5)
+    servers = [listener, listen("\0" + name)]
 
     def run(version, probe):
         if version > KERNEL:
             pytest.skip("this kernel has version %d of Landlock" % KERNEL)
         place = tmp_path / ("%d-%s" % (version, probe.replace("/", "-")))
         inside, outside = place / "inside", place / "outside"
-        for directory in (inside, outside, inside / "one", inside / "two"):
+        for directory in (inside, outside / "free", inside / "one", inside / "two"):
             directory.mkdir(parents=True)
         for path in (outside / "file", outside / "gone", inside / "mine", inside / "one" / "mine"):
             path.write_text("content")
         for directory in (inside, outside):
             shutil.copy("/bin/true", str(directory))
+            opened = os.open(str(directory), os.O_RDONLY)
+            servers.append(listen("/proc/self/fd/%d/socket" % opened))  # names of sockets are short
+            os.close(opened)
         (inside / "link").symlink_to(outside / "file")
+        (inside / "link-to-socket").symlink_to(outside / "socket")
         command = [sys.executable, "-c", PROBE, str(version), str(inside), str(outside)]
         command += [str(listener.getsockname()[1]), name, str(os.getpid()), probe]
         done = subprocess.run(
@@ -137,8 +171,8 @@ def attempt(tmp_path, request):
         return said
 
     yield run
-    listener.close()
-    abstract.close()
+    for server in servers:
+        server.close()
 
 
 @pytest.mark.parametrize("probe", sorted(OUTSIDE) + sorted(INSIDE) + ["move within"])
