@@ -148,7 +148,7 @@ mkdir "$new/debs" "$root/initramfs"
 (
     cd "$new/debs"
     depends=$(apt-cache depends --recurse --important linux-image-cloud-%(arch)s%(kernel)s)
-    apt-get -qq download $(echo "$depends" | grep -E '^linux-(image|binary|modules)-[0-9]' | sort -u)
+    apt-get -qq download $(echo "$depends" | grep -E '^linux-(base|image|binary|modules)-[0-9]' | sort -u)
 )
 for deb in "$new"/debs/*.deb; do  # in those of before trixie /lib is a directory: here it stays a link
     dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$root" --keep-directory-symlink
