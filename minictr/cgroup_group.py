@@ -132,7 +132,7 @@ class Group:
         found = {}
         for name in CONTROLLERS:
             for controller in self._controllers(name, resources.get(name) or {}):
-                if not self._has(controller):
+                if not self.has(controller):
                     found[name] = controller
         return found
 
@@ -143,12 +143,13 @@ class Group:
         sets = [word for word in ("cpus", "mems") if wanted.get(word)]
         return (["cpuset"] if sets else []) + (["cpu"] if len(wanted) > len(sets) else [])
 
-    def _has(self, controller: str) -> bool:
+    def has(self, controller: str) -> bool:
+        """Whether the files of CONTROLLER are here."""
         raise NotImplementedError
 
     def lacking(self, name: str, controller: str) -> Degradation:
         """The record for what `lacks` has found."""
-        why, fix = self._missing(Setting(controller, controller + ".", ""))
+        why, fix = self.missing(Setting(controller, controller + ".", ""))
         wanted = "limits for " + name
         return Degradation("cgroup-controllers", "cgroup", wanted, "none", LOSSES[name], 0, why, fix)
 
@@ -156,7 +157,7 @@ class Group:
         """What RESOURCES means in files, and records of what means nothing here. Devices are left out."""
         raise NotImplementedError
 
-    def _set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
+    def set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
         """Enforce RULES, `linux.resources.devices`, and those that every container has."""
         raise NotImplementedError
 
@@ -249,7 +250,7 @@ class Group:
         """The directory that is asked for the processes; None if `create` has failed."""
         return self.parts[0] if self.parts else None
 
-    def _directory(self, controller: str) -> int:
+    def descriptor(self, controller: str) -> int:
         """A descriptor of where the files of CONTROLLER are, -1 if there is no such place."""
         try:
             return self.parts[0].open() if self.parts else -1
@@ -258,7 +259,7 @@ class Group:
                 return -1
             raise
 
-    def _missing(self, setting: Setting) -> "tuple[str, str]":
+    def missing(self, setting: Setting) -> "tuple[str, str]":
         """Why there is no file for SETTING, and what helps."""
         raise NotImplementedError
 
@@ -390,7 +391,7 @@ class Group:
 
     # --- settings
 
-    def _settle(self, settings: "list[Setting]") -> "list[Degradation]":
+    def settle(self, settings: "list[Setting]") -> "list[Degradation]":
         """Write all of them. What the kernel refuses is tried again after the others: a value may be
         valid only beside the new one of another, as a limit of memory and one of memory with swap."""
         records = []
@@ -412,7 +413,7 @@ class Group:
         return records
 
     def _set(self, setting: Setting) -> "Degradation | None":
-        directory = self._directory(setting.controller)
+        directory = self.descriptor(setting.controller)
         for name in setting.names if directory >= 0 else ():
             try:
                 cgroup_files.write(directory, name, setting.value)
@@ -429,10 +430,10 @@ class Group:
 
         return cgroup_refusal.explain(self, setting, error)
 
-    def _read(self, controller: str, name: str) -> str:
+    def read(self, controller: str, name: str) -> str:
         """The text of a file, "" where it does not exist."""
         try:
-            directory = self._directory(controller)
+            directory = self.descriptor(controller)
             return cgroup_files.read(directory, name) if directory >= 0 else ""
         except OSError as error:
             if error.errno in GONE or error.errno == abi.EOPNOTSUPP:

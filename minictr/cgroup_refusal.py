@@ -31,9 +31,9 @@ def explain(group: Group, setting: Setting, error: OSError) -> ContainerError:
     number = error.errno or 0
     doing = "set %s to %s" % (printable(setting.names[0]), printable(setting.value))
     if number == abi.ENOENT and setting.names[0] == SUBTREE:
-        why, hint = "it has only: " + group._read("", "cgroup.controllers").strip(), ""
+        why, hint = "it has only: " + group.read("", "cgroup.controllers").strip(), ""
     else:
-        why, hint = group._missing(setting) if number == abi.ENOENT else ("", _hint(group, setting, number))
+        why, hint = group.missing(setting) if number == abi.ENOENT else ("", _hint(group, setting, number))
     return ContainerError(doing, why, number, hint, cause="" if hint else cause(number))
 
 
@@ -55,10 +55,10 @@ def _hint(group: Group, setting: Setting, number: int) -> str:
         )
         return "the cgroup above has %s" % have if have else ""
     if name == "memory.limit_in_bytes" and number == abi.EBUSY:
-        use = group._read("memory", "memory.usage_in_bytes").strip()
+        use = group.read("memory", "memory.usage_in_bytes").strip()
         return "%s bytes are in use, and cannot be given back" % use
     if name == "memory.limit_in_bytes" and number == abi.EINVAL:
-        most = group._read("memory", "memory.memsw.limit_in_bytes").strip()
+        most = group.read("memory", "memory.memsw.limit_in_bytes").strip()
         return "memory and swap together are limited to %s: change that limit too" % most
     return "there is no such block device, or it is a partition" if number == abi.ENODEV else ""
 
@@ -109,7 +109,7 @@ def refuse_empty(wanted: str) -> None:
 def _above(group: Group, controller: str, name: str) -> str:
     """The content of a file of the cgroup above the group's, "" if that has none."""
     try:
-        descriptor = os.open("..", HERE, dir_fd=group._directory(controller))
+        descriptor = os.open("..", HERE, dir_fd=group.descriptor(controller))
         try:
             return cgroup_files.read(descriptor, name).strip()
         finally:

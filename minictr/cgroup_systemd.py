@@ -153,7 +153,7 @@ class Unit:
         """systemd has no property for some, and does not say what the kernel refused of the others."""
         settings = self.group.convert(self.resources)[1]
         self.group.prepare_for(settings)
-        return self.group._set_devices(self.resources.get("devices")) + self.group._settle(settings)
+        return self.group.set_devices(self.resources.get("devices")) + self.group.settle(settings)
 
     # --- later --------------------------------------------------------------------------------
 
@@ -182,10 +182,10 @@ class Unit:
         settings = self.group.convert(resources)[1]
         records = self.group.update(resources)
         manager, v1 = self.ask(), bool(self.layout.hierarchies)
-        properties = systemd_properties.of_settings(settings, manager.version, v1, self.group._read)
+        properties = systemd_properties.of_settings(settings, manager.version, v1, self.group.read)
         if properties:
             manager.set(self.name, properties)
-            self.group._settle(settings)
+            self.group.settle(settings)
         self.close()
         return records
 

@@ -31,7 +31,7 @@ def put_back(group: Group, settings: "list[Setting]") -> None:
         left = []
         for setting in settings:
             try:
-                group._settle([setting])
+                group.settle([setting])
             except ContainerError:  # the refusal before is what the user has to hear of
                 left.append(setting)
         settings = left
@@ -40,7 +40,7 @@ def put_back(group: Group, settings: "list[Setting]") -> None:
 def _text(group: Group, controller: str, name: str) -> "str | None":
     """None where it cannot be read."""
     try:
-        return group._read(controller, name)
+        return group.read(controller, name)
     except OSError:
         return None
 

@@ -65,17 +65,17 @@ class V1(Group):
         return [Degradation("cgroup-controllers", "cgroup", names, "none", lost, number, cause=why)]
 
     def apply(self, resources: "dict") -> "list[Degradation]":
-        return self._set_devices(resources.get("devices")) + self._set_resources(resources)
+        return self.set_devices(resources.get("devices")) + self._set_resources(resources)
 
     def update(self, resources: "dict") -> "list[Degradation]":
         memory = resources.get("memory") or {}
         if memory.get("checkBeforeUpdate"):
-            refuse_below_use(memory, self._read("memory", "memory.usage_in_bytes"))
+            refuse_below_use(memory, self.read("memory", "memory.usage_in_bytes"))
         return self._set_resources(resources)
 
     def _set_resources(self, resources: "dict") -> "list[Degradation]":
         records, settings = self.convert(resources)
-        return records + self._settle(settings)
+        return records + self.settle(settings)
 
     def convert(self, resources: "dict") -> "tuple[list[Degradation], list[Setting]]":
         if resources.get("unified"):
@@ -89,8 +89,8 @@ class V1(Group):
                 settings += convert(resources[name], records)
         return records, settings
 
-    def _set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
-        directory = self._directory("devices")
+    def set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
+        directory = self.descriptor("devices")
         if directory < 0:
             why = "the host has no hierarchy with the controller devices, or we may not use it"
             return [without_devices(0, why)]
@@ -148,7 +148,7 @@ class V1(Group):
 
     def freeze(self, patience: float = PATIENCE) -> None:
         """Written again and again: with processes being born meanwhile, some kernels stay at FREEZING."""
-        directory = self._directory("freezer")
+        directory = self.descriptor("freezer")
         if directory < 0:
             why = "the host has no hierarchy with the controller freezer"
             raise ContainerError("freeze the container", why)
@@ -165,22 +165,22 @@ class V1(Group):
         raise self._not_frozen("some of its processes do not stop within %g seconds" % patience, abi.EBUSY)
 
     def thaw(self) -> None:
-        self._thaw(self._directory("freezer"), "freezer.state", "THAWED")
+        self._thaw(self.descriptor("freezer"), "freezer.state", "THAWED")
 
     def release(self) -> None:
-        directory = self._directory("freezer")
+        directory = self.descriptor("freezer")
         if directory >= 0:
             cgroup_files.walk(directory, lambda each: self._thaw(each, "freezer.state", "THAWED"))
 
     def frozen(self) -> bool:
-        return self._read("freezer", "freezer.state").strip() in ("FROZEN", "FREEZING")
+        return self.read("freezer", "freezer.state").strip() in ("FROZEN", "FREEZING")
 
     # --- what it says of itself
 
     def stats(self) -> "dict[str, object]":
         from . import cgroup_stats
 
-        return cgroup_stats.v1(self._read)
+        return cgroup_stats.v1(self.read)
 
     def oom_kills(self) -> int:
         """Since 4.13. Each cgroup counts for itself, so those below are asked too."""
@@ -195,7 +195,7 @@ class V1(Group):
                 return
             found.append(int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0)
 
-        directory = self._directory("memory")
+        directory = self.descriptor("memory")
         if directory >= 0:
             cgroup_files.walk(directory, look)
         return sum(found)
@@ -203,9 +203,9 @@ class V1(Group):
     def oom_alarm(self):
         from . import cgroup_alarm  # who watches is rare
 
-        return cgroup_alarm.arm(cgroup_alarm.V1, self._directory("memory"))
+        return cgroup_alarm.arm(cgroup_alarm.V1, self.descriptor("memory"))
 
-    def _has(self, controller: str) -> bool:
+    def has(self, controller: str) -> bool:
         return self._part(controller) is not None
 
     def _part(self, controller: str) -> "Part | None":
@@ -217,7 +217,7 @@ class V1(Group):
     def _main(self) -> "Part | None":
         return self._part("freezer") or super()._main()
 
-    def _directory(self, controller: str) -> int:
+    def descriptor(self, controller: str) -> int:
         part = self._part(controller)
         try:
             return part.open() if part else -1
@@ -226,8 +226,8 @@ class V1(Group):
                 return -1
             raise
 
-    def _missing(self, setting: Setting) -> "tuple[str, str]":
-        if self._directory(setting.controller) < 0:
+    def missing(self, setting: Setting) -> "tuple[str, str]":
+        if self.descriptor(setting.controller) < 0:
             why = "no hierarchy with the controller %s is mounted, or we may not use it" % setting.controller
             return why, "mount one: mount -t cgroup -o {0} {0} /sys/fs/cgroup/{0}".format(setting.controller)
         if setting.controller == "blkio":

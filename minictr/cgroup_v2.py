@@ -81,7 +81,7 @@ class V2(Group):
             os.close(descriptor)
 
     def _refuse_threaded(self, part: Part) -> None:
-        kind = self._read("", "cgroup.type").strip()
+        kind = self.read("", "cgroup.type").strip()
         if kind in ("", "domain", "domain threaded"):
             return
         if not self.fresh:
@@ -96,35 +96,35 @@ class V2(Group):
             from . import cgroup_refusal  # hardly ever
 
             cgroup_refusal.refuse_empty(enabled)
-        return self._set_devices(resources.get("devices")) + self._set_resources(resources)
+        return self.set_devices(resources.get("devices")) + self._set_resources(resources)
 
     def update(self, resources: "dict") -> "list[Degradation]":
         memory = resources.get("memory") or {}
         if memory.get("checkBeforeUpdate"):
-            cgroup_v1.refuse_below_use(memory, self._read("", "memory.current"))
+            cgroup_v1.refuse_below_use(memory, self.read("", "memory.current"))
         if not self.fresh:
             self.prepare_for(self.convert(resources)[1])
         return self._set_resources(resources)
 
     def _set_resources(self, resources: "dict") -> "list[Degradation]":
         records, settings = self.convert(resources)
-        return records + self._settle(settings)
+        return records + self.settle(settings)
 
     def convert(self, resources: "dict") -> "tuple[list[Degradation], list[Setting]]":
         records = []  # type: list[Degradation]
         settings = []  # type: list[Setting]
         for name, convert in _CONVERSIONS:
             if resources.get(name):
-                settings += convert(resources[name], records, self._read)
+                settings += convert(resources[name], records, self.read)
         return records, settings
 
     def prepare_for(self, settings: "list[Setting]") -> None:
         """systemd enables the controllers that it knows, and takes back those that no unit of its needs."""
-        have = self._read("", "cgroup.controllers").split() + ["cgroup"]
+        have = self.read("", "cgroup.controllers").split() + ["cgroup"]
         if any(setting.names[0].partition(".")[0] not in have for setting in settings):
             self._prepare(self.parts[0])
 
-    def _set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
+    def set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
         from . import device_rules, devices_bpf  # the first start and `update` part here
 
         try:
@@ -152,7 +152,7 @@ class V2(Group):
     def beside(self, pid: int) -> str:
         """A cgroup whose controllers are enabled below it has no processes of its own ("No Internal Process
         Constraint" in cgroup-v2.rst), as where systemd is process 1: then that of process 1, as runc."""
-        if not self._read("", "cgroup.subtree_control").strip():
+        if not self.read("", "cgroup.subtree_control").strip():
             return ""
         from . import cgroup_below  # where that may be
 
@@ -163,7 +163,7 @@ class V2(Group):
 
     def kill(self, patience: float = 10.0) -> bool:
         """By cgroup.kill, since 5.14 and not for a threaded one, else by the freezer."""
-        directory = self._directory("")
+        directory = self.descriptor("")
         if directory < 0:
             return True
         try:
@@ -173,13 +173,13 @@ class V2(Group):
                 raise ContainerError("kill the container", "", error.errno or 0) from error
             return super().kill(patience)
         for _ in cgroup_files.waits(patience):
-            if "populated 1" not in self._read("", "cgroup.events"):
+            if "populated 1" not in self.read("", "cgroup.events"):
                 return True
         return False
 
     def freeze(self, patience: float = PATIENCE) -> None:
         """Since 5.2."""
-        directory = self._directory("")
+        directory = self.descriptor("")
         try:
             cgroup_files.write(directory, "cgroup.freeze", "1")
             for _ in cgroup_files.waits(patience):
@@ -190,48 +190,48 @@ class V2(Group):
         raise self._not_frozen("some of its processes do not stop within %g seconds" % patience, abi.EBUSY)
 
     def thaw(self) -> None:
-        self._thaw(self._directory(""), "cgroup.freeze", "0")
+        self._thaw(self.descriptor(""), "cgroup.freeze", "0")
 
     def frozen(self) -> bool:
-        return self._read("", "cgroup.freeze").strip() == "1"
+        return self.read("", "cgroup.freeze").strip() == "1"
 
     def oom_alarm(self):
         from . import cgroup_alarm  # who watches is rare
 
-        return cgroup_alarm.arm(cgroup_alarm.V2, self._directory(""))
+        return cgroup_alarm.arm(cgroup_alarm.V2, self.descriptor(""))
 
     def refuse_in_use(self, memory: "dict") -> None:
         """A limit below what is in use has processes killed ("memory.max" in cgroup-v2.rst), while v1
         refuses it. Files are given back, and what is in swap already does not count."""
         most = memory.get("limit") or 0
-        if most <= 0 or int(self._read("", "memory.current").strip() or 0) <= most:
+        if most <= 0 or int(self.read("", "memory.current").strip() or 0) <= most:
             return
-        rows = dict([line.split() for line in self._read("", "memory.stat").splitlines()])
+        rows = dict([line.split() for line in self.read("", "memory.stat").splitlines()])
         use = sum(
             [
                 int(rows.get(name, 0))
                 for name in ("anon", "shmem", "unevictable", "kernel_stack", "pagetables")
             ]
         )
-        if use > most and not _can_swap(self._read("", "memory.swap.max")):
+        if use > most and not _can_swap(self.read("", "memory.swap.max")):
             why = "%d bytes are in use, and cannot be given back" % use
             raise ContainerError("set memory.max to %d" % most, why, abi.EBUSY)
 
-    def _has(self, controller: str) -> bool:
-        return controller in self._read("", "cgroup.controllers").split()
+    def has(self, controller: str) -> bool:
+        return controller in self.read("", "cgroup.controllers").split()
 
     def stats(self) -> "dict[str, object]":
         from . import cgroup_stats
 
-        return cgroup_stats.v2(self._read)
+        return cgroup_stats.v2(self.read)
 
     def oom_kills(self) -> int:
-        words = self._read("", "memory.events").split()
+        words = self.read("", "memory.events").split()
         return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
 
-    def _missing(self, setting: Setting) -> "tuple[str, str]":
+    def missing(self, setting: Setting) -> "tuple[str, str]":
         controller = setting.names[0].partition(".")[0]
-        if controller == "cgroup" or controller in self._read("", "cgroup.controllers").split():
+        if controller == "cgroup" or controller in self.read("", "cgroup.controllers").split():
             return "this kernel has no such setting", ""
         from . import cgroup_refusal  # only where something was refused
 

@@ -187,23 +187,23 @@ def _row(content: "dict") -> "dict[str, object]":
     memory = data["memory"]
     raw = memory["raw"]
     v2 = group.kind == "v2"  # where the time is counted without a controller
-    if v2 or group._has("cpuacct"):
+    if v2 or group.has("cpuacct"):
         time_ = data["cpu"]["usage"]["total"]
         row.update(cpu_time=time_, cpu_percent=_percent(time_ / 1e9, _age(content)))
-    if group._has("memory"):
+    if group.has("memory"):
         # of what is in use the kernel gives back first the files that nobody has looked at for long
         idle = raw.get("total_inactive_file", raw.get("inactive_file", 0))
         usage = max(memory["usage"]["usage"] - idle, 0)
         limit = min(memory["usage"]["limit"] or _total(), _total())
         row.update(mem_usage=usage, mem_limit=limit, mem_percent=_percent(usage, limit))
         row.update(oom_kills=group.oom_kills())
-    if group._has("io" if v2 else "blkio"):
+    if group.has("io" if v2 else "blkio"):
         moved = {"Read": 0, "Write": 0}
         for entry in data["blkio"].get("ioServiceBytesRecursive") or ():
             if entry["op"] in moved:
                 moved[entry["op"]] += entry["value"]
         row.update(block_input=moved["Read"], block_output=moved["Write"])
-    if group._has("pids"):
+    if group.has("pids"):
         row.update(pids=data["pids"]["current"])
     group.close()
     return row

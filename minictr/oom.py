@@ -25,7 +25,7 @@ def found(group) -> "dict[str, object]":
 
 def _above(group) -> int:
     """The least limit of the cgroups above, as far as they are seen; v1 tells it with that of the group."""
-    rows = [line.split() for line in group._read("memory", "memory.stat").splitlines()]
+    rows = [line.split() for line in group.read("memory", "memory.stat").splitlines()]
     found = [int(row[1]) for row in rows if row[0] == "hierarchical_memory_limit"]
     for part in group.parts if group.kind == "v2" else ():
         directory = part.mount

@@ -214,7 +214,7 @@ def test_a_controller_that_was_taken_back_is_there_again_for_an_update(layout):
             file.write("-cpu")
         old = cgroup.reopen(layout, made.directories(), made.parents)
         assert old.update({"cpu": {"quota": 50000, "period": 100000}}) == []
-        assert old._read("cpu", "cpu.max") == "50000 100000\n"
+        assert old.read("cpu", "cpu.max") == "50000 100000\n"
         old.close()
     finally:
         made.remove()

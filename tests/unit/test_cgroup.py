@@ -487,7 +487,7 @@ def test_v2_enables_nothing_where_processes_live_and_says_so_of_a_limit(v2, monk
     group.create()
     assert v2.written == [("cgroup.subtree_control", "+cpu +memory +pids")]  # that of the root
     os.unlink(v2.top + "/a/x/memory.max")
-    monkeypatch.setattr(group, "_set_devices", lambda rules: [])
+    monkeypatch.setattr(group, "set_devices", lambda rules: [])
     with pytest.raises(ContainerError) as caught:
         group.apply({"memory": {"limit": 1 << 20}})
     assert str(caught.value) == (
