@@ -5,7 +5,7 @@ Each function takes the lifecycle.Container, whose `group`, `plan` and `watch` i
 Side: host
 """
 
-from . import abi, cgroup, cgroup_group, cgroup_place, foreground, host
+from . import abi, cgroup, cgroup_place, cgroup_settings, foreground, host
 from . import unix as os
 from .errors import ContainerError, Degradation
 from .spec import cgroup_of
@@ -118,7 +118,7 @@ def _create(me, noted: bool) -> "list[Degradation]":
         with foreground.undisturbed():
             return me.group.create()
     except ContainerError as error:
-        if error.number not in cgroup_group.DENIED:  # else it is not ours to make
+        if error.number not in cgroup_settings.DENIED:  # else it is not ours to make
             raise
         refused = error
     remove(me)  # what was made until then; the next one is another group
@@ -170,7 +170,7 @@ def _without(me, error: ContainerError) -> Degradation:
         error.number, error.why, error.hint, "warning" if asked else "notice",
     )  # fmt: skip
     if not error.hint and (asked or me.spec.refuses(record)):
-        record.cause = cgroup_group.cause(error.number)
+        record.cause = cgroup_settings.cause(error.number)
         record.why = "" if record.cause else error.why
     return record
 

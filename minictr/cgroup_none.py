@@ -4,7 +4,8 @@ Side: host
 """
 
 from .cgroup_files import PATIENCE
-from .cgroup_group import LOSSES, Group, cause, without_devices
+from .cgroup_group import Group
+from .cgroup_settings import LOSSES, cause, without_devices
 from .errors import ContainerError, Degradation
 
 

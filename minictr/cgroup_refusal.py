@@ -1,4 +1,5 @@
-"""A setting that the kernel has refused, in words: which value, and what it would take.
+"""A setting that the kernel has refused, in words: which value, and what it would take. And those that are
+refused before it comes to that.
 
 Side: host
 """
@@ -7,8 +8,12 @@ import os
 
 from . import abi, cgroup_files, fixes, paths
 from .cgroup_files import GONE, HERE, Part
-from .cgroup_group import Group, Setting, cause
+from .cgroup_settings import Setting, cause
 from .errors import ContainerError, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .cgroup_group import Group
 
 SUBTREE = "cgroup.subtree_control"
 _OF_SYSTEMD = "cpu cpuset io memory pids"  # the controllers that its Delegate= is of use for
@@ -26,7 +31,7 @@ _RANGES = {
 _WEIGHTS = ("blkio.weight_device", "blkio.leaf_weight_device", "io.weight", "io.bfq.weight")
 
 
-def explain(group: Group, setting: Setting, error: OSError) -> ContainerError:
+def explain(group: "Group", setting: Setting, error: OSError) -> ContainerError:
     """What ERROR, the kernel's answer to SETTING in GROUP, is for a person."""
     number = error.errno or 0
     doing = "set %s to %s" % (printable(setting.names[0]), printable(setting.value))
@@ -37,7 +42,7 @@ def explain(group: Group, setting: Setting, error: OSError) -> ContainerError:
     return ContainerError(doing, why, number, hint, cause="" if hint else cause(number))
 
 
-def _hint(group: Group, setting: Setting, number: int) -> str:
+def _hint(group: "Group", setting: Setting, number: int) -> str:
     """What is wrong with the value, or with our rights."""
     name = setting.names[0]
     if number in (abi.EINVAL, abi.ERANGE) and name in _RANGES:
@@ -106,7 +111,16 @@ def refuse_empty(wanted: str) -> None:
             raise ContainerError(doing, why, hint="leave it out: what runs inside may enable it later")
 
 
-def _above(group: Group, controller: str, name: str) -> str:
+def refuse_below_use(memory: "dict", use: str) -> None:
+    """checkBeforeUpdate: raise ContainerError if a new limit is below what is in use."""
+    for name in ("limit", "swap"):
+        value = memory.get(name) or 0
+        if use.strip() and 0 < value <= int(use):
+            why = "%s bytes are in use" % use.strip()
+            raise ContainerError("set the memory %s to %d" % (name, value), why, abi.EBUSY)
+
+
+def _above(group: "Group", controller: str, name: str) -> str:
     """The content of a file of the cgroup above the group's, "" if that has none."""
     try:
         descriptor = os.open("..", HERE, dir_fd=group.descriptor(controller))

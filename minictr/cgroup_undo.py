@@ -3,7 +3,8 @@
 Side: host
 """
 
-from .cgroup_group import Group, Setting
+from .cgroup_group import Group
+from .cgroup_settings import Setting
 from .errors import ContainerError
 
 # How a device, of which a file says nothing, gets no setting again; elsewhere by 0

@@ -6,7 +6,22 @@ Side: host
 from . import abi, cgroup_files, host, libc
 from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
-from .cgroup_group import DENIED, Group, Setting, burst, cause, idle, ignored, limit, shares, without_devices
+from .cgroup_group import Group
+from .cgroup_settings import (
+    DENIED,
+    NO_KERNEL,
+    RARE,
+    UNSET,
+    Setting,
+    burst,
+    cause,
+    idle,
+    limit,
+    no_kernel_memory,
+    pids,
+    shares,
+    without_devices,
+)
 from .errors import ContainerError, Degradation, printable
 
 # The rules for devices of a container whose configuration has none: device_rules.DEFAULTS
@@ -14,8 +29,6 @@ DEVICES = (
     "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
     "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
 )  # fmt: skip
-UNSET = (1 << 64) - 1  # -1 without a sign, which runc takes for nothing
-NO_KERNEL = "kernel memory is limited by `limit` alone"
 _NO_SWAP = "the container may use swap beyond its memory: the kernel does not count it (swapaccount=1)"
 
 
@@ -70,7 +83,9 @@ class V1(Group):
     def update(self, resources: "dict") -> "list[Degradation]":
         memory = resources.get("memory") or {}
         if memory.get("checkBeforeUpdate"):
-            refuse_below_use(memory, self.read("memory", "memory.usage_in_bytes"))
+            from . import cgroup_refusal  # hardly ever
+
+            cgroup_refusal.refuse_below_use(memory, self.read("memory", "memory.usage_in_bytes"))
         return self._set_resources(resources)
 
     def _set_resources(self, resources: "dict") -> "list[Degradation]":
@@ -84,9 +99,16 @@ class V1(Group):
             raise ContainerError("set %s" % names, "this host has cgroup v1, without such files", 0, hint)
         records = []  # type: list[Degradation]
         settings = []  # type: list[Setting]
-        for name, convert in _CONVERSIONS:
-            if resources.get(name):
-                settings += convert(resources[name], records)
+        if resources.get("memory"):
+            settings += memory(resources["memory"], records)
+        if resources.get("cpu"):
+            settings += cpu(resources["cpu"])
+        if resources.get("pids"):
+            settings += pids(resources["pids"])
+        if any(map(resources.get, RARE)):
+            from . import cgroup_rare  # as it says
+
+            settings += cgroup_rare.v1(resources)
         return records, settings
 
     def set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
@@ -256,15 +278,6 @@ def _inherit(mount: str, path: str) -> None:
             os.close(descriptor)
 
 
-def refuse_below_use(memory: "dict", use: str) -> None:
-    """checkBeforeUpdate: raise ContainerError if a new limit is below what is in use."""
-    for name in ("limit", "swap"):
-        value = memory.get(name) or 0
-        if use.strip() and 0 < value <= int(use):
-            why = "%s bytes are in use" % use.strip()
-            raise ContainerError("set the memory %s to %d" % (name, value), why, abi.EBUSY)
-
-
 # --- from linux.resources to files: Documentation/admin-guide/cgroup-v1/ -------------------------
 
 
@@ -299,15 +312,7 @@ def memory(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
     return found
 
 
-def no_kernel_memory(name: str, value: int, why: str = "") -> Degradation:
-    """The record for a limit of the kernel's memory alone. Of v1's file for all of it runc makes no use
-    either: where a kernel took it, slabs leaked, and since 5.16 it is refused, or taken and forgotten."""
-    record = ignored("memory " + name, value, NO_KERNEL)
-    record.why, record.fix = why or record.why, "leave it out: `limit` counts that memory, too"
-    return record
-
-
-def cpu(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
+def cpu(wanted: "dict") -> "list[Setting]":
     """quota, period and the realtime values: microseconds. 0 leaves a value as it is."""
     table = (
         ("shares", "cpu", "cpu.shares"), ("period", "cpu", "cpu.cfs_period_us"),
@@ -318,82 +323,3 @@ def cpu(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
     wanted = dict(wanted, shares=shares(wanted))
     found = [Setting(where, file, wanted[name]) for name, where, file in table if wanted.get(name)]
     return found + burst(wanted, "cpu.cfs_burst_us") + idle(wanted)
-
-
-def pids(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
-    most = limit("limit of processes", wanted.get("limit") or 0)
-    return [Setting("pids", "pids.max", most if most > 0 else "max")] if most else []
-
-
-THROTTLES = (
-    ("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps"),
-    ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps"),
-    ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device", "riops"),
-    ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops"),
-)
-
-
-def block_io(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
-    """weight: 10 to 1000; rate: bytes or operations a second, 0 for no limit"""
-    found = []
-    leaf = "its own processes weigh as much as cgroups below it"  # gone with the scheduler cfq, in 5.0
-    if wanted.get("weight"):
-        found.append(Setting("blkio", "blkio.weight blkio.bfq.weight", wanted["weight"]))
-    if wanted.get("leafWeight"):
-        found.append(Setting("blkio", "blkio.leaf_weight", wanted["leafWeight"], leaf))
-    for each in wanted.get("weightDevice") or ():
-        device = "%d:%d " % (each["major"], each["minor"])
-        if each.get("weight"):
-            names = "blkio.weight_device blkio.bfq.weight_device"
-            found.append(Setting("blkio", names, device + str(each["weight"])))
-        if each.get("leafWeight"):
-            found.append(Setting("blkio", "blkio.leaf_weight_device", device + str(each["leafWeight"]), leaf))
-    for name, file, _ in THROTTLES:
-        for each in wanted.get(name) or ():
-            value = "%d:%d %d" % (each["major"], each["minor"], each["rate"])
-            found.append(Setting("blkio", file, value))
-    return found
-
-
-def huge_pages(wanted: "list[dict]", records: "list[Degradation]") -> "list[Setting]":
-    found = []
-    for each in wanted:
-        name = "hugetlb." + plain(each["pageSize"])
-        found.append(Setting("hugetlb", name + ".limit_in_bytes", each["limit"]))
-        found.append(Setting("hugetlb", name + ".rsvd.limit_in_bytes", each["limit"], ""))  # since 5.7
-    return found
-
-
-def network(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
-    found = []
-    if wanted.get("classID"):
-        found.append(Setting("net_cls", "net_cls.classid", wanted["classID"]))
-    for each in wanted.get("priorities") or ():
-        value = "%s %d" % (plain(each["name"]), each["priority"])
-        found.append(Setting("net_prio", "net_prio.ifpriomap", value))
-    return found
-
-
-def rdma(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
-    """Both versions have the same file (Documentation/admin-guide/cgroup-v1/rdma.rst)."""
-    found = []
-    for device, each in wanted.items():
-        words = [plain(device)]
-        for name, word in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object")):
-            if each.get(name) is not None:
-                words.append("%s=%d" % (word, each[name]))
-        found.append(Setting("rdma", "rdma.max", " ".join(words)))
-    return found
-
-
-def plain(name: str) -> str:
-    """NAME, if it can be a part of a file's name or of a line."""
-    if "/" in name or len(name.split()) != 1 or not name.isprintable():
-        raise ContainerError("set linux.resources", "%r is no plain name" % name)
-    return name
-
-
-_CONVERSIONS = (
-    ("memory", memory), ("cpu", cpu), ("pids", pids), ("blockIO", block_io),
-    ("hugepageLimits", huge_pages), ("network", network), ("rdma", rdma),
-)  # fmt: skip

@@ -7,9 +7,24 @@ Side: host
 
 import os
 
-from . import abi, cgroup_files, cgroup_v1, paths
+from . import abi, cgroup_files, paths
 from .cgroup_files import GONE, PATIENCE, Part
-from .cgroup_group import DENIED, Group, Setting, burst, cause, idle, ignored, limit, shares, without_devices
+from .cgroup_group import Group
+from .cgroup_settings import (
+    DENIED,
+    RARE,
+    UNSET,
+    Setting,
+    burst,
+    cause,
+    idle,
+    ignored,
+    limit,
+    no_kernel_memory,
+    pids,
+    shares,
+    without_devices,
+)
 from .errors import ContainerError, Degradation, printable
 
 _NO_SWAP = "the container may use swap: the kernel does not count it"
@@ -101,7 +116,9 @@ class V2(Group):
     def update(self, resources: "dict") -> "list[Degradation]":
         memory = resources.get("memory") or {}
         if memory.get("checkBeforeUpdate"):
-            cgroup_v1.refuse_below_use(memory, self.read("", "memory.current"))
+            from . import cgroup_refusal  # hardly ever
+
+            cgroup_refusal.refuse_below_use(memory, self.read("", "memory.current"))
         if not self.fresh:
             self.prepare_for(self.convert(resources)[1])
         return self._set_resources(resources)
@@ -113,9 +130,16 @@ class V2(Group):
     def convert(self, resources: "dict") -> "tuple[list[Degradation], list[Setting]]":
         records = []  # type: list[Degradation]
         settings = []  # type: list[Setting]
-        for name, convert in _CONVERSIONS:
-            if resources.get(name):
-                settings += convert(resources[name], records, self.read)
+        if resources.get("memory"):
+            settings += memory(resources["memory"], records)
+        if resources.get("cpu"):
+            settings += cpu(resources["cpu"], records, self.read)
+        if resources.get("pids"):
+            settings += pids(resources["pids"])
+        if any(map(resources.get, RARE)):
+            from . import cgroup_rare  # as it says
+
+            settings += cgroup_rare.v2(resources, records, self.read)
         return records, settings
 
     def prepare_for(self, settings: "list[Setting]") -> None:
@@ -296,12 +320,7 @@ def weight_from_shares(count: int) -> int:
     return math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34))
 
 
-def io_weight(weight: int) -> int:
-    """blkio.weight of v1 (10 to 1000) as io.weight (1 to 10000). Source: crun.1.md "IO controller"."""
-    return 1 + (weight - 10) * 9999 // 990
-
-
-def memory(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
+def memory(wanted: "dict", records: "list[Degradation]") -> "list[Setting]":
     """0 leaves a value as it is. `swap` counts memory and swap together, the file swap alone."""
     memory_most = limit("memory limit", wanted.get("limit") or 0)
     swap = limit("swap limit", wanted.get("swap") or 0)
@@ -320,13 +339,13 @@ def memory(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]
     }
     for name, lost in losses.items():
         if (
-            wanted.get(name) and wanted[name] not in (-1, cgroup_v1.UNSET)
+            wanted.get(name) and wanted[name] not in (-1, UNSET)
             or name == "swappiness" and wanted.get(name) == 0
         ):  # fmt: skip
             records.append(ignored("memory " + name, wanted[name], lost))
     for name in ("kernel", "kernelTCP"):
-        if wanted.get(name) and wanted[name] not in (-1, cgroup_v1.UNSET):
-            records.append(cgroup_v1.no_kernel_memory(name, wanted[name]))
+        if wanted.get(name) and wanted[name] not in (-1, UNSET):
+            records.append(no_kernel_memory(name, wanted[name]))
     return found
 
 
@@ -364,68 +383,3 @@ def cpu(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
             lost = "realtime threads are not limited apart, and may be refused"
             records.append(ignored("cpu " + name, wanted[name], lost))
     return found
-
-
-def pids(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
-    return cgroup_v1.pids(wanted, records)
-
-
-def block_io(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
-    """weight: 10 to 1000; rate: bytes or operations a second, 0 for no limit"""
-    found = []
-    bfq = bool(read("io", "io.bfq.weight"))  # of the scheduler bfq, with weights as in v1
-    for each in [wanted] + list(wanted.get("weightDevice") or ()):
-        device = "%d:%d " % (each["major"], each["minor"]) if "major" in each else ""
-        if each.get("weight"):
-            value = each["weight"] if bfq else io_weight(each["weight"])
-            found.append(Setting("io", "io.bfq.weight" if bfq else "io.weight", device + str(value)))
-        if each.get("leafWeight"):
-            lost = "its own processes weigh as much as cgroups below it"
-            records.append(ignored("blockIO leafWeight", each["leafWeight"], lost))
-    for name, _, key in cgroup_v1.THROTTLES:
-        for each in wanted.get(name) or ():
-            value = "%d:%d %s=%s" % (each["major"], each["minor"], key, each["rate"] or "max")
-            found.append(Setting("io", "io.max", value))
-    return found
-
-
-def huge_pages(wanted: "list[dict]", records: "list[Degradation]", read) -> "list[Setting]":
-    found = []
-    for each in wanted:
-        name = "hugetlb." + cgroup_v1.plain(each["pageSize"])
-        found.append(Setting("hugetlb", name + ".max", each["limit"]))
-        found.append(Setting("hugetlb", name + ".rsvd.max", each["limit"], ""))  # since 5.7
-    return found
-
-
-def network(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
-    for name in ("classID", "priorities"):
-        if wanted.get(name):
-            lost = "its packets carry no such mark, and rules for it do not match"
-            records.append(ignored("network " + name, wanted[name], lost))
-    return []
-
-
-def rdma(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
-    return cgroup_v1.rdma(wanted, records)
-
-
-def unified(wanted: "dict", records: "list[Degradation]", read) -> "list[Setting]":
-    """Any file, a line at a time; but not those that move processes."""
-    found = []
-    for name, value in wanted.items():
-        plain = "/" not in name and "\0" not in name and "." in name.strip(".") and len(name.split()) == 1
-        doing = "set %s" % (printable(name) or "''")
-        if not plain or name in ("cgroup.procs", "cgroup.threads"):
-            why = "it is no file name of the form CONTROLLER.SETTING, or one for processes"
-            raise ContainerError(doing, why)
-        if name in ("cgroup.freeze", "cgroup.kill"):  # with which a start would never end, or at once
-            raise ContainerError(doing, "it is no limit", hint="minictr pause, resume, kill")
-        found += [Setting("", name, line) for line in str(value).strip("\n").split("\n")]
-    return found
-
-
-_CONVERSIONS = (
-    ("memory", memory), ("cpu", cpu), ("pids", pids), ("blockIO", block_io),
-    ("hugepageLimits", huge_pages), ("network", network), ("rdma", rdma), ("unified", unified),
-)  # fmt: skip

@@ -12,7 +12,7 @@ Side: host
 
 import os
 
-from .cgroup_group import Setting
+from .cgroup_settings import Setting
 from .errors import ContainerError, Degradation, printable
 from .words import number
 

@@ -9,8 +9,9 @@ from minictr import (
     abi,
     cgroup,
     cgroup_files,
-    cgroup_group,
     cgroup_none,
+    cgroup_rare,
+    cgroup_settings,
     cgroup_stats,
     cgroup_undo,
     cgroup_v1,
@@ -651,17 +652,11 @@ SHARED = [  # linux.resources, files of v1, files of v2; None where it is tested
 ]  # fmt: skip
 
 
-def old_v2(controller, name):
-    return {"cpu.max": "70000 200000\n"}.get(name, "")
-
-
 def converted(version, resources):
     """The settings for RESOURCES and what comes back as lost."""
-    records, found = [], []
-    for name, convert in version._CONVERSIONS:
-        if resources.get(name):
-            extra = (old_v2,) if version is cgroup_v2 else ()
-            found += convert(resources[name], records, *extra)
+    group = object.__new__(cgroup_v1.V1 if version is cgroup_v1 else cgroup_v2.V2)
+    group.read = lambda controller, name: {"cpu.max": "70000 200000\n"}.get(name, "")
+    records, found = group.convert(resources)
     return found, records
 
 
@@ -713,7 +708,7 @@ def test_more_shares_are_never_less_weight():
 
 @pytest.mark.parametrize("v1_, v2_", [(10, 1), (500, 4950), (1000, 10000)])  # crun.1.md, "IO controller"
 def test_blkio_weight_as_io_weight(v1_, v2_):
-    assert cgroup_v2.io_weight(v1_) == v2_
+    assert cgroup_rare.io_weight(v1_) == v2_
 
 
 @pytest.mark.parametrize(
@@ -917,7 +912,7 @@ def test_what_is_not_to_be_had_again_keeps_none_of_the_others_away(v2):
     v2.written.clear()
     v2.refusals = {"memory.max=4096": errno.EBUSY}
     names = ("memory.max", "4096"), ("pids.max", "7")
-    cgroup_undo.put_back(group, [cgroup_group.Setting("", name, value) for name, value in names])
+    cgroup_undo.put_back(group, [cgroup_settings.Setting("", name, value) for name, value in names])
     assert v2.written == [("pids.max", "7")]
 
 
@@ -1148,7 +1143,7 @@ def test_an_end_for_want_of_memory_is_told(request, version, file, text, killed)
 
 
 def test_a_setting_shows_as_file_and_value():
-    assert repr(cgroup_group.Setting("blkio", "a b", 5)) == "a|b=5"
+    assert repr(cgroup_settings.Setting("blkio", "a b", 5)) == "a|b=5"
 
 
 @pytest.mark.parametrize("most, crowded", [("12", False), ("11", True), ("max", False)])

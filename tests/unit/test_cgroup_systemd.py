@@ -3,7 +3,7 @@
 import pytest
 
 from minictr import cgroup, cgroup_systemd, cgroup_v1, cgroup_v2, systemd, systemd_properties
-from minictr.cgroup_group import Setting
+from minictr.cgroup_settings import Setting
 from minictr.errors import ContainerError
 
 
