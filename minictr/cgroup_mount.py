@@ -7,9 +7,8 @@ made in the same two ways.
 Side: container
 """
 
-import os
-
 from . import abi, cgroup_files, libc, mounting, mounts, paths
+from . import unix as os
 from .errors import ContainerError, Degradation, step
 
 MOUNT_POINT = "/sys/fs/cgroup"

@@ -5,9 +5,8 @@ Sources: Documentation/admin-guide/cgroup-v2.rst
 Side: host
 """
 
-import os
-
 from . import abi, cgroup_files, paths
+from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
 from .cgroup_group import Group
 from .cgroup_settings import (

@@ -17,10 +17,10 @@ Side: host
 """
 
 import _struct as struct
-import os
 import sys
 
 from . import abi, libc, libc_rare
+from . import unix as os
 from .device_rules import ALL, Rule
 
 # code of an instruction: class, operation and source of the operand

@@ -13,11 +13,11 @@ Side: both
 
 import _signal  # `signal` imports enum: 3 ms
 import fcntl
-import os
 import select
 import time
 
 from . import document, paths, standin
+from . import unix as os
 from .errors import ContainerError, printable
 from .record import Record
 

@@ -14,10 +14,10 @@ Sources: Documentation/admin-guide/LSM/apparmor.rst, proc_pid_attr(5), security/
 Side: both
 """
 
-import os
 import time
 
 from . import abi, libc, mounts, paths
+from . import unix as os
 from .errors import ContainerError, Degradation, from_os, printable
 from .record import Record
 from .sync import Channel
@@ -225,8 +225,7 @@ def take(proc: int, attributes: int, label: Label) -> None:
         file = open_genuine(proc, attributes, "exec", os.O_RDWR)
         if os.write(file, data) != len(data):
             raise ContainerError(_doing(label), "the kernel took a part of it")
-        os.lseek(file, 0, os.SEEK_SET)
-        said = os.read(file, 65536).decode("utf-8", "surrogateescape")
+        said = os.pread(file, 65536, 0).decode("utf-8", "surrogateescape")
         os.close(file)
     except OSError as error:
         raise refused(label, error.errno or abi.EIO) from error

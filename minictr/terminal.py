@@ -4,12 +4,12 @@ Side: host
 """
 
 import _signal
-import os
 import select
 import termios
 import time
 
 from . import abi, cgroup_stats, console, foreground, oom  # noqa: F401  # for the end: foreground.settle
+from . import unix as os
 
 _ENDING = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
 

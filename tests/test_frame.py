@@ -289,6 +289,17 @@ def test_a_start_imports_nothing_dear_and_compiles_nothing(minictr, installed, b
     assert not compiled
 
 
+# cgroups of either version, --memory, a terminal, a bundle with hooks, a profile of AppArmor
+@pytest.mark.parametrize(
+    "name", ["cgroup_v1", "cgroup_v2", "devices_bpf", "cgroup_mount", "terminal", "console", "hooks", "lsm"]
+)
+def test_what_many_starts_need_imports_nothing_dear_either(minictr, installed, name):
+    text = "import sys; sys.path.append(%r); import minictr.%s" % (installed + "/lib/minictr", name)
+    modules, _, _ = loaded(minictr, "-c", text)
+    assert "minictr." + name in modules
+    assert not modules & (DEAR | {"runpy", "site", "os", "_collections_abc", "_socket"})
+
+
 @needs("root", "root-mount", "unshare")
 def test_the_launcher_works_from_a_read_only_disk(minictr, installed):
     script = textwrap.dedent("""\
