@@ -4,15 +4,10 @@ own places, and the user's (`volumes` reads those).
 Side: host
 """
 
+from . import mounts
 from . import unix as os
 from .errors import printable
 from .words import bad
-
-
-def entry(target: str, kind: str, source: str, options: "list[str]") -> "dict":
-    """As config.json has it."""
-    return {"destination": target, "type": kind, "source": source, "options": options}
-
 
 _OPTIONS = ("volume", "mount", "tmpfs", "device")
 
@@ -28,7 +23,7 @@ def configure(given: "dict", config: "dict", fields: "dict") -> None:
                 raise bad("--shm-size", given["shm-size"], "the host's /dev/shm keeps its size")
             from . import volumes  # only where it is given
 
-            mount["options"][-1] = volumes.size("--shm-size", given["shm-size"])
+            mount["options"][-1] = volumes.size_option("--shm-size", given["shm-size"])
     wanted = _wanted(given, fields["source"])
     if given.get("systemd"):
         show_cgroup(defaults, "rw")
@@ -78,7 +73,7 @@ def _shared_ipc(mount: "dict") -> "dict":
         return mount
     options = ["rbind", "rprivate", "nosuid", "nodev", "noexec"]
     # type none: what the container makes there must not become the host's root's
-    return {"destination": where, "type": "none", "source": where, "options": options}
+    return mounts.entry(where, "none", where, options)
 
 
 def host_mounts(home: str, resolver: bool) -> "list[dict]":
@@ -87,7 +82,7 @@ def host_mounts(home: str, resolver: bool) -> "list[dict]":
     home: the caller's $HOME; resolver: keep the file visible that /etc/resolv.conf leads to
     Only what exists on this host: nothing can be made in a root that is read-only.
     """
-    mounts = []
+    found = []
     places = [("/tmp", "1777"), ("/var/tmp", "1777"), ("/run", "755")]
     # /home may be walked through, so that a volume below it is there for every --user
     places += [("/home", "755"), ("/root", "700")]
@@ -99,13 +94,13 @@ def host_mounts(home: str, resolver: bool) -> "list[dict]":
         if real != "/" and os.path.isdir(real) and not _within(real, covered):
             covered.append(real)
             options = ["nosuid", "nodev", "mode=" + mode]
-            mounts.append(entry(real, "tmpfs", "tmpfs", options))
+            found.append(mounts.entry(real, "tmpfs", "tmpfs", options))
     name = os.path.realpath("/etc/resolv.conf")
     if resolver and name.startswith("/run/") and os.path.isfile(name):
         options = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"]
         # type none: as on the host's own root beside it, the ids of its files are left as the host has them
-        mounts.append(entry(name, "none", name, options))
-    return mounts
+        found.append(mounts.entry(name, "none", name, options))
+    return found
 
 
 def elsewhere(wanted: "list[str]") -> "list[str]":
@@ -154,13 +149,13 @@ def arrange(
     return [entry for entry in defaults if entry["destination"] not in places] + own
 
 
-def show_cgroup(mounts: "list[dict]", option: str) -> None:
-    """Mount the container's own cgroup after the /sys of MOUNTS, but where something else is mounted.
+def show_cgroup(entries: "list[dict]", option: str) -> None:
+    """Mount the container's own cgroup after the /sys of ENTRIES, but where something else is mounted.
     option: ro or rw"""
-    kinds = [mount.get("type") for mount in mounts]
-    if "sysfs" in kinds and _CGROUPS not in [mount["destination"] for mount in mounts]:
+    kinds = [mount.get("type") for mount in entries]
+    if "sysfs" in kinds and _CGROUPS not in [mount["destination"] for mount in entries]:
         options = ["nosuid", "noexec", "nodev", "relatime", option]
-        mounts.insert(kinds.index("sysfs") + 1, entry(_CGROUPS, "cgroup", "cgroup", options))
+        entries.insert(kinds.index("sysfs") + 1, mounts.entry(_CGROUPS, "cgroup", "cgroup", options))
 
 
 _SYSTEM = ("/bin", "/sbin", "/usr", "/lib", "/lib32", "/lib64", "/etc", "/dev", "/proc", "/sys")

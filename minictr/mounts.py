@@ -113,6 +113,11 @@ class Mount(Record):
         return "mount %s on %s" % (printable(what), printable(self.target))
 
 
+def entry(target: str, kind: str, source: str, options: "list[str]") -> "dict":
+    """A mount as config.json has it."""
+    return {"destination": target, "type": kind, "source": source, "options": options}
+
+
 def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
     """The Mount for one entry of `mounts` in config.json. Unknown options are the file system's, and a bind
     mount has none. An empty one means nothing; podman 5 writes one for each tmpfs of --systemd."""

@@ -10,10 +10,9 @@ import _stat as stat
 from . import arrangement
 from . import unix as os
 from .errors import ContainerError
-from .words import absolute, bad, integer, number
+from .words import MAX_SIZE, absolute, bad, integer, number, size
 
 MAX_PIDS = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
-MAX_SIZE = (1 << 63) - 1
 PERIOD = 100_000  # microseconds: the kernel's own (Documentation/scheduler/sched-bwc.rst)
 MAX_CPUS = 8192  # CONFIG_NR_CPUS, arch/x86/Kconfig
 
@@ -136,27 +135,6 @@ def _value(option: str, text: str, kind: object) -> object:
         return value
     if value < 1:
         raise bad(option, text, "is no limit", "without %s there is none" % option)
-    return value
-
-
-def size(option: str, text: str, hint: str = "") -> int:
-    """Bytes: a number, with a part after a point if need be, and k, m, g, t or p (kb, KiB ...); -1."""
-    if text == "-1":
-        return -1
-    digits, unit = text.lower(), 0
-    if digits.endswith("b"):
-        digits = digits[:-1]
-        if digits.endswith("i") and digits[-2:-1] in "kmgtp":
-            digits = digits[:-1]
-    if digits[-1:] in ("k", "m", "g", "t", "p"):
-        unit = 10 * ("kmgtp".index(digits[-1]) + 1)
-        digits = digits[:-1]
-    whole, point, part = digits.partition(".")
-    if not whole or (whole + part).strip("0123456789") or (point and not part) or len(digits) > 20:
-        raise bad(option, text, "is not a size such as 64m", hint)
-    value = (int(whole + part) << unit) // 10 ** len(part)
-    if value > MAX_SIZE:
-        raise bad(option, text, "is not below 2^63 bytes")
     return value
 
 

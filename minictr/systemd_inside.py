@@ -8,7 +8,7 @@ Side: host
 
 import os
 
-from .arrangement import entry
+from .mounts import entry
 from .words import bad
 
 INITS = ("/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init")  # and whatever is called systemd

@@ -9,9 +9,9 @@ import _stat as stat
 
 from . import mounts
 from . import unix as os
-from .arrangement import entry
 from .errors import ContainerError, printable
-from .words import absolute, bad, number
+from .mounts import entry
+from .words import absolute, bad, number, size
 
 _PROPAGATION = (
     "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable",
@@ -214,7 +214,7 @@ def cgroup_rule(text: str) -> "dict":
     return {"allow": True, "type": kind, "major": values[0], "minor": values[1], "access": access}
 
 
-def size(option: str, text: str) -> str:
+def size_option(option: str, text: str) -> str:
     """The option of a tmpfs that limits it to TEXT: bytes, or with k, m, g, t or %."""
     return "size=" + _value(option, text, "size", text, "size")
 
@@ -318,10 +318,8 @@ _FORMS = {
 
 def _bytes(text: str) -> int:
     """-1 for what is no size, or more than the kernel can count: it would take what is left of it."""
-    from . import resources  # only for a size
-
     try:
-        return resources.size("", text)
+        return size("", text)
     except ContainerError:
         return -1
 

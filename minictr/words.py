@@ -7,6 +7,7 @@ from . import abi
 from . import unix as os
 from .errors import ContainerError, printable, step
 
+MAX_SIZE = (1 << 63) - 1
 MAX_FDS = 1 << 20  # how many descriptors may be passed on; fs.nr_open of most hosts
 
 here = ""  # where relative paths start, if that is a place that we may not go to; "": the current directory
@@ -67,3 +68,24 @@ def integer(option: str, text: str, low: int, high: int) -> int:
     if digits < 0 or not low <= sign * digits <= high:
         raise bad(option, text, "is not a number from %d to %d" % (low, high))
     return sign * digits
+
+
+def size(option: str, text: str, hint: str = "") -> int:
+    """Bytes: a number, with a part after a point if need be, and k, m, g, t or p (kb, KiB ...); -1."""
+    if text == "-1":
+        return -1
+    digits, unit = text.lower(), 0
+    if digits.endswith("b"):
+        digits = digits[:-1]
+        if digits.endswith("i") and digits[-2:-1] in "kmgtp":
+            digits = digits[:-1]
+    if digits[-1:] in ("k", "m", "g", "t", "p"):
+        unit = 10 * ("kmgtp".index(digits[-1]) + 1)
+        digits = digits[:-1]
+    whole, point, part = digits.partition(".")
+    if not whole or (whole + part).strip("0123456789") or (point and not part) or len(digits) > 20:
+        raise bad(option, text, "is not a size such as 64m", hint)
+    value = (int(whole + part) << unit) // 10 ** len(part)
+    if value > MAX_SIZE:
+        raise bad(option, text, "is not below 2^63 bytes")
+    return value

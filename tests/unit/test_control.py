@@ -2,7 +2,7 @@
 
 import pytest
 
-from minictr import cgroup_files, control, living, measuring, memory_watch, resources
+from minictr import cgroup_files, control, living, measuring, memory_watch, resources, words
 from minictr.errors import ContainerError
 
 # --- values -----------------------------------------------------------------------------------
@@ -17,7 +17,7 @@ from minictr.errors import ContainerError
     ],
 )  # fmt: skip
 def test_a_size_is_a_number_with_a_unit(text, size):
-    assert resources.size("--memory", text) == size
+    assert words.size("--memory", text) == size
 
 
 NO_SIZES = [
@@ -29,7 +29,7 @@ NO_SIZES = [
 @pytest.mark.parametrize("text", NO_SIZES)
 def test_what_is_no_size_is_named(text):
     with pytest.raises(ContainerError) as caught:
-        resources.size("--memory", text)
+        words.size("--memory", text)
     assert str(caught.value).endswith(": is not a size such as 64m")
 
 
