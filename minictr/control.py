@@ -201,9 +201,9 @@ def write(text: bytes) -> None:
 
 
 def update(root_path: str, report, argv: "list[str]") -> int:
-    from . import cgroup_undo, resources
+    from . import cgroup_undo, resources, updates
 
-    options = dict.fromkeys(resources.UPDATES, "")
+    options = dict.fromkeys(updates.OPTIONS, "")
     options.update({"--memory": "-m", "--cpu-shares": "-c", "--cpus": "", "--resources": "-r"})
     lists = ["--" + row[0] for row in resources.DEVICE_LIMITS] + ["--cgroup-conf"]
     _, given, ids = verbs.scan(argv, {}, options, 1, 1, lists)
@@ -214,7 +214,7 @@ def update(root_path: str, report, argv: "list[str]") -> int:
 
         changes = load_part(given["--resources"], check_resources)
     else:
-        changes = resources.changes(given)
+        changes = updates.changes(given)
     doing = "update container %s" % ids[0]
     entry, content = made(root_path, ids[0], doing)
     group = group_of(content, doing)
@@ -222,8 +222,8 @@ def update(root_path: str, report, argv: "list[str]") -> int:
     linux = config.get("linux") or {}
     before = linux.get("resources") or {}
     with sound.trusting(entry.identifier, config):
-        changes = resources.beside(changes, before)
-        merged = resources.merged(before, changes)
+        changes = updates.beside(changes, before)
+        merged = updates.merged(before, changes)
     if "--resources" not in given:
         group.refuse_in_use(changes.get("memory") or {})
     as_it_is = cgroup_undo.before(group, changes)

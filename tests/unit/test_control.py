@@ -2,7 +2,7 @@
 
 import pytest
 
-from minictr import cgroup_files, control, living, measuring, memory_watch, resources, words
+from minictr import cgroup_files, control, living, measuring, memory_watch, updates, words
 from minictr.errors import ContainerError
 
 # --- values -----------------------------------------------------------------------------------
@@ -61,8 +61,8 @@ def test_options_become_resources():
         "--cpu-rt-period": "6", "--cpu-rt-runtime": "7", "--cpuset-cpus": "0-1", "--cpuset-mems": "0",
         "--pids-limit": "9", "--blkio-weight": "10", "--memory-swappiness": "0",
     }  # fmt: skip
-    assert set(given) == set(resources.UPDATES) - {"--cpu-shares"}
-    assert resources.changes(given) == {
+    assert set(given) == set(updates.OPTIONS) - {"--cpu-shares"}
+    assert updates.changes(given) == {
         "memory": {"limit": 1 << 30, "swap": -1, "reservation": 0, "swappiness": 0},
         "cpu": {
             "quota": -1, "period": 100000, "burst": 5, "shares": 512, "idle": 1,
@@ -71,10 +71,8 @@ def test_options_become_resources():
         "pids": {"limit": 9},
         "blockIO": {"weight": 10},
     }  # fmt: skip
-    assert resources.changes({"--memory": ""}) == {}
-    assert (
-        resources.changes({"--cpus": "0"}) == resources.changes({"--cpus": "0.0"}) == {}
-    )  # as of the others
+    assert updates.changes({"--memory": ""}) == {}
+    assert updates.changes({"--cpus": "0"}) == updates.changes({"--cpus": "0.0"}) == {}  # as of the others
 
 
 # --- limits together ------------------------------------------------------------------------------
@@ -96,12 +94,12 @@ def test_options_become_resources():
 )
 def test_memory_and_swap_stand_beside_each_other(memory, before, result):
     changes = {"memory": memory, "pids": {"limit": 1}}
-    assert resources.beside(changes, {"memory": before}) == {"memory": result, "pids": {"limit": 1}}
+    assert updates.beside(changes, {"memory": before}) == {"memory": result, "pids": {"limit": 1}}
 
 
 def test_without_memory_nothing_stands_beside_a_change():
     changes = {"pids": {"limit": 1}}
-    assert resources.beside(changes, {"memory": {"limit": 3}}) is changes
+    assert updates.beside(changes, {"memory": {"limit": 3}}) is changes
 
 
 @pytest.mark.parametrize(
@@ -140,7 +138,7 @@ def test_without_memory_nothing_stands_beside_a_change():
 )  # fmt: skip
 def test_what_is_in_force_is_what_was_and_what_was_changed(before, changes, result):
     kept = repr(before)
-    assert resources.merged(before, changes) == result
+    assert updates.merged(before, changes) == result
     assert repr(before) == kept
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from minictr import oom, options, resources
+from minictr import oom, options, updates
 from minictr.errors import ContainerError
 
 
@@ -170,21 +170,21 @@ def test_a_device_may_be_used_by_who_has_it():
 def test_an_update_takes_the_same_words():
     path = block_device()
     given = {"--cpus": "0.5", "--device-read-bps": [path + ":1m"], "--cgroup-conf": ["a.b=c"]}
-    found = resources.changes(given)
+    found = updates.changes(given)
     assert found["cpu"] == {"quota": 50000, "period": 100000}
     assert found["unified"] == {"a.b": "c"}
     assert found["blockIO"]["throttleReadBpsDevice"][0]["rate"] == 1 << 20
     for option, name in (("bps", "throttleReadBpsDevice"), ("iops", "throttleReadIOPSDevice")):
-        found = resources.changes({"--device-read-" + option: [path + ":0"]})
+        found = updates.changes({"--device-read-" + option: [path + ":0"]})
         assert found["blockIO"][name][0]["rate"] == 0
     with pytest.raises(ContainerError, match="--cpus 1: contradicts --cpu-quota"):
-        resources.changes({"--cpus": "1", "--cpu-quota": "5"})
+        updates.changes({"--cpus": "1", "--cpu-quota": "5"})
 
 
 def test_what_is_not_known_is_left_out_of_what_is_in_force():
     before = {"pids": {"limit": 5}, "bar": 7}
     unknown = {"foo": 1, "bar": [{}], "baz": {"limit": 1}, "cpu": {"quota": 9, "foo": [1], "fooDevices": [2]}}
-    assert resources.merged(before, unknown) == {"pids": {"limit": 5}, "bar": 7, "cpu": {"quota": 9}}
+    assert updates.merged(before, unknown) == {"pids": {"limit": 5}, "bar": 7, "cpu": {"quota": 9}}
 
 
 @pytest.mark.parametrize(
