@@ -8,7 +8,7 @@ Side: host
 
 import time
 
-from . import abi
+from . import abi, paths
 from . import unix as os
 from .errors import ContainerError, printable
 
@@ -46,16 +46,7 @@ class Part:
 
 def read(directory: int, name: str) -> str:
     """The text of a file of the cgroup that the descriptor DIRECTORY refers to. Raises OSError."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
-    try:
-        content = b""
-        while True:
-            piece = os.read(descriptor, 65536)
-            if not piece:
-                return content.decode("utf-8", "surrogateescape")
-            content += piece
-    finally:
-        os.close(descriptor)
+    return paths.read_proc(directory, name)  # the files of the kernel are all read alike
 
 
 def write(directory: int, name: str, *values: str) -> None:
