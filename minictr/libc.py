@@ -178,9 +178,9 @@ _chroot = _bind("chroot", c_char_p)
 _close_range = _bind_syscall(abi.CLOSE_RANGE, c_ulong, c_ulong, c_ulong)
 
 
-def openat2(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     """openat2(2), since 5.6. RESOLVE is an or of RESOLVE_*. The descriptor closes on exec."""
-    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
     return _openat2(directory, os.fsencode(path), how, len(how), path=path)
 
 
@@ -272,18 +272,13 @@ def prctl_seccomp(program: bytes) -> None:
     _prctl(abi.PR_SET_SECCOMP, 2, _address(header), 0, 0)
 
 
-def seccomp(operation: int, flags: int, program: bytes) -> int:
-    """seccomp(2), since 3.17; where it is missing and FLAGS are 0, prctl(2) sets a filter.
-
-    operation: SECCOMP_SET_MODE_FILTER, with PROGRAM an array of struct sock_filter; others take
-        PROGRAM as it is. The result is a descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER.
-    """
+def seccomp(flags: int, program: bytes) -> int:
+    """seccomp(2), since 3.17: set the filter PROGRAM, as above; where the call is missing and FLAGS are 0,
+    prctl(2) does. A descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER, else 0."""
     code = bytearray(program)
-    if operation != abi.SECCOMP_SET_MODE_FILTER:
-        return _seccomp(operation, flags, _address(code))
     header = bytearray(struct.pack("@HP", len(code) // 8, _address(code)))
     try:
-        return _seccomp(operation, flags, _address(header))
+        return _seccomp(abi.SECCOMP_SET_MODE_FILTER, flags, _address(header))
     except OSError as error:
         if error.errno != abi.ENOSYS or flags:
             raise

@@ -210,14 +210,17 @@ def help_text(verb: str = "run") -> str:
     return "\n".join(lines)
 
 
-def _columns(left: str, text: str, margin: int = 34, width: int = 100) -> "list[str]":
-    lines = [left] if len(left) >= margin else []
+_MARGIN, _WIDTH = 34, 100  # where the second column of the help begins, and ends
+
+
+def _columns(left: str, text: str) -> "list[str]":
+    lines = [left] if len(left) >= _MARGIN else []
     line = "" if lines else left
     for word in text.split():
-        if len(line) + 1 + len(word) > width:
+        if len(line) + 1 + len(word) > _WIDTH:
             lines.append(line)
             line = ""
-        line = line.ljust(margin) + word if len(line) < margin else line + " " + word
+        line = line.ljust(_MARGIN) + word if len(line) < _MARGIN else line + " " + word
     return lines + [line]
 
 

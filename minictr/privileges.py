@@ -27,13 +27,13 @@ class Filter(Record):
     def install(self) -> int:
         """Put the filter on this process: the descriptor of the listener, or -1."""
         try:
-            result = libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, self.flags, self.program)
+            result = libc.seccomp(self.flags, self.program)
         except OSError as error:
             # a kernel older than the flag, which only takes a slowdown away
             if error.errno not in (abi.EINVAL, abi.ENOSYS):
                 raise
             plain = self.flags & ~abi.SECCOMP_FILTER_FLAG_SPEC_ALLOW
-            result = libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, plain, self.program)
+            result = libc.seccomp(plain, self.program)
         return result if self.listener else -1
 
 

@@ -187,16 +187,16 @@ class Entry:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(PIPES[0], flags, dir_fd=self.descriptor)
 
-    def save_config(self, config: "dict[str, object]", name: str = "config.tmp") -> None:
-        """Write config.json, whole or not at all: what `exec` starts from and `update` changes.
-
-        name: of the new one until it is whole; where nobody has the lock, not that of another process
-        """
-        self.write_config(config, name)
-        self.publish_config(name)
+    def save_config(self, config: "dict[str, object]") -> None:
+        """Write config.json, whole or not at all: what `exec` starts from and `update` changes."""
+        self.write_config(config, "config.tmp")
+        self.publish_config("config.tmp")
 
     def write_config(self, config: "dict[str, object]", name: str) -> None:
-        """Write the next config.json beside the one that others read."""
+        """Write the next config.json beside the one that others read.
+
+        name: its own until then; where nobody has the lock, not that of another process
+        """
         with step("write the configuration of container %s" % self.identifier, hints=_NO_ROOM):
             try:
                 self._write(name, config)

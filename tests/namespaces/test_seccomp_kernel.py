@@ -173,14 +173,6 @@ def test_a_kernel_without_seccomp_2_gets_the_filter_by_prctl():
     assert confined(profile(), body) == "EPERM"
 
 
-def test_the_kernel_can_be_asked_which_actions_it_has():
-    known = struct.pack("=I", abi.SECCOMP_RET_KILL_PROCESS)
-    assert libc.seccomp(abi.SECCOMP_GET_ACTION_AVAIL, 0, known) == 0
-    with pytest.raises(OSError) as caught:
-        libc.seccomp(abi.SECCOMP_GET_ACTION_AVAIL, 0, struct.pack("=I", 0x12340000))
-    assert caught.value.errno == errno.EOPNOTSUPP
-
-
 # --- a listener -------------------------------------------------------------------------------
 
 # include/uapi/linux/seccomp.h: struct seccomp_notif has 80 bytes, struct seccomp_notif_resp 24
@@ -382,7 +374,7 @@ def test_the_kernel_runs_the_program_as_the_simulator_does(name, argument):
     if pid == 0:
         try:
             libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
-            libc.seccomp(abi.SECCOMP_SET_MODE_FILTER, 0, spare)
+            libc.seccomp(0, spare)
             word, zero = ctypes.c_ulong(argument), ctypes.c_ulong(0)
             for at, number in enumerate(numbers):
                 _libc.syscall(ctypes.c_long(number), word, word, zero, zero, zero, zero)
