@@ -333,17 +333,8 @@ _IPC_SYSCTL = (
 
 
 def _contradictions(config: "dict", linux: "dict") -> None:
-    # SemVer 2.0.0: a pre-release follows -, build metadata follows +, which podman has written
-    version = config["ociVersion"].partition("+")[0].partition("-")[0].split(".")
-    if len(version) != 3 or version[0] != "1" or min(map(words.number, version)) < 0:
-        raise Invalid("ociVersion", "%s is not a version 1" % printable(config["ociVersion"]))
-    kinds = [entry["type"] for entry in linux.get("namespaces") or ()]
-    for kind in kinds:
-        if kinds.count(kind) > 1:
-            raise Invalid("linux.namespaces", "names %s twice" % kind)
-    for index, entry in enumerate(linux.get("namespaces") or ()):
-        if entry.get("path"):
-            _absolute(entry["path"], "linux.namespaces[%d].path" % index)
+    _check_version(config["ociVersion"])
+    _check_namespaces(linux.get("namespaces") or ())
     if not config["root"]["path"]:  # which would be the bundle itself
         raise Invalid("root.path", "is empty")
     if "" in (config.get("annotations") or {}):
@@ -351,9 +342,37 @@ def _contradictions(config: "dict", linux: "dict") -> None:
     seccomp = linux.get("seccomp") or {}
     if seccomp.get("listenerMetadata") and not seccomp.get("listenerPath"):
         raise Invalid("linux.seccomp.listenerMetadata", "needs a listenerPath")
-    new = [entry["type"] for entry in linux.get("namespaces") or () if not entry.get("path")]
     if not (config.get("process") or {}).get("args"):
         raise Invalid("process.args", "is empty or missing")
+    _check_owned(config, linux)
+    _check_devices(linux.get("devices") or ())
+    _check_limits(config["process"])
+    _check_rare(config["process"], linux)
+    _check_mounts(config.get("mounts") or ())
+
+
+def _check_version(text: str) -> None:
+    """SemVer 2.0.0: a pre-release follows -, build metadata follows +, which podman has written."""
+    version = text.partition("+")[0].partition("-")[0].split(".")
+    if len(version) != 3 or version[0] != "1" or min(map(words.number, version)) < 0:
+        raise Invalid("ociVersion", "%s is not a version 1" % printable(text))
+
+
+def _check_namespaces(entries) -> None:
+    kinds = [entry["type"] for entry in entries]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise Invalid("linux.namespaces", "names %s twice" % kind)
+    for index, entry in enumerate(entries):
+        if entry.get("path"):
+            _absolute(entry["path"], "linux.namespaces[%d].path" % index)
+
+
+def _check_owned(config: "dict", linux: "dict") -> None:
+    """What belongs to a namespace is set in one that the container has, not in the host's."""
+    entries = linux.get("namespaces") or ()
+    kinds = [entry["type"] for entry in entries]
+    new = [entry["type"] for entry in entries if not entry.get("path")]
     for name in ("hostname", "domainname"):
         if config.get(name) and "uts" not in kinds:
             raise Invalid(name, "needs a namespace of the kind uts")
@@ -371,13 +390,13 @@ def _contradictions(config: "dict", linux: "dict") -> None:
         why = sysctl_refusal(key, kinds, named)
         if why:
             raise Invalid("linux.sysctl.%s" % printable(key), why)
-    for index, device in enumerate(linux.get("devices") or ()):
+
+
+def _check_devices(entries) -> None:
+    for index, device in enumerate(entries):
         for name in ("major", "minor"):
             if device["type"] != "p" and device.get(name) is None:
                 raise Invalid("linux.devices[%d].%s" % (index, name), "is missing")
-    _check_limits(config["process"])
-    _check_rare(config["process"], linux)
-    _check_mounts(config.get("mounts") or ())
 
 
 def _check_limits(process: "dict") -> None:
