@@ -149,29 +149,59 @@ WORDS = st.text(max_size=12) | st.sampled_from(
 LONG = sorted(name for name in options._INDEX if name.startswith("--"))
 
 
-@SOME
-@given(st.lists(st.tuples(st.sampled_from(LONG), WORDS), max_size=4))
-def test_any_options_are_a_plan_or_one_line(pairs):
-    words = [word for name, value in pairs for word in (["%s=%s" % (name, value)] if value else [name])]
-    words = [word for word in words if "\0" not in word]
-    try:
-        wished = options.parse(words + ["--", "true"])
-        wanted = plan.make(wished, host.probe(ranges=True), "/stage")
-    except options.HelpAsked:
-        return
-    except ContainerError as error:
-        one_line(error)
-        return
-    given_names = {word.partition("=")[0] for word in words}
-    if not given_names & {"--security-opt", "--privileged"}:
-        assert wanted.credentials.no_new_privs
-        assert set(spec.masked_paths()) <= set(wanted.masked_paths)
-    if not given_names & {"--userns", "--uidmap", "--gidmap"}:
-        assert wanted.new_user
-    for mount in wanted.mounts:
-        assert mount.kind == "proc" or not (os.path.normpath(mount.target) + "/").startswith("/proc/")
-    if "--cap-add" not in given_names and "--privileged" not in given_names:
-        assert not wanted.credentials.capabilities["bounding"] >> abi.CAP_SYS_ADMIN & 1
+# A value that each takes: with words alone hardly any line would be a plan
+FITTING = {
+    "--rootfs": ["/etc"], "--volume": ["/etc:/a", "/etc:/b:ro"], "--tmpfs": ["/c"],
+    "--mount": ["type=tmpfs,target=/m", "type=bind,source=/etc,target=/n"], "--device": ["/dev/null"],
+    "--workdir": ["/a"], "--user": ["root", "1000:1000", "5"], "--group-add": ["7"], "--env": ["A=b"],
+    "--ulimit": ["nofile=1:2"], "--umask": ["077"], "--oom-score-adj": ["5"], "--timeout": ["9"],
+    "--memory": ["64m"], "--cpus": ["1"], "--pids-limit": ["-1", "5"], "--cap-add": ["SYS_ADMIN", "ALL"],
+    "--cap-drop": ["ALL", "CHOWN"], "--landlock": ["r=/"], "--userns": ["host", "auto", "keep-id"],
+    "--security-opt": ["seccomp=unconfined", "no-new-privileges=false", "unmask=ALL"],
+    "--pid": ["host"], "--ipc": ["host"], "--uts": ["host"], "--net": ["host", "none"], "--time": ["private"],
+    "--cgroupns": ["host"], "--hostname": ["box"], "--sysctl": ["net.ipv4.ip_forward=1"],
+    "--systemd": ["false"], "--annotation": ["a=b"], "--cgroups": ["disabled"],
+}  # fmt: skip
+
+
+@st.composite
+def option(draw):
+    name = draw(st.sampled_from(LONG) | st.sampled_from(sorted(FITTING)))
+    if options._INDEX[name][1] == options.FLAG:
+        return name
+    value = draw(st.sampled_from(FITTING[name]) if name in FITTING and draw(st.integers(0, 7)) else WORDS)
+    return "%s=%s" % (name, value) if value else name
+
+
+def test_any_options_are_a_plan_or_one_line():
+    here, made = host.probe(ranges=True), []
+
+    @SOME
+    @given(st.lists(option(), max_size=4))
+    def attempt(words):
+        words = [word for word in words if "\0" not in word]
+        try:
+            wished = options.parse(words + ["--", "true"])
+            wanted = plan.make(wished, here, "/stage")
+        except options.HelpAsked:
+            return
+        except ContainerError as error:
+            one_line(error)
+            return
+        made.append(wanted)
+        given_names = {word.partition("=")[0] for word in words}
+        if not given_names & {"--security-opt", "--privileged"}:
+            assert wanted.credentials.no_new_privs
+            assert set(spec.masked_paths()) <= set(wanted.masked_paths)
+        if not given_names & {"--userns", "--uidmap", "--gidmap"}:
+            assert wanted.new_user
+        for mount in wanted.mounts:
+            assert mount.kind == "proc" or not (os.path.normpath(mount.target) + "/").startswith("/proc/")
+        if "--cap-add" not in given_names and "--privileged" not in given_names:
+            assert not wanted.credentials.capabilities["bounding"] >> abi.CAP_SYS_ADMIN & 1
+
+    attempt()
+    assert len(made) > 50  # else the lines above judge nothing
 
 
 TARGETS = st.lists(st.sampled_from(["/", "proc", "dev", "..", ".", "a", "//", ":", "\n", "sys"]), max_size=6)
