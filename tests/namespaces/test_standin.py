@@ -1,18 +1,15 @@
 """The host's interpreter cannot be reached from a container whose root is the host's (CVE-2019-5736)."""
 
 import errno
-import hashlib
 import os
-import re
 import shutil
 import stat
-import struct
-import subprocess
 import sys
 import textwrap
 
 import pytest
 import support
+from interpreters import executable, load_by, state_of
 from support import needs
 
 from minictr import program, standin
@@ -26,22 +23,11 @@ PYTHON = os.path.realpath(sys.executable)
 HOST = ("run", "--userns", "host")
 
 
-def digest(path):
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest(), os.stat(path).st_mtime, os.stat(path).st_ino
-
-
 @pytest.fixture(autouse=True)
 def _the_interpreter_is_as_it_was():
-    before = digest(PYTHON)
+    before = state_of(PYTHON)
     yield
-    assert digest(PYTHON) == before
-
-
-def executable(path, text):
-    with open(path, "w") as file:
-        file.write(text)
-    os.chmod(path, 0o755)
+    assert state_of(PYTHON) == before
 
 
 EVIL = """\
@@ -99,40 +85,9 @@ path:
 """
 
 
-def loader():
-    """LOADER as an executable file: position-independent, with one segment (elf(5))."""
-    place = support.SESSION.place("loader")
-    with open(place + "/code.s", "w") as file:
-        file.write(LOADER)
-    command = [
-        "x86_64-linux-gnu-as",
-        "-msyntax=intel",
-        "-mnaked-reg",
-        "-o",
-        place + "/code.o",
-        place + "/code.s",
-    ]
-    subprocess.run(command, check=True)
-    binary = ["-O", "binary", "-j", ".text", place + "/code.o", place + "/code"]
-    subprocess.run(["x86_64-linux-gnu-objcopy"] + binary, check=True)
-    with open(place + "/code", "rb") as file:
-        code = file.read()
-    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    header += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    size = 120 + len(code)
-    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 0x1000) + code
-
-
 def with_the_loader(root, python):
     """Have ROOT load our executable PYTHON by LOADER, and an entry that leads to it."""
-    shown = subprocess.run(["readelf", "--program-headers", python], stdout=subprocess.PIPE, check=True)
-    path = re.search(r"interpreter: (/[^]]+)]", shown.stdout.decode())
-    if path is None:
-        pytest.skip("this interpreter is static")
-    os.makedirs(root + os.path.dirname(path.group(1)), exist_ok=True)
-    with open(root + path.group(1), "wb") as file:
-        file.write(loader())
-    os.chmod(root + path.group(1), 0o755)
+    load_by(root, python, LOADER)
     os.symlink("/proc/self/exe", root + "/entry")
 
 

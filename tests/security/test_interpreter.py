@@ -4,31 +4,23 @@ joins a container is out of the reach of its processes until it is as confined a
 tests/namespaces/test_standin.py has the attacks on `run` as the host's root, and on a user's own Python.
 """
 
-import hashlib
 import json
 import os
-import re
 import socket
 import stat
-import struct
 import subprocess
 import sys
 
 import bundles
 import pytest
 import support
+from interpreters import executable, load_by, state_of
 from support import needs
 
 from minictr import standin
 
 pytestmark = needs("root", "userns", "busybox")
 PYTHON = os.path.realpath(sys.executable)
-
-
-def state_of(path):
-    found = os.stat(path)
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest(), found.st_mode, found.st_ino, found.st_ctime_ns
 
 
 @pytest.fixture(autouse=True)
@@ -59,44 +51,9 @@ path:
 REACHED = 100  # the loader was run, and could change the interpreter
 
 
-def loader(python):
-    """LOADER as an executable: position-independent, with one segment (elf(5))."""
-    place = support.SESSION.place("loader")
-    with open(place + "/code.s", "w") as file:
-        file.write(LOADER % stat.S_IMODE(os.stat(python).st_mode))
-    words = [
-        "x86_64-linux-gnu-as",
-        "-msyntax=intel",
-        "-mnaked-reg",
-        "-o",
-        place + "/code.o",
-        place + "/code.s",
-    ]
-    subprocess.run(words, check=True)
-    binary = ["-O", "binary", "-j", ".text", place + "/code.o", place + "/code"]
-    subprocess.run(["x86_64-linux-gnu-objcopy"] + binary, check=True)
-    with open(place + "/code", "rb") as file:
-        code = file.read()
-    size = 120 + len(code)
-    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    header += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 0x1000) + code
-
-
 def arm(root, python):
     """Have ROOT load PYTHON by LOADER."""
-    shown = subprocess.run(["readelf", "--program-headers", python], stdout=subprocess.PIPE, check=True)
-    found = re.search(r"interpreter: (/[^]]+)]", shown.stdout.decode())
-    if found is None:
-        pytest.skip("this interpreter is static")
-    os.makedirs(root + os.path.dirname(found.group(1)), exist_ok=True)
-    executable(root + found.group(1), loader(python))
-
-
-def executable(path, content):
-    with open(path, "wb") as file:
-        file.write(content)
-    os.chmod(path, 0o755)
+    load_by(root, python, LOADER % stat.S_IMODE(os.stat(python).st_mode))
 
 
 def entry(root, kind):
