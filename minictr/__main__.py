@@ -18,7 +18,11 @@ if __name__ == "__main__" and not __package__:
     __import__(_package.__name__ + ".__main__")
     sys.modules[_package.__name__ + ".__main__"].main()
 
-from . import unix as os
+try:
+    from . import unix as os
+except ImportError as missing:
+    sys.stderr.write("minictr: start: %s; hint: call it by the python3 of the system\n" % missing)
+    sys.exit(125)
 
 
 def main() -> None:

@@ -7,8 +7,12 @@ a container; each does what its namesake does (a test compares them). What is ra
 Side: both
 """
 
-import posix
 import sys
+
+if sys.implementation.name != "cpython":  # PyPy has neither O_PATH nor a _ctypes that is like it
+    raise ImportError("CPython is needed, and this is %s" % sys.implementation.name)
+
+import posix
 from posix import *  # noqa: F403
 from posix import _exit, fstat, getcwd, lstat, mkdir, stat, strerror  # noqa: F401  what mypy cannot see above
 

@@ -325,6 +325,7 @@ NEEDS = {
     "runc": (_program("runc"), "runc"),
     "crun": (_program("crun"), "crun"),
     "podman": (_program("podman"), "podman"),
+    "pypy3": (_program("pypy3"), "pypy3"),
     "containerd": (_program("ctr"), "containerd"),
     "docker": (_program("dockerd"), "docker.io"),
     "rootlesskit": (_program("rootlesskit"), "rootlesskit"),

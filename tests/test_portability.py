@@ -331,3 +331,12 @@ def test_a_program_that_imports_it_may_have_a_thread(core, busybox_root, tmp_pat
     words = (core.python, "-c", script, state, busybox_root)
     found = core.runner.command(*words, user=core.account, env=core.env)
     assert (found.status, found.out) == (0, "well\n"), found
+
+
+@needs("pypy3")
+@pytest.mark.parametrize("words", [("run", "--", "true"), ("doctor",)], ids=" ".join)
+def test_another_implementation_of_python_is_told_in_one_line(minictr, words):
+    env = {"PYTHONPATH": support.CHECKOUT, "PYTHONDONTWRITEBYTECODE": "1"}
+    found = minictr.command("pypy3", "-m", "minictr", *words, env=env)
+    why = "CPython is needed, and this is pypy; hint: call it by the python3 of the system"
+    assert found == (125, "", "minictr: start: %s\n" % why)
