@@ -5,7 +5,7 @@ Times are nanoseconds, sizes bytes; a limit that is none is 2^64 - 1 for memory 
 Side: host
 """
 
-import os
+from . import unix as os
 
 _UNLIMITED = (1 << 64) - 1
 _TICK = 10_000_000  # nanoseconds: USER_HZ is 100 on every architecture that Linux still has
