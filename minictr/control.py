@@ -232,11 +232,11 @@ def update(root_path: str, report, argv: "list[str]") -> int:
     entry.write_config(config, name)  # that the disk is full shows before a limit counts which nobody noted
     try:
         records = group.update(changes)
+        entry.publish_config(name)
     except ContainerError:
         entry.discard(name)
         cgroup_undo.put_back(group, as_it_is)
         raise
-    entry.publish_config(name)
     for record in records:
         report.seen(record)
     return 0

@@ -132,6 +132,19 @@ def test_a_pause_that_fails_leaves_nothing_stopped(minictr, long):
     assert running(minictr, long)
 
 
+@needs("strace", "cgroup", "cgroup2-controllers" if V2 else "cgroup1")
+def test_a_limit_that_cannot_be_noted_down_is_not_in_force(minictr, long):
+    made = steps.Steps(minictr)
+    place = os.path.join(minictr.state(), long)
+    files = sorted(os.listdir(place))
+    before = json.loads(minictr("events", "--stats", long).ok.out)["data"]["pids"]["limit"]
+    broken = made.verb("update", "--pids-limit", "99", long, calls="renameat", inject="renameat:error=EIO")
+    said = "minictr: write the configuration of container long: "
+    assert broken.hits and broken.result.status == 125 and broken.result.err.startswith(said), broken
+    assert json.loads(minictr("events", "--stats", long).ok.out)["data"]["pids"]["limit"] == before
+    assert sorted(os.listdir(place)) == files
+
+
 @needs("strace", "cgroup1")
 def test_the_status_of_a_program_is_not_lost_where_its_end_cannot_be_looked_into(minictr, busybox_root):
     made = steps.Steps(minictr)
