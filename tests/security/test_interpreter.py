@@ -6,10 +6,12 @@ tests/namespaces/test_standin.py has the attacks on `run` as the host's root, an
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
 import sys
+import sysconfig
 
 import bundles
 import pytest
@@ -152,6 +154,21 @@ def test_a_reaper_that_is_our_interpreter_is_not_laid_open(ways):
     refused = way.exec(["true"], "--cap", "CAP_SYS_PTRACE")
     assert refused.status == 255 and "it is the host's Python" in refused.err, refused
     assert way.exec(["sh", "-c", "chmod 0 /proc/1/exe"]).status != 0
+
+
+def test_nor_is_it_by_another_interpreter(minictr, busybox_root):
+    """As an upgrade brings it: the one that the container was made by is still there, and the host's."""
+    words = ("--userns", "host", "--init", "--rootfs", busybox_root, "--", "sleep", "1000")
+    minictr("run", "-d", "--name", "it", *words).ok
+    other = support.SESSION.place("other") + "/python3"
+    shutil.copy(PYTHON, other)
+    env = {"PYTHONHOME": sys.base_prefix, "PYTHONPATH": support.CHECKOUT}
+    env["LD_LIBRARY_PATH"] = sysconfig.get_config_var("LIBDIR")
+    command = (other, "-m", "minictr", "--root", minictr.state(), "exec", "--cap")
+    refused = minictr.command(*command + ("CAP_SYS_PTRACE", "it", "true"), env=env)
+    assert refused.status == 255 and "it is the host's Python" in refused.err, refused
+    assert minictr.command(*command + ("CAP_KILL", "it", "true"), env=env).ok
+    minictr("delete", "--force", "it").ok
 
 
 def test_a_reaper_of_another_user_may_stand_beside_who_may_trace(ways):
