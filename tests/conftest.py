@@ -3,6 +3,7 @@
 import os
 
 import accounts
+import canaries
 import hypothesis
 import leftovers
 import pytest
@@ -175,3 +176,11 @@ def _copier(root):
         return roots.copy(root, target, account)
 
     return make
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """A directory of the host's that must stay as it is."""
+    os.mkdir(str(tmp_path / "canary"))
+    (tmp_path / "canary/file").write_text("of the host\n")
+    return canaries.Canary(str(tmp_path / "canary"))

@@ -753,6 +753,12 @@ def gone(pid: int) -> bool:
         return True
 
 
+def children(pid):
+    """The process ids of those that process PID has made, and that live."""
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        return [int(word) for word in file.read().split()]
+
+
 def in_child(body):
     """What BODY returns, as text, in a process of its own; what it raises, as "Kind: message"."""
     incoming, outgoing = os.pipe()

@@ -181,7 +181,7 @@ def test_every_door_leaves_with_the_status_of_an_error(minictr, installed, pyz, 
 
 
 @needs("root", "busybox")
-def test_every_door_runs_a_container(minictr, busybox_root, installed, pyz, pip_script, tmp_path):
+def test_every_door_runs_a_container(minictr, busybox_root, installed, pyz, pip_script):
     doors = [[installed + "/bin/minictr"], [PYTHON, pyz], [pip_script], [PYTHON, "-m", "minictr"]]
     words = ["--root", minictr.state(), "run", "--rootfs", busybox_root, "--", "sh", "-c", "echo $$; exit 7"]
     for door in doors:

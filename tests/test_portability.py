@@ -309,7 +309,7 @@ def test_bad_words_are_one_line(core):
         assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
 
 
-def test_a_program_that_imports_it_may_have_a_thread(core, busybox_root, tmp_path):
+def test_a_program_that_imports_it_may_have_a_thread(core, busybox_root):
     script = textwrap.dedent("""\
         import sys, threading, time
         from minictr import lifecycle, options

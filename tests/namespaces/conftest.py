@@ -1,9 +1,6 @@
-"""Who starts the containers of these tests, and what of the host must stay as it is."""
-
-import os
+"""Who starts the containers of these tests."""
 
 import callers
-import canaries
 import pytest
 import scripts
 
@@ -18,13 +15,6 @@ def caller(request):
 def strong_caller(request):
     """Those whose containers have a range of ids."""
     return callers.make(request, request.param)
-
-
-@pytest.fixture
-def canary(tmp_path):
-    os.mkdir(str(tmp_path / "canary"))
-    (tmp_path / "canary/file").write_text("of the host\n")
-    return canaries.Canary(str(tmp_path / "canary"))
 
 
 @pytest.fixture

@@ -128,7 +128,6 @@ CASES = {
     "pidfd_open": Case("pidfd_open"),
     "keyctl": Case("keyctl"),
 }
-STEPS = sorted(name for name, case in CASES.items() if case.records["root"])
 each_case = pytest.mark.parametrize("case", sorted(CASES))
 each_error = pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 

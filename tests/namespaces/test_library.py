@@ -235,7 +235,7 @@ def test_the_exceptions_are_those_of_subprocess_and_ours(library):
     assert lines[5].startswith("126 ") and lines[6].startswith("125 --volume /no/such:/x: ")
 
 
-def test_a_timeout_kills_every_process_of_the_container(library, strong_caller, tmp_path):
+def test_a_timeout_kills_every_process_of_the_container(library, strong_caller):
     text = """
         started = time.monotonic()
         try:
@@ -381,7 +381,7 @@ def test_what_is_empty_or_nought_in_a_dict_is_a_value_and_none_is_the_callers(li
     assert library(text).ok.lines == ["[] [0] [of the caller]", "0", "0", "b'[]\\n'"]
 
 
-def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, minictr, tmp_path):
+def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, tmp_path):
     text = """
         import json
         from minictr import spec

@@ -419,7 +419,7 @@ def test_what_its_maker_asks_of_one_that_has_ended_is_not_done_to_a_later_one(li
     assert found == ["container does not exist: again"] * 4 + ["stopped {} running"]
 
 
-def test_one_that_is_only_being_made_is_got_but_not_waited_for(library, tmp_path):
+def test_one_that_is_only_being_made_is_got_but_not_waited_for(library):
     text = """
         from minictr import spec
         config = spec.default_config(["sh", "-c", "exit 3"], ROOT)
@@ -444,7 +444,7 @@ def test_one_that_is_only_being_made_is_got_but_not_waited_for(library, tmp_path
     assert lines[2].endswith(" True")
 
 
-def test_all_containers_are_listed(library, minictr, strong_caller):
+def test_all_containers_are_listed(library, strong_caller):
     text = """
         for name in ("b", "a"):
             minictr.Container(["sleep", "1000"], detach=True, name=name, **WHERE).start()

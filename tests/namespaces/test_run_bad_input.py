@@ -186,7 +186,7 @@ def test_a_config_that_is_no_file(bundle, tmp_path, make):
     refused(bundle(None), "config.json", (125,))
 
 
-def test_a_truncated_config_is_refused_wherever_it_ends(bundle, minictr, tmp_path):
+def test_a_truncated_config_is_refused_wherever_it_ends(bundle, minictr):
     """At each of a hundred places."""
     whole = minictr("spec").ok.out
     assert json.loads(whole)

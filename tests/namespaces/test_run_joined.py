@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import support
-from support import needs, wait_until
+from support import children, needs, wait_until
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
 
@@ -30,11 +30,6 @@ class Other:
     def end(self):
         self.live.close_input()
         assert self.live.wait().status == 0
-
-
-def children(pid):
-    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-        return [int(word) for word in file.read().split()]
 
 
 @pytest.fixture
@@ -95,9 +90,7 @@ def test_with_its_user_namespace_what_goes_with_a_namespace_is_there(inside, oth
     assert inside(script + "ls /sys/class/net", *words).ok.lines == ["0", "lo"]
 
 
-def test_the_hosts_devices_are_not_shown_in_silence_where_another_network_is_joined(
-    minictr, busybox_root, tmp_path
-):
+def test_the_hosts_devices_are_not_shown_in_silence_where_another_network_is_joined(minictr, busybox_root):
     run = minictr("run", "-d", "--name", "of", "--rootfs", busybox_root, "--", "sleep", "1000")
     path = "/proc/%d/ns/net" % json.loads(minictr("state", run.ok.out.strip()).ok.out)["pid"]
     words = ("--strict", "--net", path, "--read-only", "--rootfs", busybox_root, "--", "true")

@@ -412,7 +412,7 @@ def test_a_device_for_less_than_all_is_told_of_where_no_cgroup_holds_to_it(run, 
 # --- nothing is left --------------------------------------------------------------------------------
 
 
-def test_a_hundred_containers_under_load_leave_no_cgroup(run, minictr):
+def test_a_hundred_containers_under_load_leave_no_cgroup(run):
     count = 100 if not EMULATED else 8
     run.detached("load", BURN + " & " + BURN)
     waiting = []
@@ -436,7 +436,7 @@ def left(start):
 
 
 @needs("strace")
-def test_what_a_runtime_killed_before_anyone_was_in_the_cgroup_has_left_is_cleared_away(run, minictr):
+def test_what_a_runtime_killed_before_anyone_was_in_the_cgroup_has_left_is_cleared_away(minictr):
     root = minictr.state()
     strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3"]
     strace += ["-e", "inject=clone,clone3:signal=KILL:when=1"]
@@ -494,7 +494,7 @@ READ_ONLY = (
 )
 
 
-def test_a_read_only_cgroup_file_system_is_a_step_down_with_its_reason(run, minictr):
+def test_a_read_only_cgroup_file_system_is_a_step_down_with_its_reason(run):
     found = run("ulimit -d", "-m", "64m", setup=unshared(READ_ONLY))
     assert found.status == 0 and found.out == "65536\n"
     (line,) = found.err.splitlines()

@@ -6,14 +6,9 @@ import time
 
 import pytest
 import support
-from support import gone, needs, wait_until
+from support import children, gone, needs, wait_until
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
-
-
-def children(pid):
-    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-        return [int(word) for word in file.read().split()]
 
 
 def cgroups_of(name):

@@ -334,7 +334,7 @@ def test_the_log_gets_errors_and_warnings_too(minictr, unranged, busybox_root, s
     assert len(shown) == 2
 
 
-def test_a_log_that_cannot_be_written_stops_nothing(minictr, busybox_root):
+def test_a_log_that_cannot_be_written_stops_nothing(minictr):
     words = ("run", "--read-only", "--strict", "--rootfs", "/no/where", "--", "true")
     run = minictr("--log", "/no/where/log", *words)
 

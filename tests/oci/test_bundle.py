@@ -329,8 +329,6 @@ def test_clocks_are_moved_in_a_time_namespace(own, bundle):
 
 # --- mounts ---------------------------------------------------------------------------------------
 
-FLAGS = ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime")
-
 
 @pytest.mark.parametrize(
     "options, flags",

@@ -177,7 +177,7 @@ def test_an_answer_that_finds_no_room_is_an_error(minictr, words, python):
     assert found.err.startswith("minictr: ") and found.err.endswith(": No space left on device\n")
 
 
-def test_a_notice_in_a_log_has_a_level_that_engines_know(minictr, tmp_path):
+def test_a_notice_in_a_log_has_a_level_that_engines_know(tmp_path):
     log = tmp_path / "log"
     reporter = report.Report(str(log))
     reporter.seen(Degradation("code", "layer", "more", "less", "something", level="notice"))

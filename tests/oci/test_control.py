@@ -666,7 +666,7 @@ def test_a_wrong_document_is_one_clear_line(own, box, text):
     assert found == (125, "", "minictr: read standard input: %s\n" % DOCUMENTS[text])
 
 
-def test_a_document_comes_without_other_limits(own, box):
+def test_a_document_comes_without_other_limits(own):
     found = own.verb("update", "--resources", "-", "--memory", "1G", "x", stdin="{}")
     assert found == (
         125,

@@ -1034,7 +1034,7 @@ def test_what_is_created_only_is_closed_to_a_user(own, bundle, unranged):
 
 
 @pytest.mark.parametrize("kind", ["-pid", "pid"])
-def test_who_cannot_be_found_again_is_told_of(own, bundle, unranged, kind, tmp_path):
+def test_who_cannot_be_found_again_is_told_of(own, bundle, unranged, kind):
     made = of_a_user(bundle(account=unranged), unranged, "true")
     if kind == "-pid":
         shared_pids(made)

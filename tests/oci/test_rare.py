@@ -34,11 +34,6 @@ def scheduled(pid):
     return struct.unpack("=IIQiIQQQ", buffer.raw[:48])[1:]
 
 
-def lacks(runtime, *names):
-    if runtime.name in names:
-        pytest.skip("%s does not have it in every version" % runtime.name)
-
-
 @pytest.fixture
 def alive(own):
     """Starts a bundle that waits; (live, its process id on the host)."""
@@ -620,7 +615,8 @@ __main__.main()
 """
 
 
-def test_a_further_program_has_the_same_share(own, bundle, top, tmp_path):
+@pytest.mark.usefixtures("top")
+def test_a_further_program_has_the_same_share(own, bundle, tmp_path):
     """The kernel puts a process into the class of its parent: for one of exec that is not the container's."""
 
     def call(*words):

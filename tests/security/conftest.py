@@ -4,7 +4,6 @@ import itertools
 import os
 
 import bundles
-import canaries
 import pytest
 import support
 
@@ -104,10 +103,3 @@ def ways(request, minictr, busybox_copy):
 def inside(request, ways):
     """Every way."""
     return ways(request.param)
-
-
-@pytest.fixture
-def canary(tmp_path):
-    os.mkdir(str(tmp_path / "canary"))
-    (tmp_path / "canary/file").write_text("of the host\n")
-    return canaries.Canary(str(tmp_path / "canary"))

@@ -652,7 +652,7 @@ PASSWD = {
 
 @pytest.mark.parametrize("kind", sorted(PASSWD))
 @pytest.mark.parametrize("name", ["exec", "exec, host ids", "exec, rootless"])
-def test_a_passwd_that_changed_while_the_container_ran_is_not_trusted(ways, canary, name, kind):
+def test_a_passwd_that_changed_while_the_container_ran_is_not_trusted(ways, name, kind):
     """CVE-2024-9676, for exec; `run` is in test_run_bad_input.py."""
     way = ways(name)
     way.start()

@@ -703,7 +703,7 @@ def test_a_personality_is_one_of_two(rootfs):
     assert "is not one of LINUX and LINUX32" in refusal("--personality", "linux32", "--", "true")
 
 
-def test_the_size_of_shared_memory_can_be_set(rootfs):
+def test_the_size_of_shared_memory_can_be_set():
     assert mounts("--shm-size", "1g")["/dev/shm"]["options"][-1] == "size=1g"
     assert mounts("--shm-size", "1.5g")["/dev/shm"]["options"][-1] == "size=1610612736"
     assert "the host's /dev/shm keeps its size" in refusal("--shm-size=1g", "--ipc=host", "--", "x")

@@ -17,7 +17,6 @@ from support import needs
 
 from minictr import abi, last, standin, sync, unix, waiter
 
-HERE = abi.machine()
 ASSEMBLERS = {
     "x86_64": ["x86_64-linux-gnu-as", "--64", "-msyntax=intel", "-mnaked-reg"],
     "aarch64": ["aarch64-linux-gnu-as"],
@@ -384,7 +383,7 @@ def test_what_the_child_is_refused_is_told(refusals, apart, number):
 
 
 @runs
-def test_a_program_that_the_child_cannot_execute_is_told_as_any(tmp_path):
+def test_a_program_that_the_child_cannot_execute_is_told_as_any():
     born = Born("/no/such", "x")
     born.number()
     born.channel.sendall(b"go\n")
