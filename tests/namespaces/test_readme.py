@@ -7,6 +7,8 @@ import pytest
 import support
 from support import needs
 
+from minictr import cli, options
+
 WEB = "busybox httpd -f -p 8080 -h /"
 
 
@@ -102,3 +104,31 @@ def test_the_program_in_python_runs_as_it_stands(minictr, busybox_copy, tmp_path
     assert lines[2] == "b'7\\n'" and lines[3].startswith("worker ") and lines[3].endswith(" running")
     assert lines[4] == "9"
     assert lines[5:] == ["running ['sleep', '1000']", str(-9 if support.exit_told() else None), "[]"]
+
+
+# Options that the README names of other programs, and those that it says to be missing
+FOREIGN = {
+    "--kernel", "--runc-binary", "--runtime", "--runtime-flag", "--kernel-memory", "--l3-cache-schema",
+    "--mem-bw-schema",
+}  # fmt: skip
+
+
+def test_every_option_is_in_the_readme_and_the_readme_has_no_other(capsys):
+    with open(os.path.join(support.checkout(), "README.md"), encoding="utf-8") as file:
+        told = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", file.read()))
+    for row in options.OPTIONS:
+        assert len(row) == 1 or told & set(row[0].split(", ")), row[0]
+    for verb in set(cli.VERBS) - {"checkpoint", "restore", "help", "version"}:
+        assert cli.main([verb, "--help"]) == 0
+    assert cli.main(["--help"]) == 0
+    known = set(re.findall(r"--[a-z][a-z0-9-]*", capsys.readouterr().out)) | FOREIGN
+    assert {word for word in told if word.startswith("--")} - known == set()
+
+
+def test_every_link_within_the_readme_leads_somewhere():
+    with open(os.path.join(support.checkout(), "README.md"), encoding="utf-8") as file:
+        text = file.read()
+    titles = re.findall(r"^##+ (.*)$", text, re.M)
+    places = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    links = set(re.findall(r"\]\(#([^)]*)\)", text))
+    assert len(links) > 10 and links <= places
