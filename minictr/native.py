@@ -80,6 +80,8 @@ _NAMESPACES = (
     ("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("net", "network"), ("cgroupns", "cgroup"),
     ("time", "time"),
 )  # fmt: skip
+# What an option takes, where that is not what most take
+_CHOICES = {"net": "host, none, private or ns:PATH", "userns": "auto, private, host, keep-id or ns:PATH"}
 
 
 def _namespaces(given: "dict", config: "dict", fields: "dict") -> None:
@@ -103,7 +105,7 @@ def _namespaces(given: "dict", config: "dict", fields: "dict") -> None:
 def _namespace_path(option: str, wanted: str) -> str:
     path = wanted[3:] if wanted.startswith("ns:") else wanted
     if "/" not in path:
-        choices = "host, private or ns:PATH" if option != "net" else "host, none, private or ns:PATH"
+        choices = _CHOICES.get(option, "host, private or ns:PATH")
         raise bad("--" + option, wanted, "is not one of %s" % choices, _of_container(option, wanted))
     return absolute(path)
 
@@ -161,11 +163,7 @@ def _users(given: "dict", config: "dict", fields: "dict") -> None:
     fields["userns"] = "config"
     entry = {"type": "user"}
     if "uidMappings" not in linux:
-        choices = "auto, private, host, keep-id or ns:PATH"
-        path = wanted[3:] if wanted.startswith("ns:") else wanted
-        if "/" not in path:
-            raise bad("--userns", wanted, "is not one of %s" % choices, _of_container("userns", wanted))
-        entry["path"] = absolute(path)
+        entry["path"] = _namespace_path("userns", wanted)
     linux["namespaces"].append(entry)
 
 
