@@ -82,7 +82,7 @@ def move(me, pid: int) -> None:
 def _tell(me, records: "list[Degradation]") -> None:
     for record in records:
         if record.code == "cgroup-devices" and not _narrow(me, record):
-            if me.plan.inner_user or host.read_map("uid_map") != host.FULL_MAP:
+            if me.plan.inner_user or not host.initial():
                 continue  # in a user namespace no node can be made
             if not me.plan.cgroup_path:
                 record.level = "notice"  # no cgroup was asked for, and every engine names devices

@@ -259,7 +259,7 @@ class V1(Group):
 
 def _owns_devices() -> bool:
     """CAP_SYS_ADMIN is held as security/device_cgroup.c asks for it: over the host, not a user namespace."""
-    return bool(libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1) and host.read_map("uid_map") == host.FULL_MAP
+    return bool(libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1) and host.initial()
 
 
 def _inherit(mount: str, path: str) -> None:

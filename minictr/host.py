@@ -65,7 +65,7 @@ class Host(Record):
 
     @property
     def initial(self) -> bool:
-        """This is the host's own user namespace (or one that maps every id to itself)."""
+        """What the function of that name asks, of the map that was read."""
         return self.uid_map == FULL_MAP
 
     @property
@@ -113,6 +113,11 @@ def read_map(name: str) -> "tuple[tuple[int, int, int], ...]":
     """The lines of /proc/self/uid_map or gid_map: inside, outside, count."""
     lines = paths.read_text("/proc/self/" + name).splitlines()  # `maps` is not loaded for this alone
     return tuple([tuple([int(word) for word in line.split()]) for line in lines]) or FULL_MAP  # type: ignore
+
+
+def initial() -> bool:
+    """Whether this is the host's own user namespace, or one that maps every id to itself."""
+    return read_map("uid_map") == FULL_MAP
 
 
 def _ranges(uid: int) -> "dict[str, object]":

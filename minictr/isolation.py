@@ -125,7 +125,7 @@ def _unasked_files(plan: "Plan") -> "tuple[str, str]":
     """A root of its own keeps nobody who has other ways to the host's files."""
     if "mount" not in plan.namespaces:
         return "the container has no mount namespace", "leave the host's namespaces out"
-    initial = host.read_map("uid_map") == host.FULL_MAP
+    initial = host.initial()
     inside = plan.inner_user or not initial
     # of a namespace that is joined nobody knows yet whom it maps
     rooted = initial and (not plan.new_user or plan.maps is None or maps.outside(plan.maps.uids, 0))
@@ -229,7 +229,7 @@ def _unasked_ids(maps: "Maps") -> "tuple[str, str]":
 
 def around(name: str) -> str:
     """Whose NAME, a user outside of a container, is: only in the host's own namespace it is the host's."""
-    initial = host.read_map("uid_map") == host.FULL_MAP
+    initial = host.initial()
     return "the host's " + name if initial else name + " of the user namespace around us"
 
 
@@ -237,7 +237,7 @@ def _unasked_devices(plan: "Plan") -> "tuple[str, str]":
     if every_device(plan):
         option = "--privileged" if _privileged(plan) else "--device-cgroup-rule"
         return "every device may be used", "leave %s out" % option
-    inside = plan.inner_user or host.read_map("uid_map") != host.FULL_MAP
+    inside = plan.inner_user or not host.initial()
     if inside or plan.cgroup_path:
         return "", ""
     return "there is neither a user namespace nor a cgroup", "leave --userns host or --cgroups disabled out"

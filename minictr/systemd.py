@@ -61,7 +61,7 @@ def expand(name: str) -> str:
 def is_user() -> bool:
     """Whether the user's own manager is asked. Root of a user namespace has a host's systemd, whose root
     is nobody in there (podman without root), or one of its own (a container with a whole system)."""
-    if os.geteuid() or host.read_map("uid_map") == host.FULL_MAP:
+    if os.geteuid() or host.initial():
         return os.geteuid() != 0
     try:
         return os.stat("/run/systemd/private").st_uid != 0
