@@ -6,7 +6,9 @@
     runtime     poststart, poststop       the program runs; the container is gone
 
 A hook gets its own environment and none of ours, / as its directory, and no descriptor but the
-standard ones (CVE-2025-23266). Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
+standard ones (CVE-2025-23266). startContainer's, which are inside and held as the program is, have the
+program's environment if they say none, as runc and crun have it. Source: runtime-spec config.md
+"POSIX-platform Hooks", runtime.md "Lifecycle".
 
 Side: both
 """
@@ -36,18 +38,19 @@ class Hook(Record):
     timeout: int = 0
 
 
-def parse(config: "dict") -> "dict[str, tuple[Hook, ...]]":
-    """The hooks of a configuration, by name; those that it has."""
+def parse(config: "dict", inside: "tuple[str, ...]" = ()) -> "dict[str, tuple[Hook, ...]]":
+    """The hooks of a configuration, by name; those that it has. inside: the program's environment"""
     found = {}
     for name in NAMES:
         entries = config.get(name) or ()
+        unsaid = inside if name == "startContainer" else ()
         hooks = tuple(
             [
                 Hook(
                     name=name,
                     path=entry["path"],
                     args=tuple(entry.get("args") or ()),
-                    env=tuple(entry.get("env") or ()),
+                    env=unsaid if entry.get("env") is None else tuple(entry["env"]),
                     timeout=entry.get("timeout") or 0,
                 )
                 for entry in entries

@@ -169,12 +169,13 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     idmap = show_ids and spec.userns == "auto"
     mknod = host.initial and not user_known and host.holds(abi.CAP_MKNOD)
     seen = tuple(_mounts(spec, config, _known(spec, host, joins, table), idmap))
+    env = tuple(process.get("env") or ()) + (("HOME=" + spec.home,) if spec.home else ())
     return Plan(
         identifier=spec.identifier,
         bundle=spec.bundle,
         spec=spec,
         args=tuple(process.get("args") or ()),
-        env=tuple(process.get("env") or ()) + (("HOME=" + spec.home,) if spec.home else ()),
+        env=env,
         cwd=process.get("cwd", "/"),
         namespaces=namespaces,
         joins=joins,
@@ -205,7 +206,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         seccomp=linux.get("seccomp"),
         guard="standin" if table is None or _exposed(host, table) else "userns",
         host_proc=spec.host_proc,
-        hooks=_hooks(config),
+        hooks=_hooks(config, env),
         labels=_labels(process),
         mount_label=linux.get("mountLabel") or "",
         extras=_extras(process, linux),
@@ -266,12 +267,12 @@ def _time_offsets(offsets: "dict") -> str:
     )
 
 
-def _hooks(config: "dict") -> "dict[str, tuple[Hook, ...]]":
+def _hooks(config: "dict", env: "tuple[str, ...]") -> "dict[str, tuple[Hook, ...]]":
     if not config.get("hooks"):
         return {}
     from . import hooks  # only for those who have some
 
-    return hooks.parse(config["hooks"])
+    return hooks.parse(config["hooks"], env)
 
 
 _RARE = ("scheduler", "ioPriority", "execCPUAffinity", "memoryPolicy", "netDevices", "intelRdt")

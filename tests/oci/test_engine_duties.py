@@ -572,6 +572,21 @@ def test_what_a_hook_mounts_below_the_root_is_there(runtime, bundle, tmp_path, n
     assert found.lines == ["the hook's", str(int(readonly))]
 
 
+@pytest.mark.parametrize(
+    "hook, words", [({}, "two /somewhere"), ({"env": []}, "unset unset"), ({"env": ["ONE=3"]}, "3 unset")]
+)
+def test_a_hook_inside_has_the_programs_environment_if_it_says_none(runtime, bundle, hook, words):
+    """It is held as the program is, so nothing is gained by it that the program has not."""
+    if hook.get("env") == []:
+        unlike(runtime, "crun", "takes an empty one for none")
+    one = bundle()
+    one.config["root"]["readonly"] = False
+    one.process["env"] = ["PATH=/bin", "ONE=two", "HOME=/somewhere"]
+    script = "echo ${ONE-unset} ${HOME-unset} >/told"
+    one.config["hooks"] = {"startContainer": [dict(hook, path="/bin/sh", args=["sh", "-c", script])]}
+    assert runtime.sh(one, "cat /told", env={"ONE": "the caller's"}).ok.out == words + "\n"
+
+
 def test_a_hook_of_the_host_has_the_callers_umask(runtime, bundle, tmp_path):
     unlike(runtime, "crun", "has none", since=(1, 9))
     one = bundle()
