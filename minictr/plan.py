@@ -359,6 +359,11 @@ def _devices(linux: "dict") -> "tuple[Device, ...]":
         Device(path=path, kind="c", major=major, minor=minor) for path, major, minor in DEFAULT_DEVICES
     ]
     for entry in linux.get("devices") or ():
+        if (entry["path"], entry.get("major"), entry.get("minor")) == ("/dev/ptmx", 5, 2):
+            # as with runc: it leads to the container's own terminals (config-linux.md, "Default Devices").
+            # The host's node, bound in a user namespace, would look for them beside itself (path_pts() in
+            # fs/devpts/inode.c). Docker names it for --privileged
+            continue
         devices = [device for device in devices if device.path != entry["path"]]
         devices.append(
             Device(

@@ -1051,6 +1051,19 @@ def test_devices_are_made_with_mode_and_owner(runtime, bundle):
     assert runtime.sh(made, "stat -c %t:%T /dev/deep/er").ok.out == "1:3\n"
 
 
+@pytest.mark.parametrize("ids", ["host ids", "a user namespace"])
+def test_the_maker_of_terminals_is_the_containers_own(runtime, bundle, ids):
+    """Docker names it for --privileged."""
+    made = bundle()
+    made.linux["devices"] = [{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2, "fileMode": 0o666}]
+    if ids != "host ids":
+        line = {"containerID": 0, "hostID": 300000, "size": 65536}
+        made.namespaces("user")
+        made.linux.update(uidMappings=[line], gidMappings=[line])
+    script = "exec 3<>/dev/ptmx; ls /dev/pts; readlink /dev/ptmx"
+    assert runtime.sh(made, script).ok.out in ("0\nptmx\npts/ptmx\n", "0\nptmx\n/dev/pts/ptmx\n")
+
+
 @pytest.mark.parametrize("kind", ["c", "p"])
 def test_a_device_may_be_there_already(runtime, bundle, kind):
     made = bundle()
