@@ -47,7 +47,7 @@ def has_settled(live):
     """Whether a runtime only waits, and has given back what is mapped of Python."""
     with open("/proc/%d/status" % live.pid) as file:
         found = dict(re.findall(r"^(\w+):\s+(\d+) kB", file.read(), re.M))
-    return int(found["RssFile"]) < 6 << 10
+    return int(found["RssFile"]) < 3500  # before that 4800 and more, with every Python so far
 
 
 @needs("cgroup", "cgroup2-controllers" if V2 else "cgroup1")
