@@ -306,7 +306,7 @@ class Birth:
         for _, descriptor in spaces:
             os.close(descriptor)
         self.peer.close()
-        placed, early = False, []  # early: init is quicker than the middle's word of it
+        placed = False
         try:
             if self.mover:
                 self.mover(between)
@@ -328,13 +328,12 @@ class Birth:
                         self.pid = int(word[1])
                     break
                 else:
-                    early.append(word)
+                    raise garbled(word)
         except BaseException:
             os.kill(between, 9)  # it may wait for a word of ours
             raise
         finally:
             os.waitpid(between, 0)
-        self.channel.early = early
         if not placed:
             self._place(self.pid)
 

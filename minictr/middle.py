@@ -2,7 +2,8 @@
 
 A PID or time namespace takes effect for the children of the process that joined or made it. This
 one joins and makes, gives its child to the runtime (CLONE_PARENT) and ends. It is also the one that is
-moved, where a process cannot join its cgroup by itself: its child is born there.
+moved, where a process cannot join its cgroup by itself: its child is born there. That does nothing before the
+runtime has been told of it.
 
 Side: both
 """
@@ -88,6 +89,7 @@ class Middle:
         kinds = [kind for kind in self.new if kind not in self.birth.lost]
         if "user" not in kinds or self.birth.unseen():  # else the maps of our child could not be written
             libc.prctl(abi.PR_SET_DUMPABLE, 0)  # in a joined PID namespace it can be seen from now on
+        announced, announce = os.pipe()
         try:
             pid = namespaces.clone(self.birth.proc, namespaces.clone_flags(kinds) | abi.CLONE_PARENT)
         except OSError as error:
@@ -100,9 +102,16 @@ class Middle:
                 left = [kind for kind in kinds if kind not in lost]
                 pid = namespaces.clone(self.birth.proc, namespaces.clone_flags(left) | abi.CLONE_PARENT)
         if pid == 0:
+            os.close(announce)
+            # nothing where our parent was killed before its word: the runtime would wait for that one, and we
+            # for the runtime's next
+            if not os.read(announced, 1):
+                os._exit(1)
+            os.close(announced)
             handed = self.birth.handed
             if not handed.crowded:
                 handed = handed.replace(cgroup=(), cgroup_else=-1)  # it is in ours
             init.main(self.plan, self.channel, handed, self.birth.lost, self.birth.stages, self.placed)
         self.channel.say("init", pid)
+        os.write(announce, b"\n")
         os._exit(0)

@@ -29,13 +29,11 @@ class Channel:
 
     outgoing: where what is said goes; INCOMING too where it is not given
     carries: descriptors may come in, MOST at once that nobody has taken yet
-    early: messages that came while another was waited for
     """
 
     def __init__(self, incoming: int, outgoing: int = -1, carries: bool = False) -> None:
         self.incoming, self.outgoing = incoming, incoming if outgoing < 0 else outgoing
         self.pending, self.received = b"", []  # type: bytes, list[int]
-        self.early = []  # type: list[list[str]]
         self.carries, self.most = carries, MAX_DESCRIPTORS
 
     def say(self, *fields: object, fds: "tuple[int, ...]" = ()) -> None:
@@ -52,8 +50,6 @@ class Channel:
 
     def hear(self) -> "list[str] | None":
         """The next message, None at the end of file. Raises ContainerError for one without an end."""
-        if self.early:
-            return self.early.pop(0)
         while b"\n" not in self.pending:
             data = self._read()
             if not data:

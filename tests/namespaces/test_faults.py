@@ -215,6 +215,23 @@ def test_who_outlives_the_runtime_does_not_do_its_work(minictr, busybox_root):
     assert made.rest() == []
 
 
+@needs("strace")
+def test_a_middle_process_that_is_killed_before_its_word_is_waited_for_by_nobody(minictr, long):
+    """As the kernel may do for want of memory in its cgroup: a child is born of it, and nobody knows."""
+    made = steps.Steps(minictr)
+    whole = made.verb("exec", long, "true", calls="write,execve")
+    assert whole.result == (0, "", ""), whole
+    (middle,) = [pid for pid, _, text in whole.calls if "init\\t" in text]
+    last = whole.counts(middle)["write"]
+    for number in (last - 1, last):  # to the runtime, and to the child
+        inject = "write:signal=SIGKILL:when=%d" % number
+        broken = made.verb("exec", long, "true", calls="write", inject=inject)
+        # the runtime, where it writes as often
+        assert broken.result.status in (255, -9) and broken.result.err.count("\n") < 2, broken
+        support.wait_until(lambda: len(json.loads(minictr("ps", "-f", "json", long).ok.out)) == 1)
+        assert running(minictr, long)
+
+
 SMALL = """\
 import re, resource, sys
 sys.path.insert(0, sys.argv[1])

@@ -263,16 +263,6 @@ def test_a_killed_middle_process_is_an_error_and_leaves_nothing(breaker, name):
     assert made.names[3:]
 
 
-def test_an_init_that_is_quicker_than_the_middle_s_word_of_it_is_waited_for(breaker):
-    made = breaker("middle")
-    number = counts(breaker, "middle")[1]["write"]  # the middle's last one: the process id of init
-    broken = made.run(*made.words, "true", calls="write", inject="write:delay_enter=300000:when=%d" % number)
-
-    assert broken.result == (0, "", ""), broken
-    delayed = [text for _, _, text in broken.calls if "(DELAYED)" in text]
-    assert any("init\\t" in text for text in delayed), broken.calls
-
-
 # --- without a tracer, at any time --------------------------------------------------------------
 
 
