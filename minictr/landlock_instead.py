@@ -66,10 +66,10 @@ def of_namespaces(lost, filtered: bool) -> "tuple[Ruleset | None, dict[str, str]
         told["pid"] = "processes of the host can be seen, and the container's may outlive it"
         told["pid"] += "" if filtered else "; those of the same user ended by a limit"
     if "network" in lost and made.ports:
-        what = ["TCP" if filtered else "TCP other than MPTCP and Fast Open"]
-        what += ["UDP"] if made.ports & UDP else []
-        what += ["its abstract sockets"] if made.scopes & landlock.ABSTRACT else []
-        told["network"] = "the host's network can be reached, but for %s (by Landlock)" % " and ".join(what)
+        what = "TCP" if filtered else "TCP other than MPTCP and Fast Open"
+        what += ", UDP" if made.ports & UDP else ""
+        what += " and its abstract sockets" if made.scopes & landlock.ABSTRACT else ""
+        told["network"] = "the host's network can be reached, but for %s (by Landlock)" % what
     return made, told
 
 
