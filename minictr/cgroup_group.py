@@ -308,6 +308,11 @@ class Group:
 
     # --- settings
 
+    def set_resources(self, resources: "dict") -> "list[Degradation]":
+        """What `apply` and `update` have in common: all but the devices."""
+        records, settings = self.convert(resources)
+        return records + self.settle(settings)
+
     def settle(self, settings: "list[Setting]") -> "list[Degradation]":
         """Write all of them. What the kernel refuses is tried again after the others: a value may be
         valid only beside the new one of another, as a limit of memory and one of memory with swap."""

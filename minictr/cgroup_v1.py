@@ -78,7 +78,7 @@ class V1(Group):
         return [Degradation("cgroup-controllers", "cgroup", names, "none", lost, number, cause=why)]
 
     def apply(self, resources: "dict") -> "list[Degradation]":
-        return self.set_devices(resources.get("devices")) + self._set_resources(resources)
+        return self.set_devices(resources.get("devices")) + self.set_resources(resources)
 
     def update(self, resources: "dict") -> "list[Degradation]":
         memory = resources.get("memory") or {}
@@ -86,11 +86,7 @@ class V1(Group):
             from . import cgroup_refusal  # hardly ever
 
             cgroup_refusal.refuse_below_use(memory, self.read("memory", "memory.usage_in_bytes"))
-        return self._set_resources(resources)
-
-    def _set_resources(self, resources: "dict") -> "list[Degradation]":
-        records, settings = self.convert(resources)
-        return records + self.settle(settings)
+        return self.set_resources(resources)
 
     def convert(self, resources: "dict") -> "tuple[list[Degradation], list[Setting]]":
         if resources.get("unified"):

@@ -110,7 +110,7 @@ class V2(Group):
             from . import cgroup_refusal  # hardly ever
 
             cgroup_refusal.refuse_empty(enabled)
-        return self.set_devices(resources.get("devices")) + self._set_resources(resources)
+        return self.set_devices(resources.get("devices")) + self.set_resources(resources)
 
     def update(self, resources: "dict") -> "list[Degradation]":
         memory = resources.get("memory") or {}
@@ -120,11 +120,7 @@ class V2(Group):
             cgroup_refusal.refuse_below_use(memory, self.read("", "memory.current"))
         if not self.fresh:
             self.prepare_for(self.convert(resources)[1])
-        return self._set_resources(resources)
-
-    def _set_resources(self, resources: "dict") -> "list[Degradation]":
-        records, settings = self.convert(resources)
-        return records + self.settle(settings)
+        return self.set_resources(resources)
 
     def convert(self, resources: "dict") -> "tuple[list[Degradation], list[Setting]]":
         records = []  # type: list[Degradation]
