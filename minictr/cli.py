@@ -97,15 +97,9 @@ def main(argv: "list[str]") -> int:
     except MemoryError:
         report.error(ContainerError(verb, "", 12))  # ENOMEM
         return EXIT_ERROR
-    # a Python without that module, or without a descriptor to open it by; bytecode that ends early
     except (ImportError, EOFError) as error:
         _trace(report)
-        hint = ""
-        if isinstance(error, EOFError):  # of a full disk, or a copy that broke off
-            hint = "remove %s/__pycache__, or install it anew" % os.path.dirname(os.path.abspath(__file__))
-        if isinstance(error, ModuleNotFoundError):  # such as Debian's python3-minimal
-            hint = "install the rest of its standard library (on Debian: apt-get install python3)"
-        report.error(ContainerError("load the Python library", str(error), hint=hint))
+        report.error(_not_loaded(error))
         return EXIT_ERROR
     except Interrupted as error:
         doing = {"exec": "exec", "start": "start the container"}.get(verb, "make the container")
@@ -113,6 +107,16 @@ def main(argv: "list[str]") -> int:
         return error.status
     except KeyboardInterrupt:
         return 130
+
+
+def _not_loaded(error: Exception) -> ContainerError:
+    """A Python without that module, or without a descriptor to open it by; bytecode that ends early."""
+    hint = ""
+    if isinstance(error, EOFError):  # of a full disk, or a copy that broke off
+        hint = "remove %s/__pycache__, or install it anew" % os.path.dirname(os.path.abspath(__file__))
+    if isinstance(error, ModuleNotFoundError):  # such as Debian's python3-minimal
+        hint = "install the rest of its standard library (on Debian: apt-get install python3)"
+    return ContainerError("load the Python library", str(error), hint=hint)
 
 
 def _refuse_lent_power() -> None:
