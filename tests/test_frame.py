@@ -289,10 +289,11 @@ def test_a_start_imports_nothing_dear_and_compiles_nothing(minictr, installed, b
     assert not compiled
 
 
-# cgroups of either version, --memory, a terminal, a bundle with hooks, a profile of AppArmor
-@pytest.mark.parametrize(
-    "name", ["cgroup_v1", "cgroup_v2", "devices_bpf", "cgroup_mount", "terminal", "console", "hooks", "lsm"]
-)
+# cgroups of either version, --memory and how it ends, a terminal, a bundle with hooks, a profile of AppArmor
+MANY = "cgroup_v1 cgroup_v2 devices_bpf cgroup_mount cgroup_stats oom terminal console hooks lsm".split()
+
+
+@pytest.mark.parametrize("name", MANY)
 def test_what_many_starts_need_imports_nothing_dear_either(minictr, installed, name):
     text = "import sys; sys.path.append(%r); import minictr.%s" % (installed + "/lib/minictr", name)
     modules, _, _ = loaded(minictr, "-c", text)
