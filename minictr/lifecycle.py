@@ -77,7 +77,7 @@ class Container:
             raise self._blamed(error)
         finally:
             self.undo.run(self.report)
-            self._leave()
+            self.leave()
         return status
 
     def create(self) -> int:
@@ -94,7 +94,7 @@ class Container:
             raise self._blamed(error)
         finally:
             self.undo.run(self.report)
-            self._leave()
+            self.leave()
         return 0
 
     def _blamed(self, error: ContainerError) -> ContainerError:
@@ -104,7 +104,7 @@ class Container:
             error.hint = "a larger limit of memory"
         return error
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """The caller may be a program that goes on: its signals and descriptors are as they were."""
         if self.held is not None:
             foreground.give_back(self.held)

@@ -130,7 +130,7 @@ def closed_to_all(root: int, path: str) -> bool:
 
 
 def descriptor_path(descriptor: int) -> str:
-    """A path that leads to DESCRIPTOR whatever happens to its name; needs `check_proc` once."""
+    """A path that leads to DESCRIPTOR whatever happens to its name; /proc is to be genuine (`open_proc`)."""
     return "/proc/self/fd/%d" % descriptor
 
 

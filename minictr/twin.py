@@ -60,7 +60,7 @@ def examine(spec: Spec, root_path: str, report) -> Found:
         return _listen(birth, out.bait, report)
     finally:
         twin.undo.run(report)
-        twin._leave()
+        twin.leave()
         out.take_in()
 
 
