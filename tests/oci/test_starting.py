@@ -112,8 +112,9 @@ def test_one_that_is_being_created_stands_still_for_nobody(own, bundle, tmp_path
 
 @pytest.mark.parametrize("verb", ["state", "list", "kill", "delete --force"])
 def test_a_root_is_not_taken_for_what_is_known_of_its_container(own, bundle, tmp_path, verb):
-    """Where hooks inside the mount namespace run, it lies over the state directory."""
+    """Where hooks inside the mount namespace run, one that shares with the host lies over what is known."""
     made, place = bundle(), str(tmp_path / "said")
+    made.config["linux"]["rootfsPropagation"] = "shared"
     victim = own.runner.start_command("sleep", "1000")
     with open("/proc/%d/stat" % victim.pid) as file:
         started = int(file.read().rpartition(")")[2].split()[19])
@@ -133,6 +134,17 @@ def test_a_root_is_not_taken_for_what_is_known_of_its_container(own, bundle, tmp
     if verb in ("state", "kill"):
         assert said == "minictr: container does not exist: %s\n125\n" % made.identifier
     victim.kill()
+
+
+def test_a_hook_inside_the_mount_namespace_is_told_of_its_own_container(own, bundle, tmp_path):
+    made, place = bundle(), str(tmp_path / "said")
+    (hook,) = asking(own, place, "state", made.identifier)
+    hook["args"][2] = "mount -t proc proc /proc && " + hook["args"][2]
+    made.config["hooks"] = {"createContainer": [hook]}
+    assert own.sh(made, "echo ran", timeout=20) == (0, "ran\n", "")
+    with open(place) as file:
+        said = json.loads(file.read().rpartition("}")[0] + "}")
+    assert (said["id"], said["status"]) == (made.identifier, "creating")
 
 
 # --- an end that comes before the program ------------------------------------------------------------
