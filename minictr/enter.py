@@ -1,7 +1,7 @@
 """The new root made the root. Changing it has four ways:
 
     pivot_root   the host's root leaves the mount namespace; nothing of it can be reached
-    move         the mount is moved over /, for a caller whose root is an initramfs
+    move         the mount is moved over /, for a caller whose root is an initramfs, which 7.3 can pivot
     chroot       a process with CAP_SYS_CHROOT can walk out
     chdir        nothing but a working directory, and Landlock around it where it can be had
 
