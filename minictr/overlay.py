@@ -54,6 +54,7 @@ def _lay_host(stage, lower: int, layer: int) -> int:
     merged = mounting.create(layer, paths.open_in(layer, "merged"), memory)  # a mount, which pivot_root wants
     busy = _with_mounts_below()
     covered = [paths.plain(mount.target) for mount in stage.plan.mounts]
+    refused = {}  # type: dict[int, list[str]]  # by errno, what stays read-only
     for name in sorted(os.listdir(paths.descriptor_path(lower))):
         source = os.open(name, abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=lower)
         kind = os.fstat(source).st_mode
@@ -62,14 +63,19 @@ def _lay_host(stage, lower: int, layer: int) -> int:
         elif stat.S_ISDIR(kind):
             os.mkdir(name, stat.S_IMODE(kind) & 0o1777, dir_fd=merged)
             if "/" + name not in covered:
-                _show(stage, layer, source, name, name in busy)
+                number = _show(stage, layer, source, name, name in busy)
+                if number:
+                    refused.setdefault(number, []).append("/" + name)
         os.close(source)
+    for number, places in refused.items():
+        stage.degrade(_record(", ".join(places), number))
     if stage.plan.inner_user:
         stage.degrade(_of_others("--userns host, as root"))
     return merged
 
 
-def _show(stage, layer: int, source: int, name: str, busy: bool) -> None:
+def _show(stage, layer: int, source: int, name: str, busy: bool) -> int:
+    """The errno for which it is read-only, 0 if it can be written to."""
     number = abi.EBUSY
     if not busy:
         try:
@@ -77,7 +83,7 @@ def _show(stage, layer: int, source: int, name: str, busy: bool) -> None:
                 os.mkdir(kind + "/" + name, 0o755, dir_fd=layer)
             places = [kind + "/" + name for kind in ("merged", "upper", "work")]
             os.close(_mount(stage, layer, source, *places))
-            return
+            return 0
         except (OSError, ContainerError) as error:
             number = _number(error)
             if number not in _REFUSED:
@@ -89,7 +95,7 @@ def _show(stage, layer: int, source: int, name: str, busy: bool) -> None:
         )
         os.close(mounting.bind(layer, source, target, whole))
         os.close(target)
-    stage.degrade(_record("/" + name, number))
+    return number
 
 
 def _mount(stage, layer: int, lower: int, merged: str, upper: str, work: str) -> int:

@@ -207,6 +207,17 @@ def test_an_overlay_of_the_hosts_root_can_change_its_files(minictr):
         assert file.read() == before
 
 
+@needs("overlay", "root", "seccomp", "pidfd")
+def test_directories_that_cannot_be_overlaid_are_one_line(minictr):
+    script = os.path.join(support.CHECKOUT, "tests", "unmountable.py")
+    command = [support.python(), script, "overlay", "--", support.python(), "-m", "minictr"]
+    command += ["--root", minictr.state(), "run", "--userns", "host", "--overlay", "--", "true"]
+    found = minictr.command(*command, env={"PYTHONPATH": support.checkout()})
+    refused = [line for line in found.err.splitlines() if "mounted there or below" not in line]
+    assert (found.status, len(refused)) == (0, 1), found
+    assert "wanted a writable overlay of /" in refused[0] and " /usr, " in refused[0], found
+
+
 @needs("overlay")
 def test_strict_refuses_an_overlay_that_is_not_whole(minictr):
     run = minictr("run", "--strict", "--overlay", "--", "true")
