@@ -14,28 +14,28 @@ from .spec import Spec
 
 def show(spec: Spec, root_path: str) -> int:
     """Print the plan for SPEC. The exit status."""
-    plan = preparation.prepare(spec, os.path.join(root_path, spec.identifier))
+    place = os.path.join(root_path, spec.identifier)
+    plan = preparation.prepare(spec, place)
     for record in plan.records:
         preparation.explain(record)
     if spec.json:
         print(document.dumps(as_json(plan)))
     else:
-        for number, line in enumerate(describe(plan), 1):
+        for number, line in enumerate(describe(plan, place), 1):
             print("%2d. %s" % (number, printable(line)))
         for record in plan.records:
             print("    certain: %s" % printable(record))
     return 0
 
 
-def describe(plan: plan_module.Plan) -> "list[str]":
-    """One line a step, in the order they are taken."""
-    return _around(plan) + _inside(plan) + _program(plan) + _end(plan)
+def describe(plan: plan_module.Plan, place: str) -> "list[str]":
+    """One line a step, in the order they are taken. place: of the container's state"""
+    return _around(plan, place) + _inside(plan) + _program(plan) + _end(plan)
 
 
-def _around(plan: plan_module.Plan) -> "list[str]":
+def _around(plan: plan_module.Plan, place: str) -> "list[str]":
     """What is made before anything of it is."""
-    root = plan.root
-    lines = ["remember the container %s in %s" % (plan.identifier, root.stage)]
+    lines = ["remember the container %s in %s" % (plan.identifier, place)]
     if plan.spec.log_file:
         lines.append("write its output to %s" % plan.spec.log_file)
     if not plan.cgroup_path:

@@ -171,7 +171,7 @@ class Container:
         if self.report.debug:
             from . import explain
 
-            for line in explain.describe(self.plan):
+            for line in explain.describe(self.plan, place):
                 self.report.note("plan: " + line.strip())
         with foreground.undisturbed():
             self.entry = self._new_entry()

@@ -1174,6 +1174,16 @@ def test_an_annotation_gives_nobody_the_callers_groups(own, bundle):
     assert "groups: wanted the caller's, got none of them; the annotation" in told
 
 
+@pytest.mark.parametrize("hooks", [{}, {"createRuntime": [{"path": "/bin/true"}]}], ids=["plain", "hooks"])
+def test_explain_names_where_its_state_will_be(own, bundle, hooks):
+    made = bundle()
+    made.config["hooks"] = hooks
+    made.save()
+    told = own.verb("explain", "--bundle", made.path, made.identifier).ok.lines[0]
+    place = own.runner.state() + "/" + made.identifier
+    assert told.endswith("remember the container %s in %s" % (made.identifier, place))
+
+
 def test_no_group_of_the_callers_is_kept(runtime, bundle):
     """CVE-2022-36109, CVE-2023-25173."""
 
