@@ -56,7 +56,8 @@ class Stage:
             flags = abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
             self.sources[-1] = os.open(plan.root.path, flags)
         with step("open the stage %s" % plan.root.stage):
-            self.base = os.open(plan.root.stage, flags)
+            own = plan.root.stage != plan.root.path  # else it is the same directory, by whatever path
+            self.base = os.open(plan.root.stage, flags) if own else os.dup(self.sources[-1])
         for index, mount in enumerate(plan.mounts):
             if mount.kind == "bind" and index not in self.trees:
                 with step(str(mount), hints={abi.ENOENT: "the source does not exist"}):
