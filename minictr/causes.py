@@ -9,7 +9,7 @@ Side: both
 
 import os
 
-from . import abi, causes_ids, host, maps, signs
+from . import abi, causes_ids, host, signs
 from .errors import printable
 from .fixes import Cause, as_root, capability, outside, set_sysctl
 
@@ -155,8 +155,7 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
     if number in (abi.ENOENT, abi.ENODEV):
         said = "no cgroup file system is mounted at /sys/fs/cgroup, or it lacks the controller"
         return Cause(why=said, fix=as_root("mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
-    # root of a user namespace is somebody else to the cgroups, as below a rootless dockerd
-    user = maps.on_host(host.read_map("uid_map"), os.geteuid())
+    user = signs.caller()  # root of a user namespace has no rights over cgroups, as below a rootless dockerd
     scope = _user_scope(user) if user else "start with: systemd-run --scope -p Delegate=yes minictr ..."
     if number == abi.EBUSY:
         said = "processes in the cgroup itself keep its controllers from being handed down"

@@ -7,7 +7,7 @@ Side: host
 
 import os
 
-from . import abi, libc, mountinfo, paths
+from . import abi, libc, maps, mountinfo, paths
 from .errors import printable
 from .record import Record
 
@@ -71,6 +71,13 @@ def bounded(capability: int) -> bool:
 def initial() -> bool:
     """This is a user namespace that maps every id to itself: the host's own."""
     return read("/proc/self/uid_map").split() in ([], ["0", "0", "4294967295"])
+
+
+def caller() -> int:
+    """Our user id as it is outside of our user namespace, of which root is anybody."""
+    own = os.geteuid()
+    outside = maps.on_host(maps.rows(read("/proc/self/uid_map")), own)
+    return own if outside < 0 else outside
 
 
 def apparmor() -> str:
