@@ -14,7 +14,9 @@ from .errors import EXIT_REQUIRED, ContainerError, Degradation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any  # noqa: F401
+    from typing import IO, Any, Union
+
+    Stream = Union[int, IO[Any], None]  # as subprocess.Popen takes it
 
 PIPE, STDOUT, DEVNULL = -1, -2, -3  # the numbers that subprocess has
 PATIENCE = 30  # seconds that the end of a killed container may take

@@ -350,7 +350,8 @@ class Group:
     def _refused(self, setting: Setting, error: OSError) -> ContainerError:
         from . import cgroup_refusal  # only where something was refused
 
-        return cgroup_refusal.explain(self, setting, error)
+        absent = self.missing(setting) if error.errno == abi.ENOENT else ("", "")
+        return cgroup_refusal.explain(setting, error, self.descriptor(setting.controller), absent)
 
     def read(self, controller: str, name: str) -> str:
         """The text of a file, "" where it does not exist."""

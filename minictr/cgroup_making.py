@@ -5,7 +5,7 @@ Each function takes the lifecycle.Container, whose `group`, `plan` and `watch` i
 Side: host
 """
 
-from . import abi, cgroup, cgroup_place, cgroup_settings, foreground, host
+from . import abi, cgroup, cgroup_place, cgroup_settings, foreground, idtables
 from . import unix as os
 from .errors import ContainerError, Degradation
 from .spec import cgroup_of
@@ -82,7 +82,7 @@ def move(me, pid: int) -> None:
 def _tell(me, records: "list[Degradation]") -> None:
     for record in records:
         if record.code == "cgroup-devices" and not _narrow(me, record):
-            if me.plan.inner_user or not host.initial():
+            if me.plan.inner_user or not idtables.initial():
                 continue  # in a user namespace no node can be made
             if not me.plan.cgroup_path:
                 record.level = "notice"  # no cgroup was asked for, and every engine names devices

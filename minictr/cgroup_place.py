@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import abi, maps
+from . import abi, idtables, maps
 from .host import Host
 from .spec import Spec, cgroup_of, cgroup_path
 
@@ -48,7 +48,7 @@ def owner(mounts, namespaces, joins, table: "maps.Maps | None", uid: int) -> int
     joined = any(kind == "user" for kind, _ in joins)
     if joined or "cgroup" not in namespaces or not any(map(writable, mounts)):
         return -1
-    return uid if table is None else maps.on_host(table.uids, uid)
+    return uid if table is None else idtables.on_host(table.uids, uid)
 
 
 def writable(mount) -> bool:

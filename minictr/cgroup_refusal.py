@@ -7,13 +7,9 @@ Side: host
 import os
 
 from . import abi, cgroup_files, fixes, paths
-from .cgroup_files import GONE, HERE, Part
+from .cgroup_files import Part
 from .cgroup_settings import Setting, cause
 from .errors import ContainerError, printable
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .cgroup_group import Group
 
 SUBTREE = "cgroup.subtree_control"
 _OF_SYSTEMD = "cpu cpuset io memory pids"  # the controllers that its Delegate= is of use for
@@ -31,18 +27,21 @@ _RANGES = {
 _WEIGHTS = ("blkio.weight_device", "blkio.leaf_weight_device", "io.weight", "io.bfq.weight")
 
 
-def explain(group: "Group", setting: Setting, error: OSError) -> ContainerError:
-    """What ERROR, the kernel's answer to SETTING in GROUP, is for a person."""
+def explain(setting: Setting, error: OSError, directory: int, absent: "tuple[str, str]") -> ContainerError:
+    """What ERROR, the kernel's answer to SETTING, is for a person.
+
+    directory: a descriptor of the cgroup; absent: why such a file is not there (ENOENT), and what helps
+    """
     number = error.errno or 0
     doing = "set %s to %s" % (printable(setting.names[0]), printable(setting.value))
     if number == abi.ENOENT and setting.names[0] == SUBTREE:
-        why, hint = "it has only: " + group.read("", "cgroup.controllers").strip(), ""
+        why, hint = "it has only: " + _content(directory, "cgroup.controllers"), ""
     else:
-        why, hint = group.missing(setting) if number == abi.ENOENT else ("", _hint(group, setting, number))
+        why, hint = absent if number == abi.ENOENT else ("", _hint(setting, number, directory))
     return ContainerError(doing, why, number, hint, cause="" if hint else cause(number))
 
 
-def _hint(group: "Group", setting: Setting, number: int) -> str:
+def _hint(setting: Setting, number: int, directory: int) -> str:
     """What is wrong with the value, or with our rights."""
     name = setting.names[0]
     if number in (abi.EINVAL, abi.ERANGE) and name in _RANGES:
@@ -55,17 +54,20 @@ def _hint(group: "Group", setting: Setting, number: int) -> str:
     if name.startswith("cpuset.") and number == abi.EBUSY:
         return "cgroups below it use more of them"
     if name.startswith("cpuset."):
-        have = _above(group, setting.controller, name) or _above(
-            group, setting.controller, name + ".effective"
-        )
+        have = _content(directory, "../" + name) or _content(directory, "../%s.effective" % name)
         return "the cgroup above has %s" % have if have else ""
     if name == "memory.limit_in_bytes" and number == abi.EBUSY:
-        use = group.read("memory", "memory.usage_in_bytes").strip()
+        use = _content(directory, "memory.usage_in_bytes")
         return "%s bytes are in use, and cannot be given back" % use
     if name == "memory.limit_in_bytes" and number == abi.EINVAL:
-        most = group.read("memory", "memory.memsw.limit_in_bytes").strip()
+        most = _content(directory, "memory.memsw.limit_in_bytes")
         return "memory and swap together are limited to %s: change that limit too" % most
     return "there is no such block device, or it is a partition" if number == abi.ENODEV else ""
+
+
+def _content(directory: int, name: str) -> str:
+    """Of a file of the cgroup, or of the one above it; "" if that has none."""
+    return paths.read_text(name, at=directory).strip()
 
 
 def out_of_the_way(part: Part, busy: str) -> str:
@@ -118,17 +120,3 @@ def refuse_below_use(memory: "dict", use: str) -> None:
         if use.strip() and 0 < value <= int(use):
             why = "%s bytes are in use" % use.strip()
             raise ContainerError("set the memory %s to %d" % (name, value), why, abi.EBUSY)
-
-
-def _above(group: "Group", controller: str, name: str) -> str:
-    """The content of a file of the cgroup above the group's, "" if that has none."""
-    try:
-        descriptor = os.open("..", HERE, dir_fd=group.descriptor(controller))
-        try:
-            return cgroup_files.read(descriptor, name).strip()
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno in GONE or error.errno == abi.EACCES:
-            return ""
-        raise

@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import abi, cgroup_files, host, libc
+from . import abi, cgroup_files, idtables, libc
 from . import unix as os
 from .cgroup_files import GONE, PATIENCE, Part
 from .cgroup_group import Group
@@ -255,7 +255,7 @@ class V1(Group):
 
 def _owns_devices() -> bool:
     """CAP_SYS_ADMIN is held as security/device_cgroup.c asks for it: over the host, not a user namespace."""
-    return bool(libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1) and host.initial()
+    return bool(libc.capget()[0] >> abi.CAP_SYS_ADMIN & 1) and idtables.initial()
 
 
 def _inherit(mount: str, path: str) -> None:

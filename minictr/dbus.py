@@ -21,7 +21,7 @@ import os
 import sys
 import time
 
-from . import abi, dbus_message, host
+from . import abi, dbus_message, idtables
 from .dbus_message import Message
 from .errors import ContainerError, printable
 
@@ -289,7 +289,7 @@ def _unescape(text: str) -> bytes:
 def outer_uid() -> int:
     """Our effective user id as the user namespace above ours has it; the same outside of one."""
     uid = os.geteuid()
-    for inside, outside, count in host.read_map("uid_map"):
+    for inside, outside, count in idtables.read("uid_map"):
         if inside <= uid < inside + count:
             return outside + uid - inside
     return uid

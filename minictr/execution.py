@@ -17,6 +17,7 @@ from . import (
     host,
     identity,
     idmaps,
+    idtables,
     init,
     last,
     living,
@@ -53,8 +54,8 @@ class Target:
             except FileNotFoundError:  # it ends, and waits for who were in its PID namespace to be waited for
                 raise ContainerError(doing, "container not running", abi.ENOENT) from None
             self.joins = tuple([self._open(kind) for kind in abi.NAMESPACES if self._differs(kind)])
-            self.uids = maps.rows(paths.read_text("/proc/%d/uid_map" % self.pid))
-            self.gids = maps.rows(paths.read_text("/proc/%d/gid_map" % self.pid))
+            self.uids = idtables.rows(paths.read_text("/proc/%d/uid_map" % self.pid))
+            self.gids = idtables.rows(paths.read_text("/proc/%d/gid_map" % self.pid))
             self.groups_denied = paths.read_text("/proc/%d/setgroups" % self.pid).strip() == "deny"
             self.files = self.root
             if "root" in _bare(content):
@@ -364,4 +365,4 @@ def _with_labels(wish: Wish, made: plan.Plan, report) -> plan.Plan:
 
 def _setup_id(table: "tuple[tuple[int, int, int], ...]", own: int) -> int:
     """0 where the container has it, as with its own set-up."""
-    return 0 if maps.inside(table, 0) else own
+    return 0 if idtables.inside(table, 0) else own

@@ -6,11 +6,10 @@ is found by doing it (and beforehand by `doctor`).
 Side: host
 """
 
-from . import abi, cgroup, libc, paths
+from . import abi, cgroup, idtables, libc, paths
 from . import unix as os
 from .record import Record
 
-FULL_MAP = ((0, 0, 4294967295),)
 RANGE = 65536  # how many ids a container gets
 NOTE = "/var/lib/minictr/ids"  # the first id of the range that root's containers get
 FREE_FROM = 1 << 30
@@ -43,8 +42,8 @@ class Host(Record):
     gid: int
     effective: int
     last_cap: int
-    uid_map: "tuple[tuple[int, int, int], ...]" = FULL_MAP
-    gid_map: "tuple[tuple[int, int, int], ...]" = FULL_MAP
+    uid_map: "tuple[tuple[int, int, int], ...]" = idtables.FULL
+    gid_map: "tuple[tuple[int, int, int], ...]" = idtables.FULL
     groups: "tuple[int, ...]" = ()
     groups_denied: bool = False
     no_new_privs: bool = False
@@ -65,8 +64,8 @@ class Host(Record):
 
     @property
     def initial(self) -> bool:
-        """What the function of that name asks, of the map that was read."""
-        return self.uid_map == FULL_MAP
+        """As `idtables.initial`, of the map that was read."""
+        return self.uid_map == idtables.FULL
 
     @property
     def privileged(self) -> bool:
@@ -82,14 +81,14 @@ def probe(ranges: bool) -> Host:
         "gid": os.getegid(),
         "effective": effective,
         "last_cap": int(paths.read_text("/proc/sys/kernel/cap_last_cap") or len(abi.CAPABILITIES) - 1),
-        "uid_map": read_map("uid_map"),
-        "gid_map": read_map("gid_map"),
+        "uid_map": idtables.read("uid_map"),
+        "gid_map": idtables.read("gid_map"),
         "groups": tuple(os.getgroups()),
         "no_new_privs": libc.prctl(abi.PR_GET_NO_NEW_PRIVS) == 1,
         "reclaimed": os.path.isdir("/run/systemd/system") and cgroup.layout().kind == "v2",
     }  # type: dict[str, object]
     facts.update(_interpreter())
-    if facts["uid_map"] != FULL_MAP:
+    if facts["uid_map"] != idtables.FULL:
         facts["groups_denied"] = paths.read_text("/proc/self/setgroups").strip() == "deny"
     if ranges:
         facts.update(_ranges(facts["uid"]))  # type: ignore[arg-type]
@@ -107,17 +106,6 @@ def _interpreter() -> "dict[str, object]":
     # a user keeps its further groups in the container, and what an access list says of it
     open_ = bool(state.st_mode & 0o002) or (os.geteuid() != 0 and os.access(name, os.W_OK))
     return {"interpreter": state.st_uid, "interpreter_group": group, "interpreter_open": open_}
-
-
-def read_map(name: str) -> "tuple[tuple[int, int, int], ...]":
-    """The lines of /proc/self/uid_map or gid_map: inside, outside, count."""
-    lines = paths.read_text("/proc/self/" + name).splitlines()  # `maps` is not loaded for this alone
-    return tuple([tuple([int(word) for word in line.split()]) for line in lines]) or FULL_MAP  # type: ignore
-
-
-def initial() -> bool:
-    """Whether this is the host's own user namespace, or one that maps every id to itself."""
-    return read_map("uid_map") == FULL_MAP
 
 
 def _ranges(uid: int) -> "dict[str, object]":

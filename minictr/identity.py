@@ -4,7 +4,7 @@ without. How a process becomes that is `privileges`.
 Side: host
 """
 
-from . import abi, maps, privileges
+from . import abi, idtables, maps, privileges
 from .errors import Degradation
 from .host import Host
 from .privileges import Credentials
@@ -76,7 +76,7 @@ def groups_lost(
     nobody's wish, and only noted."""
     lost = []
     for group in wanted.groups or ():
-        ours = group if table is None else maps.on_host(table.gids, group)
+        ours = group if table is None else idtables.on_host(table.gids, group)
         if group != wanted.gid and ours not in host.groups:
             lost.append(str(group))
     if not lost:
@@ -93,7 +93,7 @@ def _groups_kept(
     spec: Spec, host: Host, table: "maps.Maps | None", wanted: Credentials
 ) -> "list[Degradation]":
     """The caller's groups that come inside unasked. A bundle with such a map has asked for no more."""
-    asked = [group if table is None else maps.on_host(table.gids, group) for group in wanted.groups or ()]
+    asked = [group if table is None else idtables.on_host(table.gids, group) for group in wanted.groups or ()]
     unasked = [group for group in host.groups if group not in asked]
     kept = maps.kept(host.gid, unasked)
     if not kept:

@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import abi, maps
+from . import abi, idtables, maps
 from .errors import ContainerError
 from .host import RANGE, Host
 from .privileges import Credentials
@@ -121,7 +121,7 @@ def check(table: maps.Maps, credentials: Credentials) -> None:
         [(table.uids, credentials.uid, "user"), (table.gids, credentials.gid, "group")]
         + [(table.gids, group, "group") for group in credentials.groups or ()]
     ):  # fmt: skip
-        if not maps.inside(mapped, number):
+        if not idtables.inside(mapped, number):
             raise maps.missing("become %s %d" % (kind, number), kind[0] + "id", number, mapped)
 
 

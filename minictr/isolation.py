@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import abi, device_rules, host, kernel_files, libc, maps, privileges
+from . import abi, device_rules, idtables, kernel_files, libc, privileges
 from . import unix as os
 from .errors import EXIT_REQUIRED, ContainerError
 from .levels import NAMESPACES
@@ -125,10 +125,10 @@ def _unasked_files(plan: "Plan") -> "tuple[str, str]":
     """A root of its own keeps nobody who has other ways to the host's files."""
     if "mount" not in plan.namespaces:
         return "the container has no mount namespace", "leave the host's namespaces out"
-    initial = host.initial()
+    initial = idtables.initial()
     inside = plan.inner_user or not initial
     # of a namespace that is joined nobody knows yet whom it maps
-    rooted = initial and (not plan.new_user or plan.maps is None or maps.outside(plan.maps.uids, 0))
+    rooted = initial and (not plan.new_user or plan.maps is None or idtables.outside(plan.maps.uids, 0))
     opening = _opening(plan, inside, rooted)
     if opening:
         why = "it is granted %s, by which files of the host's are opened" % ", ".join(opening)
@@ -214,7 +214,7 @@ def _unasked_namespace(layer: str, plan: "Plan") -> "tuple[str, str]":
 
 def _unasked_ids(maps: "Maps") -> "tuple[str, str]":
     """A group 0 that the caller has without being root is the caller's own."""
-    only = sum([count for _, _, count in host.read_map("uid_map")]) == 1
+    only = sum([count for _, _, count in idtables.read("uid_map")]) == 1
     for what, option, table in (("user", "--uidmap", maps.uids), ("group", "--gidmap", maps.gids)):
         number = next((inside for inside, outside, _ in table if outside == 0), -1)
         if number >= 0 and (what == "user" or os.geteuid() == 0):
@@ -229,7 +229,7 @@ def _unasked_ids(maps: "Maps") -> "tuple[str, str]":
 
 def around(name: str) -> str:
     """Whose NAME, a user outside of a container, is: only in the host's own namespace it is the host's."""
-    initial = host.initial()
+    initial = idtables.initial()
     return "the host's " + name if initial else name + " of the user namespace around us"
 
 
@@ -237,7 +237,7 @@ def _unasked_devices(plan: "Plan") -> "tuple[str, str]":
     if every_device(plan):
         option = "--privileged" if _privileged(plan) else "--device-cgroup-rule"
         return "every device may be used", "leave %s out" % option
-    inside = plan.inner_user or not host.initial()
+    inside = plan.inner_user or not idtables.initial()
     if inside or plan.cgroup_path:
         return "", ""
     return "there is neither a user namespace nor a cgroup", "leave --userns host or --cgroups disabled out"

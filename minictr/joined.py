@@ -7,7 +7,7 @@ the host.
 Side: host
 """
 
-from . import abi, config, forks, idmaps, libc, maps, paths
+from . import abi, config, forks, idmaps, idtables, libc, paths
 from . import unix as os
 from .errors import ContainerError
 
@@ -74,7 +74,7 @@ def _maps_of(proc: int, descriptor: int, files: "list[str]") -> "list[list[tuple
         number = int(os.read(theirs, 16) or abi.ESRCH)
         if number:
             raise ContainerError("join the user namespace", "", number, cause="setns")
-        return [list(maps.rows(paths.read_proc(proc, "%d/%s" % (pid, file)))) for file in files]
+        return [list(idtables.rows(paths.read_proc(proc, "%d/%s" % (pid, file)))) for file in files]
     finally:
         os.close(theirs)
         os.close(ours)

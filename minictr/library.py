@@ -27,12 +27,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any, Sequence, Union
 
+    from .attended import Stream
     from .watch import Watch
 
     Path = Union[str, "os.PathLike[str]"]
-    Words = Sequence[Union[Path, bytes, float]]  # numbers are written out
     File = Union[IO[Any], None]
-    Stream = Union[int, File]  # as subprocess.Popen takes it
+    Words = Sequence[Union[Path, bytes, float]]  # numbers are written out
 
 __all__ = [
     "DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Container", "ContainerError", "Ending",

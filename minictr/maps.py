@@ -8,7 +8,7 @@ without that, dropping a group could gain access: CVE-2014-8989).
 Side: host
 """
 
-from . import abi, paths
+from . import abi, idtables, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .record import Record
@@ -39,24 +39,6 @@ class HalfWritten(Exception):
     """One of the helpers had its way, the other had not."""
 
 
-def inside(table: "tuple[tuple[int, int, int], ...]", number: int) -> bool:
-    """Whether the namespace knows the id NUMBER."""
-    return any(first <= number < first + count for first, _, count in table)
-
-
-def on_host(table: "tuple[tuple[int, int, int], ...]", number: int) -> int:
-    """What the id NUMBER of the namespace is outside of it, -1 if it has none."""
-    for first, start, count in table:
-        if first <= number < first + count:
-            return start + number - first
-    return -1
-
-
-def outside(table: "tuple[tuple[int, int, int], ...]", number: int) -> bool:
-    """Whether the namespace shows the id NUMBER of this one."""
-    return any(first <= number < first + count for _, first, count in table)
-
-
 def missing(doing: str, name: str, number: int, table: "tuple[tuple[int, int, int], ...]") -> ContainerError:
     """The error of what takes the id NUMBER, which TABLE has not. name: "uid" or "gid" """
     have = sum([count for _, _, count in table])
@@ -64,14 +46,9 @@ def missing(doing: str, name: str, number: int, table: "tuple[tuple[int, int, in
     return ContainerError(doing, why, hint="a larger range in /etc/sub%s, or --%smap" % (name, name))
 
 
-def rows(text: str) -> "tuple[tuple[int, int, int], ...]":
-    """What a map says (user_namespaces(7)): first id inside, first outside as its reader has it, how many."""
-    return tuple([tuple(map(int, line.split())) for line in text.splitlines()])  # type: ignore[misc]
-
-
 def own(proc: int) -> Maps:
     """Of the user namespace that we are in. proc: from paths.open_proc"""
-    uids, gids = [rows(paths.read_proc(proc, "self/" + name)) for name in ("uid_map", "gid_map")]
+    uids, gids = [idtables.rows(paths.read_proc(proc, "self/" + name)) for name in ("uid_map", "gid_map")]
     return Maps(way="direct", uids=uids, gids=gids)
 
 
@@ -86,7 +63,7 @@ def known_words(mount, uids: "tuple", gids: "tuple") -> "tuple[str, ...]":
         name, _, value = word.partition("=")
         if name in ("uid", "gid") and value.isdecimal() and len(value) < 20:
             table = uids if name == "uid" else gids
-            if not inside(table, int(value)):
+            if not idtables.inside(table, int(value)):
                 if (mount.kind, word) == ("devpts", "gid=5"):
                     continue
                 doing = "give %s to %s %s" % (mount.target, "user" if name == "uid" else "group", value)

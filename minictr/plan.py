@@ -6,7 +6,7 @@ returns can be printed (`explain`). Past it, only the kernel can refuse.
 Side: host
 """
 
-from . import abi, cgroup_place, identity, idmaps, maps, mounts, paths
+from . import abi, cgroup_place, identity, idmaps, idtables, maps, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation
 from .host import Host
@@ -161,8 +161,8 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
         records.append(maps.alone("", 0, "", "subids"))
     user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
     credentials = identity.choose(spec, host, table, user_known, records)
-    setup_uid = 0 if table is None or maps.inside(table.uids, 0) else credentials.uid
-    setup_gid = 0 if table is None or maps.inside(table.gids, 0) else credentials.gid
+    setup_uid = 0 if table is None or idtables.inside(table.uids, 0) else credentials.uid
+    setup_gid = 0 if table is None or idtables.inside(table.gids, 0) else credentials.gid
     if table is not None:
         idmaps.check(table, credentials)
     show_ids = table is not None and table.way == "direct" and host.initial
@@ -216,7 +216,9 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
 
 def _exposed(host: Host, table: maps.Maps) -> bool:
     """Whether somebody in a user namespace of TABLE may write to the interpreter that we run by."""
-    owned = maps.outside(table.uids, host.interpreter) or maps.outside(table.gids, host.interpreter_group)
+    owned = idtables.outside(table.uids, host.interpreter) or idtables.outside(
+        table.gids, host.interpreter_group
+    )
     return host.interpreter_open or owned
 
 

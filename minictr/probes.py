@@ -11,7 +11,7 @@ import _struct as struct
 import os
 import time
 
-from . import abi, devices, libc, maps, mounting, namespaces, paths
+from . import abi, devices, idtables, libc, maps, mounting, namespaces, paths
 from .tester import Ground, Refused, no_step_down, trying, within
 
 STAGES = ("/mnt", "/srv", "/media", "/tmp", "/run", "/home", "/proc")  # something to mount on, of any host
@@ -206,7 +206,7 @@ def id_maps(table: maps.Maps, out: int) -> None:
 
     def become() -> str:
         with trying("ids"):
-            if maps.inside(table.uids, 1) and maps.inside(table.gids, 1):
+            if idtables.inside(table.uids, 1) and idtables.inside(table.gids, 1):
                 os.setresgid(1, 1, 1)
                 os.setresuid(1, 1, 1)
         way = {"direct": "written directly", "helpers": "by newuidmap and newgidmap"}.get(

@@ -5,7 +5,7 @@ Side: host
 
 import sys
 
-from . import abi, clone, foreground, libc, maps, plan
+from . import abi, clone, foreground, idtables, libc, plan
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .mounts import REFUSED
@@ -73,7 +73,7 @@ def give_pipes(
     """
     if made.terminal:
         return
-    uid, gid = maps.on_host(uids, made.credentials.uid), maps.on_host(gids, made.credentials.gid)
+    uid, gid = idtables.on_host(uids, made.credentials.uid), idtables.on_host(gids, made.credentials.gid)
     for descriptor in streams or (0, 1, 2):
         if libc.fstatfs_type(descriptor) == abi.PIPEFS_MAGIC and os.fstat(descriptor).st_uid != uid:
             try:

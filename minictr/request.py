@@ -14,10 +14,7 @@ from . import answers, document, exec_line, execution, foreground, libc, lifecyc
 from .conversation import Conversation
 from .errors import REPORT, ContainerError, Degradation, Interrupted, from_os
 from .report import Report
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .worker import Seat
+from .seat import Seat
 
 STAYING = 1.0  # seconds that a program runs before its worker is replaced at the door
 
@@ -54,7 +51,7 @@ class Request:
     """talk: the conversation with the caller; seat: of the worker that does it, left where that will not come
     back: only a container that went well leaves nothing behind in its worker"""
 
-    def __init__(self, talk: Conversation, seat: "Seat") -> None:
+    def __init__(self, talk: Conversation, seat: Seat) -> None:
         self.talk, self.seat, self.report = talk, seat, Collected()
         self.identifier = self.created = ""
         self.status, self.out_of_memory = 0, False

@@ -7,7 +7,7 @@ Side: host
 
 import os
 
-from . import abi, libc, maps, mountinfo, paths
+from . import abi, idtables, libc, mountinfo, paths
 from .errors import printable
 from .record import Record
 
@@ -76,7 +76,7 @@ def initial() -> bool:
 def caller() -> int:
     """Our user id as it is outside of our user namespace, of which root is anybody."""
     own = os.geteuid()
-    outside = maps.on_host(maps.rows(read("/proc/self/uid_map")), own)
+    outside = idtables.on_host(idtables.rows(read("/proc/self/uid_map")), own)
     return own if outside < 0 else outside
 
 

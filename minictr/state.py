@@ -47,9 +47,11 @@ def default_root() -> str:
     if uid == 0:
         if os.access("/run", os.W_OK):
             return "/run/minictr"
-        from . import host, maps
+        from . import idtables
 
-        number = maps.on_host(host.read_map("uid_map"), uid)  # in a user's namespace: each of them has a 0
+        number = idtables.on_host(
+            idtables.read("uid_map"), uid
+        )  # in a user's namespace: each of them has a 0
     runtime = os.getenv("XDG_RUNTIME_DIR") or "/run/user/%d" % number
     if os.path.isdir(runtime) and os.access(runtime, os.W_OK) and os.stat(runtime).st_uid == uid:
         return runtime + "/minictr"

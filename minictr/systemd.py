@@ -7,7 +7,7 @@ Side: host
 
 import os
 
-from . import dbus, host, maps
+from . import dbus, idtables
 from .errors import ContainerError, printable
 
 NAME = "org.freedesktop.systemd1"
@@ -61,7 +61,7 @@ def expand(name: str) -> str:
 def is_user() -> bool:
     """Whether the user's own manager is asked. Root of a user namespace has a host's systemd, whose root
     is nobody in there (podman without root), or one of its own (a container with a whole system)."""
-    if os.geteuid() or host.initial():
+    if os.geteuid() or idtables.initial():
         return os.geteuid() != 0
     try:
         return os.stat("/run/systemd/private").st_uid != 0
@@ -71,7 +71,7 @@ def is_user() -> bool:
 
 def _user_fix() -> str:
     """By the number that the user has around a user namespace that is the user's own, as podman's."""
-    uid = maps.on_host(host.read_map("uid_map"), os.geteuid())
+    uid = idtables.on_host(idtables.read("uid_map"), os.geteuid())
     linger = "log in as this user, or: loginctl enable-linger %d; and have XDG_RUNTIME_DIR=/run/user/%d"
     return linger % (uid, uid)
 

@@ -12,7 +12,7 @@ import _socket
 import os
 import time
 
-from . import abi, attempts, document, libc, lifecycle, maps, paths, verdict
+from . import abi, attempts, document, idtables, libc, lifecycle, paths, verdict
 from .attempted import Attempt
 from .bait import Bait
 from .errors import ContainerError, printable
@@ -277,7 +277,7 @@ def look(pid: int) -> Outside:
             pass  # a kernel without this kind
     status = _status(pid)
     users, groups = [
-        maps.rows(paths.read_text("/proc/%d/%s" % (pid, name))) for name in ("uid_map", "gid_map")
+        idtables.rows(paths.read_text("/proc/%d/%s" % (pid, name))) for name in ("uid_map", "gid_map")
     ]
     roots = [outside - inside for inside, outside, size in users if inside <= 0 < inside + size]
     hosts = users + groups if os.geteuid() == 0 else users  # a user's group 0 is the user's own

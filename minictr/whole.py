@@ -10,7 +10,7 @@ from .attended import PIPE, Attended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .library import Stream
+    from .attended import Stream
 
 
 class Codec:

@@ -35,8 +35,8 @@ from . import document, foreground, libc, paths, words
 from .conversation import Conversation, standing, status_of
 from .errors import Interrupted
 from .request import Request
+from .seat import Seat
 
-IDLE = 60  # seconds without a request, after which a worker ends, and the helper with the last one
 HASTE = 0.005  # seconds in which one who waits at the door has taken a request
 TIDY = 50  # requests after which a worker looks for what is left of them in memory, 40 KB each
 _PASSED = 5  # descriptors that come with a request: the conversation, the directory, three streams
@@ -125,41 +125,6 @@ def _serve(door, caller: str) -> None:
                 select.select([], [], [], HASTE)
                 short = short or bool(select.select([door], [], [], 0)[0])
     os._exit(0)
-
-
-class Seat:
-    """A worker's place at the door, None once it has left. writer: a pipe to the helper
-
-    environ: of the request before, which is ours still; None before the first; pid: of who asks
-    """
-
-    pid = 0
-
-    def __init__(self, door, writer: int) -> None:
-        self.door, self.writer = door, writer
-        self.environ = None  # type: dict[str, str] | None
-
-    def leave(self) -> None:
-        """Have another one sit here, and end with what is being done."""
-        if self.door is None:
-            return
-        self.door.close()
-        self.door = None
-        try:
-            os.write(self.writer, b"n")
-        except BrokenPipeError:
-            pass  # the helper was killed: the caller finds nobody, and starts another
-
-    def wait(self) -> "tuple[bytes, list]":
-        """A request and what came with it; b"" where there will be none, or there was none for long."""
-        waiting = select.poll()
-        waiting.register(self.door, select.POLLIN)
-        while waiting.poll(IDLE * 1000):
-            try:
-                return self.door.recvmsg(16, 256, 0x40000000 | 0x40)[:2]  # MSG_CMSG_CLOEXEC, MSG_DONTWAIT
-            except BlockingIOError:
-                continue  # another one was quicker
-        return b"", []
 
 
 def _work(seat: Seat, caller: str) -> None:
