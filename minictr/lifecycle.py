@@ -144,7 +144,10 @@ class Container:
         """
         self._decide()
         birth = self._start(status)
-        self._place_extras(birth)
+        if "netDevices" in self.plan.extras or "intelRdt" in self.plan.extras:
+            from . import hardware  # only for those who ask for it
+
+            hardware.give(self, birth)
         self._early_hooks(birth)
         process.send_filter(birth)  # after "enter", which is the next word that init waits for
         self._settle(birth, status)
@@ -241,32 +244,6 @@ class Container:
 
         living.sweep(self.root_path, self.root, self.report)
         return state.create(self.root_path, self.root, self.spec.identifier)
-
-    def _place_extras(self, birth: clone.Birth) -> None:
-        """The network devices that it gets, and its share of the processor's caches."""
-        if "netDevices" in self.plan.extras:
-            from . import netdevices  # only for those who ask for them
-
-            if "network" in birth.lost:  # they would be moved to the host's own, under other names
-                raise ContainerError("move network devices", "the container has the host's network")
-            self.devices = netdevices.Moved(birth.proc, birth.pid)
-            self.undo.push("give the network devices back", self._return_devices)
-            for name, value in self.plan.extras["netDevices"].items():
-                self.devices.take(name, (value or {}).get("name") or name)
-        if "intelRdt" in self.plan.extras:
-            from . import resctrl  # only for those who ask for it
-
-            group = resctrl.Group(self.plan.extras["intelRdt"], self.spec.identifier, resctrl.mount_point())
-            self.resctrl = group.made
-            self.undo.push("remove the class of service", lambda: resctrl.remove(group.made))
-            group.make()
-            group.join(birth.pid)
-
-    def _return_devices(self) -> None:
-        """Where the start has failed. A container that has run takes its network along, and the devices."""
-        if self.devices is not None:
-            self.devices.give_back()
-            self.devices.close()
 
     def _keep_devices(self) -> None:
         if self.devices is not None:
