@@ -2,6 +2,7 @@
 #
 # PYTHON   the interpreter. For test and lint: python3 where it is not given; for install and bench,
 #          which write it into a launcher: /usr/bin/python3
+# BYTECODE   the interpreters whose bytecode dist puts into the one file; others compile it at each start
 # PREFIX, DESTDIR   where install and uninstall work
 # KINDS    the virtual machines of test-vm; VM: further options of tests/vm.py, such as --timeout
 # ARGS     further arguments for pytest or for the benchmark: make test ARGS="-k proc"
@@ -14,6 +15,7 @@ ARGS ?=
 
 TEST_PYTHON = $(or $(PYTHON),python3)
 HOST_PYTHON = $(or $(PYTHON),/usr/bin/python3)
+BYTECODE ?= $(TEST_PYTHON)
 LIBRARY = $(PREFIX)/lib/minictr
 LAUNCHER = $(PREFIX)/bin/minictr
 
@@ -154,32 +156,8 @@ bench: ## measure start-up and memory beside runc, crun, bwrap and unshare (ARGS
 	@$(HOST_PYTHON) tests/bench.py $(ARGS)
 	@$(HOST_PYTHON) tests/bench_verbs.py
 
-# The same bytes from the same sources: names sorted, times fixed, nothing compressed (which also
-# lets a Python without zlib read it)
-define PYZ
-import os, sys, zipfile
-target, sources = sys.argv[1], sorted(sys.argv[2:])
-files = [("__main__.py", b"from minictr.__main__ import main\n\nmain()\n")]
-for name in sources:
-    with open(name, "rb") as file:
-        files.append((name, file.read()))
-os.makedirs(os.path.dirname(target), exist_ok=True)
-with open(target + ".new", "wb") as out:
-    out.write(b"#!/usr/bin/env python3\n")
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in files:
-            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            entry.create_system, entry.external_attr = 3, 0o100644 << 16
-            archive.writestr(entry, data)
-os.chmod(target + ".new", 0o755)
-os.replace(target + ".new", target)
-endef
-export PYZ
-
-dist: dist/minictr.pyz ## build dist/minictr.pyz, the whole program in one file
-
-dist/minictr.pyz: $(wildcard minictr/*.py) Makefile
-	$(TEST_PYTHON) -c "$$PYZ" $@ $(wildcard minictr/*.py)
+dist: ## build dist/minictr.pyz, the whole program in one file (BYTECODE=)
+	$(TEST_PYTHON) -IS minictr/doors.py dist dist/minictr.pyz minictr $(BYTECODE)
 
 # $(call quoted,TEXT): as one word for the shell, whatever is in it
 quoted = '$(subst ','\'',$1)'
@@ -200,7 +178,7 @@ install: ## install a launcher and the compiled package (PREFIX=, DESTDIR=, PYTH
 	cd / && $(HOST_PYTHON) -IS -m compileall -q -d $(call quoted,$(LIBRARY)/minictr) \
 		$$($(HOST_PYTHON) -IS -c 'import sys; sys.version_info >= (3, 7) and print("--invalidation-mode=unchecked-hash")') \
 		$(call quoted,$(DESTDIR)$(LIBRARY)/minictr)
-	cd / && $(HOST_PYTHON) -IS $(call quoted,$(DESTDIR)$(LIBRARY)/minictr/packed.py) \
+	cd / && $(HOST_PYTHON) -IS $(call quoted,$(DESTDIR)$(LIBRARY)/minictr/doors.py) install \
 		$(call quoted,$(HOST_PYTHON)) $(call quoted,$(LIBRARY)) $(call quoted,$(DESTDIR)) $(call quoted,$(LAUNCHER))
 	chmod -R u+rwX,go=rX $(call quoted,$(DESTDIR)$(LIBRARY))
 

@@ -1,61 +1,29 @@
-"""The package in one file of bytecode, for the launcher that `make install` writes.
+"""The package in one file of bytecode, for the doors that `make` builds (`doors`).
 
 A start needs nearly sixty modules, and to find and open each costs 0.04 ms more than to find it in
 a table: from one file the cold start of a container is 2 ms (12 %) shorter, measured in turn with
 the same package as files. What is not needed is not read: to read the pack whole cost 0.5 ms, and
-0.8 MB that a runtime keeps beside its container. The launcher takes the pack only under the very
-Python it was made by (the magic number of importlib), and the files beside it otherwise. It is short,
-as it is compiled anew at every start.
+0.8 MB that a runtime keeps beside its container.
 
-Run as a script: packed.py PYTHON LIBRARY DESTDIR LAUNCHER
+Run as a script, which writes to the standard output: packed.py DIRECTORY SHOWN AT
 
 Side: host
 """
 
 import ast
+import hashlib
 import marshal
 import os
 import sys
 from importlib.util import MAGIC_NUMBER
 
-LAUNCH = """#!{python} -IS
-import sys
-from _frozen_importlib_external import MAGIC_NUMBER
-from marshal import loads
-from posix import O_CLOEXEC, close, open, pread
 
-PLACE = {library!r}
-sys.path.append(PLACE)
-try:
-    file = open(PLACE + "/{pack}", O_CLOEXEC)
-except OSError:
-    file = -1  # the modules lie beside it
-if file > 2 and pread(file, 8, 0) == MAGIC_NUMBER + {size}:  # closed streams: it may be one, and not ours
-    names = {{}}
-    code, table = loads(pread(file, {head}, 8))
-    exec(code, names)
-    names["install"](file, table, PLACE)
-elif file >= 0:
-    close(file)
-try:
-    from minictr.__main__ import main
-except ModuleNotFoundError as error:
-    if error.name != "minictr":
-        raise
-    hint = "put what was installed there, the whole of DESTDIR, or make install with another PREFIX"
-    sys.stderr.write("minictr: find its library: there is none in %s; hint: %s\\n" % (PLACE, hint))
-    sys.exit(125)
-main()
-"""
-PACK = "minictr.pack"
+def pack(directory: str, shown: str, at: int) -> bytes:
+    """The modules of DIRECTORY: MAGIC_NUMBER, and how long the next part is, in four bytes, by which a door
+    knows its own; marshalled, the code of `unpack` and what its `install` takes; and the codes that are told
+    of there, each behind the mark of this pack.
 
-
-def pack(directory: str, shown: str) -> "tuple[bytes, int]":
-    """The modules of DIRECTORY: MAGIC_NUMBER, and how long the next part is, in four bytes, by which a
-    launcher knows its own; marshalled, the code of `unpack` and its table; and the codes that the table tells
-    of, at places counted from the start. With it, the number of those bytes.
-
-    shown: the directory that a traceback names
+    shown: the directory that a traceback names; at: where in a file the pack will lie
     """
     codes, needs = {}, {}
     for name in sorted(os.listdir(directory)):
@@ -68,15 +36,21 @@ def pack(directory: str, shown: str) -> "tuple[bytes, int]":
             # 2: without docstrings, a tenth of it all. Nothing here is decided by an assert
             code = compile(tree, os.path.join(shown, name), "exec", dont_inherit=True, optimize=2)
             codes[module] = marshal.dumps(code)
+    mark = hashlib.sha256(b"".join(codes.values())).digest()[:8]
     unpack, size = marshal.loads(codes["minictr.unpack"]), 0
     while True:  # the index is as long as the numbers in it, which count it
-        at, table = len(MAGIC_NUMBER) + 4 + size, {}
+        end, table = at + len(MAGIC_NUMBER) + 4 + size, {}
         for module, data in codes.items():
-            table[module] = (at, at + len(data), needs[module])
-            at += len(data)
-        index = marshal.dumps((unpack, table))
+            table[module] = (end, end + len(mark) + len(data), needs[module])
+            end = table[module][1]
+        index = marshal.dumps((unpack, (mark, table)))
         if len(index) == size:
-            return MAGIC_NUMBER + size.to_bytes(4, "little") + index + b"".join(codes.values()), size
+            return (
+                MAGIC_NUMBER
+                + size.to_bytes(4, "little")
+                + index
+                + b"".join([mark + data for data in codes.values()])
+            )
         size = len(index)
 
 
@@ -99,22 +73,5 @@ def _imports(tree: ast.Module) -> "tuple[str, ...]":
     return tuple([sys.intern("minictr." + name) for name in found if name != "__version__"])
 
 
-def install(python: str, library: str, destdir: str, launcher: str) -> None:
-    """Write the pack into DESTDIR/LIBRARY and the launcher to DESTDIR/LAUNCHER, each whole or not at all."""
-    place = destdir + library
-    content, head = pack(place + "/minictr", library + "/minictr")
-    size = head.to_bytes(4, "little")
-    text = LAUNCH.format(python=python, library=library, pack=PACK, head=head, size=size)
-    _write(os.path.join(place, PACK), content, 0o644)
-    _write(destdir + launcher, text.encode("utf-8"), 0o755)
-
-
-def _write(path: str, content: bytes, mode: int) -> None:
-    with open(path + ".new", "wb") as file:
-        file.write(content)
-    os.chmod(path + ".new", mode)
-    os.replace(path + ".new", path)
-
-
 if __name__ == "__main__":
-    install(*sys.argv[1:])
+    sys.stdout.buffer.write(pack(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -1,4 +1,4 @@
-"""The finder and loader for what a pack has (`packed`, which also makes the launcher that calls `install`).
+"""The finder and loader for what a pack has (`packed`), which the doors install (`doors`).
 
 A start needs nearly sixty modules of ours. Each that importlib goes through for takes 0.02 ms more than one
 that is made here, so with a module come those that it will ask for: 0.4 ms (2 %) of the cold start of a
@@ -16,12 +16,15 @@ from posix import pread
 
 
 class Pack:
-    """file: a descriptor of the pack; place: where its package lies as files, which are not read
-    table: {name: (start, end, needs)}: where in the file its code is, and what of ours it imports at once
+    """file: a descriptor of what the pack lies in; place: where its package lies as files, which are not read
+    mark: what stands before each code in the file, as long as that is the one which was opened
+    table: {name: (start, end, needs)}: where that is, and what of ours the module imports at once
     """
 
-    def __init__(self, file: int, table: "dict[str, tuple[int, int, tuple[str, ...]]]", place: str) -> None:
-        self.file, self.table, self.place = file, table, place
+    def __init__(
+        self, file: int, place: str, mark: bytes, table: "dict[str, tuple[int, int, tuple[str, ...]]]"
+    ) -> None:
+        self.file, self.place, self.mark, self.table = file, place, mark, table
 
     def find_spec(self, name: str, path=None, target=None):
         if name not in self.table:
@@ -40,7 +43,10 @@ class Pack:
         for name in needs:
             if name not in sys.modules:
                 self._make(name)
-        exec(loads(pread(self.file, end - start, start)), module.__dict__)
+        content = pread(self.file, end - start, start)
+        if len(content) != end - start or content[:8] != self.mark:
+            raise ImportError("another file has been written over the one in %s" % self.place)
+        exec(loads(content[8:]), module.__dict__)
 
     def _make(self, name: str) -> None:
         """What importlib would do."""
@@ -56,5 +62,5 @@ class Pack:
         setattr(sys.modules["minictr"], name[len("minictr.") :], module)
 
 
-def install(file: int, table: "dict", place: str) -> None:
-    sys.meta_path.insert(0, Pack(file, table, place))
+def install(file: int, place: str, mark: bytes, table: "dict") -> None:
+    sys.meta_path.insert(0, Pack(file, place, mark, table))

@@ -226,7 +226,7 @@ def test_the_launcher_names_its_python_and_its_library_absolutely(installed):
     with open(installed + "/bin/minictr") as file:
         text = file.read()
     assert text.startswith("#!%s -IS\n" % PYTHON)
-    assert "PLACE = '%s/lib/minictr'" % installed in text
+    assert "place = '%s/lib/minictr'" % installed in text
 
 
 def test_the_launcher_listens_to_no_python_variable_and_no_current_directory(minictr, installed, tmp_path):
@@ -404,6 +404,31 @@ def test_the_one_file_is_the_same_whenever_it_is_built(tree, pyz, tmp_path):
     make(again, "dist", "PYTHON=" + PYTHON)
     with open(pyz, "rb") as one, open(again + "/dist/minictr.pyz", "rb") as other:
         assert one.read() == other.read()
+
+
+def test_the_one_file_compiles_nothing(minictr, pyz):
+    modules, packed, compiled = loaded(minictr, pyz, "--version")
+    assert {"minictr", "minictr.__main__", "minictr.cli"} <= packed
+    assert packed == {name for name in modules if name.split(".")[0] == "minictr"}
+    assert not compiled
+
+
+def test_the_one_file_takes_its_sources_where_no_pack_is_this_pythons(minictr, pyz, tmp_path):
+    import importlib.util
+
+    with open(pyz, "rb") as file:
+        content = file.read()
+    magic = importlib.util.MAGIC_NUMBER
+    other = bytes([magic[0] ^ 1]) + magic[1:]
+    for place, old, new in (
+        ("the pack itself", magic, other),
+        ("what the door knows", repr(magic).encode(), repr(other).encode()),
+    ):
+        assert content.count(old), place
+        (tmp_path / "other.pyz").write_bytes(content.replace(old, new, 1))
+        assert minictr.command(PYTHON, str(tmp_path / "other.pyz"), "--version") == VERSION
+        _, packed, _ = loaded(minictr, str(tmp_path / "other.pyz"), "--version")
+        assert not packed, place
 
 
 # --- the sources ------------------------------------------------------------------------------

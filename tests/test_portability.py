@@ -122,6 +122,20 @@ def test_by_its_name_the_program_is_a_door_wherever_one_is(minictr, python, tmp_
         assert found.status == 0 and found.out.startswith("{"), found
 
 
+@needs("make")
+def test_the_one_file_has_the_bytecode_of_every_python_that_it_was_built_with(minictr, python):
+    place = support.SESSION.place("bytecode")
+    shutil.copytree(support.CHECKOUT + "/minictr", place + "/minictr", ignore=support.UNUSED)
+    shutil.copy(support.CHECKOUT + "/Makefile", place)
+    bytecode = "BYTECODE=%s %s %s" % (sys.executable, python, python)
+    subprocess.run(["make", "-s", "-C", place, "dist", "PYTHON=" + sys.executable, bytecode], check=True)
+    env = Other(python, minictr, None).env
+    for one in (sys.executable, python):
+        found = minictr.command(one, "-ISv", place + "/dist/minictr.pyz", "--version", env=env)
+        assert found.status == 0
+        assert re.search(r"^import '?minictr\.cli'? # <Pack object", found.err, re.M), found.err[-2000:]
+
+
 def test_a_container_is_one(core, busybox_root):
     script = (
         "id -u; hostname; echo $$; ls /proc | grep -c '^[0-9]'; touch /x 2>/dev/null; cat /proc/self/uid_map"

@@ -6,13 +6,12 @@ import os
 import re
 import shutil
 import sys
-import zipfile
 
 import pytest
 import support
 from support import needs
 
-from minictr import cgroup
+from minictr import cgroup, doors
 
 V2 = cgroup.layout().kind == "v2"
 pytestmark = needs("root", "userns", "busybox")
@@ -22,24 +21,22 @@ pytestmark = needs("root", "userns", "busybox")
 
 
 def put(door, place, change):
-    """minictr in PLACE as a folder or as one file, what CHANGE makes of each module. What starts it."""
-    path = os.path.join(place, "minictr.pyz" if door == "the one file" else "minictr")
+    """minictr in PLACE as a folder or as one file, what CHANGE makes of each module, written over what is
+    there. What starts it."""
+    path = os.path.join(place, "minictr")
     shutil.rmtree(path, ignore_errors=True)
-    modules = {}
+    os.mkdir(path)
     for name in os.listdir(support.CHECKOUT + "/minictr"):
         if name.endswith(".py"):
             with open(os.path.join(support.CHECKOUT, "minictr", name)) as file:
-                modules["minictr/" + name] = change(file.read())
-    if door == "the one file":
-        modules["__main__.py"] = "from minictr.__main__ import main\n\nmain()\n"
-        with zipfile.ZipFile(path, "w") as archive:
-            for name in sorted(modules):
-                archive.writestr(name, modules[name])
-    else:
-        os.mkdir(path)
-        for name, text in modules.items():
-            with open(os.path.join(place, name), "w") as file:
+                text = change(file.read())
+            with open(os.path.join(path, name), "w") as file:
                 file.write(text)
+    if door == "the one file":
+        doors.dist(path + ".built", path, sys.executable)
+        shutil.rmtree(path)
+        path += ".pyz"
+        shutil.copyfile(place + "/minictr.built", path)  # not renamed: its number stays
     return [sys.executable, "-I", path]
 
 
