@@ -115,12 +115,12 @@ def static_busybox() -> str:
 
 
 def reachable(path: str) -> bool:
-    """Whether every user can go to PATH and read it."""
-    path = os.path.realpath(path)
+    """Whether every user can go to PATH and read it: by its name, and where a link of that name leads to."""
     if not os.path.exists(path) or not os.stat(path).st_mode & 0o004:
         return False
-    while path != "/":
-        path = os.path.dirname(path)
-        if not os.stat(path).st_mode & 0o001:
-            return False
+    for place in (os.path.abspath(path), os.path.realpath(path)):
+        while place != "/":
+            place = os.path.dirname(place)
+            if not os.stat(place).st_mode & 0o001:
+                return False
     return True

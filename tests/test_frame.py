@@ -11,6 +11,7 @@ import textwrap
 import accounts
 import leftovers
 import pytest
+import roots
 import support
 from support import CHECKOUT, needs
 
@@ -678,6 +679,15 @@ def test_every_user_can_run_this_python_and_read_the_package(minictr, unranged):
         env={"PYTHONPATH": support.checkout()},
     )  # fmt: skip
     assert found.ok
+
+
+def test_a_link_in_a_closed_directory_is_in_nobodys_reach(tmp_path):
+    """As a virtual environment's Python is, where the checkout lies in root's home."""
+    (tmp_path / "python").symlink_to("/bin/sh")
+    assert roots.reachable("/bin/sh")
+    assert roots.reachable(str(tmp_path / "python"))
+    tmp_path.chmod(0o700)
+    assert not roots.reachable(str(tmp_path / "python"))
 
 
 @needs("root", "root-mount", "busybox", "make", "cgroup")
