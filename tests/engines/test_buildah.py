@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from daemons import write
+from daemons import LIMITS, write
 from support import needs
 
 pytestmark = needs("root", "buildah", "busybox")
@@ -32,6 +32,7 @@ def test_an_image_is_built_step_by_step(buildah, launcher, archive, status):
     write(buildah.place, "secret", "of nobody else\n")
     shutil.copy(archive, buildah.place)
     words = ("--runtime", launcher, "--isolation", "oci", "--network", "none", "--no-cache")
+    words += tuple("--ulimit=" + limit for limit in LIMITS)
     secret = ("--secret", "id=s,src=%s/secret" % buildah.place)
     found = buildah("bud", *(words + secret + ("--file", buildah.place + "/Containerfile", buildah.place)))
     assert found.status == status, found
