@@ -192,7 +192,7 @@ class Containerd(Engine):
         self.place = support.SESSION.place("c", 0o700)
         config = write(self.place, "config.toml", CONTAINERD_CONF % ((self.place,) * 3))
         self.daemon = daemon(yard, self.place, "containerd", "--config", config)
-        support.wait_until(lambda: self("version").status == 0, 20, "containerd is not up")
+        answers(self.place, lambda: self("version").status == 0)
 
     def __call__(self, *words: str, **options: object) -> support.Result:
         return self.start(*words, **options).wait()
@@ -231,7 +231,8 @@ class Docker(Engine):
         self.yard, self.launcher, self.remap = yard, launcher, remap
         self.place = self._place()
         self.daemon = daemon(yard, self.place, *self._command())
-        support.wait_until(lambda: self("version").status == 0, 30, "dockerd is not up")
+        # not "version": from 25 on dockerd panics at that where rootlesskit is without a network driver
+        answers(self.place, lambda: self("ps").status == 0)
         assert self("import", archive, "busybox").status == 0
 
     def _place(self) -> str:
@@ -349,6 +350,15 @@ def daemon(yard, place: str, *command: str) -> support.Live:
     """Its words go to a file: nobody reads a pipe, and it would wait for that."""
     script = 'exec "$@" >%s/log 2>&1' % place
     return yard.start("sh", "-c", script, "sh", *command, timeout=600)
+
+
+def answers(place: str, asked) -> None:
+    """Wait until the daemon of PLACE is up: until ASKED(); its own last words say why it is not."""
+    try:
+        support.wait_until(asked, 30)
+    except AssertionError:
+        with open(place + "/log", errors="replace") as log:
+            raise AssertionError("the daemon is not up: " + log.read()[-2000:])
 
 
 def _end(daemon: support.Live) -> None:
