@@ -41,7 +41,8 @@ class Chroot:
     def shell(self, script, **options):
         """Run SCRIPT around it; in that is "$IN" for what goes before a command in it."""
         env = {"PYTHONPATH": support.checkout(), "IN": "chroot " + self.place}
-        words = ["unshare", "-m", "sh", "-c", "%s && %s" % (self.script, script)]  # first of all it is private
+        # first of all its mounts are private: what is shared would spread to the host's
+        words = ["unshare", "-m", "sh", "-c", "%s && %s" % (self.script, script)]
         return self.minictr.command(*words, env=env, **options)
 
     def run(self, *words, account=None, before=(), **options):
