@@ -30,8 +30,11 @@ FLAGS = {
     "norelatime": (abi.MS_RELATIME, abi.MOUNT_ATTR_RELATIME, False),
     "nostrictatime": (abi.MS_STRICTATIME, abi.MOUNT_ATTR_STRICTATIME, False),
 }
-# Of no use to a mount: mount(8)'s own, and what podman 4 leaves of a volume's, which it has seen to itself
-_OTHERS = ("", "defaults", "remount", "nofail", "auto", "noauto", "user", "nouser", "copy", "nocopy")
+# Of no use to a mount: mount(8)'s own
+_OTHERS = ("", "defaults", "remount", "nofail", "auto", "noauto", "user", "nouser")
+# What podman and buildah leave of a volume's in a bind mount, as they have seen to it themselves: crun and
+# runc before 1.2 pass it to mount(2), which has no use for it
+_VOLUMES = ("copy", "nocopy", "z", "Z", "U", "cached", "delegated", "consistent")
 _ATIME = ("noatime", "relatime", "strictatime")
 _UNATIME = ("atime", "norelatime", "nostrictatime")
 
@@ -120,22 +123,22 @@ def entry(target: str, kind: str, source: str, options: "list[str]") -> "dict":
 
 def parse(target: str, kind: str, source: str, options: "list[str]") -> Mount:
     """The Mount for one entry of `mounts` in config.json. Unknown options are the file system's, and a bind
-    mount has none. An empty one means nothing; podman 5 writes one for each tmpfs of --systemd."""
+    mount has none but an engine's. An empty one means nothing; podman 5 writes one for each tmpfs of
+    --systemd."""
     value = {
         "set": 0, "clear": 0, "set_all": 0, "clear_all": 0, "flags": 0, "propagation": 0,
         "recursive": False, "copy_up": False, "idmap": "", "nofollow": False, "copy_link": False,
     }  # type: dict  # fmt: skip
-    words = []
-    for option in options:
-        if not _parse_option(option, value):
-            words += _apart(option)
+    others = [option for option in options if not _parse_option(option, value)]
     if value.pop("bind", False) or kind == "bind":
         kind = "bind"
+        others = [each for each in others if each not in _VOLUMES and not each.startswith("volume-opt=")]
     else:  # nothing lies below a new file system
         set_all, clear_all = value["set_all"], value["clear_all"]
         value.update(set=value["set"] & ~clear_all | set_all, clear=value["clear"] | clear_all)
         value.update(set_all=0, clear_all=0)
-    mount = Mount(target=target, kind=kind, source=source, words=tuple(words), **value)
+    words = tuple(word for option in others for word in _apart(option))
+    mount = Mount(target=target, kind=kind, source=source, words=words, **value)
     if kind == "bind" and words:
         raise ContainerError(str(mount), "%s is no option of a bind mount" % printable(words[0]))
     if "remount" in options:

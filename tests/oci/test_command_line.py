@@ -265,10 +265,20 @@ def test_every_mount_option_of_the_features_is_one(told):
         assert option in told["mountOptions"], option
 
 
-@pytest.mark.parametrize("option", ["nofail", "noauto", "copy", "nocopy"])
-def test_what_is_meant_for_others_is_left_out_of_a_mount(option):
-    """podman 4 hands on that nothing is to be copied into a volume."""
+@pytest.mark.parametrize("option", ["nofail", "noauto"])
+@pytest.mark.parametrize("kind", ["bind", "tmpfs"])
+def test_what_is_meant_for_mount_8_is_left_out_of_a_mount(option, kind):
+    assert mounts.parse("/x", kind, "/y", [option]).words == ()
+
+
+@pytest.mark.parametrize("option", [
+    "copy", "nocopy", "z", "Z", "U", "cached", "delegated", "consistent", "volume-opt=o=size=1m,uid=3",
+])  # fmt: skip
+def test_what_engines_have_seen_to_is_left_out_of_a_bind_mount(option):
+    """podman 4 hands on that nothing is to be copied into a volume, podman 5 what the volume itself was made
+    with, buildah whatever was given; a file system may have an option of that name."""
     assert mounts.parse("/x", "bind", "/y", ["rbind", option]).words == ()
+    assert mounts.parse("/x", "9p", "y", [option]).words == tuple(option.split(","))
 
 
 def test_hooks_and_filters_are_those_of_the_code(told):
