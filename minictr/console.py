@@ -91,4 +91,5 @@ def copy_size(terminal: int) -> None:
 
 def set_size(terminal: int, rows: int, columns: int) -> None:
     """ioctl_tty(2) TIOCSWINSZ."""
-    fcntl.ioctl(terminal, abi.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+    with step("set the size of the terminal"):
+        fcntl.ioctl(terminal, abi.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))

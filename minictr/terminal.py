@@ -8,18 +8,22 @@ import select
 import termios
 import time
 
-from . import abi, cgroup_stats, console, foreground, oom  # noqa: F401  # for the end: foreground.settle
+from . import abi, cgroup_stats, console, foreground, oom, report  # noqa: F401  # for the end: foreground.settle
 from . import unix as os
 
 _ENDING = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
 
 
 class Relay:
-    """master: the container's terminal; the caller's is standard input and output."""
+    """master: the container's terminal; the caller's is standard input and output.
+
+    unwritten: why something of what it said could not be passed on, an errno
+    """
 
     def __init__(self, master: int) -> None:
         self.master = master
         self.saved = None  # type: list | None
+        self.unwritten = 0
         self.input_open = self.output_open = True
         self.to_container = self.to_caller = b""
         self.line_ended = True  # where what was typed stands
@@ -34,15 +38,18 @@ class Relay:
         for number in numbers:
             _signal.signal(number, lambda *_: None)  # the wake-up pipe tells which
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, numbers)
-        self._raw()
-        console.copy_size(self.master)
         try:
-            return self._loop(pid, waker, timeout, end)
+            self._raw()
+            console.copy_size(self.master)
+            status = self._loop(pid, waker, timeout, end)
         finally:
             self._cooked()
             _signal.set_wakeup_fd(-1)
             os.close(waker)
             os.close(wake)
+        if self.unwritten:
+            report.say("write to the standard output: %s" % os.strerror(self.unwritten))
+        return status
 
     def _loop(self, pid: int, waker: int, timeout: float, end) -> int:
         deadline, over, status = time.monotonic() + timeout if timeout else 0.0, False, None
@@ -152,8 +159,8 @@ class Relay:
         except BrokenPipeError:  # nobody reads it any more: `run -t ... | head` would never end
             self.to_caller = b""
             self._hang_up()
-        except OSError:  # such as a full disk: the container's must not block on that
-            self.to_caller = b""
+        except OSError as error:  # such as a full disk: the container's must not block on that
+            self.unwritten, self.to_caller = error.errno or 0, b""
 
     def _raw(self) -> None:
         """What is typed goes to the container as it is: ^C and ^Z are its terminal's to interpret."""
@@ -162,7 +169,7 @@ class Relay:
         except termios.error:
             return
         if self.saved is None:
-            self.saved = termios.tcgetattr(0)
+            self.saved = mode[:6] + [list(mode[6])]
         mode[0] &= ~(termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON)
         mode[1] &= ~termios.OPOST
         mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import termios
 
 import leftovers
 import support
@@ -25,7 +26,13 @@ _RESUMED = re.compile(r"^(\d+) +<\.\.\. \w+ resumed>(.*)")
 
 
 class Broken:
-    """How a command ended that was broken at a step. hits: the calls that were, as strace shows them"""
+    """How a command ended that was broken at a step.
+
+    hits: the calls that were, as strace shows them
+    modes: of its terminal, before and after
+    """
+
+    modes = ((), ())  # type: tuple
 
     def __init__(self, result: support.Result, calls: "list[tuple[int, str, str]]", inject: str) -> None:
         self.result, self.calls, self.inject = result, calls, inject
@@ -65,13 +72,14 @@ class Steps:
         return self.verb("run", "--name", self.names[-1], *words, **how)
 
     def verb(
-        self, *words: str, calls: str = "", inject: str = "", follow: bool = True, path: str = ""
-    ) -> Broken:  # fmt: skip
+        self, *words: str, calls: str = "", inject: str = "", follow: bool = True, path: str = "", **how
+    ) -> Broken:
         """minictr WORDS, traced for CALLS, with what INJECT says (strace(1), -e inject).
 
         inject: several between spaces; follow: children too; path: only calls that are of this file
+        how: as of support.Runner
         """
-        live = self._stopped(*words)
+        live = self._stopped(*words, **how)
         trace = os.path.join(support.SESSION.place("trace"), "trace")
         command = ["strace", "-o", trace, "-s", "64", "-p", str(live.pid)] + ["-f"] * follow
         command += ["-e", "trace=" + calls] if calls else []
@@ -80,20 +88,26 @@ class Steps:
         command += ["-P", path] if path else []
         tracer = self.minictr.start_command(*command)
         tracer.expect("attached")
+        before = termios.tcgetattr(live.terminal)[:4] if live.terminal >= 0 else ()
         live.signal(signal.SIGCONT)
+        if live.terminal >= 0:
+            support.wait_until(lambda: live.ends and live.read(0.01) or not live.running, 20)
+        after = termios.tcgetattr(live.terminal)[:4] if live.terminal >= 0 else ()
         result = live.wait(20)
         tracer.wait(20)
         with open(trace, errors="replace") as file:
             lines = file.read().splitlines()
         if not follow:  # then it leaves the number out
             lines = ["%d %s" % (live.pid, line) for line in lines]
-        return Broken(result, _calls(lines), inject)
+        broken = Broken(result, _calls(lines), inject)
+        broken.modes = (before, after)
+        return broken
 
-    def _stopped(self, *words: str) -> support.Live:
+    def _stopped(self, *words: str, **how) -> support.Live:
         program = sys.executable if self.account is None else support.python()
         command = [program, "-c", _STARTER, "--root", self.minictr.state(self.account)] + list(words)
         path = support.CHECKOUT if self.account is None else support.checkout()
-        live = self.minictr.start_command(*command, user=self.account, env={"PYTHONPATH": path})
+        live = self.minictr.start_command(*command, user=self.account, env={"PYTHONPATH": path}, **how)
         support.wait_until(lambda: _state(live.pid) == "T", what="it has not stopped")
         return live
 

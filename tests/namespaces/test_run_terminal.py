@@ -9,6 +9,7 @@ import termios
 import time
 
 import pytest
+import steps
 import support
 from support import needs, wait_until
 
@@ -233,6 +234,37 @@ def test_the_callers_terminal_is_raw_while_it_runs_and_as_before_afterwards(star
     assert not during[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
     cooked = termios.ICANON | termios.ECHO | termios.ISIG | termios.TOSTOP
     assert after[3] & cooked == cooked and not after[0] & termios.IXON and after[1] & termios.OPOST
+
+
+@needs("strace")
+def test_it_is_as_before_whatever_fails_of_it(minictr, busybox_root):
+    """It was raw for ever where the container's could not be given its size, and there was a traceback where
+    its mode could be read once and not twice."""
+    made = steps.Steps(minictr)
+    words = ("-t", "--rootfs", busybox_root, "--", "sleep", "0.1")
+    for _ in range(2):  # the first one may write bytecode, by more calls
+        whole = made.run(*words, calls="ioctl", follow=False, tty=True)
+    assert whole.result == (0, "") and whole.modes[0] == whole.modes[1], whole
+    requests = [text for _, _, text in whole.calls]
+    last = max(at for at, text in enumerate(requests) if "TIOCSWINSZ" in text)  # by when it is raw
+    raw = min(at for at, text in enumerate(requests) if "TCSETS" in text)
+    read = max(at for at, words in enumerate(requests[:raw]) if words.startswith("0, TCGETS"))
+    for number in (read, last):
+        inject = "ioctl:error=EIO:when=%d" % (number + 1)
+        broken = made.run(*words, calls="ioctl", inject=inject, follow=False, tty=True)
+        said = "minictr: set the size of the terminal: Input/output error\n" if number == last else ""
+        assert broken.hits and broken.modes[0] == broken.modes[1], broken
+        assert (broken.result.status, text(broken.result)) == (125 if said else 0, said), broken
+    assert made.rest() == []
+
+
+def test_output_that_is_lost_is_told(minictr, busybox_root):
+    with open("/dev/full", "w") as full:
+        found = minictr(
+            "run", "-t", "--rootfs", busybox_root, "--", "sh", "-c", "echo one; exit 3",
+            setup=lambda: os.dup2(full.fileno(), 1),
+        )  # fmt: skip
+    assert found == (3, "", "minictr: write to the standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
