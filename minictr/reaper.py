@@ -5,8 +5,12 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, libc
+from . import abi
 from . import unix as os
+from .errors import step
+
+_FILTERED = "its filter of system calls must allow kill, rt_sigtimedwait, setpgid and wait4"
+_HINTS = {abi.EPERM: _FILTERED, abi.EACCES: _FILTERED, abi.ENOSYS: _FILTERED}
 
 
 def keep(me) -> None:
@@ -14,9 +18,12 @@ def keep(me) -> None:
     everything = set(range(1, 32)) | set(range(_signal.SIGRTMIN, _signal.NSIG))  # but the C library's own
     everything -= {_signal.SIGKILL, _signal.SIGSTOP}
     _signal.pthread_sigmask(_signal.SIG_SETMASK, everything)
-    child = os.fork()
+    with step("keep a process 1 above the program (--init)", hints=_HINTS):
+        _try_out()
+        child = os.fork()
     if child == 0:
-        os.setpgid(0, 0)  # a group of its own, or ^C would reach it twice: from the terminal and from us
+        with step("make a process group of its own for the program (--init)", hints=_HINTS):
+            os.setpgid(0, 0)  # or ^C would reach it twice: from the terminal and from us
         if me.plan.terminal:
             os.tcsetpgrp(0, os.getpid())  # SIGTTOU is blocked
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
@@ -26,7 +33,6 @@ def keep(me) -> None:
         os.close(me.standin)
     for passed in range(3, 3 + me.plan.spec.preserve_fds):
         os.close(passed)  # the program's: who reads from a pipe waits until the last writer has closed it
-    libc.prctl(abi.PR_SET_DUMPABLE, 0)
     while True:
         number = _signal.sigwait(everything)
         if number != _signal.SIGCHLD:
@@ -35,6 +41,16 @@ def keep(me) -> None:
         status = _reap(child)
         if status is not None:
             os._exit(status)
+
+
+def _try_out() -> None:
+    """What is done later on, while there is somebody to tell: the filter is in force already."""
+    os.kill(os.getpid(), 0)
+    _signal.sigtimedwait((), 0)
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        pass
 
 
 def _pass_on(child: int, number: int) -> None:

@@ -237,6 +237,20 @@ def test_with_init_even_a_signal_that_has_no_handler_ends_the_program(inside):
     assert live.wait().status == 128 + signal.SIGTERM
 
 
+@needs("seccomp")
+@pytest.mark.parametrize("call", ["kill", "rt_sigtimedwait", "setpgid", "wait4"])
+def test_what_init_needs_and_the_filter_refuses_is_told(inside, tmp_path, call):
+    """Process 1 ended without a word, and the program with it, where it did not hand on signals."""
+    refused = {"names": [call], "action": "SCMP_ACT_ERRNO"}
+    (tmp_path / "filter").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [refused]}))
+    run = inside("exit 3", "--init", "--security-opt", "seccomp=%s" % (tmp_path / "filter"))
+
+    what = "make a process group of its own for the program" if call == "setpgid" else "keep a process 1"
+    assert (run.status, run.out) == (125, "") and run.err.startswith("minictr: %s" % what), run
+    hint = "its filter of system calls must allow kill, rt_sigtimedwait, setpgid and wait4\n"
+    assert run.err.endswith(" (--init): Operation not permitted; hint: " + hint), run
+
+
 def test_init_keeps_no_descriptor_of_the_programs_open(inside):
     reader, writer = os.pipe()
     options = ("--init", "-d", "--name", "box", "--preserve-fds", "1")
