@@ -49,10 +49,11 @@ Global options:
 minictr VERB --help tells the rest."""
 
 
-# ENFILE, EMFILE: any call may say so, and without a descriptor `causes` cannot be loaded
+# ENFILE, EMFILE, EFBIG: any call may say so, and without a descriptor `causes` cannot be loaded
 _SCARCE = {
     23: "the host has its most files open: sysctl fs.file-max",
     24: "the caller may have too few files open: ulimit -n 1024",
+    27: "ulimit -f of the caller is too small",
 }
 _FLAGS = ("--debug", "--systemd-cgroup")
 _VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager", "--criu")

@@ -138,7 +138,8 @@ def _reset_signals() -> None:
         except (OSError, ValueError):
             libc.default_signal(number)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)  # until execve: the runtime may be gone
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # until execve: both are errors, and can be told
+        _signal.signal(number, _signal.SIG_IGN)
 
 
 def join(handed: Handed) -> None:

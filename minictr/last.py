@@ -358,7 +358,8 @@ def execute(me) -> None:
             _restrict(me)
     if plan.spec.listen_fds:
         environment.update(LISTEN_FDS=str(plan.spec.listen_fds), LISTEN_PID=str(os.getpid()))
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # ignored until now
+        _signal.signal(number, _signal.SIG_DFL)
     failure = None  # type: OSError | None
     for path in candidates:
         try:

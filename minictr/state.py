@@ -35,7 +35,6 @@ BUSY = 0.25  # seconds: who has the lock of one that is created for longer is `s
 _CHARACTERS = frozenset(CONTAINER_ID)
 _OTHER_PLACE = "minictr --root DIR VERB ... has it in another place"
 _NO_ROOM = {
-    27: "ulimit -f of the caller is too small",  # EFBIG
     abi.ENOSPC: "the file system is full; " + _OTHER_PLACE,
     abi.EDQUOT: "the user's quota is used up; " + _OTHER_PLACE,
 }

@@ -383,7 +383,12 @@ def test_a_limit_that_is_too_small_is_named_with_its_fix(minictr, busybox_root, 
     words = RUN + (busybox_root, "--", "true")
     found = minictr(*words, setup=lower(resource.RLIMIT_FSIZE))
     assert (found.status, found.err.count("\n")) == (125, 1)
-    assert found.err.endswith(": File too large; hint: ulimit -f of the caller is too small\n")
+    told = ": File too large; hint: ulimit -f of the caller is too small\n"
+    assert found.err.endswith(told)
+    minictr("run", "-d", "--name", "box", "--userns", "host", *words[1:-1], "sleep", "1000").ok
+    found = minictr("exec", "box", "true", setup=lower(resource.RLIMIT_FSIZE))  # for what stands in for us
+    assert found == (255, "", "minictr: make the stand-in" + told)
+    minictr("delete", "--force", "box").ok
     found = minictr(*words, setup=lower(resource.RLIMIT_NPROC), user=ranged)  # for root there is none
     assert found.status == 125
     assert "a limit of processes is reached: ulimit -u of the user" in found.err
