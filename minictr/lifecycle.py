@@ -303,6 +303,7 @@ class Container:
         from . import living  # which `_while_it_is_made` has loaded
 
         if self.spec.detach:
+            self.undo.push("take the files with its ids away", self._take_files)
             self.entry.leave(self.spec.remove)  # from now on it lives without us
             self.undo.keep()
             self.entry.close()

@@ -256,11 +256,13 @@ def test_where_memory_ends_is_told_in_one_line(minictr, busybox_root, more):
 
 
 @needs("strace")
-def test_one_that_is_not_created_after_all_has_no_files_with_its_ids(minictr, busybox_root, tmp_path):
+@pytest.mark.parametrize("verb", [["create"], ["run", "-d"]], ids=" ".join)
+def test_one_that_is_not_made_after_all_has_no_files_with_its_ids(minictr, busybox_root, tmp_path, verb):
     made = steps.Steps(minictr)
     words = ("--cidfile", str(tmp_path / "id"), "--pid-file", str(tmp_path / "pid"), "--rootfs", busybox_root)
     inject = "fchmod:error=EIO"  # once those are written
-    broken = made.verb("create", *words + ("--", "true"), calls="fchmod", inject=inject, follow=False)
+    words = (*verb, *words, "--", "sleep", "100")
+    broken = made.verb(*words, calls="fchmod", inject=inject, follow=False)
     assert (len(broken.hits), broken.result.status) == (1, 125), broken
     assert os.listdir(str(tmp_path)) == [] == made.rest()
 
