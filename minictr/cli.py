@@ -55,6 +55,7 @@ _SCARCE = {
     24: "the caller may have too few files open: ulimit -n 1024",
     27: "ulimit -f of the caller is too small",
 }
+_SMALL = "ulimit -v of the caller may be too small"
 _FLAGS = ("--debug", "--systemd-cgroup")
 _VALUES = ("--root", "--log", "--log-format", "--rootless", "--cgroup-manager", "--criu")
 
@@ -81,6 +82,7 @@ def main(argv: "list[str]") -> int:
     except ContainerError as error:
         say(str(error))
         return error.status
+    failed = 255 if verb == "exec" else EXIT_ERROR  # as runc has it
     try:
         return VERBS[verb](options, report, rest)
     except ContainerError as error:
@@ -94,14 +96,14 @@ def main(argv: "list[str]") -> int:
             return 128 + 13  # as SIGPIPE would have had it: who reads has heard enough
         _trace(report)
         report.error(explained(from_os(verb, error)))
-        return EXIT_ERROR
-    except MemoryError:
-        report.error(ContainerError(verb, "", 12))  # ENOMEM
-        return EXIT_ERROR
+        return failed
+    except (MemoryError, SystemError):  # the latter of C that had no memory, either
+        report.error(ContainerError(verb, "", 12, _SMALL))  # ENOMEM
+        return failed
     except (ImportError, EOFError) as error:
         _trace(report)
         report.error(_not_loaded(error))
-        return EXIT_ERROR
+        return failed
     except Interrupted as error:
         doing = {"exec": "exec", "start": "start the container"}.get(verb, "make the container")
         report.error(ContainerError(doing, str(error)))
@@ -115,6 +117,8 @@ def _not_loaded(error: Exception) -> ContainerError:
     hint = ""
     if isinstance(error, EOFError):  # of a full disk, or a copy that broke off
         hint = "remove %s/__pycache__, or install it anew" % os.path.dirname(os.path.abspath(__file__))
+    if "failed to map segment" in str(error):  # the loader of libraries has found no memory for one
+        hint = _SMALL
     if isinstance(error, ModuleNotFoundError):  # such as Debian's python3-minimal
         hint = "install the rest of its standard library (on Debian: apt-get install python3)"
     return ContainerError("load the Python library", str(error), hint=hint)

@@ -85,7 +85,7 @@ def from_any(doing: str, error: BaseException) -> ContainerError:
         return error
     if isinstance(error, OSError):
         return from_os(doing, error)
-    if isinstance(error, MemoryError):
+    if isinstance(error, (MemoryError, SystemError)):  # the latter of C that had no memory, either
         return ContainerError(doing, "", 12)  # ENOMEM
     if isinstance(error, ImportError):  # what was loaded before is of another version, or gone
         return ContainerError(doing, "load the Python library: %s" % error)

@@ -255,6 +255,36 @@ def test_where_memory_ends_is_told_in_one_line(minictr, busybox_root, more):
     assert minictr("list", "--quiet") == (0, "", "")
 
 
+LESS = """\
+import re, resource, sys
+sys.path.insert(0, sys.argv[1])
+import minictr.__main__
+with open("/proc/self/status") as file:
+    size = int(re.search("VmSize:[^0-9]*([0-9]+)", file.read()).group(1)) + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_AS, (size << 10, size << 10))
+del sys.argv[1:3]
+minictr.__main__.main()
+"""
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_so_it_is_where_there_is_room_for_the_interpreter_alone(minictr, busybox_root, verb):
+    """By what has been loaded, which may be no more than the door."""
+    rest = ["exec", "nobody", "true"] if verb == "exec" else ["run", "--rootfs", busybox_root, "--", "true"]
+    failed = 255 if verb == "exec" else 125
+    seen = set()
+    for more in range(0, 1600, 100):
+        words = (support.CHECKOUT, str(more), "--root", minictr.state(), *rest)
+        found = minictr.command(support.sys.executable, "-c", LESS, *words)
+        said = [line for line in found.err.splitlines() if "minictr: clean up: " not in line]
+        seen.add(said[0] if said else "")
+        door = bool(said) and said[0].startswith("minictr: start: Cannot allocate memory; hint: ulimit -v")
+        assert found.status == 0 and said == [] or len(said) == 1, found
+        assert found.status in ([125] if door else [0, failed]), found
+    assert len(seen) > 1
+    assert minictr("list", "--quiet") == (0, "", "")
+
+
 @needs("strace")
 @pytest.mark.parametrize("verb", [["create"], ["run", "-d"]], ids=" ".join)
 def test_one_that_is_not_made_after_all_has_no_files_with_its_ids(minictr, busybox_root, tmp_path, verb):
