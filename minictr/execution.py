@@ -88,6 +88,7 @@ class Target:
 def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     """Run the program; its exit status, 0 at once with WISH.detach. attend: who stands behind it"""
     doing = "exec in container %s" % wish.identifier
+    process.check_descriptors(wish.preserve_fds)  # before anything of ours is open
     content, config = _look(root_path, wish.identifier)
     group = living.group_of(content)
     killed = _killed(group)
@@ -97,7 +98,6 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     if not (wish.ignore_paused or wish.cgroup) and group.frozen_beside(content["pid"]):
         why = "its process 1 has been frozen inside, and the program would be with it"
         raise ContainerError(doing, why, hint="--cgroup PATH of another below it, or --ignore-paused to wait")
-    process.check_descriptors(wish.preserve_fds)
     birth = None
     try:
         target = Target(content)

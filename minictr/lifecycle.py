@@ -160,7 +160,7 @@ class Container:
             from . import outputs  # 0.3 ms, where there is something to write
 
             self.report.inside = outputs.reach(self.spec)
-        process.check_descriptors(self.spec.preserve_fds)
+        process.check_descriptors(self.spec.preserve_fds, self.spec.listen_fds)
         self.held = foreground.hold_signals()
         os.umask(os.umask(0o077) & 0o077)  # what we make is ours to use
         self.root = state.open_root(self.root_path)

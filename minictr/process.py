@@ -178,15 +178,27 @@ def _send(path: str, descriptor: int, text: bytes) -> None:
         sock.close()
 
 
-def check_descriptors(count: int) -> None:
-    """What is passed on must be the caller's: ours, which close on exec, may have the same numbers."""
-    for number in range(3, 3 + count):
-        try:
-            given = os.get_inheritable(number)
-        except OSError:
-            given = False
-        if not given:
-            raise ContainerError("--preserve-fds %d" % count, "descriptor %d is not open" % number)
+def check_descriptors(count: int, listening: int = 0) -> None:
+    """What is passed on must be the caller's: ours, which close on exec, may have the same numbers. As with
+    crun those below the last one may be missing, which podman's --preserve-fd leaves out: their numbers are
+    taken until execve, so that none of ours gets one.
+
+    listening: how many are sockets of a service manager, which leaves none out
+    """
+    missing = [number for number in range(3, 3 + count) if not _is_given(number)]
+    if missing and (missing[0] < 3 + listening or missing[-1] == 2 + count):
+        raise ContainerError("--preserve-fds %d" % count, "descriptor %d is not open" % missing[0])
+    for number in missing:
+        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)  # the lowest free number, which is this one
+        if null != number:
+            raise ContainerError("--preserve-fds %d" % count, "descriptor %d is ours" % number)
+
+
+def _is_given(number: int) -> bool:
+    try:
+        return os.get_inheritable(number)
+    except OSError:
+        return False
 
 
 def let_go(count: int) -> None:

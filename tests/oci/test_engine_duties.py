@@ -191,6 +191,28 @@ def test_exec_passes_on_those_descriptors_that_were_asked_for(runtime, box, deta
     live.wait()
 
 
+@pytest.mark.parametrize("verb", ["run", "exec", "exec --detach"])
+def test_those_below_the_last_may_be_missing(runtime, box, bundle, verb):
+    """As podman's --preserve-fd leaves them out, for crun; none of the runtime's own is in their places."""
+    unlike(runtime, "runc", "looks whether each is open")
+    words = ["sh", "-c", "ls /proc/$$/fd; basename $(readlink /proc/$$/fd/5); echo end"]
+    options = ["--preserve-fds", "4"]
+
+    def place():
+        for number in (5, 6, 9):
+            os.dup2(os.open("/dev/zero", os.O_RDONLY), number)
+
+    how = {"setup": place, "pass_fds": (5, 6, 9)}
+    if verb == "run":
+        made = bundle()
+        made.process["args"] = words
+        live = runtime.start(made, *options, **how)
+    else:
+        live = runtime.start_verb(*verb.split(), *options, box(runtime).id, *words, **how)
+    assert live.expect("end\n").split() == [b"0", b"1", b"2", b"5", b"6", b"zero"]
+    live.wait()
+
+
 def test_exec_names_a_descriptor_that_is_not_open(own, box):
     found = own.verb("exec", "--preserve-fds", "7", box(own).id, "true")
     assert found == (255, "", "minictr: --preserve-fds 7: descriptor 3 is not open\n")
