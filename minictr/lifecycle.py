@@ -262,13 +262,14 @@ class Container:
         return told
 
     def _remembered(self) -> "dict[str, object]":
-        """What config.json says; and where its cgroup is, should state.json be lost (`lost`), which that does
-        not say of one that systemd has made, or that lies in a sub-tree of ours."""
+        """What config.json says, and should state.json be lost (`lost`), of which boot it is; and where its
+        cgroup is, which that does not say of one that systemd has made, or that lies in a sub-tree of ours."""
         config, group = self.plan.spec.config, self.group
         told = cgroup_path(config.get("linux") or {}, self.spec.identifier, self.entry.path)
-        if not group.parts or group.parts[0].path == told:
-            return dict(config, minictr=None) if "minictr" in config else config  # no note of ours
-        known = {"cgroups": group.directories(), "cgroup_parents": group.parents, "systemd": group.noted()}
+        known = {"boot": state.boot()}  # type: dict[str, object]
+        if group.parts and group.parts[0].path != told:
+            known.update(cgroups=group.directories(), cgroup_parents=group.parents)
+            known["systemd"] = group.noted()
         return dict(config, minictr=known)
 
     def _early_hooks(self, birth: clone.Birth) -> None:

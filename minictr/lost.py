@@ -28,7 +28,7 @@ def content(entry: state.Entry) -> "dict[str, object]":
             raise  # else it is broken as well
     linux, noted = config.get("linux") or {}, _noted(config)
     try:
-        if noted:
+        if noted.get("cgroups"):
             group = cgroup.reopen(cgroup.layout(), noted["cgroups"], noted.get("cgroup_parents") or [])
         else:
             group = cgroup.open(cgroup.layout(), cgroup_path(linux, entry.identifier, entry.path))
@@ -39,7 +39,8 @@ def content(entry: state.Entry) -> "dict[str, object]":
     directories = group.directories()
     if _is_anothers(entry, directories):
         return {}
-    living = [pid for pid in times if times[pid]]
+    earlier = bool(noted.get("boot")) and state.boot() not in ("", noted["boot"])
+    living = [pid for pid in times if times[pid] and not earlier]  # else who has its cgroup now
     first = min(living, key=lambda pid: (times[pid], pid)) if living else 0  # all else came later
     return {
         "lost": True,
@@ -49,7 +50,7 @@ def content(entry: state.Entry) -> "dict[str, object]":
         "start_time": times.get(first, 0),
         "annotations": config.get("annotations") or {},
         "owner": os.fstat(entry.descriptor).st_uid,
-        "own_pids": any(one.get("type") == "pid" for one in linux.get("namespaces") or ()),
+        "own_pids": earlier or any(one.get("type") == "pid" for one in linux.get("namespaces") or ()),
         "cgroups": directories,
         "cgroup_parents": group.parents,
         "systemd": noted.get("systemd"),
@@ -57,9 +58,9 @@ def content(entry: state.Entry) -> "dict[str, object]":
 
 
 def _noted(config: "dict") -> "dict":
-    """What its runtime has noted of the cgroup there, {} where that is nothing, or not as we write it."""
+    """What its runtime has noted there, {} where that is nothing, or not as we write it."""
     noted = config.get("minictr")
-    return noted if isinstance(noted, dict) and noted.get("cgroups") and sound.is_state(noted) else {}
+    return noted if isinstance(noted, dict) and sound.is_state(noted) else {}
 
 
 def _is_anothers(entry: state.Entry, directories: "list[str]") -> bool:

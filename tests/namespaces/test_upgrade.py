@@ -205,6 +205,20 @@ def test_of_an_earlier_boot_nothing_lives_whoever_has_its_numbers(minictr, busyb
     assert found.status == 0 and re.match(said % pid, found.err), found
     assert os.listdir(minictr.state()) == [] and not support.gone(pid)
 
+    shutil.copytree(as_it_is, place)  # its configuration alone can tell, where that is not to be read
+    os.truncate(place + "/state.json", 3)
+    with open(place + "/config.json") as file:
+        config = json.load(file)
+    config["minictr"]["boot"] = "00000000-0000-4000-8000-000000000000"
+    with open(place + "/config.json", "w") as file:
+        json.dump(config, file)
+    row = json.loads(minictr("list", "--format", "json").ok.out)[0]
+    assert (row["id"], row["pid"], row["status"]) == ("it", 0, "stopped")
+    assert minictr("kill", "it", "KILL").status == 125
+    found = minictr("delete", "--force", "it")
+    assert found.status == 0 and re.match(said % pid, found.err), found
+    assert os.listdir(minictr.state()) == [] and not support.gone(pid)
+
     shutil.copytree(as_it_is, place)
     minictr("delete", "--force", "it").ok  # of this one
     assert support.gone(pid)
