@@ -66,7 +66,7 @@ class _Context:
     """What _json.make_scanner asks of a decoder, as json.JSONDecoder has it."""
 
     strict = True
-    object_hook = object_pairs_hook = None
+    object_hook = object_pairs_hook = array_hook = None  # the last is asked for since 3.15
     parse_float, parse_int = float, int
     memo = {}  # type: dict[str, str]
 

@@ -136,6 +136,14 @@ def test_the_one_file_has_the_bytecode_of_every_python_that_it_was_built_with(mi
         assert re.search(r"^import '?minictr\.cli'? # <Pack object", found.err, re.M), found.err[-2000:]
 
 
+def test_a_document_takes_the_half_of_json_in_c_alone(minictr, python):
+    """A Python whose half asks for more than ours is given has all of json imported at each start."""
+    script = "import sys; from minictr import document; "
+    script += "document.loads(document.dumps({'a': [1]})); print('json' in sys.modules)"
+    found = minictr.command(python, "-S", "-c", script, env=Other(python, minictr, None).env)
+    assert found == (0, "False\n", "")
+
+
 def test_a_container_is_one(core, busybox_root):
     script = (
         "id -u; hostname; echo $$; ls /proc | grep -c '^[0-9]'; touch /x 2>/dev/null; cat /proc/self/uid_map"

@@ -77,6 +77,11 @@ def test_without_the_c_module_json_does_it_all(monkeypatch):
     assert document.dumps(json.loads(text)) == json.dumps(json.loads(text), separators=(",", ":"))
 
 
+def test_with_the_c_module_json_is_not_imported(monkeypatch):
+    monkeypatch.setitem(sys.modules, "json", None)
+    assert document.loads(document.dumps({"a": [1, {}], "b": []})) == {"a": [1, {}], "b": []}
+
+
 def test_a_tuple_is_written_as_a_list():
     assert document.dumps((1, ("a",))) == '[1,["a"]]'
 
