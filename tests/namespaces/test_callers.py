@@ -444,7 +444,7 @@ def test_a_proc_of_another_pid_namespace_is_refused_at_once(minictr, busybox_roo
     """As after `unshare --pid` alone: it would have other processes' files under the numbers of ours."""
     live = minictr.start("run", "--name", "lives", "--rootfs", busybox_root, "--", "sh", "-c", "echo up; cat")
     live.expect("up")
-    words = [support.python(), "-m", "minictr", "--root", minictr.state()]
+    words = [support.sys.executable, "-m", "minictr", "--root", minictr.state()]
     calls = [("run", "--rootfs", busybox_root, "--", "true"), ("list",), ("kill", "lives"), ("doctor",)]
     for call in calls:
         script = covered + 'exec "$@"'
