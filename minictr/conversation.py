@@ -100,6 +100,14 @@ class Conversation:
             os.close(self.received.pop())
         self.sock.close()
 
+    def __del__(self) -> None:
+        """To let go of a container is a way to end it, or to let a detached one live on: no oversight that is
+        to be warned of."""
+        try:
+            self.sock.close()
+        except OSError:  # who becomes a daemon closes all descriptors
+            pass
+
 
 def status_of(process: "int | str") -> str:
     return _text("/proc/%s/status" % process)

@@ -859,6 +859,19 @@ def test_the_door_to_the_helper_is_no_leak_to_be_warned_of(library):
     assert library("run('true')", env={"PYTHONWARNINGS": "always"}).ok.out == ""
 
 
+def test_a_container_that_is_let_go_of_is_no_leak_to_be_warned_of(library, minictr):
+    text = """
+        minictr.Container(["true"], **WHERE).start().wait()
+        minictr.Container(["sleep", "1000"], **WHERE).start()
+        minictr.Container(["sleep", "1000"], detach=True, name="on", **WHERE).start()
+        box = minictr.Container(["true"], **WHERE).start()
+        os.closerange(3, 100)
+        del box
+    """
+    assert library(text, env={"PYTHONWARNINGS": "always"}).ok.out == ""
+    assert minictr("delete", "--force", "on").ok.out == ""
+
+
 @pytest.mark.parametrize("then", ["", "minictr.dismiss_helper()", "if os.fork(): os._exit(os.wait()[1])"])
 def test_who_closes_all_descriptors_as_a_daemon_does_is_served_on(library, tmp_path, then):
     """The number of the door is another file's by then: nothing is said to that, and it stays open."""
