@@ -7,8 +7,6 @@ its JSON schema.
 Side: host
 """
 
-import sys
-
 from . import abi, document, words
 from . import unix as os
 from .errors import ContainerError, printable, step
@@ -59,7 +57,7 @@ def _read(descriptor: int, doing: str) -> str:
         while left > 0:
             piece = os.read(descriptor, min(left, 1 << 20))
             if not piece:
-                return _decoded(b"".join(pieces))
+                return b"".join(pieces).decode("utf-8")
             pieces.append(piece)
             left -= len(piece)
     except OSError as error:
@@ -67,12 +65,6 @@ def _read(descriptor: int, doing: str) -> str:
     except UnicodeDecodeError:
         raise ContainerError(doing, "not UTF-8") from None
     raise ContainerError(doing, "longer than %d MiB" % (MAX_CONFIG >> 20))
-
-
-def _decoded(content: bytes) -> str:
-    """UTF-8; where this Python takes names for ASCII (3.6 in the locale C), as it has other bytes there."""
-    text = content.decode("utf-8")
-    return os.fsdecode(content) if sys.getfilesystemencoding() == "ascii" else text
 
 
 def check(config: object) -> None:

@@ -90,7 +90,9 @@ def _pair(name: str, key: object, value: object) -> str:
 
 
 def text(value: object) -> str:
-    """VALUE as the word that it is: a number of an enumeration is a number, and a str is nothing more."""
+    """VALUE as the word that it is: a number of an enumeration is a number, and a str is nothing more.
+
+    Raises UnicodeEncodeError, a ValueError, for a str that has no bytes, as subprocess does."""
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, (int, float)):
@@ -98,4 +100,5 @@ def text(value: object) -> str:
     word = str.__str__(os.fsdecode(value))  # type: ignore[arg-type]
     if "\0" in word:
         raise ValueError("embedded null byte in %r" % word)
+    os.fsencode(word)
     return word

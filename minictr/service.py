@@ -188,8 +188,9 @@ def _start() -> Door:
         pass
     program = sys.executable or "/usr/bin/python3"
     options = "-ISB" if sys.flags.dont_write_bytecode else "-IS"
+    same = "utf8=%d" % getattr(sys.flags, "utf8_mode", 0)  # the same text is the same name there; since 3.7
     try:
-        words = [program, options, "-c", _HELPER, _PLACE, str(PROTOCOL)]
+        words = [program, options, "-X", same, "-c", _HELPER, _PLACE, str(PROTOCOL)]
         if _spawn(program, words, theirs.fileno()) == _ANOTHER:
             why = "this program has loaded another version of minictr than lies in %s by now" % _PLACE
             raise ContainerError("start the library's helper", why, hint="start the program anew")

@@ -1,5 +1,6 @@
 """Who starts containers: root, and users with more and less to give to a container."""
 
+import pytest
 import support
 
 RANGE = 65536  # how many ids a container gets
@@ -76,3 +77,26 @@ def root_range() -> "tuple[int, int]":
             with open("/var/lib/minictr/ids") as file:  # where the range that was free is noted down
                 found.append(int(file.read()))
     return found[0], found[1]
+
+
+LOCALES = {
+    "UTF-8": {"LC_ALL": "C.UTF-8"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},  # as Python 3.6 has it by itself
+    "Latin-1": {"LC_ALL": "en_US.ISO-8859-1", "PYTHONUTF8": "0"},
+}
+
+
+def locale(name: str) -> "dict[str, str]":
+    """The environment of the locale NAME, which is made where the machine has what it takes."""
+    if name != "Latin-1":
+        return LOCALES[name]
+
+    def make() -> str:
+        place = support.SESSION.place("locales")
+        words = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", place + "/en_US.ISO-8859-1"]
+        return "" if support._fails(*words) else place
+
+    place = support._once("Latin-1", make)
+    if not place:
+        pytest.skip("localedef has no ISO-8859-1; the package locales has it")
+    return dict(LOCALES[name], LOCPATH=place)

@@ -2,6 +2,7 @@
 
 import os
 
+import callers
 import pytest
 import support
 from support import needs
@@ -40,6 +41,28 @@ def test_a_word_that_cannot_be_sent_is_waited_for_by_nobody(library, strong_call
     """
     found = library(text, strong_caller, refuse=["sendto=ENOBUFS"])
     assert found == (0, "[Errno 105] No buffer space available\n", ""), found
+
+
+def test_a_word_that_has_no_bytes_is_refused_as_by_subprocess(library):
+    text = """
+        for options in ({"args": ["\\ud800"]}, {"env": {"A": "\\ud800"}}, {"volumes": ["/\\ud800:/x"]}):
+            try:
+                print(minictr.run(**dict({"args": ["true"]}, **dict(options, **WHERE))))
+            except UnicodeEncodeError:
+                print("none")
+    """
+    assert library(text).ok.fields == ["none"] * 3
+
+
+@pytest.mark.parametrize("mode", ["0", "1"])
+def test_the_helper_takes_names_for_what_the_caller_does(library, mode):
+    """In a locale of Latin-1 a Python may be told to take them for UTF-8 (PYTHONUTF8, -X utf8)."""
+    env = dict(callers.locale("Latin-1"), PYTHONUTF8=mode)
+    text = """
+        text = os.fsdecode(b"\\xc3\\xa4\\xe2\\x82\\xac")
+        print(sh("printf %s $A", env={"A": text}, capture_output=True).stdout)
+    """
+    assert library(text, env=env).ok.out == repr("\u00e4\u20ac".encode("utf-8")) + "\n"
 
 
 TERMINAL = """

@@ -4,6 +4,7 @@ A test with `runtime` holds for minictr and for runc and crun, which so judge th
 is about what minictr does in its own way, or what the judges at hand are too old for.
 """
 
+import itertools
 import json
 import os
 import resource
@@ -13,6 +14,7 @@ import subprocess
 import textwrap
 
 import bundles
+import callers
 import pytest
 import support
 from support import needs
@@ -1361,6 +1363,49 @@ def test_a_terminal_is_the_containers_own(runtime, bundle):
     assert found.status == 0
     # 88 is 136, the major number of pseudo terminals
     assert found.out.replace("\r", "") == "/dev/pts/0\n88\nyes\n"
+
+
+@pytest.mark.parametrize("one, other", list(itertools.permutations(callers.LOCALES, 2)))
+def test_a_bundle_says_the_same_in_every_locale_whoever_goes_on_with_it(own, box, one, other):
+    """Its texts are UTF-8, as of every JSON, whatever Python takes names for."""
+    text = "\u00e4\u20ac"
+
+    def change(made):
+        made.process["env"] += ["TEXT=" + text]
+        made.config["annotations"] = {text: text}
+        words = ["sh", "-c", 'cat >/dev/null; printf %s "$0" >%s/said' % ("%s", made.path), text]
+        made.config["hooks"] = {"poststop": [{"path": "/bin/sh", "args": words}]}
+        made.process["args"] = ["sh", "-c", 'printf \'%s|%s\' "$0" "$TEXT" >/said; sleep 1000', text]
+        made.config["root"]["readonly"] = False
+
+    made = box(In(own, callers.locale(one)), change=change, verb="create")
+    made.runtime = In(own, callers.locale(other))
+    assert made.verb("start").ok.out == ""
+    said = made.bundle.root + "/said"
+    support.wait_until(lambda: os.path.exists(said) and os.path.getsize(said))
+    with open(said, "rb") as file:
+        assert file.read().decode("utf-8") == text + "|" + text
+    found = own.verb("exec", made.id, "sh", "-c", 'printf %s "$TEXT"', env=callers.locale(other))
+    assert found.ok.raw_out.decode("utf-8") == text
+    assert json.loads(made.verb("state").ok.out)["annotations"] == {text: text}
+    assert made.verb("delete", "--force").ok
+    with open(made.bundle.path + "/said", "rb") as file:
+        assert file.read().decode("utf-8") == text
+
+
+class In:
+    """The runtime in an environment."""
+
+    name = "minictr"
+
+    def __init__(self, runtime, env):
+        self.runtime, self.env = runtime, env
+
+    def verb(self, *words, **how):
+        return self.runtime.verb(*words, env=self.env, **how)
+
+    def start_verb(self, *words, **how):
+        return self.runtime.start_verb(*words, env=self.env, **how)
 
 
 # --- the kernel's names and numbers -----------------------------------------------------------------
