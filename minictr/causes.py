@@ -153,8 +153,9 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
         fix = outside("cgroup", as_root("mount -o remount,rw /sys/fs/cgroup"))
         return Cause(why="the cgroup file system is mounted read-only", fix=fix)
     if number in (abi.ENOENT, abi.ENODEV):
-        said = "no cgroup file system is mounted at /sys/fs/cgroup, or it lacks the controller"
-        return Cause(why=said, fix=as_root("mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
+        from . import cgroup_absent  # with the layout of what there is
+
+        return cgroup_absent.unmounted("/sys/fs/cgroup")
     user = signs.caller()  # root of a user namespace has no rights over cgroups, as below a rootless dockerd
     scope = _user_scope(user) if user else "start with: systemd-run --scope -p Delegate=yes minictr ..."
     if number == abi.EBUSY:

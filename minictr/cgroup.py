@@ -108,7 +108,10 @@ def open(  # noqa: A001
         return _group("v1", [Part(mount, _below(path, own, names[0]), names) for mount, names in chosen])
     if layout.unified:
         return _group("v2", [Part(layout.unified, _below(path, own, ""), ())])
-    return none("no cgroup file system is mounted at " + layout.mount_point)
+    from . import cgroup_absent  # as it says
+
+    cause = cgroup_absent.unmounted(layout.mount_point)
+    return none(cause.why, cause.fix)
 
 
 def reopen(layout: Layout, directories: "list[str]", parents: "list[str]" = []):

@@ -21,7 +21,10 @@ def make(me) -> None:
     else:
         path = me.plan.cgroup_path
         me.group = cgroup.open(cgroup.layout(), path)
-        records = _create(me, noted=path == cgroup_of(me.spec.identifier, me.entry.path))
+        if me.group.kind == "none":
+            records = [_without(me, ContainerError("create the cgroup", me.group.why, 0, me.group.fix))]
+        else:
+            records = _create(me, noted=path == cgroup_of(me.spec.identifier, me.entry.path))
     records += _limit(me)
     if not me.spec.systemd:  # whose unit does not start before there is a process
         records += _hand_over(me)

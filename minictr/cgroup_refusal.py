@@ -6,7 +6,7 @@ Side: host
 
 import os
 
-from . import abi, cgroup_files, fixes, paths
+from . import abi, cgroup_absent, cgroup_files, fixes, paths
 from .cgroup_files import Part
 from .cgroup_settings import Setting, cause
 from .errors import ContainerError, printable
@@ -88,6 +88,9 @@ def kept_back(part: Part, controller: str) -> "tuple[str, str]":
     above = [part.mount + part.path[:at] for at, letter in enumerate(part.path) if letter == "/"]
     without = [place for place in above if controller not in _words(place, SUBTREE)]
     if not without or controller not in _words(without[0], "cgroup.controllers"):
+        found = cgroup_absent.from_v2(controller, without[0]) if without else None
+        if found is not None:
+            return found.why, found.fix
         why = "the controller %s is not available in %s" % (controller, part.directory)
         return why, "it has to be delegated by the cgroups above, and not be in use by v1"
     fix = "echo +%s | tee %s" % (controller, " ".join([place + "/" + SUBTREE for place in without]))

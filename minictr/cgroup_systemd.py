@@ -228,9 +228,10 @@ def open(  # noqa: A001
     unit = Unit(layout, slice_ or ("user.slice" if user else "system.slice"), name, user)
     unit.description = "minictr container " + identifier
     if layout.kind == "none":
-        raise ContainerError(
-            "start the unit %s" % name, "no cgroup file system is mounted at " + layout.mount_point
-        )
+        from . import cgroup_absent  # as it says
+
+        cause = cgroup_absent.unmounted(layout.mount_point)
+        raise ContainerError("start the unit %s" % name, cause.why, hint=cause.fix)
     unit.extra, records = systemd_properties.of_annotations(annotations)
     top = unit.ask().get("ControlGroup").rstrip("/")
     if not layout.hierarchies:

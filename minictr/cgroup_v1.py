@@ -110,8 +110,7 @@ class V1(Group):
     def set_devices(self, rules: "list[dict] | None") -> "list[Degradation]":
         directory = self.descriptor("devices")
         if directory < 0:
-            why = "the host has no hierarchy with the controller devices, or we may not use it"
-            return [without_devices(0, why)]
+            return [without_devices(0, *self._absent("devices"))]
         allowed, lines = False, DEVICES  # type: bool, tuple[str, ...]
         if rules:
             from . import device_rules  # not needed for the container that asks for none
@@ -246,11 +245,17 @@ class V1(Group):
 
     def missing(self, setting: Setting) -> "tuple[str, str]":
         if self.descriptor(setting.controller) < 0:
-            why = "no hierarchy with the controller %s is mounted, or we may not use it" % setting.controller
-            return why, "mount one: mount -t cgroup -o {0} {0} /sys/fs/cgroup/{0}".format(setting.controller)
+            return self._absent(setting.controller)
         if setting.controller == "blkio":
             return "", "the kernel has no scheduler that knows it (bfq, CONFIG_BFQ_GROUP_IOSCHED)"
         return "this kernel has no such setting", ""
+
+    def _absent(self, controller: str) -> "tuple[str, str]":
+        from . import cgroup_absent  # as it says
+
+        place = self.parts[0].mount.rpartition("/")[0] if self.parts else "/sys/fs/cgroup"
+        cause = cgroup_absent.from_v1(controller, place)
+        return cause.why, cause.fix
 
 
 def _owns_devices() -> bool:

@@ -519,6 +519,52 @@ def test_a_controller_that_the_host_lacks_is_a_step_down_with_its_reason(run):
     assert (strict.status, strict.err.count("\n")) == (123, 1)
 
 
+def with_words(tmp_path, words):
+    """The files of the kernel's own that say what it was started with. WORDS: of its command line"""
+    (tmp_path / "cmdline").write_text("root=/dev/sda %s quiet\n" % words)
+    return {"/proc/cmdline": str(tmp_path / "cmdline")}
+
+
+@pytest.mark.skipif(V2, reason="cgroup v2 has all controllers in one place")
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        ("", "no hierarchy with the controller memory is mounted; lost: "),
+        (
+            "cgroup_no_v1=net_cls,memory",
+            "the controller memory is kept from cgroup v1 (cgroup_no_v1=memory), ",
+        ),
+        ("cgroup_disable=memory", "the controller memory is switched off; lost: "),
+    ],
+)
+def test_why_the_host_lacks_a_controller_is_told_and_what_helps(run, tmp_path, words, told):
+    """With --userns host, as of a /proc with something over a part of it no user namespace gets another."""
+    cover, without = with_words(tmp_path, words), "umount -l /sys/fs/cgroup/memory"
+    found = run("exit 0", "-m", "64m", "--userns", "host", cover=cover, setup=unshared(without))
+    assert found.status == 0 and "(RLIMIT_DATA); " + told in found.err
+    fix = found.err.rpartition("; fix: ")[2].strip()
+    if words:
+        assert fix.startswith("boot without ")
+        return
+    found = run("exit 0", "-m", "64m", setup=unshared(without, fix))
+    assert (found.status, found.err) == (0, "")
+
+
+def test_where_no_cgroups_are_mounted_that_is_told_and_its_fix_mounts_them(run):
+    without = "umount -R -l /sys/fs/cgroup"
+    found = run("exit 0", "--require", "resources", setup=unshared(without))
+    assert (found.status, found.err.count("\n")) == (123, 1)
+    why = "one of its own is required: no cgroup file system is mounted at /sys/fs/cgroup; hint: "
+    assert found.err.startswith("minictr: cgroup: " + why)
+    fix = found.err.rpartition("; hint: ")[2].strip()
+    found = run("exit 0", setup=unshared(without))
+    assert (found.status, found.err) == (0, ""), "nobody has asked for one"
+    found = run("exit 0", "--cpus", "1", setup=unshared(without))
+    assert found.status == 0 and found.err.endswith("; fix: %s\n" % fix)
+    found = run("exit 0", "--cpus", "1", setup=unshared(without, fix))
+    assert (found.status, found.err) == (0, "")
+
+
 # --- who is not root --------------------------------------------------------------------------------
 
 
