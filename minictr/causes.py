@@ -50,7 +50,11 @@ def _hidden(facts: "dict[str, object]") -> "Cause | None":
         return None
     kind = str(facts["code"])
     top = {"proc": "/proc", "sysfs": "/sys"}[kind]
-    whole = [mount for mount in signs.mounts() if mount.kind == kind and mount.root == "/"]
+    found = signs.mounts()
+    whole = [mount for mount in found if mount.kind == kind and mount.root == "/"]
+    if whole and [mount.kind for mount in found if mount.place == top][-1:] not in ([], [kind]):
+        said = "%s is hidden by what is mounted over it, so the kernel shows no fresh one" % top
+        return Cause(why=said, fix=outside("unmask", as_root("umount %s" % top)))
     places = signs.covers(top)
     if places:
         shown = ", ".join(places[:3]) + (" and %d more" % (len(places) - 3) if len(places) > 3 else "")

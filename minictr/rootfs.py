@@ -286,11 +286,11 @@ class Stage:
         if mount.kind == "proc":
             return self._less_proc(mount, error.number)
         if mount.kind == "sysfs":
-            return self._bound(
-                mount, error.number, "sysfs", "the host's network devices and control groups are shown"
-            )
+            lost = "the host's network devices and control groups are shown"
+            return self._bound(mount, error.number, abi.SYSFS_MAGIC, lost)
         if mount.kind == "mqueue":
-            return self._bound(mount, error.number, "mqueue", "POSIX message queues are the host's")
+            lost = "POSIX message queues are the host's"
+            return self._bound(mount, error.number, abi.MQUEUE_MAGIC, lost)
         if mount.kind == "devpts":
             self._record("devpts", mount, "none", error.number, "pseudo terminals")
             return True
@@ -322,15 +322,20 @@ class Stage:
         self._record("proc-empty", mount, "an empty directory", number, lost, "--host-proc shows the host's")
         return True
 
-    def _bound(self, mount, number: int, code: str, lost: str) -> bool:
-        """The host's own file system of that kind, read-only, in the place of a fresh one."""
-        place = "/" + mount.target.strip("/")
+    def _bound(self, mount, number: int, magic: int, lost: str) -> bool:
+        """The host's own file system of that kind, read-only, in the place of a fresh one; where it has none
+        there, it stays out."""
+        place, code = "/" + mount.target.strip("/"), mount.kind
         try:
             source = os.open(place, abi.O_PATH | os.O_CLOEXEC)
         except OSError as error:
             if error.errno not in REFUSED + (abi.ENOENT,):
                 raise
             self._record(code + "-none", mount, "none", number, "%s is missing" % place)
+            return True
+        if libc.fstatfs_type(source) != magic:
+            os.close(source)
+            self._record(code + "-none", mount, "none", number, "what programs look for in %s" % place)
             return True
         whole = mount.replace(kind="bind", source=place, recursive=True, words=(), flags=0,
                               set_all=mount.set | abi.MOUNT_ATTR_RDONLY, set=0, clear=0)  # fmt: skip

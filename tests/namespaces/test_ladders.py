@@ -21,7 +21,7 @@ pytestmark = needs("root", "userns", "busybox", "seccomp")
 
 NEW_MOUNT_CALLS = "fsopen fsconfig fsmount open_tree move_mount mount_setattr"
 HOST_MQUEUE = (
-    ("mqueue-host", "the host's, read-only") if os.path.isdir("/dev/mqueue") else ("mqueue-none", "none")
+    ("mqueue-host", "the host's, read-only") if os.path.ismount("/dev/mqueue") else ("mqueue-none", "none")
 )
 
 # Records: code, layer, wanted, got, and the errno where it is not that of the refusal

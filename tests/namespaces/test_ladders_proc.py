@@ -1,12 +1,15 @@
 """/proc and /sys where an outer container has covered a part of them: the kernel then gives a user
 namespace no fresh one, lest it show what was covered."""
 
+import json
 import os
+import subprocess
 
 import bundles
 import callers
 import ladders
 import pytest
+import refusal
 import support
 from support import needs
 
@@ -15,6 +18,8 @@ from minictr import sample
 pytestmark = needs("root", "userns", "busybox", "unshare")
 
 COVERED = {"/proc/keys": ""}  # what runc, docker and podman cover, by /dev/null
+
+GONE = ["umount", "--recursive", "--lazy", "/sys"]
 
 _known = {}
 
@@ -135,6 +140,29 @@ def test_sysfs_that_is_covered_is_the_host_s_read_only(minictr, strong_caller, b
     assert "/sys/kernel" in told.warnings[0]["why"]
     assert told.result.lines[:3] == ["0", "refused", "0"]
     assert sorted(told.result.lines[3:]) == sorted(os.listdir("/sys/class/net"))
+
+
+@pytest.mark.parametrize("how", ["covered", "unmounted"])
+def test_where_the_host_has_no_sysfs_none_of_its_own_is_shown(minictr, strong_caller, busybox_root, how):
+    """What is told of it is true: nothing of the host's is there instead."""
+    if how == "unmounted" and strong_caller.account:
+        pytest.skip("the tests cover files for a user, and no more")
+    empty = support.SESSION.place("empty")
+    options = {"cover": {"/sys": empty}}
+    if how == "unmounted":
+        options = {"cover": {}, "setup": lambda: refusal.cover({}) or subprocess.check_call(GONE)}
+    told = sh(minictr, strong_caller, "ls -A /sys | wc -l", "--rootfs", busybox_root, **options)
+
+    assert told.result == (0, "0\n"), told.result
+    assert told.short() == [("sysfs-none", "sysfs", "a fresh sysfs on /sys", "none", 1)]
+    fix = {"covered": "umount /sys", "unmounted": "mount -t sysfs sysfs /sys"}[how]
+    assert told.warnings[0]["fix"].replace("as root: ", "") == fix
+
+    report = minictr(
+        "report", "--json", "--rootfs", busybox_root, "--", "true", **strong_caller.options, **options
+    )
+    rows = {row["layer"]: (row["got"], row["ok"]) for row in json.loads(report.out)["layers"]}
+    assert (rows["sys"], rows["cgroup-files"]) == (("none", False), ("none", True))
 
 
 # --- below a root that was moved ----------------------------------------------------------------
