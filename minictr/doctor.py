@@ -316,7 +316,20 @@ def cgroups(patient: Patient):
         cause = causes.why("cgroup-files", refused[0], path=refused[1])
         yield Finding(check="cgroups", ok=False, detail=detail, why=cause.why, fix=cause.fix)
         return
-    yield Finding(check="cgroups", ok=True, detail=detail)
+    missing = [name for name in ("memory", "cpu", "pids") if name not in open_to_us]
+    why, fix = _absent(missing[0], layout, place) if missing else ("", "")
+    yield Finding(check="cgroups", ok=not missing, detail=detail, why=why, fix=fix)
+
+
+def _absent(controller: str, layout: cgroup.Layout, place: str) -> "tuple[str, str]":
+    """Why a limit that is often asked for cannot be had, and what helps."""
+    from . import cgroup_absent, cgroup_refusal  # only here
+
+    if layout.hierarchies:
+        cause = cgroup_absent.from_v1(controller, layout.mount_point)
+        return cause.why, cause.fix
+    below = place[len(layout.unified) :] + "/container"
+    return cgroup_refusal.kept_back(cgroup_files.Part(layout.unified, below, ()), controller)
 
 
 def service_manager(patient: Patient):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -295,6 +296,20 @@ def test_proc_is_something_else(doctor_after):
 
     assert report.refused()[:2] == ["/proc", "user namespace"]
     assert report["/proc"]["fix"] == "as root: mount -t proc proc /proc"
+
+
+@needs("cgroup1")
+def test_a_controller_is_missing(doctor):
+    def setup():
+        refusal.cover({})
+        subprocess.check_call(["umount", "--lazy", "/sys/fs/cgroup/memory"])
+
+    check = doctor(setup=setup)["cgroups"]
+
+    assert not check["ok"] and " memory" not in check["detail"]
+    assert check["why"] == "no hierarchy with the controller memory is mounted"
+    assert check["fix"].endswith(" && mount -t cgroup -o memory cgroup /sys/fs/cgroup/memory")
+    assert doctor()["cgroups"]["ok"]
 
 
 def test_there_is_no_dev(doctor_after):
