@@ -308,7 +308,7 @@ TABLE = (
     (_USERNS, (abi.EPERM,), causes_ids.unmapped),
     (_USERNS, (abi.EPERM,), causes_ids.chrooted),
     (_HELPERS, (), causes_ids.helpers),
-    (_MAPS + ("time",), (), causes_ids.no_proc),
+    (_MAPS + ("setgroups", "time"), (), causes_ids.no_proc),
     (_MAPS, (abi.EPERM,), causes_ids.map_refused),
     (_MAPS, (abi.EINVAL,), causes_ids.map_malformed),
     (("proc", "sysfs"), (abi.EPERM,), _hidden),

@@ -10,7 +10,7 @@ Side: host
 
 from . import abi, idtables, paths
 from . import unix as os
-from .errors import ContainerError, Degradation, step
+from .errors import ContainerError, Degradation
 from .record import Record
 
 
@@ -92,14 +92,12 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
             if paths.read_proc(proc, "%d/uid_map" % pid) or paths.read_proc(proc, "%d/gid_map" % pid):
                 raise HalfWritten() from None
             maps = maps.otherwise  # type: ignore[assignment]
-    place = "%d/" % pid
-    if maps.deny_setgroups:
-        with step("write setgroups"):
-            paths.write_proc(proc, place + "setgroups", "deny", proof="deny")
+    files = [("setgroups", "deny", "deny")] if maps.deny_setgroups else []  # type: list
     for name, table in (("uid_map", maps.uids), ("gid_map", maps.gids)):
-        text = "".join(["%d %d %d\n" % line for line in table])
+        files.append((name, "".join(["%d %d %d\n" % line for line in table]), None))
+    for name, text, proof in files:
         try:
-            paths.write_proc(proc, place + name, text)
+            paths.write_proc(proc, "%d/%s" % (pid, name), text, proof=proof)
         except OSError as error:
             from . import causes  # only now: the host is asked why
 

@@ -285,10 +285,15 @@ def test_a_part_of_proc_is_hidden(doctor_after):
     )
 
 
-def test_proc_is_read_only(doctor_after):
-    report = doctor_after(["mount", "-o", "remount,bind,ro", "/proc"])
+def test_proc_is_read_only(doctor_after, minictr):
+    steps = [["mount", "-o", "remount,bind,ro", "/proc"]]
+    report = doctor_after(*steps)
 
     assert report["user namespace"]["why"] == "Read-only file system: /proc is read-only"
+    fix = "as root: mount -o remount,bind,rw /proc"
+    assert report["user namespace"]["fix"] == fix
+    last = after(minictr, steps, "run", "--", "true").err.splitlines()[-1]
+    assert last == "minictr: write setgroups: /proc is read-only; hint: " + fix
 
 
 def test_proc_is_something_else(doctor_after):
