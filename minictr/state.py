@@ -56,13 +56,22 @@ def default_root() -> str:
         return runtime + "/minictr"
     places = ["%s/minictr-%d" % (place, number) for place in _PLACES if os.access(place, os.W_OK)]
     if not places:
-        raise ContainerError(
-            "find a place for the container's state", "no directory is writable", hint=_OTHER_PLACE
-        )
+        raise _no_place()
     owners = [_owner(path) for path in places]
     # what somebody else has there is in nobody's way, and once it goes, nothing of ours is lost sight of
     wanted = next((owner for owner in (uid, None) if owner in owners), owners[0])
     return places[owners.index(wanted)]
+
+
+def _no_place() -> ContainerError:
+    """Of a root file system that is read-only, with nothing mounted over it yet."""
+    from . import fixes
+
+    there, hint = [place for place in _PLACES if os.path.isdir(place)], _OTHER_PLACE
+    if there:
+        hint = fixes.as_root("mount -t tmpfs -o mode=1777 tmpfs %s" % there[0]) + "; or " + hint
+    why = "none of %s is writable" % ", ".join(("/run",) + _PLACES)
+    return ContainerError("find a place for the container's state", why, hint=hint)
 
 
 def _owner(path: str) -> "int | None":

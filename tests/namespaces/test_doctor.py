@@ -331,7 +331,9 @@ def test_nothing_is_writable(doctor_after):
     report = doctor_after(*steps)
 
     assert report.refused() == ["state directory"]
-    assert "--root DIR" in report["state directory"]["fix"]
+    assert report["state directory"]["why"] == "none of /run, /tmp, /dev/shm, /var/tmp is writable"
+    fix, _, other = report["state directory"]["fix"].partition("; or ")
+    assert fix == "as root: mount -t tmpfs -o mode=1777 tmpfs /tmp" and "--root DIR" in other
 
 
 @pytest.mark.parametrize("options", ["nr_inodes=1", "size=4k"])
