@@ -18,26 +18,38 @@ def uncovered(plan) -> str:
         return "no path is masked"
     if not _covered("/proc/kcore", plan.masked_paths):
         return "/proc/kcore is not masked"
-    places = ["/proc" + name for name in _SETTINGS["proc"]] + ["/sys"]  # whatever is mounted there
-    for mount in plan.mounts:  # what is mounted elsewhere is the same kernel's
-        target = mount.target.rstrip("/")
-        if mount.kind == "bind" and _of_kernel(mount):
-            groups = plan.spec.source == "bundle" and _covered(os.path.realpath(mount.source), (_GROUPS,))
-            places += [] if groups else [target]
-        if mount.kind not in _SETTINGS or "subset=pid" in mount.words:
-            continue
-        places += [target + name for name in _SETTINGS[mount.kind]]
-        if mount.kind == "proc" and not _covered(target + "/kcore", plan.masked_paths):
-            return "%s/kcore is not masked" % target
+    places = [("/proc" + name, True) for name in _SETTINGS["proc"]] + [("/sys", True)]  # whatever is there
     shown = layout(plan)
-    for mount in shown:
+    for number, mount in enumerate(shown):  # what is mounted elsewhere is the same kernel's
+        names, target = _SETTINGS.get(mount.kind, ()), mount.target.rstrip("/")
         if mount not in plan.mounts:
-            names = _SETTINGS.get(mount.kind, ("",)) if mount.source == "/" else ("",)
-            places += [mount.target + name for name in names]
-    for place in places:
-        if _open(plan, place, shown):
+            names = names if names and mount.source == "/" else ("",)
+        elif mount.kind == "bind":
+            groups = plan.spec.source == "bundle" and _covered(os.path.realpath(mount.source), (_GROUPS,))
+            names = ("",) if _of_kernel(mount) and not groups else ()
+        elif "subset=pid" in mount.words:
+            names = ()
+        named = bool(names) and _named(plan, shown, number)
+        if mount.kind == "proc" and mount in plan.mounts and names:
+            if not (named and _covered(target + "/kcore", plan.masked_paths)):
+                return "%s/kcore is not masked" % target
+        places += [(target + name, named) for name in names]
+    for place, named in places:
+        if _open(plan, place, shown, named):
             return "%s can be written to" % place
     return ""
+
+
+def _named(plan, shown: "list[mounts.Mount]", number: int) -> bool:
+    """Whether the name of a mount leads to it in the end, when paths are masked and made read-only.
+
+    A link may be on its way, in the root or in a volume, and a later mount over that: then it stays open."""
+    if shown[number].target in ("/proc", "/sys") and shown[number].kind != "bind":  # which are no links
+        return True
+    asked = set(map(id, plan.mounts))
+    brought = not any(id(mount) in asked for mount in shown[: number + 1])  # with the root
+    later = [mount for mount in shown[number + 1 :] if id(mount) in asked]
+    return brought or all(_covered(mount.target, (shown[number].target,)) for mount in later)
 
 
 def processes(plan) -> str:
@@ -50,7 +62,7 @@ def processes(plan) -> str:
         else:
             found = mount.kind == "proc" and mount not in plan.mounts
         later = tuple([other.target for other in shown[number + 1 :]])
-        if found and not _covered(mount.target, plan.masked_paths + later):
+        if found and not (_named(plan, shown, number) and _covered(mount.target, plan.masked_paths + later)):
             return mount.target
     return ""
 
@@ -110,9 +122,11 @@ _SETTINGS = {
 }  # type: dict[str, tuple[str, ...]]  # fmt: skip
 
 
-def _open(plan, place: str, shown: "list[mounts.Mount]") -> bool:
-    """Whether PLACE is the kernel's own and may be written to."""
+def _open(plan, place: str, shown: "list[mounts.Mount]", named: bool) -> bool:
+    """Whether PLACE is the kernel's own and may be written to. named: its name leads there (`_named`)"""
     over = [mount for mount in shown if _covered(place, (mount.target,))]
+    if not named:
+        return any(_of_kernel(mount) and mode(mount) == "writable" for mount in over)
     return bool(over) and _of_kernel(over[-1]) and _writable(plan, place, over)
 
 

@@ -351,6 +351,38 @@ def test_what_the_kernel_shows_lies_on_a_directory_of_the_roots(minictr, busybox
         assert found.ok.out == "1\n"
 
 
+# Each by a link /d/a -> /b of the root: mounts, and what is masked beside what always is
+LED_AWAY = {
+    "masked": ([("/d/a/p", "proc"), ("/d", "tmpfs")], ["/d/a/p"]),
+    "mounted over": ([("/d/a/p", "sysfs"), ("/d", "tmpfs"), ("/d/a/p", "tmpfs")], []),
+    "a volume, masked": ([("/d/a/p", "/proc/sys"), ("/d", "tmpfs")], ["/d/a/p"]),
+}
+
+
+@pytest.mark.parametrize("case", sorted(LED_AWAY))
+def test_what_a_name_leads_to_no_more_is_not_covered_by_it(minictr, busybox_copy, case):
+    """A further /proc or /sys lies behind a link, and a mount over that: what covers its name covers nothing.
+    It was a container by --require, in which the host's core_pattern could be written."""
+    bundle = bundles.Bundle(busybox_copy())
+    os.makedirs(bundle.root + "/b/p")
+    os.mkdir(bundle.root + "/d")
+    os.symlink("/b", bundle.root + "/d/a")
+    mounted, masked = LED_AWAY[case]
+    for place, kind in mounted:
+        bound = {"type": "bind", "source": kind, "options": ["rbind"]}
+        how = bound if kind[0] == "/" else {"type": kind, "source": kind}
+        bundle.config["mounts"].append(dict(how, destination=place))
+    bundle.linux["maskedPaths"] += masked
+    bundle.process["args"] = ["ls", "/b/p"]
+    runtime, required = bundles.Runtime("minictr", minictr), ["--require", "masked-paths"]
+    assert runtime.run(bundle).ok.out  # so it is, and so it may be where nothing else is asked for
+    found = runtime.run(bundle, *required)
+    assert (found.status, found.out) == (123, "") and "masked-paths is required: /d/a/p" in found.err, found
+    if masked:  # with nothing over the link the name leads there
+        del bundle.config["mounts"][-1]
+        assert runtime.run(bundle, *required).ok.out == ""
+
+
 @pytest.mark.parametrize("name", ["proc", "sys"])
 def test_what_was_looked_at_is_mounted_on(tmp_path, name):
     """CVE-2023-27561: what the name led to before may have been the target of a link."""
