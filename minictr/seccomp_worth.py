@@ -24,14 +24,20 @@ def idle(profile: "dict[str, object]", machine: str) -> str:
 
 
 def passing(profile: "dict[str, object]", machine: str, names: "tuple[str, ...]") -> "list[str]":
-    """Those of NAMES, of system calls, that can pass on an architecture."""
+    """Those of NAMES, of system calls, that may pass on an architecture: conditions that keep one from it are
+    not counted on, as those on the bits of one argument leave more ways than can be tried."""
+    found = [
+        [calls.get(name, seccomp.ENOSYS) for calls in seccomp.verdicts(profile, machine).values()]
+        for name in names
+    ]
     return [
-        name for name in names
-        if not all(
-            _refuses(action) for calls in seccomp.verdicts(profile, machine).values()
-            for action in outcomes(calls.get(name, seccomp.ENOSYS))
-        )
+        name for name, verdicts in zip(names, found)
+        if not all(_refuses(action) for verdict in verdicts for action in _actions(verdict))
     ]  # fmt: skip
+
+
+def _actions(verdict) -> "list[int]":
+    return [verdict] if isinstance(verdict, int) else [action for action, _ in verdict[1]]
 
 
 def outcomes(verdict) -> "set[int]":

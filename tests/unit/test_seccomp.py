@@ -652,6 +652,20 @@ def test_a_call_passes_on_whatever_architecture_it_does():
     assert seccomp_worth.passing(default, "x86_64", names + ("reboot",)) == ["reboot"]
 
 
+BITS = [(0, "MASKED_EQ", 16, 0), (0, "MASKED_EQ", 1, 0), (0, "MASKED_EQ", 2, 2), (0, "MASKED_EQ", 4, 4)]
+MANY = [(number, "EQ", value) for number in range(1, 6) for value in (10, 20, 30)]
+
+
+@pytest.mark.parametrize("conditions, first", [(BITS, 17), ([(0, "EQ", 0)] + MANY, 1)])
+def test_a_call_that_passes_with_some_arguments_is_found_however_rare_they_are(conditions, first):
+    """By which --require files took CAP_SYS_BOOT for harmless."""
+    given = nothing(*[rule("kexec_load", "ERRNO", condition) for condition in conditions])
+    number = syscalls.table("x86_64")["kexec_load"]
+    verdict = compiled(given, "x86_64").call("x86_64", number, (first, 2, 2, 2, 2, 2))
+    assert verdict == reference.ALLOW
+    assert seccomp_worth.passing(given, "x86_64", ("kexec_load",)) == ["kexec_load"]
+
+
 # --- libseccomp -------------------------------------------------------------------------------
 
 needs_libseccomp = pytest.mark.skipif(bool(libseccomp.missing()), reason=libseccomp.missing())
