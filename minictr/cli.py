@@ -156,7 +156,8 @@ def _trace(report) -> None:
     if report.debug and not report.quiet:
         import traceback
 
-        traceback.print_exc()
+        for line in traceback.format_exc().rstrip().split("\n"):
+            print(printable(line), file=sys.stderr)
 
 
 def explained(error: ContainerError) -> ContainerError:

@@ -231,6 +231,8 @@ def test_strict_lets_a_whole_container_start(inside):
 def test_only_debug_shows_a_traceback(minictr):
     run = minictr("--debug", "run", "--rootfs", "/no/where", "--", "true")
     assert "Traceback" in run.err
+    run = minictr("--debug", "run", "--pid-file", "/no/\x1b[31mwhere/pid", "--", "true")
+    assert "Traceback" in run.err and "\x1b" not in run.err
 
     assert stat.S_ISDIR(os.stat("/").st_mode)
     run = minictr("run", "--rootfs", "/no/where", "--", "true")
