@@ -46,7 +46,7 @@ def possible(found, layer: str) -> "list[str]":
 
 
 def untried(found) -> int:
-    """How many attempts could not be made, by a limit or a filter of the container's own."""
+    """How many attempts could not be made, by a limit or a filter of the container's own, or had no end."""
     return len([one for one in found.attempts if one.outcome == "absent" and one.errno])
 
 

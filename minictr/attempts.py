@@ -79,7 +79,7 @@ def _apart(attempt, bait: Bait) -> "tuple[str, int, str]":
         return outcome, int(number), words
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) != _signal.SIGALRM:  # SIGSYS, by a filter
         return "refused", 0, "ended by signal %d" % os.WTERMSIG(status)
-    return "absent", 0, "it came to no end"
+    return "absent", abi.ETIMEDOUT, "it came to no end"
 
 
 def _untried(error: OSError) -> "tuple[str, int, str]":
@@ -94,6 +94,8 @@ def _tried(attempt, bait: Bait) -> "tuple[str, str, str]":
         return "refused", str(error.errno or 0), ""
     except Absent as error:
         return "absent", "0", str(error)
+    except ValueError:  # the root has a file of its own by the name of one in /proc
+        return "absent", str(abi.ENODATA), "what is read there makes no sense"
 
 
 # layer, what is tried, the function

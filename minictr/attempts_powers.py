@@ -159,7 +159,7 @@ def _open_one(paths: "tuple[str, ...]") -> str:
     refusal = None  # type: OSError | None
     for path in paths:
         try:
-            os.close(os.open(path, os.O_WRONLY))
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # what a root has there may be a pipe
             return path
         except OSError as error:
             if error.errno not in (abi.ENOENT, abi.ENOTDIR):

@@ -34,8 +34,9 @@ class Bait(Record):
 
 
 def start_of(path: str) -> bytes:
-    """Not by open(), which may ask for a codec by the locale: its module may lie outside the root."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Not by open(), which may ask for a codec by the locale: its module may lie outside the root. A root
+    without /proc may have pipes by the names of its files."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return os.read(descriptor, 1 << 16)
     finally:

@@ -5,13 +5,15 @@ import json
 import os
 import subprocess
 import sys
+import time
+import types
 
 import jsonschema
 import pytest
 import support
 from support import needs
 
-from minictr import attempts, levels, spec, twin
+from minictr import attempted, attempts, levels, spec, twin
 
 pytestmark = needs("root", "userns", "busybox", "seccomp")
 
@@ -219,6 +221,38 @@ def test_what_cannot_be_tried_proves_no_level(minictr, busybox_root, tmp_path, h
     run = minictr("report", *(options + ["--rootfs", busybox_root, "--", "true"]))
     count = len(found["attempts"])
     assert run.lines[-1] == "level: none is proven, as %d attempts could not be made" % count, run
+
+
+def test_what_a_root_has_instead_of_proc_neither_holds_an_attempt_up_nor_ends_it(
+    minictr, busybox_copy, tmp_path
+):
+    root = busybox_copy()
+    config = spec.default_config(["true"], root)
+    config["mounts"] = [entry for entry in config["mounts"] if entry["type"] not in ("proc", "sysfs")]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for name in ("proc/1/comm", "proc/self/uid_map", "proc/sys/kernel/panic", "sys/power/state"):
+        os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)
+        os.mkfifo(os.path.join(root, name))
+    words = ("report", "--json", "--bundle", str(tmp_path), "twin")
+    run = minictr(*words)
+    assert "it came to no end" not in run.out and outcomes(run)["write to /sys"]["errno"] == "ENXIO", run
+
+    os.unlink(os.path.join(root, "proc/self/uid_map"))
+    with open(os.path.join(root, "proc/self/uid_map"), "w") as file:
+        file.write("a b c\n")
+    run = minictr(*words)
+    assert outcomes(run)["become a user of the host"]["errno"] == "ENODATA", run
+    assert json.loads(run.out)["level"] == "none", run
+
+
+def test_an_attempt_that_comes_to_no_end_proves_nothing(monkeypatch):
+    monkeypatch.setattr(attempts, "SECONDS", 1)
+    outcome, number, words = attempts._apart(lambda bait: time.sleep(60), None)
+    assert (outcome, words) == ("absent", "it came to no end")
+    attempt = attempted.Attempt(
+        layer="pid", name="see a process", outcome=outcome, errno=number, detail=words
+    )
+    assert attempted.untried(types.SimpleNamespace(attempts=[attempt])) == 1
 
 
 def layers(run):
