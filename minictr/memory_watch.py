@@ -9,7 +9,7 @@ Side: host
 import os
 import time
 
-from . import cgroup_files, living, paths, signs
+from . import cgroup_files, living, signs
 
 INTERVAL = 0.1  # seconds from one look to the next
 SHARE = 0.1  # of the time at most is spent on looking
@@ -46,9 +46,20 @@ class Watch:
 
 def memory_of(pid: int) -> int:
     """Bytes, those in swap among them; 0 for one that is gone."""
-    lines = [line.split() for line in signs.read("/proc/%d/smaps_rollup" % pid).splitlines()]
-    found = [int(line[1]) for line in lines if line[0] in ("Pss:", "SwapPss:")]
+    found = _told("/proc/%d" % pid)
     if found:
-        return sum(found) << 10
-    words = paths.read_text("/proc/%d/statm" % pid).split()  # before 4.14, or not ours to read
-    return int(words[1]) * os.sysconf("SC_PAGESIZE") if words else 0
+        return found
+    try:  # its first thread may be over, of which nothing is told then: the others have the memory still
+        threads = os.listdir("/proc/%d/task" % pid)
+    except OSError:
+        return 0
+    return next(filter(None, (_told("/proc/%d/task/%s" % (pid, thread)) for thread in threads)), 0)
+
+
+def _told(place: str) -> int:
+    for name, words in (("smaps_rollup", ("Pss:", "SwapPss:")), ("status", ("VmRSS:", "VmSwap:"))):
+        lines = [line.split() for line in signs.read("%s/%s" % (place, name)).splitlines()]
+        found = [int(line[1]) for line in lines if line and line[0] in words]
+        if found:  # the former is not there before 4.14, and may not be ours to read
+            return sum(found) << 10
+    return 0

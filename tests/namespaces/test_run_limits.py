@@ -3,14 +3,16 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 
 import pytest
 import support
 from support import needs, wait_until
 
-from minictr import cgroup, cgroup_v2
+from minictr import abi, cgroup, cgroup_v2, memory_watch, paths, syscalls
 
 V2 = cgroup.layout().kind == "v2"
 EMULATED = "MINICTR_TEST_EMULATED" in os.environ  # a machine by emulation alone is twenty times slower
@@ -628,6 +630,28 @@ def test_without_a_cgroup_a_parent_may_watch_the_memory(alone):
         "minictr: warning: memory: wanted 67108864 bytes at most, got a look at it ten times"
     )
     assert lines[1].startswith("minictr: warning: memory ran out: minictr killed ")
+
+
+# A process of which the first thread is over, and the second has 40 MiB
+HEADLESS = """\
+import ctypes, threading, time
+def hold():
+    kept = bytearray(b"x" * (40 << 20))
+    print("held", flush=True)
+    time.sleep(60)
+threading.Thread(target=hold).start()
+ctypes.CDLL(None).syscall(%d, 0)
+"""
+
+
+def test_a_process_whose_first_thread_is_over_does_not_hide_its_memory(minictr):
+    number = syscalls.table(abi.machine())["exit"]
+    live = minictr.start_command(sys.executable, "-c", HEADLESS % number)
+    live.expect("held")
+    wait_until(lambda: "(zombie)" in paths.read_text("/proc/%d/status" % live.pid))
+    assert memory_watch.memory_of(live.pid) >= 40 << 20
+    os.kill(live.pid, signal.SIGKILL)
+    live.wait()
 
 
 def test_without_a_cgroup_a_limit_is_an_error_where_steps_down_are_refused(alone):
