@@ -6,7 +6,7 @@ Side: host
 
 import os
 
-from . import cgroup, signs
+from . import signs
 from .errors import printable
 from .fixes import Cause, as_root
 
@@ -36,7 +36,8 @@ def unmounted(place: str) -> Cause:
 
 def from_v1(controller: str, place: str) -> Cause:
     """A group below PLACE has no part in a hierarchy of v1 with CONTROLLER."""
-    if any(controller in controllers for _, controllers in cgroup.layout(place).hierarchies):
+    names = [words for words in _hierarchies() if controller in words.split(",")] + [controller]
+    if any(os.path.exists("%s/%s/cgroup.procs" % (place, name)) for name in names):
         return Cause(why="the hierarchy with the controller %s is closed to us" % controller)
     found = _switched_off(controller)
     if found is not None:
@@ -46,8 +47,7 @@ def from_v1(controller: str, place: str) -> Cause:
         why = "the controller %s is kept from cgroup v1 (cgroup_no_v1=%s), and v1 is what is mounted"
         fix = "boot without that, or with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"
         return Cause(why=why % (controller, off[0]), fix=fix)
-    words = ([words for words in _hierarchies() if controller in words.split(",")] + [controller])[0]
-    command = "mkdir -p {0}/{1} && mount -t cgroup -o {1} cgroup {0}/{1}".format(place, words)
+    command = "mkdir -p {0}/{1} && mount -t cgroup -o {1} cgroup {0}/{1}".format(place, names[0])
     return Cause(why="no hierarchy with the controller %s is mounted" % controller, fix=as_root(command))
 
 

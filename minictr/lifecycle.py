@@ -262,8 +262,9 @@ class Container:
         return told
 
     def _remembered(self) -> "dict[str, object]":
-        """What config.json says, and should state.json be lost (`lost`), of which boot it is; and where its
-        cgroup is, which that does not say of one that systemd has made, or that lies in a sub-tree of ours."""
+        """What config.json says. And for `lost`, should state.json be: of which boot it is; and where its
+        cgroup is, which config.json does not say of one that systemd has made, or that is in a sub-tree of
+        ours."""
         config, group = self.plan.spec.config, self.group
         told = cgroup_path(config.get("linux") or {}, self.spec.identifier, self.entry.path)
         known = {"boot": state.boot()}  # type: dict[str, object]
