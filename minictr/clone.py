@@ -13,7 +13,7 @@ process to the cgroup, systemd say. It gives its child to the runtime (CLONE_PAR
 Side: both
 """
 
-from . import abi, foreground, forks, init, libc, maps, namespaces, paths, program
+from . import abi, foreground, forks, init, libc, maps, namespaces, paths, program, state
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .sync import Channel, degradation_from, error_from, garbled, understood
@@ -23,7 +23,8 @@ class Birth:
     """A container's first process while it is made, as the runtime sees it.
 
     into: a cgroup of v2 that it is born in, None where it joins by handed.cgroup
-    pid: its process id, once known; container: that of a container's first process which it joins
+    pid: its process id, once known; started: when, as state.start_time says it, 0 where /proc hides it
+    container: that of a container's first process which it joins
     over: it ended before its time, and was waited for
     records: the steps down it reported
     seen: called with each Degradation as it arrives
@@ -38,6 +39,7 @@ class Birth:
         self.pid = 0
         self.container = 0
         self.over = False
+        self.started = 0
         self.console = -1
         self.maps = plan.maps
         self.lost = {}  # type: dict[str, int]
@@ -117,8 +119,8 @@ class Birth:
         from . import notify
 
         status = "running" if self.container else "creating"
-        state = self.plan.spec.state(status, self.container or self.pid)
-        notify.send(self.plan.seccomp, state, self.pid, listener)
+        told = self.plan.spec.state(status, self.container or self.pid)
+        notify.send(self.plan.seccomp, told, self.pid, listener)
 
     def _explained(self, said):
         """A Degradation or an error of the child's, with what the host has to say of its cause."""
@@ -223,6 +225,7 @@ class Birth:
 
     def _place(self, pid: int) -> None:
         """What only the runtime may do to the new process, and then the word that it is done."""
+        self.started = state.start_time(pid)  # while /proc shows it: before it changes its ids
         try:
             self._place_living(pid)
         except (ContainerError, BrokenPipeError):
@@ -334,7 +337,9 @@ class Birth:
             raise
         finally:
             os.waitpid(between, 0)
-        if not placed:
+        if placed:
+            self.started = state.start_time(self.pid)
+        else:
             self._place(self.pid)
 
 

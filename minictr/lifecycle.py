@@ -58,7 +58,7 @@ class Container:
         self.spec, self.root_path, self.report, self.attend = spec, root_path, report, attend
         self.ending = {}  # type: dict[str, object]
         self.undo = Undo()
-        self.pid = 0
+        self.pid = self.started = 0
         self.created = state.now()
         self.group = None  # type: Any  # a cgroup_group.Group, once there is one
         self.held = None  # type: tuple[set[int], dict] | None
@@ -210,7 +210,7 @@ class Container:
             process.give_pipes(handed.streams, self.plan)
         for descriptor in set(handed.streams + birth.handed.cgroup + start) - {0}:
             os.close(descriptor)
-        self.pid = birth.pid
+        self.pid, self.started = birth.pid, birth.started
         self.report.note("its first process is %d" % birth.pid)
         return birth
 
@@ -397,7 +397,7 @@ class Container:
             "annotations": self.spec.config.get("annotations") or {},
             "created": self.created,
             "owner": os.geteuid(),
-            "start_time": state.start_time(self.pid) if self.pid else 0,
+            "start_time": self.started if self.pid else 0,
             "boot": state.boot(),
             "stop_signal": self.spec.stop_signal,
             "command": self.plan.args[0],

@@ -32,7 +32,7 @@ def load(entry: state.Entry) -> "dict":
 def alive(content: "dict[str, object]") -> bool:
     """The container's first process runs, and is the one that was started."""
     pid, started = content.get("pid"), content.get("start_time")
-    return bool(pid) and isinstance(pid, int) and state.start_time(pid) == started != 0
+    return isinstance(pid, int) and isinstance(started, int) and pid > 0 and state.runs(pid, started)
 
 
 def group_of(content: "dict", layout: "cgroup.Layout | None" = None):

@@ -429,6 +429,24 @@ def start_time(pid: int) -> int:
     return int(fields[19]) - boot_offset()
 
 
+def runs(pid: int, started: int) -> bool:
+    """Whether process PID, which STARTED then (0: nothing is known of it), is not over.
+
+    /proc mounted with hidepid= does not show its user what changed its ids or is not dumpable, as a container
+    that waits for `start` is. Who may signal a process there takes it for the one: it would live on unknown.
+    """
+    found = start_time(pid)
+    if found or not started:
+        return found == started != 0
+    if paths.read_text("/proc/%d/stat" % pid):  # it waits to be reaped
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
 def boot() -> str:
     """What the kernel calls the time since it was booted (random(4)); "" where that is not to be read. A
     state directory on a disk outlives it."""

@@ -54,7 +54,7 @@ class Watch:
             self.descriptor = -1
 
     def _runs(self) -> bool:
-        return self.pid > 0 and state.start_time(self.pid) == self.started != 0
+        return self.pid > 0 and state.runs(self.pid, self.started)
 
     def over(self, deadline: "float | None") -> bool:
         """Wait for the end. False if it runs at DEADLINE, a time of time.monotonic(); None for no limit."""

@@ -527,3 +527,32 @@ def test_who_reads_a_pipe_that_is_passed_on_waits_for_the_program_alone(own, bun
     assert live.running
     live.close_input()
     assert live.wait().status in (0, 1)
+
+
+HIDDEN = """
+mount -t proc -o hidepid=2 proc /proc || exit 99
+verb() { setpriv --reuid $UID_ --regid $UID_ --clear-groups "$@" || exit; }
+minictr() { verb $PROGRAM "$@"; }
+minictr create --allow-degraded --bundle "$1" box </dev/null >/dev/null 2>&1
+minictr list
+minictr start box
+minictr list
+minictr delete --force box
+minictr create --allow-degraded --bundle "$1" box </dev/null >/dev/null 2>&1
+pid=$(minictr state box | sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p')
+kill -0 $pid && minictr delete --force box && kill -0 $pid 2>/dev/null || echo gone
+"""
+
+
+@needs("unshare", "rootless")
+def test_one_that_waits_is_found_where_proc_hides_it_from_its_user(minictr, ranged, bundle):
+    """hidepid=: who cannot look into a process does not see it; one that waits for `start` lets nobody."""
+    made = bundle(account=ranged)
+    made.process["args"] = ["sleep", "1000"]
+    made.save()
+    program = [support.python(), "-m", "minictr", "--root", minictr.state(ranged)]
+    env = {"PYTHONPATH": support.checkout(), "UID_": str(ranged.uid), "PROGRAM": " ".join(program)}
+    words = ("unshare", "-pmf", "--kill-child", "sh", "-c", HIDDEN, "sh", made.path)
+    found = minictr.command(*words, env=env).ok
+    assert [line.split()[2] for line in found.lines if line.startswith("box")] == ["created", "running"]
+    assert found.lines[-1] == "gone"
