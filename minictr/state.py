@@ -430,14 +430,15 @@ def start_time(pid: int) -> int:
 
 
 def runs(pid: int, started: int) -> bool:
-    """Whether process PID, which STARTED then (0: nothing is known of it), is not over.
+    """Whether process PID, which STARTED then (0: nothing is known of it), is not over. A tick more or less is
+    the same: in a time namespace that is apart by parts of one, start times are rounded at other moments.
 
     /proc mounted with hidepid= does not show its user what changed its ids or is not dumpable, as a container
     that waits for `start` is. Who may signal a process there takes it for the one: it would live on unknown.
     """
     found = start_time(pid)
     if found or not started:
-        return found == started != 0
+        return found != 0 != started and abs(found - started) <= 1
     if paths.read_text("/proc/%d/stat" % pid):  # it waits to be reaped
         return False
     try:

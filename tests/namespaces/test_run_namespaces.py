@@ -280,13 +280,29 @@ def test_no_user_can_make_its_session_keyring_beforehand(minictr, unranged, opti
 # --- time ---------------------------------------------------------------------------------------
 
 
+LATER = """\
+import os, sys
+sys.path.insert(0, sys.argv.pop(1))
+import refusal
+refusal._check(refusal._libc.unshare(refusal.FLAGS["CLONE_NEWTIME"]), "unshare")
+with open("/proc/self/timens_offsets", "w") as file:
+    file.write("boottime " + sys.argv.pop(1))
+pid = os.fork()
+if not pid:
+    os.execv(sys.executable, [sys.executable] + sys.argv[1:])
+sys.exit(os.WEXITSTATUS(os.waitpid(pid, 0)[1]))
+"""
+
+
 @needs("timens")
-def test_a_caller_of_another_time_knows_who_runs(minictr, busybox_root):
+@pytest.mark.parametrize("offset", ["5000 0", "5000 9999999"], ids=["", "by parts of a tick"])
+def test_a_caller_of_another_time_knows_who_runs(minictr, busybox_root, offset):
     """To whom the time since boot is another one, /proc tells other start times."""
 
     def later(*words):
-        program = (sys.executable, "-m", "minictr", "--root", minictr.state(None), *words)
-        unshared = ("unshare", "--fork", "--time", "--boottime", "5000", *program)
+        place = os.path.join(CHECKOUT, "tests")
+        program = ("-m", "minictr", "--root", minictr.state(None), *words)
+        unshared = (sys.executable, "-c", LATER, place, offset, *program)
         return minictr.command(*unshared, env={"PYTHONPATH": CHECKOUT}).ok
 
     rootfs = ("--read-only", "--rootfs", busybox_root)
