@@ -238,13 +238,14 @@ def _run(options: Globals, report, argv: "list[str]") -> int:
         print(native.help_text("run"))
         return 0
     spec = _called(options, native.parse(argv, "run"))
+    report.root = _state_root(options)
     if spec.told:
         from . import twin  # only with --report
 
-        twin.show(spec, _state_root(options), report, sys.stderr)
+        twin.show(spec, report.root, report, sys.stderr)
     from . import lifecycle
 
-    container = lifecycle.Container(spec, _state_root(options), report)
+    container = lifecycle.Container(spec, report.root, report)
     status = container.run()
     if spec.detach and spec.source != "bundle":
         print(spec.identifier)
@@ -325,7 +326,8 @@ def _create(options: Globals, report, argv: "list[str]") -> int:
     spec = _called(options, native.parse(argv, "create")).replace(detach=True)
     from . import lifecycle
 
-    status = lifecycle.Container(spec, _state_root(options), report).create()
+    report.root = _state_root(options)
+    status = lifecycle.Container(spec, report.root, report).create()
     if spec.source != "bundle":
         print(spec.identifier)
     return status

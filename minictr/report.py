@@ -14,14 +14,14 @@ class Report:
     """path: the log file, "" for none; json: one object a line instead of text
     quiet: what ends nothing goes to the log alone: an engine reads stderr together with stdout, or as the
         container's own
-    inside: see outputs.reach, once a container is known; root: else, those below this state root count
+    inside: see outputs.reach, once a container is known; root: those below this state root count, too
     ending: as of oom.found where memory ran out while a program of exec ran
     """
 
     def __init__(self, path: str = "", json: bool = False, debug: bool = False, quiet: bool = False) -> None:
         self.path, self.json, self.debug, self.quiet = path, json, debug, quiet
         self.records = []  # type: list[Degradation]
-        self.inside = None  # type: set[tuple[int, int]] | None
+        self.inside = self.others = None  # type: set[tuple[int, int]] | None
         self.root = ""
         self.ending = {}  # type: dict[str, object]
 
@@ -68,9 +68,10 @@ class Report:
         try:
             from . import outputs  # for those who want a log
 
-            if self.inside is None and self.root:
-                self.inside = outputs.reach_of_all(self.root)
-            log = outputs.open_output(self.path, os.O_CREAT | os.O_APPEND, inside=self.inside)
+            if self.root and self.others is None:
+                self.others = outputs.reach_of_all(self.root)
+            inside = (self.inside or set()) | (self.others or set())
+            log = outputs.open_output(self.path, os.O_CREAT | os.O_APPEND, inside=inside)
             try:
                 data = text.encode("utf-8", "surrogateescape")
                 while data:

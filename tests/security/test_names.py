@@ -844,16 +844,19 @@ def test_no_id_is_written_through_a_link_that_the_container_made_in_its_root(min
 
 
 @needs("idmap")
-@pytest.mark.parametrize("words", ["exec linked /no", "kill linked NOSUCH", "exec other true"])
+@pytest.mark.parametrize(
+    "words", ["exec linked /no", "kill linked NOSUCH", "exec other true", "run", "create"]
+)
 def test_no_log_of_a_verb_is_written_through_a_link_that_a_container_made(
-    minictr, busybox_copy, canary, words
+    minictr, busybox_root, busybox_copy, canary, words
 ):
     """Whichever container it is that the verb is about."""
     root = busybox_copy()
     minictr("run", "-d", "--name", "linked", "--rootfs", root, "--", "sleep", "1001").ok
     try:
         assert minictr("exec", "linked", "ln", "-s", canary.path + "/made", "/log").ok
-        found = minictr("--log", root + "/log", *words.split())
+        more = ["--rootfs", busybox_root, "--", "/no"] if words in ("run", "create") else []
+        found = minictr("--log", root + "/log", *words.split(), *more)
     finally:
         minictr("delete", "--force", "linked").ok
     assert canary.untouched
