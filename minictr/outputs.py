@@ -241,7 +241,7 @@ class _Way:
             name = todo.pop(0)
             if name in ("", ".."):
                 self._back(1 if not name else max(len(self.stack) - 1, 1))
-            elif not todo:
+            elif not todo and not path.endswith(("/", "/.")):
                 self.name = name
             else:
                 todo[:0] = self._step(name)
@@ -258,6 +258,9 @@ class _Way:
                 os.close(found)
             found = os.open(name, abi.O_PATH | os.O_CLOEXEC, dir_fd=self.here)
             state = os.fstat(found)
+        if not stat.S_ISDIR(state.st_mode):  # which `file/../name` would pass else
+            os.close(found)
+            raise OSError(abi.ENOTDIR, os.strerror(abi.ENOTDIR))
         self.stack.append((found, self.entered or (state.st_dev, state.st_ino) in self.inside))
         return []
 

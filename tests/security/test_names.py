@@ -874,3 +874,25 @@ def test_a_log_in_a_containers_root_is_a_file_or_is_made_one(minictr, busybox_co
     assert found.status == 125 and "not a regular file" in found.err
     with open(root + "/id") as file:
         assert file.read().isdigit()
+
+
+@pytest.mark.parametrize("option", ["--log-file", "--pid-file", "--cidfile"])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("file/../made", "Not a directory"),
+        ("link/../made", "Not a directory"),
+        ("file/", "Not a directory"),
+        ("made/", "No such file or directory"),
+    ],
+)
+def test_a_file_on_the_way_leads_nowhere(minictr, busybox_root, tmp_path, option, name, why):
+    (tmp_path / "file").write_text("whole")
+    os.symlink("file", str(tmp_path / "link"))
+    path = os.path.join(str(tmp_path), name)
+    found = minictr("run", option, path, "--rootfs", busybox_root, "--", "echo", "said")
+
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+    assert path + ": " + why in found.err, found
+    assert sorted(os.listdir(str(tmp_path))) == ["file", "link"]
+    assert (tmp_path / "file").read_text() == "whole"
