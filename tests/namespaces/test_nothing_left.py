@@ -172,6 +172,42 @@ def check_words(broken):
         assert len(first or lines) == 1 or "2," in words and not lines, broken
 
 
+# --- a further program --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", ["places", "identity", "processes"])
+@pytest.mark.parametrize("options", [[], ["-d"]], ids=["waiting", "detached"])
+def test_a_further_program_that_fails_at_any_step_leaves_the_container_as_it_was(
+    minictr, busybox_root, tmp_path, options, group
+):
+    made = steps.Steps(minictr)
+    minictr("run", "-d", "--name", "long", "--rootfs", busybox_root, "--", "sleep", "1000").ok
+    as_it_was, pid_file = made.processes(), tmp_path / "pid"
+    words = ["exec", *options, "--pid-file", str(pid_file), "long", "true"]
+    try:
+        for _ in range(2):  # the first one may write bytecode, by more calls
+            whole = made.verb(*words)
+        assert whole.result.status == 0, whole.result
+        counted = collections.Counter()
+        for pid in whole.pids:
+            counted |= whole.counts(pid)
+        del counted["geteuid"]  # by which is found out whether we are one of set-user-ID
+        for call, number in each(CALLS[group], counted, 2):
+            if pid_file.exists():
+                pid_file.unlink()
+            broken = made.verb(*words, calls=call, inject="%s:error=EIO:when=%d" % (call, number))
+            said = broken.result.err.splitlines()
+            if broken.result.status:
+                assert broken.result.status == 255 and len(said) == 1, broken
+                assert said[0].startswith("minictr: ") and "[Errno" not in said[0], broken
+                assert not (options and pid_file.exists()), broken
+            support.wait_until(lambda: made.processes() == as_it_was, 6, repr(broken))
+        assert minictr("state", "--quiet", "long").status == 0
+    finally:
+        minictr("delete", "--force", "long").ok
+    assert made.rest() == []
+
+
 # --- kill -9 ------------------------------------------------------------------------------------
 
 # Of the runtime, and of init alone: the steps between them are nowhere far
