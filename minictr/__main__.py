@@ -6,6 +6,9 @@ Side: host
 import gc
 import sys
 
+# Since 3.15 `-X lazy_imports=all` has a module loaded when it is first used: in the container, from its root
+if hasattr(sys, "set_lazy_imports"):
+    sys.set_lazy_imports("normal")
 
 class Memory:
     """What finds none leaves with one line: who would tell it otherwise may not be there yet. SystemError is

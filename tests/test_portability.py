@@ -144,6 +144,20 @@ def test_a_document_takes_the_half_of_json_in_c_alone(minictr, python):
     assert found == (0, "False\n", "")
 
 
+def test_nothing_is_imported_from_a_container_where_python_imports_late(minictr, python, busybox_copy):
+    """Since 3.15 it can be told to: to load a module when it is first used, which may be inside."""
+    root, other = busybox_copy(), Other(python, minictr, None)
+    place = root + support.checkout() + "/minictr"
+    shutil.copytree(support.CHECKOUT + "/minictr", place, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in os.listdir(place):
+        with open(os.path.join(place, name), "w") as file:
+            file.write("import posix\nposix.mkdir('/imported', 0o755)\n")
+    other.env["PYTHON_LAZY_IMPORTS"] = "all"
+    for words in (("--userns", "host"), ()):
+        assert other("run", *(words + ("--rootfs", root, "--", "true"))).ok.out == ""
+        assert not os.path.exists(root + "/imported")
+
+
 def test_a_container_is_one(core, busybox_root):
     script = (
         "id -u; hostname; echo $$; ls /proc | grep -c '^[0-9]'; touch /x 2>/dev/null; cat /proc/self/uid_map"
