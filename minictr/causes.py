@@ -21,7 +21,7 @@ def why(code: str, number: int = 0, **facts: object) -> Cause:
         "pivot_root", "cgroup-files" ...: see TABLE; for another what can be said of any refusal
     facts: what is known already: path; kind (of a namespace, or a file system); uid, names, need
         (how many ids); said (by a helper); inside (it was refused in a user namespace of its own,
-        and we stand outside)
+        and we stand outside); users (the errno with which a user namespace was refused before)
     """
     said = printable(facts.get("said") or "")
     if not number and os.strerror(abi.EPERM) in said:
@@ -231,6 +231,9 @@ def _capability(facts: "dict[str, object]") -> "Cause | None":
     name = NEEDS.get(str(facts["code"]))
     if name is None or facts.get("inside") or signs.holds(abi.CAPABILITIES.index(name)):
         return None
+    if facts.get("users") and name != "CAP_MKNOD":
+        fix = why("userns", int(str(facts["users"]))).fix
+        return Cause(why="that takes a user namespace, or %s" % name, fix=fix or capability(name))
     return Cause(why="%s is not held" % name, fix=capability(name))
 
 

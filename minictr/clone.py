@@ -129,6 +129,8 @@ class Birth:
 
             number = getattr(said, "errno", 0) or getattr(said, "number", 0)
             facts = {"inside": self.plan.inner_user and "user" not in self.lost}  # type: dict[str, object]
+            if said.cause != "userns":
+                facts["users"] = self.lost.get("user", 0)
             if said.cause == "overlay" and self.plan.root.source != "host":
                 facts["path"] = self.plan.root.path
             cause = causes.why(said.cause, number, **facts)

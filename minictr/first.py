@@ -94,7 +94,7 @@ _LOSSES = {
 
 def _say_lost(me: Init) -> None:
     instead = init.instead_of_namespaces(me, me.lost)
-    for kind in sorted(me.lost):
+    for kind in sorted(me.lost, key=lambda kind: (kind != "user", kind)):  # the others go with it
         lost = instead.get(kind) or _LOSSES[kind]
         if kind == "user" and os.geteuid():
             lost = "root and every other user of the container: the program runs as the caller"

@@ -51,8 +51,8 @@ def namespace(kind, error=None):
 
 def without_user(asked=()):
     """Without a user namespace, an ordinary user gets none of the others."""
-    kinds = sorted(("cgroup", "ipc", "mount", "network", "pid", "user", "uts") + asked)
-    found = [namespace(kind, None if kind == "user" else "EPERM") for kind in kinds]
+    kinds = sorted(("cgroup", "ipc", "mount", "network", "pid", "uts") + asked)
+    found = [namespace("user", None)] + [namespace(kind, "EPERM") for kind in kinds]
     return found + [ROOT_CHDIR + ("EPERM",)]
 
 
@@ -178,6 +178,20 @@ def test_strict_refuses_every_step_down(minictr, busybox_root, caller, case):
     assert told.records == told.notices and len(told.lines) == 1
     wanted = ["minictr: %s: %s is required: " % record[1:3] for record in expected]
     assert [text for text in wanted if told.lines[0].startswith(text)], (wanted, told.lines)
+
+
+@needs("rootless")
+def test_what_goes_with_the_user_namespace_of_a_user_has_the_fix_of_that(minictr, busybox_root, ranged):
+    """That one is told first, so that it is what --strict names."""
+    words, refused = ("--rootfs", busybox_root, "--", "true"), refusal.userns_refusals()
+    first, *others = ladders.tell(minictr, "run", *words, refuse=refused, user=ranged).warnings
+
+    assert first["code"] == "user-namespace" and first["fix"]
+    others = [record for record in others if record["code"].endswith("-namespace")]
+    whys = {(record["why"], record["fix"]) for record in others}
+    assert len(others) > 4 and whys == {("that takes a user namespace, or CAP_SYS_ADMIN", first["fix"])}
+    told = ladders.tell(minictr, "run", "--strict", *words, refuse=refused, user=ranged)
+    assert told.lines == ["minictr: user namespace: a new one is required: %(why)s; hint: %(fix)s" % first]
 
 
 @pytest.mark.parametrize("case", ["pivot_root", "mount", "sethostname", "user", "cgroup", "mount_setattr"])
