@@ -213,6 +213,14 @@ def _landlock_off(facts: "dict[str, object]") -> "Cause | None":
     return Cause(why="Landlock is built into the kernel and switched off", fix=fix)
 
 
+def _memory_file(facts: "dict[str, object]") -> "Cause | None":
+    """Since Linux 6.3, of each PID namespace and those below it."""
+    name = "vm.memfd_noexec"
+    if signs.sysctl(name) != 2:
+        return None
+    return Cause(why="%s is 2: no file in memory may be executed" % name, fix=set_sysctl(name, 1))
+
+
 def _null_device(facts: "dict[str, object]") -> "Cause | None":
     if facts["code"] != "/dev/null" and facts.get("path") != "/dev/null":
         return None
@@ -328,6 +336,7 @@ TABLE = (
     (("state",), (abi.EROFS, abi.ENOSPC) + _DENIED, _state),
     (("seccomp",), (abi.EINVAL,), _seccomp_missing),
     (("landlock",), (abi.EOPNOTSUPP,), _landlock_off),
+    (("standin",), (abi.EACCES,), _memory_file),
     (("fork",), (abi.EAGAIN,), _processes),
     ((), (abi.ENOENT, abi.ENXIO, abi.ENODEV), _null_device),
     ((), _DENIED, _confined),

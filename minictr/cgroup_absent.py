@@ -65,7 +65,10 @@ def from_v2(controller: str, place: str) -> "Cause | None":
         return None
     built = BUILT.get(controller)
     fix = "use a kernel with %s=y" % built if built else ""
-    return Cause(why="the kernel has no controller %s" % printable(controller), fix=fix)
+    why = "the kernel has no controller %s" % printable(controller)
+    if not os.path.exists("/proc/cmdline"):  # with subset=pid
+        why += ", or it is switched off (cgroup_disable=)"
+    return Cause(why=why, fix=fix)
 
 
 def _switched_off(controller: str) -> "Cause | None":

@@ -210,12 +210,14 @@ def _make_standin(me) -> None:
         channel = me.handed.start[1] if me.handed.start else me.channel.outgoing
         label = me.plan.labels[0].written if me.plan.labels else b""
         apart = (int(me.plan.terminal), 0 if me.plan.spec.detach else _signal.SIGKILL)
-        with step("make the stand-in"):
+        try:
             me.standin = standin.make(channel, me.attributes, label, apart if me.handed.apart else None)
             if "startContainer" in me.plan.hooks:
                 from . import hooks  # loaded by `plan`, before the fork
 
                 me.hook_guard = standin.make(hooks.CHANNEL, me.attributes, label)
+        except OSError as error:
+            raise ContainerError("make the stand-in", "", error.errno or 0, cause="standin") from error
         return
     why = "no stand-in for this architecture"
     fix = "chmod go-w the interpreter"  # the one thing that lays it open to a namespace of the default

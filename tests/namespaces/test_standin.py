@@ -311,3 +311,18 @@ def test_the_stand_in_is_for_nobody_to_write(minictr, busybox_copy):
     for _ in range(3):
         assert minictr(*(HOST + ("--rootfs", root, "--", "/entry"))).status != 0
     assert os.stat(PYTHON).st_mode == mode
+
+
+@needs("unshare")
+@pytest.mark.skipif(not os.path.exists("/proc/sys/vm/memfd_noexec"), reason="Linux before 6.3")
+def test_where_no_file_in_memory_may_be_executed_that_is_told_and_what_would_allow_it(minictr, busybox_root):
+    """In a PID namespace of the test's own, which the setting is of."""
+    script = 'echo 2 >/proc/sys/vm/memfd_noexec && exec "$@"'
+    words = HOST + ("--rootfs", busybox_root, "--", "true")
+    words = ("sh", "-c", script, "sh", sys.executable, "-m", "minictr", "--root", minictr.state(None)) + words
+    env = {"PYTHONPATH": support.CHECKOUT}
+    found = minictr.command("unshare", "--pid", "--fork", "--mount-proc", *words, env=env)
+
+    fix = "echo vm.memfd_noexec=1 >> /etc/sysctl.d/90-minictr.conf && sysctl -p /etc/sysctl.d/90-minictr.conf"
+    why = "vm.memfd_noexec is 2: no file in memory may be executed"
+    assert (found.status, found.err) == (125, "minictr: make the stand-in: %s; hint: %s\n" % (why, fix))
