@@ -11,6 +11,7 @@ import time
 from . import abi, cgroup_stats, console, foreground, oom, report  # noqa: F401  # for the end: foreground.settle
 from . import unix as os
 
+_LAST = 1 << 20  # bytes: many times what a terminal holds that nobody has read yet
 _ENDING = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
 
 
@@ -87,15 +88,21 @@ class Relay:
         return dict(poll.poll(milliseconds))
 
     def _drain(self, waker: int, milliseconds: "int | None") -> None:
-        """The container has ended: pass on its last words, unless we are told to end. milliseconds: so long
-        who reads them is waited for"""
-        while self.to_caller or self._read_container():
+        """The program has ended: pass on its last words, unless we are told to end; but not what others in
+        the container go on to write there, who could have our caller's terminal for ever.
+
+        milliseconds: so long who reads them is waited for
+        """
+        left = _LAST
+        while self.to_caller or (left > 0 and self._read_container()):
+            held = len(self.to_caller)
             poll = select.poll()
             poll.register(1, select.POLLOUT)
             poll.register(waker, select.POLLIN)
             ready = dict(poll.poll(milliseconds))
             if 1 in ready:
                 self._write_caller()
+                left -= held - len(self.to_caller)
             elif waker not in ready or set(os.read(waker, 512)) & _ENDING:
                 return
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pty
 import signal
 import struct
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 import steps
 import support
 from support import needs, wait_until
+
+from minictr import abi, libc, terminal
 
 pytestmark = needs("root", "userns", "rootless", "newuidmap", "busybox")
 
@@ -209,6 +212,38 @@ def test_who_does_not_read_the_output_keeps_nobody_from_ending_it(start, how):
     wait_until(lambda: not run.running)
 
     assert run.wait().status == (137 if how == "its time" else 143)
+
+
+def test_who_goes_on_to_write_there_does_not_keep_the_terminal_after_the_end():
+    """As a container's own program could, with the terminal of one that `exec -t` has brought in."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, 1031, 4096)  # F_SETPIPE_SZ: what is read slowly is written slowly
+    drain = os.fork()
+    if drain == 0:
+        try:
+            master, slave = pty.openpty()
+            if os.fork() == 0:
+                libc.prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
+                while True:
+                    os.write(slave, b"spam" * 1024)
+            os.set_blocking(master, False)
+            os.dup2(writer, 1)
+            time.sleep(0.2)
+            terminal.Relay(master)._drain(os.pipe()[0], None)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    found = 0
+    while found < 3 << 20:
+        time.sleep(0.001)  # there is always more to be had
+        piece = os.read(reader, 4096)
+        if not piece:
+            break
+        found += len(piece)
+    os.close(reader)
+    os.kill(drain, signal.SIGKILL)
+    os.waitpid(drain, 0)
+    assert 0 < found < 2 << 20
 
 
 @pytest.mark.parametrize("script", ["exec yes", "trap '' HUP; while echo x; do :; done", "echo x; exec cat"])
