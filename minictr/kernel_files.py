@@ -80,10 +80,19 @@ def layout(plan) -> "list[mounts.Mount]":
     kinds = tuple(_SETTINGS) + (() if plan.spec.source == "bundle" else ("cgroup", "cgroup2"))
     found = _brought(root, rows, kinds)
     for mount in plan.mounts:
+        if mount.copy_link and _is_link(mount.source):  # it is made again, and covers nothing
+            continue
         found.append(mount)
         if mount.kind == "bind" and not _of_kernel(mount):
             found += _brought(mount, rows, kinds)
     return found
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return bool(os.readlink(path))
+    except OSError:
+        return False
 
 
 def _brought(mount, rows: "dict", kinds: "tuple[str, ...]") -> "list[mounts.Mount]":
