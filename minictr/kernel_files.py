@@ -7,13 +7,15 @@ Side: host
 from . import abi, mounts
 from . import unix as os
 
-_GROUPS = "/sys/fs/cgroup"  # a bundle may want its own to be written to
-
 
 def uncovered(plan) -> str:
     """What of the kernel's in /proc and /sys PLAN leaves open that a container has masked or read-only: the
     host's memory, and its settings, which a program of the host's root can make run anything on the host
-    (kernel/core_pattern, uevent_helper). "" for nothing."""
+    (kernel/core_pattern, uevent_helper). "" for nothing.
+
+    So do the host's control groups: who moves to another one is held by its rules for devices. A container's
+    own are a mount of that type.
+    """
     if not plan.masked_paths:
         return "no path is masked"
     if not _covered("/proc/kcore", plan.masked_paths):
@@ -25,8 +27,7 @@ def uncovered(plan) -> str:
         if mount not in plan.mounts:
             names = names if names and mount.source == "/" else ("",)
         elif mount.kind == "bind":
-            groups = plan.spec.source == "bundle" and _covered(os.path.realpath(mount.source), (_GROUPS,))
-            names = ("",) if _of_kernel(mount) and not groups else ()
+            names = ("",) if _of_kernel(mount) else ()
         elif "subset=pid" in mount.words:
             names = ()
         named = bool(names) and _named(plan, shown, number)
@@ -77,7 +78,7 @@ def layout(plan) -> "list[mounts.Mount]":
     root = mounts.Mount(target="/", kind="bind", source=plan.root.path, recursive=True)
     if plan.root.early_readonly or plan.root.overlay or (plan.root.readonly and plan.root.source == "rootfs"):
         root = root.replace(set_all=abi.MOUNT_ATTR_RDONLY)
-    kinds = tuple(_SETTINGS) + (() if plan.spec.source == "bundle" else ("cgroup", "cgroup2"))
+    kinds = tuple(_SETTINGS) + ("cgroup", "cgroup2")
     found = _brought(root, rows, kinds)
     for mount in plan.mounts:
         if mount.copy_link and _is_link(mount.source):  # it is made again, and covers nothing

@@ -250,6 +250,28 @@ def test_control_groups_that_a_bundle_mounts_are_read_only(ways, name):
     assert shown and written == ""
 
 
+@pytest.mark.parametrize("options, why", [(["rbind"], "/cg can be written to"), (["rbind", "rro"], "")])
+def test_the_hosts_control_groups_to_be_written_to_make_no_container(minictr, busybox_copy, options, why):
+    """The host's root inside moves to another one, and may use the devices of that: it was a container by
+    --require."""
+    bundle = bundles.Bundle(busybox_copy())
+    bind = {"destination": "/cg", "type": "bind", "source": "/sys/fs/cgroup", "options": options}
+    bundle.config["mounts"].append(bind)
+    move = (
+        "for f in /cg/devices /cg; do echo $$ >$f/cgroup.procs && break; done 2>/dev/null && echo moved; true"
+    )
+    bundle.process["args"] = ["sh", "-c", move]
+    runtime = bundles.Runtime("minictr", minictr)
+    assert runtime.run(bundle).ok.out == ("moved\n" if why else "")
+    found = runtime.run(bundle, "--require", "masked-paths,devices")
+    if why:
+        assert (found.status, found.out) == (123, "") and "masked-paths is required: " + why in found.err, (
+            found
+        )
+    else:
+        assert found.ok.out == ""
+
+
 @pytest.mark.parametrize("name", ["run", "rootless"])
 def test_not_even_with_the_capability_to_mount(ways, name):
     """Of a user namespace: the files that start a program on the host are not in what it can mount."""
