@@ -10,6 +10,7 @@ import sys
 if hasattr(sys, "set_lazy_imports"):
     sys.set_lazy_imports("normal")
 
+
 class Memory:
     """What finds none leaves with one line: who would tell it otherwise may not be there yet. SystemError is
     what the C of Python may raise then."""

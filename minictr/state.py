@@ -430,8 +430,8 @@ def start_time(pid: int) -> int:
 
 
 def runs(pid: int, started: int) -> bool:
-    """Whether process PID, which STARTED then (0: nothing is known of it), is not over. A tick more or less is
-    the same: in a time namespace that is apart by parts of one, start times are rounded at other moments.
+    """Whether process PID, which STARTED then (0: nothing is known of it), is not over. A tick more or less
+    is the same: in a time namespace that is apart by parts of one, start times are rounded at other moments.
 
     /proc mounted with hidepid= does not show its user what changed its ids or is not dumpable, as a container
     that waits for `start` is. Who may signal a process there takes it for the one: it would live on unknown.
