@@ -582,7 +582,7 @@ class Runner:
         user = options.get("user")
         program = sys.executable if user is None else python()
         root = ["--root", self.state(user)] if state else []
-        env = {"PYTHONPATH": checkout() if user is not None else CHECKOUT}
+        env = {"PYTHONPATH": checkout()}  # for root, too: what becomes a user inside reads it there
         env.update(options.pop("env", None) or {})
         return self.start_command(program, "-m", "minictr", *(root + list(args)), env=env, **options)
 

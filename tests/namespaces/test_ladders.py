@@ -339,7 +339,7 @@ def test_a_lost_user_namespace_brings_the_stand_in(minictr, busybox_root, words)
     trace = os.path.join(support.SESSION.place("trace"), "trace")
     command = ["strace", "-f", "-e", "trace=memfd_create,execveat", "-o", trace, support.sys.executable]
     command += ["-m", "minictr", "--root", minictr.state()] + words
-    result = minictr.command(*command, refuse=refused, env={"PYTHONPATH": support.CHECKOUT})
+    result = minictr.command(*command, refuse=refused, env={"PYTHONPATH": support.checkout()})
 
     assert result.status == 0, result
     with open(trace) as file:

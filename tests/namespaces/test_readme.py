@@ -14,7 +14,7 @@ WEB = "busybox httpd -f -p 8080 -h /"
 
 def block(after):
     """The code block that follows the comment AFTER in the README."""
-    with open(os.path.join(support.checkout(), "README.md"), encoding="utf-8") as file:
+    with open(os.path.join(support.CHECKOUT, "README.md"), encoding="utf-8") as file:
         text = file.read()
     return re.search(re.escape(after) + r"\n```\w*\n(.*?)```", text, re.S).group(1)
 
@@ -114,7 +114,7 @@ FOREIGN = {
 
 
 def test_every_option_is_in_the_readme_and_the_readme_has_no_other(capsys):
-    with open(os.path.join(support.checkout(), "README.md"), encoding="utf-8") as file:
+    with open(os.path.join(support.CHECKOUT, "README.md"), encoding="utf-8") as file:
         told = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", file.read()))
     for row in options.OPTIONS:
         assert len(row) == 1 or told & set(row[0].split(", ")), row[0]
@@ -126,7 +126,7 @@ def test_every_option_is_in_the_readme_and_the_readme_has_no_other(capsys):
 
 
 def test_every_link_within_the_readme_leads_somewhere():
-    with open(os.path.join(support.checkout(), "README.md"), encoding="utf-8") as file:
+    with open(os.path.join(support.CHECKOUT, "README.md"), encoding="utf-8") as file:
         text = file.read()
     titles = re.findall(r"^##+ (.*)$", text, re.M)
     places = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
