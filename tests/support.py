@@ -735,6 +735,12 @@ class _Setup:
             os.close(descriptor)
 
 
+def part_from_mounts() -> None:
+    """A setup: a command whose mounts spread nowhere, as they would to ours where the host's are shared."""
+    refusal._check(refusal._libc.unshare(refusal.FLAGS["CLONE_NEWNS"]), "unshare")
+    subprocess.check_call(["mount", "--make-rprivate", "/"])
+
+
 def wait_until(condition, timeout: float = 10, what: str = "") -> None:
     """Look at CONDITION() until it holds. AssertionError if it does not within TIMEOUT seconds."""
     end = time.monotonic() + timeout
