@@ -239,9 +239,11 @@ def files() -> "set[str]":
             found |= {"file " + os.path.join(folder, name) for name in directories + names}
     found.discard("file /var/lib/minictr/ids")  # which ids root's containers have: kept for good
     for folder in ("/tmp", "/var/tmp", "/dev/shm", "/run", "/run/lock", "/run/user"):
-        if not os.path.isdir(folder):
+        try:
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, PermissionError):  # who may not look there has put nothing there either
             continue
-        for entry in os.scandir(folder):
+        for entry in entries:
             try:
                 uid = entry.stat(follow_symlinks=False).st_uid
             except FileNotFoundError:
