@@ -591,6 +591,9 @@ def test_a_signal_handler_may_end_the_container_that_is_waited_for(library):
 
 
 FORKED = """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: there is a thread beside the fork
+
         def child(act):
             pid = os.fork()
             if pid == 0:
