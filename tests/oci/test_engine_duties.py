@@ -56,7 +56,7 @@ def made(bundle):
 def test_create_says_that_a_program_cannot_run(runtime, made, tmp_path, program, words):
     unlike(runtime, "crun", "has words of its own")
     if program == "/etc":
-        unlike(runtime, "runc", "has a word of its own for a directory", since=(1, 2))
+        unlike(runtime, "runc", "has a word of its own for a directory", since=(1, 1, 15))
     one, log = made(runtime, [program]), str(tmp_path / "log")
     found = create(runtime, one, words=["--log", log, "--log-format", "json"])
     assert found.status != 0

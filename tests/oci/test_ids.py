@@ -43,7 +43,7 @@ def owners(runtime, made):
 
 
 def test_the_maps_of_a_joined_namespace_may_be_named(runtime, bundle, users):
-    unlike(runtime, "runc", "warns of it", since=(1, 2))
+    unlike(runtime, "runc", "warns of it", since=(1, 1, 15))
     made = bundle()
     made.namespaces(user=users)
     made.linux.update(uidMappings=LINES, gidMappings=LINES)
