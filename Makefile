@@ -28,7 +28,7 @@ LINT_REQUIREMENTS = "ruff==0.17.6" "mypy==1.19.1"
 DEBIAN_PACKAGES = apparmor binutils binutils-aarch64-linux-gnu binutils-x86-64-linux-gnu bubblewrap \
 	buildah busybox-static catatonit conmon containerd containernetworking-plugins cpp crun dbus-bin \
 	dbus-daemon debian-archive-keyring docker.io iproute2 iptables libcap2-bin libseccomp2 \
-	linux-libc-dev mmdebstrap mount passwd podman procps pypy3 rootlesskit runc secilc slirp4netns \
+	linux-libc-dev mmdebstrap mount nftables passwd podman procps pypy3 rootlesskit runc secilc slirp4netns \
 	strace uidmap util-linux $(HEADER_PACKAGES)
 # The kernel's headers of other architectures, which linux-libc-dev has itself from Debian 13 on
 HEADER_PACKAGES = $(if $(wildcard /usr/lib/linux/uapi),, \
