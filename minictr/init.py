@@ -132,14 +132,15 @@ def begin(me: Init) -> None:
 def _reset_signals() -> None:
     """What Python ignores (SIGPIPE, SIGXFSZ) or the caller did, the program must not inherit."""
     for number in range(1, _signal.NSIG):
+        # until execve: the runtime may be gone, a limit for files too small, and both are errors to tell
+        ignored = number in (_signal.SIGPIPE, _signal.SIGXFSZ)
+        wanted = _signal.SIG_IGN if ignored else _signal.SIG_DFL
         try:
-            if _signal.getsignal(number) != _signal.SIG_DFL:
-                _signal.signal(number, _signal.SIG_DFL)
+            if _signal.getsignal(number) != wanted:
+                _signal.signal(number, wanted)
         except (OSError, ValueError):
             libc.default_signal(number)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # until execve: both are errors, and can be told
-        _signal.signal(number, _signal.SIG_IGN)
 
 
 def join(handed: Handed) -> None:
