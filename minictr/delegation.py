@@ -30,8 +30,16 @@ def find(layout: cgroup.Layout, name: str):
 
 
 def _place(mount: str, own: str) -> "str | None":
+    """The nearest; alone in it we move out of the way."""
+    place = nearest(mount, own)
+    if place == own and _members(mount + own.rstrip("/")) == [os.getpid()]:
+        _move_down(mount + own.rstrip("/"))
+    return place
+
+
+def nearest(mount: str, own: str) -> "str | None":
     """Of our own cgroup and those above it the nearest that is ours, and in which nobody lives, as it must
-    be to hand down controllers; else our own: alone in it we move out of the way.
+    be to hand down controllers; else our own.
 
     One that is not ours below one that is, as where root has moved our shell, may be left all the same."""
     if own.startswith("/.."):  # it lies outside of what our cgroup namespace shows
@@ -41,12 +49,7 @@ def _place(mount: str, own: str) -> "str | None":
         if _handed(mount + place) and not _members(mount + place):
             return place
         place = place.rpartition("/")[0]
-    mine = mount + own.rstrip("/")
-    if own == "/" or not _handed(mine):
-        return None
-    if _members(mine) == [os.getpid()]:
-        _move_down(mine)
-    return own
+    return own if own != "/" and _handed(mount + own.rstrip("/")) else None
 
 
 def _handed(directory: str) -> bool:

@@ -15,6 +15,7 @@ from . import (
     causes,
     cgroup,
     cgroup_files,
+    delegation,
     fixes,
     libc_rare,
     maps,
@@ -305,7 +306,7 @@ def cgroups(patient: Patient):
     open_to_us, closed = [], []  # type: list[str], list[str]
     refused = (0, "")
     for mount, names, path in parts:
-        place = _group_place(mount, path, patient)
+        place = _group_place(mount, path, patient, bool(names))
         names = names or tuple(signs.read(place + "/cgroup.controllers").split())
         number = _closed(place)
         if number:
@@ -351,10 +352,13 @@ def service_manager(patient: Patient):
     yield Finding(check="systemd", ok=True, detail=detail)
 
 
-def _group_place(mount: str, path: str, patient: Patient) -> str:
-    """Where a container's cgroup would be made: at the top by root, else below our own."""
+def _group_place(mount: str, path: str, patient: Patient, v1: bool) -> str:
+    """Where a container's cgroup would be made: at the top by root, else below our own, or where on v2 a
+    sub-tree was handed to us."""
     if patient.host.privileged and patient.host.initial:
         return mount
+    if not v1:
+        path = delegation.nearest(mount, path) or path
     return mount + (path.rstrip("/") if ".." not in path and os.path.isdir(mount + path) else "")
 
 

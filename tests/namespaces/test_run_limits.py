@@ -739,6 +739,11 @@ def handed(request, minictr, ranged):
             os.rmdir(place)
 
 
+def test_doctor_knows_a_cgroup_that_was_handed_to_them(handed):
+    (line,) = [line for line in handed("doctor").out.splitlines() if line[6:].startswith("cgroups ")]
+    assert line.startswith("ok ") and {"cpu", "memory", "pids"} <= set(line.split()), line
+
+
 def test_in_a_cgroup_that_was_handed_to_them_a_user_has_limits_that_bite(handed):
     assert handed("run", "-m", "64m", "--pids-limit", "9", *handed.words, "exit 4") == (4, "", "")
     eaten = handed("run", "-m", "64m", "--shm-size", "1g", *handed.words, EAT % 100)
