@@ -9,7 +9,7 @@ import _stat as stat
 
 from . import host, paths, plan
 from . import unix as os
-from .errors import Degradation, step
+from .errors import ContainerError, Degradation, printable, step
 from .record import MYPY
 from .spec import Spec
 
@@ -31,6 +31,8 @@ def explain(record: Degradation) -> None:
 def prepare(spec: Spec, stage: str, starts: bool = False) -> plan.Plan:
     """Look at the host and decide. Where the container STARTS, the range of ids that was found for it is
     noted down."""
+    if spec.source == "bundle":
+        _refuse_links(spec)
     seen = host.probe(ranges=spec.userns not in ("host", "config") or _asks_helpers(spec))
     if spec.user or spec.groups or spec.source != "bundle":
         spec = with_user(spec)
@@ -59,6 +61,22 @@ def _with_labels(made: plan.Plan) -> plan.Plan:
     if records and made.spec.source != "bundle":
         raise records[0].as_error()
     return lsm.prepared(made.replace(records=made.records + tuple(records)))
+
+
+def _refuse_links(spec: Spec) -> None:
+    """What a relative root.path names comes with the root file system, which is not trusted: by a link there
+    the container would have whatever of the host's it leads to as its root. runc refuses it, too."""
+    names, place = [name for name in spec.config["root"]["path"].split("/") if name], spec.bundle
+    if spec.config["root"]["path"].startswith("/") or ".." in names:
+        return
+    for name in names:
+        place = os.path.join(place, name)
+        try:
+            leads = printable(os.readlink(place))
+        except OSError:  # it is none, or not there, which is told later
+            continue
+        doing, hint = "open the root file system %s" % place, "root.path of config.json may name that itself"
+        raise ContainerError(doing, "it is a symbolic link to %s" % leads, hint=hint)
 
 
 def _asks_helpers(spec: Spec) -> bool:

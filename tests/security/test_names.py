@@ -351,6 +351,27 @@ def test_what_the_kernel_shows_lies_on_a_directory_of_the_roots(minictr, busybox
         assert found.ok.out == "1\n"
 
 
+@pytest.mark.parametrize("path", ["rootfs", "./deep/rootfs", "link/rootfs"])
+def test_a_root_that_is_a_link_is_not_what_that_leads_to(minictr, busybox_copy, path):
+    """It comes with the bundle, and the host's root was the container's, by a configuration that does not
+    say so."""
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.process["args"] = ["true"]
+    os.rename(bundle.root, bundle.path + "/other")
+    os.mkdir(bundle.path + "/deep")
+    os.symlink("/", bundle.path + "/rootfs")
+    os.symlink("/", bundle.path + "/deep/rootfs")
+    os.symlink(".", bundle.path + "/link")
+    bundle.config["root"]["path"] = path
+    found = bundles.Runtime("minictr", minictr).run(bundle)
+    assert found.status == 125 and refused(found, "minictr: open the root file system "), found
+    assert "it is a symbolic link to " in found.err, found
+
+    os.symlink("other", bundle.path + "/named")
+    bundle.config["root"]["path"] = bundle.path + "/named"  # who writes a whole path means what lies there
+    assert bundles.Runtime("minictr", minictr).run(bundle).ok.out == ""
+
+
 # Each by a link /d/a -> /b of the root: mounts, and what is masked beside what always is
 LED_AWAY = {
     "masked": ([("/d/a/p", "proc"), ("/d", "tmpfs")], ["/d/a/p"]),
