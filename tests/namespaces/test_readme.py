@@ -109,7 +109,7 @@ def test_the_program_in_python_runs_as_it_stands(minictr, busybox_copy, tmp_path
 # Options that the README names of other programs, and those that it says to be missing
 FOREIGN = {
     "--kernel", "--runc-binary", "--runtime", "--runtime-flag", "--kernel-memory", "--l3-cache-schema",
-    "--mem-bw-schema",
+    "--mem-bw-schema", "--preserve-fd",
 }  # fmt: skip
 
 
