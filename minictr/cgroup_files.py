@@ -8,7 +8,7 @@ Side: host
 
 import time
 
-from . import abi, paths
+from . import abi, libc, paths
 from . import unix as os
 from .errors import ContainerError, printable
 
@@ -231,7 +231,7 @@ def mark(directory: str) -> None:
     """As made by us, where that can be."""
     for name in _MARKS:
         try:
-            return os.setxattr(directory, name, b"made")
+            return libc.setxattr(directory, name, b"made")
         except OSError as error:
             if error.errno not in _UNMARKED:
                 raise
@@ -243,7 +243,7 @@ def remove_marked(part: Part) -> None:
     while len(directory) > len(part.mount):
         for name in _MARKS:
             try:
-                os.getxattr(directory, name)
+                libc.getxattr(directory, name)
                 os.rmdir(directory)
                 break
             except OSError as error:

@@ -175,6 +175,9 @@ def fstatfs_type(descriptor: int) -> int:
 _openat2 = _bind_syscall(abi.OPENAT2, c_int, c_char_p, c_char_p, c_ulong)
 _fstatfs = _bind("fstatfs", c_int, c_void_p)
 _chroot = _bind("chroot", c_char_p)
+_getxattr = _bind("getxattr", c_char_p, c_char_p, c_void_p, c_ulong)
+_setxattr = _bind("setxattr", c_char_p, c_char_p, c_char_p, c_ulong, c_int)
+_fsetxattr = _bind("fsetxattr", c_int, c_char_p, c_char_p, c_ulong, c_int)
 _close_range = _bind_syscall(abi.CLOSE_RANGE, c_ulong, c_ulong, c_ulong)
 
 
@@ -182,6 +185,23 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     """openat2(2), since 5.6. RESOLVE is an or of RESOLVE_*. The descriptor closes on exec."""
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
     return _openat2(directory, os.fsencode(path), how, len(how), path=path)
+
+
+def getxattr(path: str, name: str) -> bytes:
+    """getxattr(2). Python itself has it with the GNU C library, but not with every other one."""
+    buffer = bytearray(65536)  # XATTR_SIZE_MAX
+    size = _getxattr(os.fsencode(path), os.fsencode(name), _address(buffer), len(buffer), path=path)
+    return bytes(buffer[:size])
+
+
+def setxattr(path: str, name: str, value: bytes) -> None:
+    """setxattr(2); see `getxattr`."""
+    _setxattr(os.fsencode(path), os.fsencode(name), value, len(value), 0, path=path)
+
+
+def fsetxattr(descriptor: int, name: str, value: bytes) -> None:
+    """fsetxattr(2)."""
+    _fsetxattr(descriptor, os.fsencode(name), value, len(value), 0)
 
 
 def chroot(path: str) -> None:

@@ -238,7 +238,7 @@ def take(proc: int, attributes: int, label: Label) -> None:
 def label_file(descriptor: int, context: str, what: str) -> None:
     """Give the file WHAT the SELinux context CONTEXT. Raises ContainerError."""
     try:
-        os.setxattr(paths.descriptor_path(descriptor), SELINUX_XATTR, os.fsencode(context) + b"\0")
+        libc.setxattr(paths.descriptor_path(descriptor), SELINUX_XATTR, os.fsencode(context) + b"\0")
     except OSError as error:  # without its number, which would permit a step down
         raise ContainerError(
             "give %s the label %s" % (what, context), os.strerror(error.errno or 0)

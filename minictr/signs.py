@@ -205,7 +205,7 @@ def file_capabilities(path: str) -> int:
     bit says "effective", then pairs of permitted and inheritable words, the low halves first
     """
     try:
-        data = os.getxattr(path, "security.capability")
+        data = libc.getxattr(path, "security.capability")
     except OSError:
         return 0
     words = [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]

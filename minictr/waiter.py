@@ -20,7 +20,7 @@ import errno
 import os
 import time
 
-from . import abi, last, lsm, program, standin
+from . import abi, last, libc, lsm, program, standin
 from .errors import ContainerError
 
 # It writes a byte to one pipe, reads from another until its other end is closed or writes, and ends.
@@ -106,7 +106,7 @@ class Waiter:
             return
         if context:
             try:
-                os.setxattr(self.file, lsm.SELINUX_XATTR, context)
+                libc.fsetxattr(self.file, lsm.SELINUX_XATTR, context)
             except OSError:
                 pass  # it may be entered all the same; else execve says that it may not
 
@@ -167,6 +167,6 @@ def context_of_program(me) -> bytes:
         return b""
     try:
         path = last.find_program(me, program.environment(me.plan.env))[0][0]
-        return os.getxattr(path, lsm.SELINUX_XATTR)
+        return libc.getxattr(path, lsm.SELINUX_XATTR)
     except (OSError, ContainerError):
         return b""

@@ -288,6 +288,7 @@ def test_a_limit(core, busybox_root):
         pytest.skip("a user has no cgroup here")
     made = bundles.Bundle(roots.copy(busybox_root, support.SESSION.place("root")))
     made.linux["resources"] = {"pids": {"limit": 5}}
+    made.linux["cgroupsPath"] += "/below"  # what is made above is marked as ours
     made.process["args"] = ["sh", "-c", "for i in 1 2 3 4 5 6 7; do sleep 0.2 & done; wait"]
     made.save()
     assert "can't fork" in core("run", "--bundle", made.path, made.identifier).err

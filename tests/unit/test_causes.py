@@ -345,7 +345,7 @@ def test_a_file_capability_is_as_good_as_the_bit(host, tmp_path, owned_by_root, 
     ids=["revision 2", "revision 3", "not effective", "cut off", "empty"],
 )
 def test_file_capabilities_are_read(monkeypatch, data, mask):
-    monkeypatch.setattr(signs.os, "getxattr", lambda path, name: data)
+    monkeypatch.setattr(signs.libc, "getxattr", lambda path, name: data)
 
     assert signs.file_capabilities("/usr/bin/newuidmap") == mask
 
