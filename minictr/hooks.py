@@ -79,7 +79,7 @@ class Hold(Record):
 
 def run(hooks: "tuple[Hook, ...]", state: "dict", hold: "Hold | None" = None) -> None:
     """Run HOOKS in order. Raises ContainerError at the first that fails."""
-    text = document.dumps(state).encode("ascii")
+    text = document.dumps(state).encode()
     for hook in hooks:
         _run(hook, text, hold)
 

@@ -75,7 +75,7 @@ def send(profile: "dict", state: "dict", pid: int, listener: int) -> None:
     told = {"ociVersion": state["ociVersion"], "fds": ["seccompFd"], "pid": pid, "state": state}
     if profile.get("listenerMetadata"):
         told["metadata"] = profile["listenerMetadata"]
-    text = document.dumps(told).encode("ascii")
+    text = document.dumps(told).encode()
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, listener.to_bytes(4, sys.byteorder))
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:

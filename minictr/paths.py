@@ -194,7 +194,7 @@ def write_proc(proc: int, path: str, content: "str | bytes", proof: "str | None"
     PROOF: read the file back and raise ContainerError unless it says that
     The file must lie on that very procfs, behind no link but /proc/self.
     """
-    data = content.encode("ascii") if isinstance(content, str) else content
+    data = content.encode() if isinstance(content, str) else content
     descriptor = _open_to_write(proc, path)
     try:
         if libc.fstatfs_type(descriptor) != abi.PROC_SUPER_MAGIC:

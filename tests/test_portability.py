@@ -144,15 +144,17 @@ def test_a_document_takes_the_half_of_json_in_c_alone(minictr, python):
     assert found == (0, "False\n", "")
 
 
-def test_nothing_is_imported_from_a_container_where_python_imports_late(minictr, python, busybox_copy):
-    """Since 3.15 it can be told to: to load a module when it is first used, which may be inside."""
+@pytest.mark.parametrize("told", ["PYTHON_LAZY_IMPORTS=all", "PYTHONDEVMODE=1"])
+def test_nothing_is_imported_from_a_container_where_python_imports_late(minictr, python, busybox_copy, told):
+    """It can be told to: since 3.15 to load a module when it is first used, which may be inside; or to look
+    after each name of an encoding, which has a module for it loaded."""
     root, other = busybox_copy(), Other(python, minictr, None)
     place = root + support.checkout() + "/minictr"
     shutil.copytree(support.CHECKOUT + "/minictr", place, ignore=shutil.ignore_patterns("__pycache__"))
     for name in os.listdir(place):
         with open(os.path.join(place, name), "w") as file:
             file.write("import posix\nposix.mkdir('/imported', 0o755)\n")
-    other.env["PYTHON_LAZY_IMPORTS"] = "all"
+    other.env.update([told.split("=")])
     for words in (("--userns", "host"), ()):
         assert other("run", *(words + ("--rootfs", root, "--", "true"))).ok.out == ""
         assert not os.path.exists(root + "/imported")
