@@ -280,7 +280,7 @@ def test_a_program_that_ends_at_once_has_been_started(minictr, busybox_copy, gua
     words = guard + init + ("--rootfs", root)
     for _ in range(2):
         minictr("run", "--detach", "--name", "quick", *(words + ("--", word))).ok
-        minictr("delete", "quick").ok
+        support.wait_until(lambda: minictr("delete", "quick").status == 0)  # process 1 may end a little later
         minictr("create", "--name", "quick", *(words + ("--", word))).ok
         minictr("start", "quick").ok
         minictr("delete", "--force", "quick").ok
