@@ -138,7 +138,7 @@ def crowd(place: "bench.Bench", runtime: Runtime, sizes: "list[int]", runs: int)
             first = first or medians[0]
             row = "%8d" % size + "".join("%10.1f" % value for value in medians)
             print("%s%22.2f%20d" % (row, medians[0] / first, (before - available()) / size))
-        ours = [pid for pid in bench.family(os.getpid()) if "minictr" in command_of(pid)]
+        ours = [pid for pid in bench.family(os.getpid())[1:] if "minictr" in command_of(pid)]
         print("processes of minictr that stay beside them: %d" % len(ours))
     finally:
         for container in living:
