@@ -168,7 +168,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     show_ids = table is not None and table.way == "direct" and host.initial
     idmap = show_ids and spec.userns == "auto"
     mknod = host.initial and not user_known and host.holds(abi.CAP_MKNOD)
-    seen = tuple(_mounts(spec, config, _known(spec, host, joins, table), idmap))
+    seen = tuple(_mounts(spec, config, _known(spec, host, joins, table), idmap, user_known))
     env = tuple(process.get("env") or ()) + (("HOME=" + spec.home,) if spec.home else ())
     return Plan(
         identifier=spec.identifier,
@@ -333,7 +333,10 @@ def _known(spec: Spec, host: Host, joins: "tuple", table: "maps.Maps | None") ->
     return (host.uid_map, host.gid_map) if table is None else (table.uids, table.gids)
 
 
-def _mounts(spec: Spec, config: "dict", known: "tuple[tuple, tuple] | None", idmap: bool) -> "list":
+def _mounts(
+    spec: Spec, config: "dict", known: "tuple[tuple, tuple] | None", idmap: bool, user: bool
+) -> "list":
+    """user: the container has a user namespace, whose ids a mount may be shown with"""
     result = []
     for entry in config.get("mounts") or ():
         options = list(entry.get("options") or ())
@@ -352,6 +355,13 @@ def _mounts(spec: Spec, config: "dict", known: "tuple[tuple, tuple] | None", idm
         if own:
             pair = (idmaps.lines(entry, "uidMappings"), idmaps.lines(entry, "gidMappings"))
             mount = mount.replace(mappings=pair, idmap=mount.idmap or "idmap")
+        elif mount.idmap and not user:
+            if spec.source == "bundle":  # config.md: "an error MUST be returned"
+                hint = "give it uidMappings and gidMappings, or the bundle a user namespace"
+                raise ContainerError(
+                    str(mount), "%s: there are no other ids to show" % mount.idmap, hint=hint
+                )
+            mount = mount.replace(idmap="")  # the container's ids are the host's
         result.append(mount)
     return result
 

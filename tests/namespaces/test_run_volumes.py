@@ -174,6 +174,12 @@ def test_a_relative_source_is_one_of_the_current_directory(minictr, source, busy
     assert run.ok.out == "from outside\n"
 
 
+@needs("root")
+def test_with_the_hosts_ids_idmap_has_nothing_to_map_and_says_nothing(minictr, busybox_root, tmp_path):
+    words = ("--userns", "host", "-v", "%s:/mnt:idmap" % tmp_path, "--rootfs", busybox_root)
+    assert minictr("run", *words, "--", "stat", "-c", "%u", "/mnt") == (0, "0\n", "")
+
+
 # --- what is mounted below a source, and later on -------------------------------------------------
 
 
