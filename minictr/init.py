@@ -9,6 +9,7 @@ Side: container
 
 import _signal  # `signal` imports enum: 3 ms
 import _stat as stat
+import sys
 
 from . import abi, libc, mounts, paths, privileges
 from . import unix as os
@@ -90,6 +91,7 @@ def main(plan, channel, handed: Handed, lost: "dict[str, int]", stages, placed=N
     """
     me = Init(plan, channel, handed, lost)
     me.placed = placed
+    sys.meta_path[:] = [_Nowhere]
     try:
         if other is not None:
             other.close()
@@ -98,6 +100,15 @@ def main(plan, channel, handed: Handed, lost: "dict[str, int]", stages, placed=N
     except BaseException as error:
         last_words(me.channel, "set up the container", _with_filter(me, error))
     os._exit(1)
+
+
+class _Nowhere:
+    """The finder of a process of the container: what another one found would be of the container's root, and
+    run with our powers. What Python itself may look for, it does without."""
+
+    @staticmethod
+    def find_spec(name: str, path=None, target=None):
+        raise ImportError("%s was not loaded before the container was entered" % name)
 
 
 def _with_filter(me: Init, error: BaseException) -> BaseException:

@@ -1,10 +1,11 @@
 """Messages between the runtime and the container's first process: what is none is an error, in one line."""
 
 import os
+import types
 
 import pytest
 
-from minictr import clone, libc, program, sync, twin
+from minictr import clone, init, libc, program, sync, twin
 from minictr.errors import ContainerError, Degradation
 
 
@@ -111,3 +112,27 @@ def test_who_sends_descriptors_without_end_is_not_listened_to():
     finally:
         for descriptor in channel.received + [ours, theirs]:
             os.close(descriptor)
+
+
+def test_nothing_is_imported_in_a_process_of_the_container(tmp_path, monkeypatch):
+    (tmp_path / "planted.py").write_text("import os\nos.mkdir(%r)\n" % str(tmp_path / "ran"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ours, theirs = [sync.Channel(end) for end in libc.socketpair()]
+    child = os.fork()
+    if child == 0:
+        try:
+            ours.close()
+            plan = types.SimpleNamespace(maps=None, namespaces=())
+            init.main(plan, theirs, init.Handed(), {}, [lambda me: __import__("planted")])
+        finally:
+            os._exit(2)
+    theirs.close()
+    try:
+        assert ours.hear()[:3] == [
+            "error", "set up the container",
+            "load the Python library: planted was not loaded before the container was entered",
+        ]  # fmt: skip
+    finally:
+        ours.close()
+        assert os.waitpid(child, 0)[1] == 1 << 8
+    assert not (tmp_path / "ran").exists()
