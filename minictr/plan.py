@@ -216,10 +216,8 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
 
 def _exposed(host: Host, table: maps.Maps) -> bool:
     """Whether somebody in a user namespace of TABLE may write to the interpreter that we run by."""
-    owned = idtables.outside(table.uids, host.interpreter) or idtables.outside(
-        table.gids, host.interpreter_group
-    )
-    return host.interpreter_open or owned
+    pairs = ((table.uids, host.interpreter), (table.gids, host.interpreter_group))
+    return host.interpreter_open or any(idtables.outside(ids, owner) for ids, owner in pairs)
 
 
 # --- namespaces -------------------------------------------------------------------------------

@@ -48,9 +48,8 @@ def default_root() -> str:
             return "/run/minictr"
         from . import idtables
 
-        number = idtables.on_host(
-            idtables.read("uid_map"), uid
-        )  # in a user's namespace: each of them has a 0
+        # in a user's namespace: each of them has a 0
+        number = idtables.on_host(idtables.read("uid_map"), uid)
     runtime = os.getenv("XDG_RUNTIME_DIR") or "/run/user/%d" % number
     if os.path.isdir(runtime) and os.access(runtime, os.W_OK) and os.stat(runtime).st_uid == uid:
         return runtime + "/minictr"
