@@ -328,7 +328,7 @@ def test_destdir_is_where_it_is_built_and_not_where_it_is_looked_for(tree, tmp_p
     stage = str(tmp_path / "stage")
     make(tree, "install", "PREFIX=/opt/x", "DESTDIR=" + stage, "PYTHON=" + PYTHON)
     with open(stage + "/opt/x/bin/minictr") as file:
-        assert "PLACE = '/opt/x/lib/minictr'" in file.read()
+        assert "place = '/opt/x/lib/minictr'" in file.read()
     for folder, _, names in os.walk(stage):
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:

@@ -292,7 +292,8 @@ def test_proc_is_read_only(doctor_after, minictr):
     assert report["user namespace"]["why"] == "Read-only file system: /proc is read-only"
     fix = "as root: mount -o remount,bind,rw /proc"
     assert report["user namespace"]["fix"] == fix
-    last = after(minictr, steps, "run", "--", "true").err.splitlines()[-1]
+    root = support.SESSION.place("root", 0o777) + "/state"
+    last = after(minictr, steps, "--root", root, "run", "--", "true").err.splitlines()[-1]
     assert last == "minictr: write setgroups: /proc is read-only; hint: " + fix
 
 

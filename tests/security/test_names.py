@@ -372,12 +372,12 @@ def test_a_root_that_is_a_link_is_not_what_that_leads_to(minictr, busybox_copy, 
     assert bundles.Runtime("minictr", minictr).run(bundle).ok.out == ""
 
 
-# Each by a link /d/a -> /b of the root: mounts, and what is masked beside what always is
+# Each by a link /way/a -> /b of the root: mounts, and what is masked beside what always is
 LED_AWAY = {
-    "masked": ([("/d/a/p", "proc"), ("/d", "tmpfs")], ["/d/a/p"]),
-    "mounted over": ([("/d/a/p", "sysfs"), ("/d", "tmpfs"), ("/d/a/p", "tmpfs")], []),
-    "a volume, masked": ([("/d/a/p", "/proc/sys"), ("/d", "tmpfs")], ["/d/a/p"]),
-    "a link, which is there": ([("/d/a", "/proc/sys"), ("/d/a", "link")], []),
+    "masked": ([("/way/a/p", "proc"), ("/way", "tmpfs")], ["/way/a/p"]),
+    "mounted over": ([("/way/a/p", "sysfs"), ("/way", "tmpfs"), ("/way/a/p", "tmpfs")], []),
+    "a volume, masked": ([("/way/a/p", "/proc/sys"), ("/way", "tmpfs")], ["/way/a/p"]),
+    "a link, which is there": ([("/way/a", "/proc/sys"), ("/way/a", "link")], []),
 }
 
 
@@ -387,8 +387,8 @@ def test_what_a_name_leads_to_no_more_is_not_covered_by_it(minictr, busybox_copy
     It was a container by --require, in which the host's core_pattern could be written."""
     bundle = bundles.Bundle(busybox_copy())
     os.makedirs(bundle.root + "/b/p")
-    os.mkdir(bundle.root + "/d")
-    os.symlink("/b", bundle.root + "/d/a")
+    os.mkdir(bundle.root + "/way")
+    os.symlink("/b", bundle.root + "/way/a")
     mounted, masked = LED_AWAY[case]
     for place, kind in mounted:
         how = {"type": kind, "source": kind}
@@ -403,7 +403,7 @@ def test_what_a_name_leads_to_no_more_is_not_covered_by_it(minictr, busybox_copy
     runtime, required = bundles.Runtime("minictr", minictr), ["--require", "masked-paths"]
     assert runtime.run(bundle).ok.out  # so it is, and so it may be where nothing else is asked for
     found = runtime.run(bundle, *required)
-    assert (found.status, found.out) == (123, "") and "masked-paths is required: /d/a" in found.err, found
+    assert (found.status, found.out) == (123, "") and "masked-paths is required: /way/a" in found.err, found
     if masked:  # with nothing over the link the name leads there
         del bundle.config["mounts"][-1]
         assert runtime.run(bundle, *required).ok.out == ""
