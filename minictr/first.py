@@ -180,5 +180,5 @@ def enter_root(me: Init) -> None:
 
 STAGES = (
     init.begin, init.join_cgroup, open_host, wait_placed, namespaces.name_host, raise_lo, build_root,
-    run_hooks, enter_root, init.own_null, last.change_user, last.wait_go, last.execute,
+    run_hooks, enter_root, init.import_no_more, init.own_null, last.change_user, last.wait_go, last.execute,
 )  # fmt: skip

@@ -11,6 +11,11 @@ from .errors import step
 from .init import Init
 
 
+def begin(me: Init) -> None:
+    init.import_no_more(me)  # with the mount namespace that is joined, every name leads inside
+    init.begin(me)
+
+
 def enter_container(me: Init) -> None:
     """The namespaces are joined; take the ids, the root and the directory."""
     plan = me.plan
@@ -41,6 +46,6 @@ def enter_container(me: Init) -> None:
 
 
 STAGES = (
-    init.begin, init.join_cgroup, enter_container, init.own_null,
+    begin, init.join_cgroup, enter_container, init.own_null,
     last.change_user, last.wait_go, last.execute,
 )  # fmt: skip

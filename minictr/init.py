@@ -91,7 +91,6 @@ def main(plan, channel, handed: Handed, lost: "dict[str, int]", stages, placed=N
     """
     me = Init(plan, channel, handed, lost)
     me.placed = placed
-    sys.meta_path[:] = [_Nowhere]
     try:
         if other is not None:
             other.close()
@@ -100,15 +99,6 @@ def main(plan, channel, handed: Handed, lost: "dict[str, int]", stages, placed=N
     except BaseException as error:
         last_words(me.channel, "set up the container", _with_filter(me, error))
     os._exit(1)
-
-
-class _Nowhere:
-    """The finder of a process of the container: what another one found would be of the container's root, and
-    run with our powers. What Python itself may look for, it does without."""
-
-    @staticmethod
-    def find_spec(name: str, path=None, target=None):
-        raise ImportError("%s was not loaded before the container was entered" % name)
 
 
 def _with_filter(me: Init, error: BaseException) -> BaseException:
@@ -128,6 +118,18 @@ def last_words(channel, doing: str, error: BaseException) -> None:
         channel.say_error(from_any(doing, error))
     except (OSError, MemoryError):
         pass  # the runtime is gone: nobody is left to tell
+
+
+class _Nowhere:
+    @staticmethod
+    def find_spec(name: str, path=None, target=None):
+        raise ImportError("%s was not loaded before the container was entered" % name)
+
+
+def import_no_more(me: Init) -> None:
+    """What is found from now on would be of the container's root, and run with our powers. What Python itself
+    may look for, a codec say, it does without."""
+    sys.meta_path[:] = [_Nowhere]
 
 
 def begin(me: Init) -> None:

@@ -123,7 +123,8 @@ def test_nothing_is_imported_in_a_process_of_the_container(tmp_path, monkeypatch
         try:
             ours.close()
             plan = types.SimpleNamespace(maps=None, namespaces=())
-            init.main(plan, theirs, init.Handed(), {}, [lambda me: __import__("planted")])
+            stages = [init.import_no_more, lambda me: __import__("planted")]
+            init.main(plan, theirs, init.Handed(), {}, stages)
         finally:
             os._exit(2)
     theirs.close()
