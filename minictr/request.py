@@ -21,8 +21,11 @@ STAYING = 1.0  # seconds that a program runs before its worker is replaced at th
 
 def _listen(descriptor: int, on: bool) -> None:
     """Until the program runs, a word of the caller's, or its end, is a SIGTERM: it ends the making."""
-    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(descriptor, fcntl.F_SETSIG, _signal.SIGTERM if on else 0)
+    if on:
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(
+            descriptor, fcntl.F_SETSIG, _signal.SIGTERM
+        )  # and stays so: else it is SIGIO, which kills
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_ASYNC
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | (os.O_ASYNC if on else 0))
     if on and select.select([descriptor], [], [], 0)[0]:  # it came before
