@@ -98,6 +98,7 @@ def main(argv: "list[str]") -> int:
         report.error(explained(from_os(verb, error)))
         return failed
     except (MemoryError, SystemError):  # the latter of C that had no memory, either
+        _trace(report)
         report.error(ContainerError(verb, "", 12, _SMALL))  # ENOMEM
         return failed
     except (ImportError, EOFError) as error:

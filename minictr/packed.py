@@ -45,12 +45,8 @@ def pack(directory: str, shown: str, at: int) -> bytes:
             end = table[module][1]
         index = marshal.dumps((unpack, (mark, table)))
         if len(index) == size:
-            return (
-                MAGIC_NUMBER
-                + size.to_bytes(4, "little")
-                + index
-                + b"".join([mark + data for data in codes.values()])
-            )
+            head = MAGIC_NUMBER + size.to_bytes(4, "little")
+            return head + index + b"".join([mark + data for data in codes.values()])
         size = len(index)
 
 
