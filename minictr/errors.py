@@ -92,6 +92,13 @@ def from_any(doing: str, error: BaseException) -> ContainerError:
     return ContainerError(doing, repr(error), 0, REPORT)  # a bug of ours
 
 
+def cleaning(doing: str, error: Exception) -> ContainerError:
+    """ERROR, which a piece of cleaning up has failed by."""
+    if isinstance(error, ContainerError):
+        return ContainerError(doing, str(error), error.number)
+    return from_any(doing, error)
+
+
 class Degradation:
     """A step down that was taken: which protection was wanted, which was got, what that loses.
 

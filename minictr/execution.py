@@ -30,7 +30,7 @@ from . import (
     state,
 )
 from . import unix as os
-from .errors import ContainerError, step
+from .errors import ContainerError, cleaning, step
 from .spec import Spec
 from .wish import Wish, spec_of
 
@@ -144,7 +144,7 @@ def _tell_of_memory(group, before: int, report) -> None:
 
         report.ending = oom.found(group)
     except Exception as error:  # as in lifecycle: the program's status must not be lost
-        report.error(living.cleaning("look whether memory ran out", error))
+        report.error(cleaning("look whether memory ran out", error))
     if report.ending:
         report.ending["kills"] -= before
         report.warn(ContainerError("", oom.line(report.ending)))

@@ -1,7 +1,7 @@
 """A container from its making to its end, as `run`, `create` and the library have it.
 
 Every step says how it is undone before it acts, so that a failure, or a signal, leaves nothing
-behind; what kill -9 leaves is cleared away by the next command that meets it (`living.sweep`).
+behind; what kill -9 leaves is cleared away by the next command that meets it (`orphans.sweep`).
 
 Side: host
 """
@@ -10,7 +10,7 @@ import _signal  # `signal` imports enum: 3 ms
 
 from . import abi, cgroup_making, clone, foreground, paths, preparation, process, state
 from . import unix as os
-from .errors import ContainerError, Degradation, step
+from .errors import ContainerError, Degradation, cleaning, step
 from .first import STAGES
 from .init import Handed
 from .record import MYPY
@@ -41,11 +41,9 @@ class Undo:
             try:
                 function()  # type: ignore[operator]
             except (OSError, ContainerError, MemoryError, ImportError) as error:
-                from . import living  # only where something went wrong
-
                 # the rest must be undone all the same
                 self.failed = True
-                report.error(living.cleaning("clean up: %s" % name, error))
+                report.error(cleaning("clean up: %s" % name, error))
 
 
 class Container:
@@ -118,8 +116,6 @@ class Container:
         """All of it up to the running program."""
         birth = self.bear("running")
         process.let_go(self.spec.preserve_fds)
-        from . import living  # which `_while_it_is_made` has loaded
-
         foreground.pass_signals()
         self._write_files()  # before the word to go: where it fails the program must not have run
         try:
@@ -129,6 +125,8 @@ class Container:
                 process.confirm_labels(self.plan, birth, self.report.seen)
             self._keep_devices()
             if "poststart" in self.plan.hooks and self.held is not None:
+                from . import living  # which `_while_it_is_made` has loaded
+
                 with foreground.interruptible(self.held):  # it is not started before they have run
                     living.run_poststart(self.spec, birth.pid)
         except BaseException:
@@ -240,9 +238,9 @@ class Container:
         except ContainerError as error:
             if error.number != abi.EEXIST:
                 raise
-        from . import living  # not where the id is free
+        from . import orphans  # not where the id is free
 
-        living.sweep(self.root_path, self.root, self.report)
+        orphans.sweep(self.root_path, self.root, self.report)
         return state.create(self.root_path, self.root, self.spec.identifier)
 
     def _keep_devices(self) -> None:
@@ -256,9 +254,11 @@ class Container:
         told = len(self.report.records)
         self.entry.write(self.content(status))
         self.entry.save_config(self._remembered())
-        from . import living  # now that there is time
+        from . import orphans  # now that there is time
 
-        living.sweep(self.root_path, self.root, self.report)
+        orphans.sweep(self.root_path, self.root, self.report)
+        if "poststart" in self.plan.hooks or "poststop" in self.plan.hooks:
+            from . import living  # noqa: F401  # until the end there may be another version of it
         return told
 
     def _remembered(self) -> "dict[str, object]":
@@ -285,6 +285,8 @@ class Container:
             birth.tell("enter")
 
     def _poststop_hooks(self) -> None:
+        if "poststop" not in self.plan.hooks:
+            return
         from . import living  # which `_while_it_is_made` has loaded, if it came so far
 
         living.run_poststop(self.spec, self.report)
@@ -302,8 +304,6 @@ class Container:
             outputs.take_files(self.spec, self.report.inside)
 
     def _stand_behind(self, birth: clone.Birth) -> int:
-        from . import living  # which `_while_it_is_made` has loaded
-
         if self.spec.detach:
             self.undo.push("take the files with its ids away", self._take_files)
             self.entry.leave(self.spec.remove)  # from now on it lives without us
@@ -322,7 +322,7 @@ class Container:
         # the status that we leave with must not be lost, too; by a module of another version's it may be by
         # anything, where an upgrade was as quick as the start (foreground.settle)
         except Exception as error:
-            self.report.error(living.cleaning("look whether memory ran out", error))
+            self.report.error(cleaning("look whether memory ran out", error))
         if self.spec.keep:
             try:
                 self.entry.leave(False)

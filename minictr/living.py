@@ -1,9 +1,6 @@
 """Containers that exist, as their state directories and the kernel know them: alive, frozen, killed,
 started, forgotten.
 
-What a killed runtime has left is cleared away by the next command that meets it (`sweep`), and so is a
-detached container that was to be removed at its end.
-
 Side: host
 """
 
@@ -12,7 +9,7 @@ import time
 
 from . import abi, cgroup, cgroup_files, libc, paths, state
 from . import unix as os
-from .errors import ContainerError, from_any
+from .errors import ContainerError
 from .spec import Spec, cgroup_of
 
 SETTLED = ("created", "running", "stopped")  # what state.json says of one whose cgroup is known to be its own
@@ -284,28 +281,6 @@ def run_poststop(spec: Spec, report) -> None:
         hooks.run_all(found, spec.state("stopped", 0), report.warn)
 
 
-def sweep(root_path: str, root: int, report) -> None:
-    """Clear away containers whose runtime was killed, and those of --detach --rm that have ended."""
-    for identifier in state.identifiers(root):
-        entry = None
-        try:
-            entry = state.find(root_path, root, identifier, wait=False)
-            if entry is not None and state.is_orphan(entry):
-                destroy(entry, entry.load(), report)
-                report.note("removed %s, whose runtime was killed" % identifier)
-            elif entry is not None and state.is_passing(entry):
-                content = entry.load()
-                if content.get("status") in SETTLED and not alive(content):
-                    destroy(entry, content, report)
-                    report.note("removed %s, which has ended" % identifier)
-        except (OSError, ContainerError) as error:  # no reason for another container to fail
-            if entry is not None or getattr(error, "number", 0) != abi.EACCES:  # else it is somebody else's
-                report.error(cleaning("clear away container %s" % identifier, error))
-        finally:
-            if entry is not None:
-                entry.close()
-
-
 def seize(entry: state.Entry, doing: str, force: bool, patience: float = 15.0) -> bool:
     """Take the lock of who works on a container, or stands behind it. False if that one has forgotten it.
 
@@ -375,10 +350,3 @@ def _empty(group, report) -> bool:
     why = "processes run in it that are not the container's: " + ", ".join(map(str, found[:10]))
     report.warn(ContainerError("remove the cgroup %s" % group.directories()[0], why))
     return False
-
-
-def cleaning(doing: str, error: Exception) -> ContainerError:
-    """ERROR, which a piece of cleaning up has failed by."""
-    if isinstance(error, ContainerError):
-        return ContainerError(doing, str(error), error.number)
-    return from_any(doing, error)

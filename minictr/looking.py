@@ -5,7 +5,7 @@ Each takes the state root, a report and its arguments, prints, and returns the e
 Side: host
 """
 
-from . import abi, document, living, state, verbs
+from . import abi, document, living, orphans, state, verbs
 from .errors import ContainerError, printable
 
 HELP = {
@@ -41,7 +41,7 @@ def contents(root_path: str, report) -> "list[dict]":
     root = state.open_existing(root_path)
     if root is None:
         return []
-    living.sweep(root_path, root, report)
+    orphans.sweep(root_path, root, report)
     found = []
     for identifier in state.identifiers(root):
         try:

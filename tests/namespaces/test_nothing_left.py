@@ -321,7 +321,7 @@ def test_a_runtime_that_is_killed_at_any_time(breaker, name):
 RACE = """\
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
-from minictr import living, state
+from minictr import orphans, state
 from minictr.report import Report
 
 root = state.open_root(sys.argv[2])
@@ -329,7 +329,7 @@ end = time.monotonic() + 1.5
 pid = os.fork()
 if pid == 0:
     while time.monotonic() < end:
-        living.sweep(sys.argv[2], root, Report())
+        orphans.sweep(sys.argv[2], root, Report())
     os._exit(0)
 count = 0
 while time.monotonic() < end:
