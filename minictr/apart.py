@@ -20,7 +20,7 @@ Side: both
 
 import _operator as operator  # built in; what `operator` adds is a file
 
-from . import namespaces, program, standin
+from . import program, setns, standin
 from . import unix as os
 from .errors import ContainerError
 from .sync import garbled, understood
@@ -95,13 +95,14 @@ def _holds(conditions: "list[dict]", known: "dict[int, int]") -> "bool | None":
     return True
 
 
-def start(birth, spaces: "list[tuple[str, int]]") -> None:
+def start(birth) -> None:
     """Make our own process; on return of that it waits for nothing but `go`.
 
-    birth: a clone.Birth; spaces: (kind, descriptor) of what is joined, the PID namespace for the child
+    birth: a clone.Birth, whose plan joins the PID namespace for the child
     """
+    spaces = setns.opened(birth)
     moved = (lambda me: me.channel.expect("moved"),) if birth.mover else ()
-    join = (lambda me: namespaces.join(spaces),)
+    join = (lambda me: setns.join(spaces),)
     birth.stages = birth.stages[:1] + moved + birth.stages[1:2] + join + birth.stages[2:]
     birth.fork()
     for _, descriptor in spaces:

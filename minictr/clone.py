@@ -16,7 +16,7 @@ Side: both
 from . import abi, foreground, forks, init, libc, maps, namespaces, paths, program, state
 from . import unix as os
 from .errors import ContainerError, Degradation, step
-from .sync import Channel, degradation_from, error_from, garbled, understood
+from .sync import Channel, degradation_from, error_from, garbled
 
 
 class Birth:
@@ -72,16 +72,19 @@ class Birth:
         if self.handed.apart:
             from . import apart  # loaded by `execution`
 
-            apart.start(self, self._open_joins())
-            self._place(self.pid)
+            apart.start(self)
         elif self._joins_by_itself():
-            self._start_joining()
+            from . import setns  # few join something
+
+            setns.start(self)
         elif self.plan.joins or "time" in self.plan.namespaces or self.mover:
-            self._start_by_middle(self._open_joins())
+            from . import middle  # few need one
+
+            middle.start(self)
+            return
         else:
             self._start_directly()
-            self.peer.close()
-            self._place(self.pid)
+        self.place(self.pid)
 
     def _joins_by_itself(self) -> bool:
         kinds = [kind for kind, _ in self.plan.joins]
@@ -96,7 +99,7 @@ class Birth:
                 whose = "further process" if self.container else "container's first process"
                 raise ContainerError("wait for the " + whose, self.ending())
             if said[0] == "warning":
-                self.seen(self._explained(degradation_from(said[1:])))
+                self.seen(self.explained(degradation_from(said[1:])))
             elif said[0] == "console":
                 self.console = self.channel.descriptor()
                 if not self.plan.spec.console_socket:
@@ -106,7 +109,7 @@ class Birth:
             elif said[0] == "listener":
                 self.listen(self.channel.descriptor())
             elif said[0] == "error":
-                raise self._explained(error_from(said[1:]))
+                raise self.explained(error_from(said[1:]))
             elif said[0] == word and len(said) == 1 + fields:
                 return said[1:]
             elif said[0] == word:
@@ -122,7 +125,7 @@ class Birth:
         told = self.plan.spec.state(status, self.container or self.pid)
         notify.send(self.plan.seccomp, told, self.pid, listener)
 
-    def _explained(self, said):
+    def explained(self, said):
         """A Degradation or an error of the child's, with what the host has to say of its cause."""
         if said.cause:
             from . import causes  # only where something was refused
@@ -187,6 +190,7 @@ class Birth:
                 self.plan = namespaces.guarded(self.plan)
             with step("make the namespaces that are left"):
                 self._fork([kind for kind in self.plan.namespaces if kind not in self.lost])
+        self.peer.close()
 
     def unseen(self) -> bool:
         """Its maps can be written although it is not dumpable. Else who has the user id that owns the new
@@ -225,7 +229,7 @@ class Birth:
 
     # --- ids and trees ----------------------------------------------------------------------
 
-    def _place(self, pid: int) -> None:
+    def place(self, pid: int) -> None:
         """What only the runtime may do to the new process, and then the word that it is done."""
         self.started = state.start_time(pid)  # while /proc shows it: before it changes its ids
         try:
@@ -273,76 +277,6 @@ class Birth:
         from . import trees  # only where some are shown with the container's ids
 
         return trees.make(self.plan, self.proc, pid, indexes, self._degrade)
-
-    def _open_joins(self) -> "list[tuple[str, int]]":
-        spaces = namespaces.open_all(self.plan.joins)
-        if spaces and not self.container:  # who joins a container that runs asks for nothing of all this
-            from . import joined  # few join something
-
-            joined.check_settings(self.plan, spaces)
-            joined.check_maps(self.proc, spaces, self.plan.spec.config.get("linux") or {})
-        return spaces
-
-    # --- into a container that runs -------------------------------------------------------
-
-    def _start_joining(self) -> None:
-        """Only where no PID namespace is among them: that is our children's, and who is born in it must have
-        joined the rest before. Whoever is in there reads the host's mounts and sockets of it else, by
-        /proc/PID/mountinfo and /proc/PID/net, which take no right."""
-        spaces = self._open_joins()
-        join = (lambda me: namespaces.join(spaces),)
-        self.stages = self.stages[:2] + join + self.stages[2:]
-        with forks.Unseen():  # others with the same processes see it from the first moment on
-            self.fork()
-        for _, descriptor in spaces:
-            os.close(descriptor)
-        self.peer.close()
-        self._place(self.pid)
-
-    # --- by a middle process --------------------------------------------------------------
-
-    def _start_by_middle(self, spaces: "list[tuple[str, int]]") -> None:
-        from . import middle  # few need one
-
-        with foreground.undisturbed(), forks.Nameless():
-            between = os.fork()
-            if between == 0:
-                middle.Middle(self, spaces).main()
-        for _, descriptor in spaces:
-            os.close(descriptor)
-        self.peer.close()
-        placed = False
-        try:
-            if self.mover:
-                self.mover(between)
-                self.channel.say("moved")
-            while True:
-                word = self.channel.hear()
-                if word is None:
-                    raise ContainerError("join the namespaces", "the middle process ended without a word")
-                if word[0] == "error":
-                    raise self._explained(error_from(word[1:]))
-                if word[0] == "lost":
-                    with understood(word):
-                        self.lost[word[1]] = int(word[2])
-                elif word[0] == "maps":
-                    self._place(between)
-                    placed = True
-                elif word[0] == "init":
-                    with understood(word):
-                        self.pid = int(word[1])
-                    break
-                else:
-                    raise garbled(word)
-        except BaseException:
-            os.kill(between, 9)  # it may wait for a word of ours
-            raise
-        finally:
-            os.waitpid(between, 0)
-        if placed:
-            self.started = state.start_time(self.pid)
-        else:
-            self._place(self.pid)
 
 
 def _load_for_child(plan) -> None:

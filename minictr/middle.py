@@ -8,9 +8,63 @@ runtime has been told of it.
 Side: both
 """
 
-from . import abi, init, libc, namespaces, paths
+from . import abi, foreground, forks, init, libc, namespaces, paths, setns, state
 from . import unix as os
 from .errors import ContainerError, step
+from .sync import error_from, garbled, understood
+
+
+def start(birth) -> None:
+    """Make a process of the container by one between; on return it waits for nothing but `go`.
+
+    birth: a clone.Birth
+    """
+    spaces = setns.opened(birth)
+    with foreground.undisturbed(), forks.Nameless():
+        between = os.fork()
+        if between == 0:
+            Middle(birth, spaces).main()
+    for _, descriptor in spaces:
+        os.close(descriptor)
+    birth.peer.close()
+    try:
+        if birth.mover:
+            birth.mover(between)
+            birth.channel.say("moved")
+        placed = _until_born(birth, between)
+    except BaseException:
+        os.kill(between, 9)  # it may wait for a word of ours
+        raise
+    finally:
+        os.waitpid(between, 0)
+    if placed:
+        birth.started = state.start_time(birth.pid)
+    else:
+        birth.place(birth.pid)
+
+
+def _until_born(birth, between: int) -> bool:
+    """Hear the process BETWEEN out, until it has told of its child. Whether the maps have been written, which
+    both have."""
+    placed = False
+    while True:
+        word = birth.channel.hear()
+        if word is None:
+            raise ContainerError("join the namespaces", "the middle process ended without a word")
+        if word[0] == "error":
+            raise birth.explained(error_from(word[1:]))
+        if word[0] == "lost":
+            with understood(word):
+                birth.lost[word[1]] = int(word[2])
+        elif word[0] == "maps":
+            birth.place(between)
+            placed = True
+        elif word[0] == "init":
+            with understood(word):
+                birth.pid = int(word[1])
+            return placed
+        else:
+            raise garbled(word)
 
 
 class Middle:
@@ -33,7 +87,7 @@ class Middle:
                 self.channel.expect("moved")
             if not self.birth.handed.crowded:
                 init.join(self.birth.handed)
-            namespaces.join(self.spaces)
+            setns.join(self.spaces)
             joined = [kind for kind, _ in self.spaces]
             if "user" in self.new and ("time" in self.new or "pid" in joined):
                 self._make_user()

@@ -37,64 +37,6 @@ def find_lost(kinds) -> "dict[str, int]":
     return {kind: number for kind, number in lost.items() if number}
 
 
-def open_all(joins: "tuple[tuple[str, str], ...]") -> "list[tuple[str, int]]":
-    """A descriptor for each (kind, path) of JOINS."""
-    spaces = []
-    for kind, path in joins:
-        with step("open the %s namespace %s" % (kind, path)):
-            spaces.append((kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
-    return spaces
-
-
-def join(spaces: "list[tuple[str, int]]") -> None:
-    """Enter each of SPACES, (kind, descriptor).
-
-    The user namespace last where we are strong outside it, first where only it makes us strong: so
-    what is refused before it is tried again after it.
-    """
-    order = [space for space in spaces if space[0] not in ("user", "mount")]
-    users = [space for space in spaces if space[0] == "user"]
-    order += [space for space in spaces if space[0] == "mount"]
-    later = [space for space in order if not _enter(space, bool(users), spaces)]
-    if users:
-        _drop_groups()
-    for space in users + later:
-        _enter(space, False, spaces)
-
-
-def _drop_groups() -> None:
-    """The caller's, while that can be done: in there setgroups(2) may be denied."""
-    try:
-        os.setgroups([])
-    except PermissionError:  # a user's: nobody can take them away
-        pass
-
-
-def _enter(space: "tuple[str, int]", may_wait: bool, spaces: "list[tuple[str, int]]") -> bool:
-    kind, descriptor = space
-    try:
-        libc.setns(descriptor, abi.NAMESPACES[kind][1])
-    except OSError as error:
-        if may_wait and error.errno == abi.EPERM:
-            return False
-        article = "an" if kind == "ipc" else "a"
-        why = "not %s %s namespace" % (article, kind) if error.errno == abi.EINVAL else ""
-        cause = "" if why else "setns"
-        hint = ""
-        if why and kind == "user" and _is_own(descriptor):
-            why, hint = "it is the caller's own", "--userns host"
-        if error.errno == abi.EPERM and not any(joined == "user" for joined, _ in spaces):
-            hint = "join the user namespace it belongs to as well: --userns PATH"
-        raise ContainerError(
-            "join the %s namespace" % kind, why, error.errno or 0, hint, cause=cause
-        ) from error
-    return True
-
-
-def _is_own(descriptor: int) -> bool:
-    return os.path.samestat(os.fstat(descriptor), os.stat("/proc/self/ns/user"))
-
-
 def take_own_root(proc: int) -> None:
     """Make the root of our mount namespace our root and our directory: in a chroot it lies above them.
 
