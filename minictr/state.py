@@ -19,7 +19,7 @@ import _struct as struct
 import fcntl
 import time
 
-from . import abi, document, libc, paths, sound
+from . import abi, document, libc, paths
 from . import unix as os
 from .errors import ContainerError, from_os, step
 from .spec import CONTAINER_ID, ID_LENGTH
@@ -175,6 +175,8 @@ class Entry:
                 raise from_os("read the state of container %s" % self.identifier, error) from error
         except (ValueError, ContainerError):
             pass
+        from . import sound  # no start reads what another one has written
+
         if not isinstance(content, dict) or not sound.is_state(content):
             return {"status": "creating"} if is_foreground(self) and not self.lock() else {}
         if content.get("boot") and boot() not in ("", content["boot"]):  # its numbers are others' by now
@@ -232,6 +234,8 @@ class Entry:
 
     def load_config(self) -> "dict":
         """Raises ContainerError where there is none: its runtime was killed too early."""
+        from . import sound  # as above
+
         doing = sound.READING % self.identifier
         try:
             with step(doing):
