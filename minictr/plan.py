@@ -6,7 +6,7 @@ returns can be printed (`explain`). Past it, only the kernel can refuse.
 Side: host
 """
 
-from . import abi, cgroup_place, identity, idmaps, idtables, maps, mounts, paths
+from . import abi, cgroup_place, identity, idtables, maps, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation
 from .host import Host
@@ -156,7 +156,11 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     process = config.get("process") or {}
     records = []  # type: list[Degradation]
     namespaces, joins = _namespaces(spec, linux)
-    table = idmaps.choose(spec, host, linux, process) if "user" in namespaces else None
+    table = None
+    if "user" in namespaces:
+        from . import idmaps  # few bundles have one
+
+        table = idmaps.choose(spec, host, linux, process)
     if table is not None and table.way == "self" and spec.userns in ("auto", "keep-id"):
         records.append(maps.alone("", 0, "", "subids"))
     user_known = "user" in namespaces or any(kind == "user" for kind, _ in joins)
@@ -351,6 +355,8 @@ def _mounts(
             raise ContainerError(str(mount), "no type", hint='"bind" is an option or a type')
         own = entry.get("uidMappings")
         if own:
+            from . import idmaps  # hardly ever
+
             pair = (idmaps.lines(entry, "uidMappings"), idmaps.lines(entry, "gidMappings"))
             mount = mount.replace(mappings=pair, idmap=mount.idmap or "idmap")
         elif mount.idmap and not user:
