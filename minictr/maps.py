@@ -8,7 +8,7 @@ without that, dropping a group could gain access: CVE-2014-8989).
 Side: host
 """
 
-from . import abi, idtables, paths
+from . import idtables, paths
 from . import unix as os
 from .errors import ContainerError, Degradation
 from .record import Record
@@ -79,8 +79,10 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
     Raises ContainerError; HalfWritten where `otherwise` is left, but takes another process.
     """
     if maps.way == "helpers":
+        from . import helper  # not for who writes the maps directly
+
         try:
-            _by_helpers(pid, maps)
+            helper.write_maps(pid, maps)
             return maps
         except ContainerError as error:
             if maps.otherwise is None or error.number:
@@ -130,36 +132,3 @@ def groups_kept(
     lost = "what keeps files and sockets that are open to these groups from the program"
     got = "the caller's: " + ", ".join(groups)
     return Degradation("groups-kept", "groups", "none of the caller's", got, lost, 0, why, fix, level, cause)
-
-
-# What ends the words of a helper that was not refused anything
-_FAILURES = (abi.EINTR, abi.EIO, abi.EAGAIN, abi.ENOMEM, abi.ENFILE, abi.EMFILE, abi.ENOSPC)
-
-
-def _by_helpers(pid: int, maps: Maps) -> None:
-    """Both helpers at once: each is a set-uid program that takes a millisecond to start.
-
-    Raises ContainerError, with an errno where it failed of something else than that it is not allowed.
-    """
-    from . import helper  # not for who writes the maps directly
-
-    running = []
-    for path, table in ((maps.newuidmap, maps.uids), (maps.newgidmap, maps.gids)):
-        words = [str(pid)] + [str(number) for line in table for number in line]
-        running.append((path, helper.Helper([path] + words)))
-    failed = [(path, helper.wait()) for path, helper in running]
-    for path, (status, said) in failed:
-        if status:
-            from . import causes  # only now: the host is asked why
-
-            if not said:
-                killed = status & 127
-                said = (
-                    "it was killed by signal %d" % killed
-                    if killed
-                    else "it ended with status %d" % (status >> 8)
-                )
-            cause = causes.why(os.path.basename(path), 0, said=said)
-            number = next((one for one in _FAILURES if said.endswith(os.strerror(one))), 0)
-            number = number or (abi.EINTR if status & 127 else 0)
-            raise ContainerError("run %s" % path, cause.why or said, number, cause.fix)
