@@ -5,7 +5,8 @@ Side: host
 
 from . import abi, idtables, maps
 from .errors import ContainerError
-from .host import RANGE, Host
+from .host import Host
+from .idtables import RANGE
 from .privileges import Credentials
 from .spec import Spec
 

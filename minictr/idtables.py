@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Table = Tuple[Tuple[int, int, int], ...]
 
 FULL = ((0, 0, 4294967295),)
+RANGE = 65536  # how many ids a container gets
 
 
 def rows(text: str) -> "Table":

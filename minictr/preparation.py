@@ -40,7 +40,9 @@ def prepare(spec: Spec, stage: str, starts: bool = False) -> plan.Plan:
         spec = with_home(spec)
     made = plan.make(spec, seen, stage)
     if starts and not seen.noted:
-        host.note_range(seen.free_id)
+        from . import subids  # which that has loaded
+
+        subids.note_range(seen.free_id)
     if made.labels or made.mount_label:
         made = _with_labels(made)
     if spec.landlock:

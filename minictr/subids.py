@@ -7,11 +7,67 @@ readers of one file must not differ about whose ids those are (CVE-2018-7169 and
 Side: host
 """
 
-from . import paths
+from . import abi, paths
 from . import unix as os
+from .idtables import RANGE
 
+NOTE = "/var/lib/minictr/ids"  # the first id of the range that root's containers get
+FREE_FROM = 1 << 30
 FIRST, LIMIT = 100000, 1 << 31  # login.defs(5) SUB_UID_MIN; above the limit some programs see minus signs
 HELPER_DIRECTORIES = ("/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin", "/run/wrappers/bin")
+
+
+def of_caller(uid: int) -> "dict[str, object]":
+    """What a host.Host says of the caller's ids."""
+    names = user_names(uid)
+    ask = "?" if uid else ""  # root needs no range of others: a free one will do
+    facts = {
+        "names": names,
+        "subuids": ranges("subuid", uid, names, getsubids=ask),
+        "subgids": ranges("subgid", uid, names, getsubids=ask),
+    }  # type: dict[str, object]
+    if uid == 0:
+        if not (facts["subuids"] and facts["subgids"]):
+            facts.update(_for_root())
+    else:
+        facts.update(newuidmap=helper("newuidmap"), newgidmap=helper("newgidmap"))
+    return facts
+
+
+def _for_root() -> "dict[str, object]":
+    """The range that root's containers get where /etc/subuid gives root none: the one that was noted down,
+    else a free one, far from where useradd(8) hands them out."""
+    noted = paths.read_text(NOTE).strip()
+    wanted = [(int(noted), True)] if noted.isdecimal() and len(noted) <= 10 else []
+    for first, known in wanted + [(FREE_FROM, False)]:
+        try:
+            found = free_range("both", RANGE, taken=((0, first),))
+        except LookupError:
+            continue
+        if not known or found == first:
+            return {"free_id": found, "noted": known}
+    return {"free_id": -1}
+
+
+def note_range(start: int) -> None:
+    """Note down the range that begins at START, so that it stays the same."""
+    temporary = "%s.%d" % (NOTE, os.getpid())  # what a killed process of this number left is written over
+    try:
+        os.makedirs(os.path.dirname(NOTE), 0o755, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(temporary, flags, 0o644)
+        try:
+            os.write(file, b"%d\n" % start)
+            os.replace(temporary, NOTE)
+        except OSError:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(file)
+    except OSError as error:
+        if error.errno not in (abi.EROFS, abi.EACCES, abi.EPERM, abi.ENOSPC, abi.EDQUOT):
+            raise
+        # a disk that cannot be written: the same range is found again as long as it stays free
 
 
 def ranges(
@@ -31,7 +87,7 @@ def ranges(
 
 
 def free_range(
-    kind: str, size: int = 65536, path: str = "", taken: "tuple[tuple[int, int], ...]" = ()
+    kind: str, size: int = RANGE, path: str = "", taken: "tuple[tuple[int, int], ...]" = ()
 ) -> int:
     """The first id of a range that nobody has: no line of the file, no user or group.
 

@@ -15,7 +15,7 @@ import steps
 import support
 from support import needs
 
-from minictr import cgroup, host, spec
+from minictr import cgroup, spec, subids
 
 V2 = cgroup.layout().kind == "v2"
 pytestmark = needs("root", "userns", "busybox")
@@ -312,12 +312,12 @@ def test_a_log_on_a_full_disk_stops_nothing(minictr, busybox_root, format):
 
 
 def test_a_note_that_cannot_be_written_leaves_no_half_of_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(host, "NOTE", str(tmp_path / "ids"))
+    monkeypatch.setattr(subids, "NOTE", str(tmp_path / "ids"))
 
     def write():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        host.note_range(65536)
+        subids.note_range(65536)
 
     assert support.in_child(write).startswith("OSError: [Errno 27]")
     assert os.listdir(str(tmp_path)) == []
