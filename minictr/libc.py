@@ -179,6 +179,7 @@ _getxattr = _bind("getxattr", c_char_p, c_char_p, c_void_p, c_ulong)
 _setxattr = _bind("setxattr", c_char_p, c_char_p, c_char_p, c_ulong, c_int)
 _fsetxattr = _bind("fsetxattr", c_int, c_char_p, c_char_p, c_ulong, c_int)
 _close_range = _bind_syscall(abi.CLOSE_RANGE, c_ulong, c_ulong, c_ulong)
+_memfd_create = _bind_syscall(_number("memfd_create"), c_char_p, c_ulong)
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
@@ -212,6 +213,11 @@ def chroot(path: str) -> None:
 def close_range(first: int, last: int) -> None:
     """close_range(2), since 5.9: close every descriptor of the range."""
     _close_range(first, last, 0)
+
+
+def memfd_create(name: str, flags: int) -> int:
+    """memfd_create(2), since 3.17; Python has it since 3.8."""
+    return _memfd_create(os.fsencode(name), flags)
 
 
 # --- namespaces and processes -----------------------------------------------------------------

@@ -10,7 +10,6 @@ from . import unix as os
 
 _table = abi.SYSCALLS.get(abi.machine(), {})
 _bpf = libc.bind_syscall(abi.BPF_CALL.get(abi.machine(), -1), libc.c_int, libc.c_void_p, libc.c_ulong)
-_memfd_create = libc.bind_syscall(_table.get("memfd_create", -1), libc.c_char_p, libc.c_ulong)
 _personality = libc.bind("personality", libc.c_ulong)
 _seccomp = libc.bind_syscall(_table.get("seccomp", -1), libc.c_ulong, libc.c_ulong, libc.c_void_p)
 _landlock_create_ruleset = libc.bind_syscall(
@@ -62,11 +61,6 @@ def landlock_add_rule(ruleset: int, kind: int, rule: bytes) -> None:
 def landlock_restrict_self(ruleset: int) -> None:
     """landlock_restrict_self(2): put this thread under RULESET, for good."""
     _landlock_restrict_self(ruleset, 0)
-
-
-def memfd_create(name: str, flags: int) -> int:
-    """memfd_create(2), since 3.17."""
-    return _memfd_create(os.fsencode(name), flags)
 
 
 def personality(persona: int) -> None:

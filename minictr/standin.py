@@ -24,7 +24,7 @@ Side: container
 import _struct as struct
 import fcntl
 
-from . import abi, libc_rare
+from . import abi, libc
 from . import unix as os
 
 # fmt: off
@@ -376,11 +376,11 @@ def sealed(data: bytes) -> int:
     """A descriptor of an executable file in memory that nobody can change. Raises OSError."""
     flags = abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING
     try:
-        descriptor = libc_rare.memfd_create("minictr", flags | abi.MFD_EXEC)
+        descriptor = libc.memfd_create("minictr", flags | abi.MFD_EXEC)
     except OSError as error:
         if error.errno != abi.EINVAL:  # before 6.3 the flag is unknown, and every memfd executable
             raise
-        descriptor = libc_rare.memfd_create("minictr", flags)
+        descriptor = libc.memfd_create("minictr", flags)
     os.write(descriptor, data)
     fcntl.fcntl(descriptor, abi.F_ADD_SEALS, abi.F_SEAL_ALL)
     return descriptor

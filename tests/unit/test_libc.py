@@ -7,7 +7,7 @@ import stat
 import pytest
 from support import in_child, needs
 
-from minictr import abi, libc, libc_rare, paths
+from minictr import abi, libc, paths
 
 
 def open_descriptors(*numbers):
@@ -114,7 +114,7 @@ def test_descriptors_are_closed_where_the_kernel_refuses_to_close_a_range_of_the
 def test_a_memfd_can_be_sealed():
     import fcntl
 
-    descriptor = libc_rare.memfd_create("test", abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING)
+    descriptor = libc.memfd_create("test", abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING)
     try:
         fcntl.fcntl(descriptor, abi.F_ADD_SEALS, abi.F_SEAL_ALL)
         with pytest.raises(PermissionError):
