@@ -23,7 +23,7 @@ class Birth:
     """A container's first process while it is made, as the runtime sees it.
 
     into: a cgroup of v2 that it is born in, None where it joins by handed.cgroup
-    pid: its process id, once known; started: when, as state.start_time says it, 0 where /proc hides it
+    pid: its process id, once known; started: when, as state.start_time says it, of a container's first one
     container: that of a container's first process which it joins
     over: it ended before its time, and was waited for
     records: the steps down it reported
@@ -84,6 +84,7 @@ class Birth:
             return
         else:
             self._start_directly()
+            self.started = state.start_time(self.pid)  # while /proc shows it: before it changes its ids
         self.place(self.pid)
 
     def _joins_by_itself(self) -> bool:
@@ -231,7 +232,6 @@ class Birth:
 
     def place(self, pid: int) -> None:
         """What only the runtime may do to the new process, and then the word that it is done."""
-        self.started = state.start_time(pid)  # while /proc shows it: before it changes its ids
         try:
             self._place_living(pid)
         except (ContainerError, BrokenPipeError):

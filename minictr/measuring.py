@@ -222,8 +222,9 @@ def _percent(part: float, whole: float) -> float:
 
 
 def _age(content: "dict") -> float:
-    """Seconds since its first process started (proc(5): start times are ticks since boot)."""
-    started = state.start_time(content["pid"]) + state.boot_offset()
+    """Seconds since its first process started (proc(5): start times are ticks since boot), as it was noted:
+    /proc may hide that process."""
+    started = content["start_time"] + state.boot_offset()
     return float(paths.read_text("/proc/uptime").split()[0]) - started / 100
 
 

@@ -8,7 +8,7 @@ runtime has been told of it.
 Side: both
 """
 
-from . import abi, foreground, forks, init, libc, namespaces, paths, setns, state
+from . import abi, foreground, forks, init, libc, namespaces, paths, setns
 from . import unix as os
 from .errors import ContainerError, step
 from .sync import error_from, garbled, understood
@@ -37,9 +37,8 @@ def start(birth) -> None:
         raise
     finally:
         os.waitpid(between, 0)
-    if placed:
-        birth.started = state.start_time(birth.pid)
-    else:
+    setns.hear_start(birth)
+    if not placed:
         birth.place(birth.pid)
 
 
@@ -165,7 +164,8 @@ class Middle:
             handed = self.birth.handed
             if not handed.crowded:
                 handed = handed.replace(cgroup=(), cgroup_else=-1)  # it is in ours
-            init.main(self.plan, self.channel, handed, self.birth.lost, self.birth.stages, self.placed)
+            stages = (setns.say_start(self.birth),) + self.birth.stages
+            init.main(self.plan, self.channel, handed, self.birth.lost, stages, self.placed)
         self.channel.say("init", pid)
         os.write(announce, b"\n")
         os._exit(0)

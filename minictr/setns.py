@@ -3,9 +3,10 @@
 Side: both
 """
 
-from . import abi, forks, libc
+from . import abi, forks, libc, state
 from . import unix as os
 from .errors import ContainerError, step
+from .sync import understood
 
 
 def start(birth) -> None:
@@ -19,12 +20,32 @@ def start(birth) -> None:
     """
     spaces = opened(birth)
     enter = (lambda me: join(spaces),)
-    birth.stages = birth.stages[:2] + enter + birth.stages[2:]
+    birth.stages = (say_start(birth),) + birth.stages[:2] + enter + birth.stages[2:]
     with forks.Unseen():  # others with the same processes see it from the first moment on
         birth.fork()
     for _, descriptor in spaces:
         os.close(descriptor)
     birth.peer.close()
+    hear_start(birth)
+
+
+def say_start(birth):
+    """A stage of the new process, which tells when it was born: mounted with hidepid=, /proc tells a user
+    nothing of one that is born not dumpable."""
+
+    def say(me) -> None:
+        if not birth.container:  # of a further process nothing is noted down
+            me.channel.say("started", state.own_start_time(birth.proc))
+
+    return say
+
+
+def hear_start(birth) -> None:
+    """Take in what `say_start` has the process of BIRTH tell."""
+    if not birth.container:
+        said = birth.until("started", 1)
+        with understood(said):
+            birth.started = int(said[0])
 
 
 def opened(birth) -> "list[tuple[str, int]]":

@@ -425,11 +425,22 @@ def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot (proc(5), field 22 of stat), by the host's clock
     wherever we are; 0 if it is gone. A number that was given to another process has another start time, but
     for one of a later boot, which may have both (`boot`)."""
-    text = paths.read_text("/proc/%d/stat" % pid)
-    fields = text.rpartition(")")[2].split()
+    fields = _stat_fields(paths.read_text("/proc/%d/stat" % pid))
     if len(fields) < 20 or fields[0] in ("Z", "X"):
         return 0
     return int(fields[19]) - boot_offset()
+
+
+def own_start_time(proc: int) -> int:
+    """The same of ourselves, whatever namespaces we are in, by PROC, a descriptor of the runtime's procfs:
+    with hidepid= that shows us to nobody but ourselves, once we are not dumpable."""
+    text = paths.read_proc(proc, "self/stat")
+    return int(_stat_fields(text)[19]) - _offset_in(paths.read_text("self/timens_offsets", at=proc))
+
+
+def _stat_fields(text: str) -> "list[str]":
+    """Those of /proc/PID/stat from the third one on: the second, a name, may have anything in it."""
+    return text.rpartition(")")[2].split()
 
 
 def runs(pid: int, started: int) -> bool:
@@ -467,11 +478,16 @@ def boot_offset() -> int:
     """The clock ticks by which the time since boot is another one in our time namespace."""
     global _offset
     if _offset is None:
-        words = paths.read_text("/proc/self/timens_offsets").split()  # "boottime 5 0", since 5.5
-        at = words.index("boottime") if "boottime" in words else len(words)
-        seconds, rest = (words[at + 1 : at + 3] + ["0", "0"])[:2]
-        _offset = int(seconds) * 100 + int(rest) // 10000000
+        _offset = _offset_in(paths.read_text("/proc/self/timens_offsets"))
     return _offset
+
+
+def _offset_in(text: str) -> int:
+    """timens_offsets, since 5.5, has a line "boottime 5 0": seconds and nanoseconds."""
+    words = text.split()
+    at = words.index("boottime") if "boottime" in words else len(words)
+    seconds, rest = (words[at + 1 : at + 3] + ["0", "0"])[:2]
+    return int(seconds) * 100 + int(rest) // 10000000
 
 
 _offset = None  # type: int | None

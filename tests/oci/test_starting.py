@@ -529,10 +529,16 @@ def test_who_reads_a_pipe_that_is_passed_on_waits_for_the_program_alone(own, bun
     assert live.wait().status in (0, 1)
 
 
-HIDDEN = """
+HIDE = """
 mount -t proc -o hidepid=2 proc /proc || exit 99
 verb() { setpriv --reuid $UID_ --regid $UID_ --clear-groups "$@" || exit; }
 minictr() { verb $PROGRAM "$@"; }
+gone() {  # process 1, this shell, has yet to reap it
+    for i in 1 2 3 4 5 6 7 8 9; do kill -0 $1 2>/dev/null || break; sleep 0.1; done
+    kill -0 $1 2>/dev/null || echo gone
+}
+"""
+HIDDEN = """
 minictr create --allow-degraded --bundle "$1" box </dev/null >/dev/null 2>&1
 minictr list
 minictr start box
@@ -540,8 +546,17 @@ minictr list
 minictr delete --force box
 minictr create --allow-degraded --bundle "$1" box </dev/null >/dev/null 2>&1
 pid=$(minictr state box | sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p')
-kill -0 $pid && minictr delete --force box && kill -0 $pid 2>/dev/null || echo gone
+kill -0 $pid && minictr delete --force box || exit
+gone $pid
 """
+
+
+def hidden(minictr, account, script, path):
+    """What SCRIPT prints, a user's commands where /proc is mounted with hidepid=2."""
+    program = [support.python(), "-m", "minictr", "--root", minictr.state(account)]
+    env = {"PYTHONPATH": support.checkout(), "UID_": str(account.uid), "PROGRAM": " ".join(program)}
+    words = ("unshare", "-pmf", "--kill-child", "sh", "-c", HIDE + script, "sh", path)
+    return minictr.command(*words, env=env).ok.lines
 
 
 @needs("unshare", "rootless")
@@ -550,9 +565,26 @@ def test_one_that_waits_is_found_where_proc_hides_it_from_its_user(minictr, rang
     made = bundle(account=ranged)
     made.process["args"] = ["sleep", "1000"]
     made.save()
-    program = [support.python(), "-m", "minictr", "--root", minictr.state(ranged)]
-    env = {"PYTHONPATH": support.checkout(), "UID_": str(ranged.uid), "PROGRAM": " ".join(program)}
-    words = ("unshare", "-pmf", "--kill-child", "sh", "-c", HIDDEN, "sh", made.path)
-    found = minictr.command(*words, env=env).ok
-    assert [line.split()[2] for line in found.lines if line.startswith("box")] == ["created", "running"]
-    assert found.lines[-1] == "gone"
+    lines = hidden(minictr, ranged, HIDDEN, made.path)
+    assert [line.split()[2] for line in lines if line.startswith("box")] == ["created", "running"]
+    assert lines[-1] == "gone"
+
+
+BETWEEN = """
+minictr run -d --name first --time private -- sleep 1000 </dev/null >/dev/null 2>&1
+pid=$(minictr state first | sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p')
+minictr run -d --name second --pid /proc/$pid/ns/pid --userns /proc/$pid/ns/user -- sleep 1000 </dev/null \\
+    >/dev/null 2>&1
+minictr list
+minictr delete --force second
+minictr delete --force first
+gone $pid
+"""
+
+
+@needs("unshare", "rootless", "timens")
+def test_one_that_a_middle_process_bears_is_known_where_proc_hides_it_from_its_user(minictr, ranged):
+    """It cannot be looked into from its birth on, so nobody but itself could read when that was."""
+    lines = hidden(minictr, ranged, BETWEEN, "")
+    assert [line.split()[2] for line in lines[1:3]] == ["running", "running"]
+    assert lines[-1] == "gone"
