@@ -35,15 +35,20 @@ class View:
             # a copy has what it covers; what an overlay would show is not looked into
             if bound or (entry.get("type") == "tmpfs" and "tmpcopyup" not in options):
                 source = os.path.join(bundle, entry.get("source") or "") if bound else ""
+                itself = "src-nofollow" in options or "copy-symlink" in options
+                found = self._open(source, os.O_NOFOLLOW if itself else 0) if bound else _NOTHING
+                names = _names(paths.plain(entry["destination"]))
+                # one that is made again lies where it is called, and follows none that is there
+                last = names[-1:] if "copy-symlink" in options and _is_link(found) else []
                 try:
-                    place = self._walk(_names(paths.plain(entry["destination"])))[0]
+                    place = self._walk(names[: len(names) - len(last)])[0] + tuple(last)
                 except OSError:  # the mount will tell
                     continue
-                self.layers.append((place, self._open(source) if bound else _NOTHING))
+                self.layers.append((place, found))
 
-    def _open(self, source: str) -> int:
+    def _open(self, source: str, flag: int) -> int:
         try:
-            self.opened.append(os.open(source, abi.O_PATH | os.O_CLOEXEC))
+            self.opened.append(os.open(source, abi.O_PATH | os.O_CLOEXEC | flag))
         except OSError:  # the same
             return _NOTHING
         return self.opened[-1]
@@ -99,8 +104,8 @@ class View:
         below = place[len(top) :]
         if descriptor == _NOTHING:
             return None
-        if not below:
-            return ""
+        if not below:  # what lies there may be a link itself, which leads on in the container
+            return os.readlink("", dir_fd=descriptor) if layer and _is_link(descriptor) else ""
         try:
             folder = paths.open_in(descriptor, "/".join(below[:-1]))
             try:
@@ -112,9 +117,13 @@ class View:
                 return None
             raise
         try:
-            return os.readlink("", dir_fd=found) if stat.S_ISLNK(os.fstat(found).st_mode) else ""
+            return os.readlink("", dir_fd=found) if _is_link(found) else ""
         finally:
             os.close(found)
+
+
+def _is_link(descriptor: int) -> bool:
+    return descriptor != _NOTHING and stat.S_ISLNK(os.fstat(descriptor).st_mode)
 
 
 def _names(path: str) -> "list[str]":

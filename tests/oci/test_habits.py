@@ -146,6 +146,30 @@ def test_a_home_is_that_of_the_users_behind_a_link(own, bundle, led):
     assert found == "%s\n%s\n" % (home, home)
 
 
+@pytest.mark.parametrize(
+    "option, there", [("copy-symlink", "nothing"), ("copy-symlink", "the same"), ("src-nofollow", "a file")]
+)
+def test_a_home_is_that_of_the_users_behind_a_link_that_is_mounted(own, bundle, option, there):
+    """It leads where it leads inside: on the host, by the same words, to other users."""
+    made, source = bundle(), support.SESSION.place("source")
+    os.mkdir(source + "/data")
+    for path, where in ((source + "/passwd", "/wrong"), (source + "/data/passwd", "/elsewhere")):
+        with open(path, "w") as file:
+            file.write("root:x:0:0:root:%s:/bin/sh\n" % where)
+    os.symlink("../%s/passwd" % os.path.basename(source), source + "/link")
+    inside = "/" + os.path.basename(source)
+    if there != "a file":
+        os.unlink(made.root + "/etc/passwd")
+    if there == "the same":
+        os.symlink(os.readlink(source + "/link"), made.root + "/etc/passwd")
+    for target, name in ((inside, "/data"), ("/etc/passwd", "/link")):
+        entry = {"destination": target, "type": "bind", "source": source + name}
+        made.config["mounts"].append(dict(entry, options=["rbind", option]))
+    made.process["env"] = ["PATH=/bin"]
+    found = own.sh(made, "readlink /etc/passwd; echo $HOME; cut -d: -f6 /etc/passwd").ok.lines
+    assert found == ["..%s/passwd" % inside, "/elsewhere", "/elsewhere"]
+
+
 @pytest.mark.parametrize("user, home", [("0", "/root"), ("1000", "/home/app"), ("4321", "/")])
 def test_exec_has_the_home_of_its_user(runtime, box, user, home):
     unlike(runtime, "crun", "has that of the container's user")
