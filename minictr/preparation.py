@@ -40,9 +40,7 @@ def prepare(spec: Spec, stage: str, starts: bool = False) -> plan.Plan:
         spec = with_home(spec)
     made = plan.make(spec, seen, stage)
     if starts and not seen.noted:
-        from . import subids  # which that has loaded
-
-        subids.note_range(seen.free_id)
+        made = _with_range_noted(made, seen)
     if made.labels or made.mount_label:
         made = _with_labels(made)
     if spec.landlock:
@@ -53,6 +51,24 @@ def prepare(spec: Spec, stage: str, starts: bool = False) -> plan.Plan:
             records += landlock_gaps.missing(spec.landlock, "pid" not in made.namespaces)
         made = made.replace(records=made.records + tuple(records))
     return made
+
+
+def _with_range_noted(made: plan.Plan, seen: host.Host) -> plan.Plan:
+    """MADE, with the range of ids noted down that root's containers get, where it has that."""
+    from . import fixes, subids  # hardly ever: it is noted down once
+
+    table = made.maps
+    if table is None or all(outside != seen.free_id for _, outside, _ in table.uids + table.gids):
+        return made
+    number = subids.note_range(seen.free_id)
+    if not number:
+        return made
+    wanted, got = "the same range of ids at each start", "the first that is free"
+    lost = "that it is the same, where /etc/subuid or /etc/subgid changes above 2^30"
+    why = "%s cannot be written: %s" % (subids.NOTE, os.strerror(number))
+    fix = fixes.give_range(seen.uid, seen.names)
+    record = Degradation("range-unnoted", "id map", wanted, got, lost, number, why, fix, "notice")
+    return made.replace(records=made.records + (record,))
 
 
 def _with_labels(made: plan.Plan) -> plan.Plan:

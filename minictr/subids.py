@@ -49,8 +49,9 @@ def _for_root() -> "dict[str, object]":
     return {"free_id": -1}
 
 
-def note_range(start: int) -> None:
-    """Note down the range that begins at START, so that it stays the same."""
+def note_range(start: int) -> int:
+    """Note down the range that begins at START, so that it stays the same; 0, or the errno of a disk that
+    cannot be written: then it is found again as long as it stays the first that is free."""
     temporary = "%s.%d" % (NOTE, os.getpid())  # what a killed process of this number left is written over
     try:
         os.makedirs(os.path.dirname(NOTE), 0o755, exist_ok=True)
@@ -67,7 +68,8 @@ def note_range(start: int) -> None:
     except OSError as error:
         if error.errno not in (abi.EROFS, abi.EACCES, abi.EPERM, abi.ENOSPC, abi.EDQUOT):
             raise
-        # a disk that cannot be written: the same range is found again as long as it stays free
+        return error.errno or 0
+    return 0
 
 
 def ranges(

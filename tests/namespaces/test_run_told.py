@@ -119,6 +119,28 @@ def test_a_range_of_ids_that_there_is_no_room_to_note_down_leaves_nothing(minict
     assert found.ok.fields == ["ran", "full"]
 
 
+def test_a_range_of_ids_that_cannot_be_noted_down_is_recorded(minictr, busybox_root, tmp_path):
+    """Nothing is weaker by it, so it is in the log and in the state alone."""
+    cover = {"/var/lib": str(tmp_path), "/etc/subuid": "", "/etc/subgid": ""}
+    script = 'mount -o remount,bind,ro /var/lib && exec "$@" true'
+    words = (sys.executable, "-m", "minictr", "--root", minictr.state(None), "--log", "/dev/stderr")
+    words = ("sh", "-c", script, "sh") + words + ("--log-format", "json", "run", "--rootfs", busybox_root)
+    env = {"PYTHONPATH": support.CHECKOUT}
+    for more in ((), ("--strict",)):
+        found = minictr.command(*words, *more, "--", cover=cover, env=env)
+        (record,) = [json.loads(line)["degradation"] for line in found.err.splitlines()]
+        assert (found.status, record["level"], record["code"]) == (0, "notice", "range-unnoted")
+        assert record["why"] == "/var/lib/minictr/ids cannot be written: Read-only file system"
+        assert "subuid" in record["fix"]
+
+
+@pytest.mark.parametrize("options", [("--uidmap", "0:7000:9", "--gidmap", "0:7000:9"), ("--userns", "host")])
+def test_a_range_of_ids_that_is_not_taken_is_not_noted_down(minictr, busybox_root, tmp_path, options):
+    cover = {"/var/lib": str(tmp_path), "/etc/subuid": "", "/etc/subgid": ""}
+    minictr("run", *options, "--rootfs", busybox_root, "--", "true", cover=cover).ok
+    assert os.listdir(str(tmp_path)) == []
+
+
 def test_what_a_killed_process_left_of_the_note_does_not_matter(minictr, busybox_root, tmp_path):
     """Its number is this one's now."""
     cover = {"/var/lib": str(tmp_path), "/etc/subuid": "", "/etc/subgid": ""}
