@@ -284,7 +284,7 @@ def _load_for_child(plan) -> None:
     if plan.mounts and any(mount.kind.startswith("cgroup") for mount in plan.mounts):
         from . import cgroup_mount  # noqa: F401
     if plan.sysctl:
-        from . import config  # noqa: F401
+        from . import sysctls  # noqa: F401
     if any(mount.copy_up for mount in plan.mounts):
         from . import copy_up  # noqa: F401
     if plan.root.overlay:

@@ -316,13 +316,6 @@ _CONFIG = table(
     linux=_LINUX,
 )  # fmt: skip
 
-# Which namespace a sysctl belongs to: only one that the container owns may be set (sysctl-net,
-# ipc_namespaces(7), uts_namespaces(7); the list is runc's and crun's)
-_IPC_SYSCTL = (
-    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-    "kernel.shmmni", "kernel.shm_rmid_forced",
-)  # fmt: skip
-
 
 def _contradictions(config: "dict", linux: "dict") -> None:
     _check_version(config["ociVersion"])
@@ -379,7 +372,9 @@ def _check_owned(config: "dict", linux: "dict") -> None:
             )
     named = tuple([name for name in ("hostname", "domainname") if config.get(name)])
     for key in linux.get("sysctl") or {}:
-        why = sysctl_refusal(key, kinds, named)
+        from . import sysctls  # only for those who set some
+
+        why = sysctls.refusal(key, kinds, named)
         if why:
             raise Invalid("linux.sysctl.%s" % printable(key), why)
 
@@ -419,29 +414,6 @@ def _check_rare(process: "dict", linux: "dict") -> None:
         found = resctrl.wrong(linux["intelRdt"])
     if found:
         raise Invalid(*found)
-
-
-def sysctl_refusal(key: str, kinds: "list[str]", named: "tuple[str, ...]" = (), mark: str = "") -> str:
-    """Why the sysctl KEY may not be set in a container that has namespaces of KINDS, or "".
-
-    named: which of hostname and domainname are asked for beside it; mark: what stands before such a word
-    """
-    name = key.replace("/", ".")
-    if ".." in name or name.startswith("."):
-        return "is not the name of a sysctl"
-    if name.startswith("net."):
-        needed = "network"
-    elif name in _IPC_SYSCTL or name.startswith("fs.mqueue."):
-        needed = "ipc"
-    elif name in ("kernel.domainname", "kernel.hostname"):
-        needed = "uts"
-    else:
-        return "belongs to no namespace: it would change the host"
-    if needed not in kinds:
-        return "needs a namespace of the kind %s" % needed
-    own = name[len("kernel.") :]
-    contradicts = needed == "uts" and own in named  # one of the two would be set in vain
-    return "contradicts %s%s" % (mark, own) if contradicts else ""
 
 
 def _check_mounts(entries) -> None:

@@ -165,7 +165,9 @@ def run_hooks(me: Init) -> None:
     os.umask(0)
     me.stage.freeze()  # hooks mount below the root, and may need a place for it
     if me.plan.sysctl:  # last, for docker's hook sets some, and brings the devices of others
-        namespaces.set_sysctls(me)
+        from . import sysctls  # loaded by `clone`, before the fork
+
+        sysctls.set_all(me)
 
 
 def enter_root(me: Init) -> None:

@@ -7,7 +7,7 @@ the host.
 Side: host
 """
 
-from . import abi, config, forks, idmaps, idtables, libc, paths
+from . import abi, forks, idmaps, idtables, libc, paths, sysctls
 from . import unix as os
 from .errors import ContainerError
 
@@ -27,7 +27,7 @@ def check_settings(plan, spaces: "list[tuple[str, int]]") -> None:
     asked += [("kernel.hostname", "set the host name")] if plan.hostname else []
     asked += [("kernel.domainname", "set the domain name")] if plan.domainname else []
     for key, doing in asked:
-        why = config.sysctl_refusal(key, kinds)
+        why = sysctls.refusal(key, kinds)
         if why:
             raise ContainerError(doing, why + ", other than ours")
 

@@ -5,7 +5,7 @@ Side: both
 
 from . import abi, forks, libc, mounts, paths
 from . import unix as os
-from .errors import ContainerError, Degradation, step
+from .errors import ContainerError, Degradation
 
 # what clone(2) says where a namespace is not allowed, not known, or one too many
 REFUSED = (abi.EPERM, abi.EINVAL, abi.ENOSYS, abi.ENOSPC, abi.EUSERS, abi.EACCES)
@@ -191,23 +191,6 @@ def name_host(me) -> None:
                     cause="sethostname",
                 )  # fmt: skip
             )
-
-
-def set_sysctls(me) -> None:
-    """Those of a namespace that was refused would be the host's."""
-    from . import config  # loaded by `clone`, before the fork
-
-    kinds = me.namespaces + [kind for kind, _ in me.plan.joins]
-    for key, value in me.plan.sysctl:
-        doing = "set sysctl %s" % key
-        why = config.sysctl_refusal(key, kinds)
-        if why:
-            raise ContainerError(doing, why + ", which was refused")
-        with step(doing):
-            try:
-                paths.write_proc(me.proc, "sys/" + key.replace(".", "/"), os.fsencode(value))
-            except FileNotFoundError as error:  # whose words engines take for a missing program
-                raise ContainerError(doing, "there is no parameter of that name", abi.ENOENT) from error
 
 
 def close_users(me) -> None:

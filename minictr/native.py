@@ -349,10 +349,10 @@ def _limits(given: "dict", config: "dict", fields: "dict") -> None:
 
 
 def _check_sysctl(text: str, name: str, given: "dict", config: "dict") -> None:
-    from . import config as document  # the native form has no document to check, but for this
+    from . import sysctls  # only for those who set some
 
     kinds = [entry["type"] for entry in config["linux"]["namespaces"]]
-    why = document.sysctl_refusal(name, kinds, tuple(given), "--")
+    why = sysctls.refusal(name, kinds, tuple(given), "--")
     if why:
         raise bad("--sysctl", text, why)
 

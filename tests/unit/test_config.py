@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minictr import config, host, plan, spec
+from minictr import config, host, plan, spec, sysctls
 from minictr.errors import ContainerError
 
 MINIMAL = {"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["sh"]}}
@@ -363,8 +363,8 @@ def test_what_needs_a_namespace_says_so(change, words):
 def test_a_kernel_parameter_takes_the_namespace_that_it_belongs_to(key, kind):
     others = ["uts", "ipc", "network", "user", "pid", "mount", "cgroup", "time"]
     others.remove(kind)
-    assert config.sysctl_refusal(key, others) == "needs a namespace of the kind %s" % kind
-    assert config.sysctl_refusal(key, [kind]) == ""
+    assert sysctls.refusal(key, others) == "needs a namespace of the kind %s" % kind
+    assert sysctls.refusal(key, [kind]) == ""
 
 
 def leaves(document, path=""):
