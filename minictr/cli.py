@@ -232,13 +232,24 @@ def _state_root(options: Globals) -> str:
         return os.path.abspath(options.root)
 
 
-def _run(options: Globals, report, argv: "list[str]") -> int:
+def _asked(options: Globals, argv: "list[str]", verb: str):
+    """The Spec of a VERB with the options of `run`; None where its help was asked for, which is printed."""
     from . import options as native
 
-    if _wants_help(argv, words=("--help",)):
-        print(native.help_text("run"))
+    words = ("--help", "-h") if verb == "create" else ("--help",)  # of the others -h is --hostname
+    try:
+        if not _wants_help(argv, words=words):
+            return _called(options, native.parse(argv, verb))
+    except native.HelpAsked:
+        pass
+    print(native.help_text(verb))
+    return None
+
+
+def _run(options: Globals, report, argv: "list[str]") -> int:
+    spec = _asked(options, argv, "run")
+    if spec is None:
         return 0
-    spec = _called(options, native.parse(argv, "run"))
     report.root = _state_root(options)
     if spec.told:
         from . import twin  # only with --report
@@ -268,22 +279,18 @@ def _called(options: Globals, spec):
 
 
 def _explain(options: Globals, report, argv: "list[str]") -> int:
-    from . import explain
-    from . import options as native
-
-    if _wants_help(argv, words=("--help",)):
-        print(native.help_text("explain"))
+    spec = _asked(options, argv, "explain")
+    if spec is None:
         return 0
-    return explain.show(_called(options, native.parse(argv, "explain")), _state_root(options))
+    from . import explain
+
+    return explain.show(spec, _state_root(options))
 
 
 def _report(options: Globals, report, argv: "list[str]") -> int:
-    from . import options as native
-
-    if _wants_help(argv, words=("--help",)):
-        print(native.help_text("report"))
+    spec = _asked(options, argv, "report")
+    if spec is None:
         return 0
-    spec = _called(options, native.parse(argv, "report"))
     from . import twin
 
     return 0 if twin.show(spec, _state_root(options), report, sys.stdout) else 1
@@ -319,12 +326,10 @@ def _refused(name: str):
 
 
 def _create(options: Globals, report, argv: "list[str]") -> int:
-    from . import options as native
-
-    if _wants_help(argv):
-        print(native.help_text("create"))
+    spec = _asked(options, argv, "create")
+    if spec is None:
         return 0
-    spec = _called(options, native.parse(argv, "create")).replace(detach=True)
+    spec = spec.replace(detach=True)
     from . import lifecycle
 
     report.root = _state_root(options)

@@ -31,6 +31,14 @@ def test_every_verb_has_help(minictr, verb):
         assert minictr(verb, "-h", state=False) == found_of(found)
 
 
+@pytest.mark.parametrize("verb", ["run", "create", "explain", "report"])
+def test_help_is_a_flag_that_may_have_a_value(minictr, verb):
+    wanted = minictr(verb, "--help", state=False).ok.out
+    assert minictr(verb, "--help=true", "--", "true", state=False) == (0, wanted, "")
+    said = "minictr: --help x: is true or false, or nothing\n"
+    assert minictr(verb, "--help=x", "--", "true", state=False) == (125, "", said)
+
+
 def test_a_configuration_is_written_into_a_bundle_that_has_none(minictr, tmp_path):
     assert minictr("spec", "-b", str(tmp_path)) == (0, "", "")
     path = tmp_path / "config.json"
