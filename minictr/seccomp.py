@@ -120,14 +120,6 @@ def verdicts(profile: "dict[str, object]", machine: str) -> "dict[str, dict[str,
     return found
 
 
-def unknown_names(profile: "dict[str, object]") -> "list[str]":
-    """The names in PROFILE that no architecture knows: misspelt, or newer than the tables."""
-    unknown = {name for names, _, _ in _read(profile)[1] for name in names}
-    for word in syscalls.TABLES:
-        unknown.difference_update(syscalls.table(word))
-    return sorted(unknown)
-
-
 # --- from rules to verdicts ---------------------------------------------------------------------
 
 # A rule: names, action, and alternatives, each of them conditions that hold together; None for a

@@ -30,8 +30,10 @@ def listed(*capabilities):
 
 
 def test_every_name_is_a_call_of_some_architecture():
+    known = {name for word in syscalls.TABLES for name in syscalls.table(word)}
     for capabilities in (DEFAULT, set(abi.CAPABILITIES)):
-        assert seccomp.unknown_names(seccomp_default.profile(capabilities, "x86_64")) == []
+        rules = seccomp_default.profile(capabilities, "x86_64")["syscalls"]
+        assert {name for one in rules for name in one["names"]} <= known
 
 
 def test_no_name_is_listed_twice():
