@@ -93,7 +93,7 @@ def give_range(uid: int, names: "tuple[str, ...]", size: int = 65536) -> str:
     from . import subids  # deferred: only where a range is missing
 
     try:
-        first = subids.free_range("both", size)
+        first = subids.free_range(size)
     except LookupError as error:
         return "make room in /etc/subuid and /etc/subgid: %s" % error
     if names and subids.helper("usermod"):

@@ -41,7 +41,7 @@ def _for_root() -> "dict[str, object]":
     wanted = [(int(noted), True)] if noted.isdecimal() and len(noted) <= 10 else []
     for first, known in wanted + [(FREE_FROM, False)]:
         try:
-            found = free_range("both", RANGE, taken=((0, first),))
+            found = free_range(taken=((0, first),))
         except LookupError:
             continue
         if not known or found == first:
@@ -88,20 +88,16 @@ def ranges(
     return _ask(asked, kind, names) if asked and names else ()
 
 
-def free_range(
-    kind: str, size: int = RANGE, path: str = "", taken: "tuple[tuple[int, int], ...]" = ()
-) -> int:
-    """The first id of a range that nobody has: no line of the file, no user or group.
+def free_range(size: int = RANGE, taken: "tuple[tuple[int, int], ...]" = ()) -> int:
+    """The first id of a range that nobody has: no line of the two files, no user and no group.
 
-    kind: "subuid", "subgid", or "both" for one start that is free in the two
     taken: further ranges (start, count) that are in use
     Raises LookupError if there is none below 2**31.
     """
     used = list(taken)
-    for one in ("subuid", "subgid") if kind == "both" else (kind,):
-        used += [(start, count) for _, start, count in _lines(one, path)]
-        file = "/etc/passwd" if one == "subuid" else "/etc/group"
-        used += [(number, 1) for _, number in _accounts(file)]
+    for kind, accounts in (("subuid", "/etc/passwd"), ("subgid", "/etc/group")):
+        used += [(start, count) for _, start, count in _lines(kind, "")]
+        used += [(number, 1) for _, number in _accounts(accounts)]
     start = FIRST
     for first, count in sorted(used):
         if first + count > start and first < start + size:

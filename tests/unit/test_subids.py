@@ -125,8 +125,8 @@ def test_no_file_can_give_ids_that_do_not_exist(lines):
 def test_a_free_range_overlaps_no_other(lines):
     text = "".join("u%d:%d:%d\n" % (index, start, count) for index, (start, count) in enumerate(lines))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subids.paths, "read_text", lambda path, limit=0: "" if "etc" in path else text)
-        start = subids.free_range("subuid", 65536, path="f")
+        patch.setattr(subids.paths, "read_text", lambda path, limit=0: text if "sub" in path else "")
+        start = subids.free_range()
     assert start >= subids.FIRST
     assert all(start + 65536 <= first or first + count <= start for first, count in lines)
 
@@ -135,15 +135,14 @@ def test_a_free_range_is_the_first_without_lines_and_users(monkeypatch):
     files = {
         "/etc/subuid": "a:100000:65536\n",
         "/etc/subgid": "b:165536:65536\n",
-        "/etc/passwd": "late:x:200000:100::/:\n",
-        "/etc/group": "root:x:0:\n",
+        "/etc/passwd": "late:x:231072:100::/:\n",
+        "/etc/group": "root:x:0:\nlater:x:231080:\n",
     }
     monkeypatch.setattr(subids.paths, "read_text", lambda path, limit=0: files[path])
 
-    assert subids.free_range("subuid") == 200001
-    assert subids.free_range("subgid") == 100000
-    assert subids.free_range("both") == 231072
-    assert subids.free_range("subgid", taken=((100001, 1),)) == 100002 + 131070
+    assert subids.free_range() == 231081
+    assert subids.free_range(7) == 231073
+    assert subids.free_range(taken=((231081, 2),)) == 231083
 
 
 def test_there_may_be_no_free_range(monkeypatch):
@@ -152,7 +151,7 @@ def test_there_may_be_no_free_range(monkeypatch):
     )
 
     with pytest.raises(LookupError, match="no free range of 65536 ids"):
-        subids.free_range("both")
+        subids.free_range()
 
 
 def test_all_names_of_a_user_count(tmp_path):
