@@ -50,7 +50,7 @@ class Target:
             hints[abi.EACCES] = "start it first: until it executes its program it is closed to a user"
         with step(doing, hints=hints):
             try:
-                self.root = os.open("/proc/%d/root" % self.pid, abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                self.root = self._root(content)
             except FileNotFoundError:  # it ends, and waits for who were in its PID namespace to be waited for
                 raise ContainerError(doing, "container not running", abi.ENOENT) from None
             self.joins = tuple([self._open(kind) for kind in abi.NAMESPACES if self._differs(kind)])
@@ -60,8 +60,21 @@ class Target:
             self.files = self.root
             if "root" in _bare(content):
                 self.files = os.open(content["rootfs"], abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        if not living.alive(content):  # or what was opened may be another process's
+        stands = self.pid == content["pid"] or self.pid == living.oldest_child(content["pid"])
+        if not (stands and living.alive(content)):  # or what was opened may be another process's
             raise ContainerError(doing, "container not running")
+
+    def _root(self, content: "dict") -> int:
+        """Of what --init keeps nothing shows to a user: it has executed nothing, so that its memory is the
+        host's to look into. The program below it is in all that it is in."""
+        flags = abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            return os.open("/proc/%d/root" % self.pid, flags)
+        except PermissionError:
+            if not content.get("init") or content.get("status") == "created":
+                raise
+        self.pid = living.oldest_child(self.pid)
+        return os.open("/proc/%d/root" % self.pid, flags)
 
     def is_reaper(self, content: "dict") -> bool:
         """Its process 1 is what --init keeps, a Python of the host's: after an upgrade it may be another one

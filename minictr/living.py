@@ -144,7 +144,8 @@ def wait_ended(contents: "list[dict]", seconds: float) -> bool:
 
 def by_namespace(first: int) -> "list[int]":
     """Those in the process namespace of FIRST, if that is not ours too, and the descendants of them all."""
-    own, theirs = _namespace("self"), _namespace(str(first))
+    own = _namespace("self")
+    theirs = _namespace(str(first)) or _namespace(str(oldest_child(first)))  # what --init keeps is closed
     found, parents = {first}, {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -157,6 +158,17 @@ def by_namespace(first: int) -> "list[int]":
         more = {pid for pid, parent in parents.items() if parent in more} - found
         found |= more
     return sorted(found)
+
+
+def oldest_child(first: int) -> int:
+    """Of what --init keeps, the program, as long as it lives. 0 if FIRST has none."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            fields = paths.read_text("/proc/%s/stat" % name).rpartition(")")[2].split()
+            if len(fields) > 19 and int(fields[1]) == first:  # proc(5): state, then the parent
+                found.append((int(fields[19]), int(name)))  # when it started
+    return min(found)[1] if found else 0
 
 
 def _namespace(name: str) -> int:

@@ -235,6 +235,20 @@ def test_what_ends_takes_no_further_program(made):
     assert live.wait().status == 137
 
 
+@pytest.mark.parametrize("options", [(), ("--user", "app")], ids=["root", "app"])
+def test_below_what_init_keeps_further_programs_run(made, options):
+    """It is closed to a user, whose exec said "Permission denied"; the program below it is not."""
+    first = made.run("one", "sleep 0.1 & exec sleep 1000", "--init", *options)
+    assert made.verb("exec", *(options + ("one", "cat", "/proc/1/comm"))).ok.out == "minictr-init\n"
+    made.verb("exec", "-d", "one", "sleep", "1001").ok
+    assert first in json.loads(made.verb("ps", "--format", "json", "one").ok.out)
+    assert "sleep 1001" in made.verb("ps", "one", "-eo", "pid,args").ok.out
+    assert made.verb("kill", "--all", "one", "KILL").ok
+    wait_until(lambda: gone(first))
+    found = made.verb("exec", "one", "true")
+    assert (found.status, found.err.count("\n")) == (255, 1) and "container not running" in found.err, found
+
+
 # --- stop ---------------------------------------------------------------------------------------
 
 
