@@ -9,7 +9,7 @@ Side: both
 
 import os
 
-from . import abi, causes_ids, host, signs
+from . import abi, causes_ids, cgroup, host, signs
 from .errors import printable
 from .fixes import Cause, as_root, capability, outside, set_sysctl
 
@@ -169,8 +169,10 @@ def _cgroup(facts: "dict[str, object]") -> "Cause | None":
         )
     said = "the cgroup is not delegated to this user"
     if all(mount.place != "/sys/fs/cgroup" or mount.kind != "cgroup2" for mount in signs.mounts()):
+        if not user:
+            return Cause(why=said, fix=capability("CAP_DAC_OVERRIDE"))
         fix = "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1): v1 is not handed to users"
-        return Cause(why=said, fix=fix if user else capability("CAP_DAC_OVERRIDE"))
+        return Cause(why=said, fix=fix if systemd else _delegate_v1(user))
     return Cause(why=said, fix=scope if systemd else _delegate(user))
 
 
@@ -192,6 +194,18 @@ def _delegate(user: int) -> str:
         "cd /sys/fs/cgroup && mkdir -p %s/shell && %scgroup.subtree_control && %s%s/cgroup.subtree_control"
         " && chown %d %s %s/cgroup.procs %s/cgroup.subtree_control && echo %d > %s/shell/cgroup.procs"
         % (place, all_, all_, place, user, place, place, place, os.getppid(), place)
+    )
+
+
+def _delegate_v1(user: int) -> str:
+    """The same in each hierarchy. The directory alone becomes the user's: most of its files are limits, which
+    stay root's. A cpuset takes no process before it has processors."""
+    layout = cgroup.layout()
+    names = " ".join([place[len(layout.mount_point) + 1 :] for place, _ in layout.hierarchies])
+    return as_root(
+        "for name in {0}; do cd {1}/$name && mkdir -p {2} && for file in cpuset.cpus cpuset.mems; do"
+        " [ ! -e $file ] || cat $file > {2}/$file; done; chown {3} {2} && echo {4} > {2}/cgroup.procs; done"
+        "".format(names, layout.mount_point, "minictr-%d" % user, user, os.getppid())
     )
 
 

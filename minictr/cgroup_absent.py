@@ -45,10 +45,16 @@ def from_v1(controller: str, place: str) -> Cause:
     off = [word for word in _command_line("cgroup_no_v1=") if word in (controller, "all")]
     if off:
         why = "the controller %s is kept from cgroup v1 (cgroup_no_v1=%s), and v1 is what is mounted"
-        fix = "boot without that, or with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"
-        return Cause(why=why % (controller, off[0]), fix=fix)
+        return Cause(why=why % (controller, off[0]), fix="boot without that, or " + v2_alone())
     command = "mkdir -p {0}/{1} && mount -t cgroup -o {1} cgroup {0}/{1}".format(place, names[0])
     return Cause(why="no hierarchy with the controller %s is mounted" % controller, fix=as_root(command))
+
+
+def v2_alone() -> str:
+    """What the machine is to be booted with."""
+    if os.path.isdir("/run/systemd/system"):
+        return "with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"
+    return "with cgroup v2 alone (cgroup_no_v1=all, and cgroup2 mounted on /sys/fs/cgroup)"
 
 
 def from_v2(controller: str, place: str) -> "Cause | None":

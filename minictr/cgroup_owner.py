@@ -8,7 +8,7 @@ Side: host
 
 import os
 
-from . import cgroup_files, paths
+from . import cgroup_absent, cgroup_files, paths
 from .errors import ContainerError, Degradation
 
 LISTED = "/sys/kernel/cgroup/delegate"  # since Linux 4.15
@@ -39,7 +39,7 @@ def hand_over(part: cgroup_files.Part, uid: int) -> "list[Degradation]":
 
 
 def unsafe(uid: int) -> Degradation:
-    fix = "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"
+    fix = "boot " + cgroup_absent.v2_alone()
     return _refused(uid, "one to read", 0, "what delegates one of v1 hands out its limits, too", fix)
 
 

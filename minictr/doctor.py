@@ -308,7 +308,7 @@ def cgroups(patient: Patient):
     for mount, names, path in parts:
         place = _group_place(mount, path, patient, bool(names))
         names = names or tuple(signs.read(place + "/cgroup.controllers").split())
-        number = _closed(place)
+        number = _closed(place, layout.kind == "v2")
         if number:
             refused = (number, place)
         (closed if number else open_to_us).extend(names)
@@ -362,11 +362,11 @@ def _group_place(mount: str, path: str, patient: Patient, v1: bool) -> str:
     return mount + (path.rstrip("/") if ".." not in path and os.path.isdir(mount + path) else "")
 
 
-def _closed(place: str) -> int:
+def _closed(place: str, v2: bool) -> int:
     """The errno that keeps us from making a cgroup in PLACE, 0 for none. Nothing is made."""
     if os.statvfs(place).f_flag & os.ST_RDONLY:
         return abi.EROFS
-    names = ("", "/cgroup.procs", "/cgroup.subtree_control")
+    names = ("", "/cgroup.procs", "/cgroup.subtree_control") if v2 else ("",)
     needed = [place + name for name in names if os.path.exists(place + name)]
     return 0 if all(os.access(path, os.W_OK) for path in needed) else abi.EACCES
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from minictr import abi, causes, causes_ids, fixes, signs, subids
+from minictr import abi, causes, causes_ids, cgroup, fixes, signs, subids
 from minictr import host as host_module
 from minictr.abi import EACCES, EINVAL, ENODEV, ENOENT, ENOSPC, ENOSYS, EPERM, EROFS
 
@@ -542,9 +542,14 @@ def test_a_file_system_without_idmapped_mounts_is_named(host):
 
 def test_a_cgroup_that_is_not_ours(host, monkeypatch):
     host.user()
+    layout = cgroup.Layout(kind="v1", hierarchies=(("/sys/fs/cgroup/cpu,cpuacct", ("cpu", "cpuacct")),))
+    monkeypatch.setattr(cgroup, "layout", lambda: layout)
+    monkeypatch.setattr(causes.os.path, "isdir", lambda path: False)
+    fix = causes.why("cgroup-files", EACCES).fix
+    assert fix.startswith("as root: for name in cpu,cpuacct; do ") and "chown 1000 minictr-1000 " in fix
+    monkeypatch.setattr(causes.os.path, "isdir", lambda path: True)
     assert causes.why("cgroup-files", EACCES).fix.startswith("boot with cgroup v2 alone")
     host.mounted("31 23 0:30 / /sys/fs/cgroup rw - cgroup2 c rw")
-    monkeypatch.setattr(causes.os.path, "isdir", lambda path: True)
     monkeypatch.setattr(causes.os.path, "exists", lambda path: path == "/run/user/1000/systemd/private")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
     scope = "systemd-run --user --scope -p Delegate=yes minictr ..."
