@@ -49,6 +49,22 @@ def open_in(root: int, path: str, flags: int = abi.O_PATH) -> int:
         os.close(found)
 
 
+def open_straight(directory: str, path: str) -> int:
+    """An O_PATH descriptor of the directory PATH below DIRECTORY, behind no link: OSError ENOTDIR with
+    the name of one."""
+    flags = abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    found = os.open(directory, flags)
+    for name in [name for name in path.split("/") if name not in ("", ".")]:
+        directory, parent = os.path.join(directory, name), found
+        try:
+            found = os.open(name, flags | os.O_NOFOLLOW, dir_fd=parent)
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno or 0), directory) from None
+        finally:
+            os.close(parent)
+    return found
+
+
 def above(directory: int) -> int:
     """What is mounted over DIRECTORY, which has no name that leads there: the ".." of a root is the
     root itself, with what lies over it (follow_dotdot() in fs/namei.c)."""

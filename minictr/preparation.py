@@ -31,7 +31,7 @@ def explain(record: Degradation) -> None:
 def prepare(spec: Spec, stage: str, starts: bool = False) -> plan.Plan:
     """Look at the host and decide. Where the container STARTS, the range of ids that was found for it is
     noted down."""
-    if spec.source == "bundle":
+    if spec.straight_root:
         _refuse_links(spec)
     seen = host.probe(ranges=spec.userns not in ("host", "config") or _asks_helpers(spec))
     if spec.user or spec.groups or spec.source != "bundle":
@@ -83,18 +83,18 @@ def _with_labels(made: plan.Plan) -> plan.Plan:
 
 def _refuse_links(spec: Spec) -> None:
     """What a relative root.path names comes with the root file system, which is not trusted: by a link there
-    the container would have whatever of the host's it leads to as its root. runc refuses it, too."""
-    names, place = [name for name in spec.config["root"]["path"].split("/") if name], spec.bundle
-    if spec.config["root"]["path"].startswith("/") or ".." in names:
-        return
-    for name in names:
-        place = os.path.join(place, name)
+    the container would have whatever of the host's it leads to as its root. runc refuses it, too. Where it
+    is opened to be used that is seen to again; here it is told, and by `explain`."""
+    try:
+        os.close(paths.open_straight(spec.bundle, spec.straight_root))
+    except OSError as error:
         try:
-            leads = printable(os.readlink(place))
+            leads = printable(os.readlink(error.filename))
         except OSError:  # it is none, or not there, which is told later
-            continue
-        doing, hint = "open the root file system %s" % place, "root.path of config.json may name that itself"
-        raise ContainerError(doing, "it is a symbolic link to %s" % leads, hint=hint)
+            return
+        doing = "open the root file system %s" % error.filename
+        hint = "root.path of config.json may name that itself"
+        raise ContainerError(doing, "it is a symbolic link to %s" % leads, hint=hint) from None
 
 
 def _asks_helpers(spec: Spec) -> bool:
@@ -176,4 +176,6 @@ def names_home(process: "dict") -> bool:
 def _open_root(spec: Spec) -> int:
     path = os.path.join(spec.bundle, spec.config["root"]["path"])
     with step("open the root file system %s" % path):
+        if spec.straight_root:
+            return paths.open_straight(spec.bundle, spec.straight_root)
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

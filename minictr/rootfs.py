@@ -53,8 +53,11 @@ class Stage:
         """Open what of the host will be mounted, by the rights of the caller, each path once."""
         plan = self.plan
         with step("open the root file system %s" % plan.root.path):
-            flags = abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-            self.sources[-1] = os.open(plan.root.path, flags)
+            flags, straight = abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, plan.spec.straight_root
+            if straight:
+                self.sources[-1] = paths.open_straight(plan.spec.bundle, straight)
+            else:
+                self.sources[-1] = os.open(plan.root.path, flags)
         with step("open the stage %s" % plan.root.stage):
             own = plan.root.stage != plan.root.path  # else it is the same directory, by whatever path
             self.base = os.open(plan.root.stage, flags) if own else os.dup(self.sources[-1])

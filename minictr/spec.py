@@ -100,6 +100,13 @@ class Spec(Record):
             "annotations": self.config.get("annotations") or {},
         }
 
+    @property
+    def straight_root(self) -> str:
+        """A bundle's root.path, relative to the bundle, where it may lead through no link (`paths`); "" where
+        whoever writes it means what lies there."""
+        path = self.config["root"]["path"] if self.source == "bundle" else "/"
+        return "" if path.startswith("/") or ".." in path.split("/") else path
+
     def refuses(self, record) -> bool:
         """Whether RECORD, a step down, ends the start."""
         step = record.level != "notice" and record.code != "capability"  # without one it is tighter

@@ -7,6 +7,7 @@ tests/namespaces/test_run_bad_input.py and test_run_bad_volumes.py have more of 
 import contextlib
 import ctypes
 import errno
+import json
 import os
 import signal
 import stat
@@ -22,8 +23,9 @@ import support
 from canaries import refused
 from support import needs
 
-from minictr import abi, init, libc, mounting, mounts, paths, rootfs
+from minictr import abi, init, libc, mounting, mounts, paths, preparation, rootfs
 from minictr.errors import ContainerError
+from minictr.spec import Spec
 
 pytestmark = needs("root", "userns", "busybox")
 
@@ -370,6 +372,25 @@ def test_a_root_that_is_a_link_is_not_what_that_leads_to(minictr, busybox_copy, 
     os.symlink("other", bundle.path + "/named")
     bundle.config["root"]["path"] = bundle.path + "/named"  # who writes a whole path means what lies there
     assert bundles.Runtime("minictr", minictr).run(bundle).ok.out == ""
+
+
+def test_nor_is_one_that_has_become_a_link_since_it_was_looked_at(busybox_copy):
+    """By a container that has what lies above it, say: what is opened to be used is judged anew."""
+    bundle = bundles.Bundle(busybox_copy())
+    bundle.save()
+    with open(bundle.path + "/config.json") as file:
+        spec = Spec(config=json.load(file), identifier="box", bundle=bundle.path)
+    place = bundle.path + "/stage"
+    os.mkdir(place)
+    stages = [rootfs.Stage(preparation.prepare(spec, place), -1, None, {}) for _ in range(2)]
+    stages[0].open_sources()
+    os.rename(bundle.root, bundle.path + "/other")
+    os.symlink("/", bundle.root)
+    with pytest.raises(ContainerError) as caught:
+        stages[1].open_sources()
+    for descriptor in [stages[0].base] + list(stages[0].sources.values()):
+        os.close(descriptor)
+    assert str(caught.value) == "open the root file system %s: Not a directory" % bundle.root
 
 
 # Each by a link /way/a -> /b of the root: mounts, and what is masked beside what always is
