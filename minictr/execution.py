@@ -51,9 +51,9 @@ class Target:
         with step(doing, hints=hints):
             try:
                 self.root = self._root(content)
-            except FileNotFoundError:  # it ends, and waits for who were in its PID namespace to be waited for
-                raise ContainerError(doing, "container not running", abi.ENOENT) from None
-            self.joins = tuple([self._open(kind) for kind in abi.NAMESPACES if self._differs(kind)])
+                self.joins = tuple([self._open(kind) for kind in abi.NAMESPACES if self._differs(kind)])
+            except FileNotFoundError:
+                raise ContainerError(doing, self._gone(), abi.ENOENT) from None
             self.uids = idtables.rows(paths.read_text("/proc/%d/uid_map" % self.pid))
             self.gids = idtables.rows(paths.read_text("/proc/%d/gid_map" % self.pid))
             self.groups_denied = paths.read_text("/proc/%d/setgroups" % self.pid).strip() == "deny"
@@ -87,12 +87,18 @@ class Target:
     def _file(self, kind: str) -> str:
         return "/proc/%d/ns/%s" % (self.pid, abi.NAMESPACES[kind][0])
 
+    def _gone(self) -> str:
+        """Why its root and namespaces are not there. It ends, and waits for who were in its PID namespace to
+        be waited for; or it goes on without its first thread, which has them."""
+        goes_on = state.start_time(self.pid) != 0
+        return "the first thread of its process 1 has ended" if goes_on else "container not running"
+
     def _differs(self, kind: str) -> bool:
         try:
-            theirs = os.stat(self._file(kind))
+            own = os.stat("/proc/self/ns/" + abi.NAMESPACES[kind][0])
         except FileNotFoundError:  # a kernel without this kind
             return False
-        return theirs.st_ino != os.stat("/proc/self/ns/" + abi.NAMESPACES[kind][0]).st_ino
+        return os.stat(self._file(kind)).st_ino != own.st_ino
 
     def _open(self, kind: str) -> "tuple[str, str]":
         return kind, paths.descriptor_path(os.open(self._file(kind), os.O_RDONLY | os.O_CLOEXEC))

@@ -424,9 +424,10 @@ def _open(root: int, identifier: str) -> int:
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot (proc(5), field 22 of stat), by the host's clock
     wherever we are; 0 if it is gone. A number that was given to another process has another start time, but
-    for one of a later boot, which may have both (`boot`)."""
+    for one of a later boot, which may have both (`boot`). It is not gone with its first thread: others of it
+    (field 20) go on, as a program may have it that wants to be taken for over."""
     fields = _stat_fields(paths.read_text("/proc/%d/stat" % pid))
-    if len(fields) < 20 or fields[0] in ("Z", "X"):
+    if len(fields) < 20 or (fields[0] in ("Z", "X") and int(fields[17]) < 2):
         return 0
     return int(fields[19]) - boot_offset()
 
