@@ -13,6 +13,7 @@ EXIT_ERROR = 125  # ours: nothing was run
 EXIT_REQUIRED = 123  # isolation that was required cannot be had
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
+UNENDING = "it does not end, not even when killed"
 REPORT = "please report this"  # the hint of what should not have happened
 
 

@@ -128,9 +128,7 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
         _let_run(birth, wish, content, report)
     except BaseException as error:
         if birth and birth.pid:
-            foreground.send(birth.pid, _signal.SIGKILL)
-            if not living.frozen(content):  # on v1 it dies only when the container is resumed
-                os.waitpid(birth.pid, 0)
+            _end(birth.pid, content, report)
         # killed, or without a root to be joined, as all would be a moment before process 1 has ended
         gone = birth is None and getattr(error, "number", 0) in (abi.ENOENT, abi.ESRCH)
         if gone or (birth and birth.over):
@@ -145,6 +143,16 @@ def run(root_path: str, report, wish: Wish, attend=process.attend) -> int:
     if status and 0 <= killed < _killed(group):
         _tell_of_memory(group, killed, report)
     return status
+
+
+def _end(pid: int, content: "dict", report) -> None:
+    if living.frozen(content):  # on v1 it dies only when the container is resumed
+        foreground.send(pid, _signal.SIGKILL)
+        return
+    try:
+        foreground.finish(pid)
+    except ContainerError as error:  # why we end must not be lost
+        report.error(error)
 
 
 def _killed(group) -> int:

@@ -8,7 +8,7 @@ import _thread
 import time
 
 from . import unix as os
-from .errors import Interrupted
+from .errors import UNENDING, ContainerError, Interrupted
 
 # What is not passed on: these concern the runtime alone, or cannot be caught
 _OWN = (
@@ -24,6 +24,7 @@ def forwarded() -> "set[int]":
 
 
 LONG = 1e6  # seconds that are waited at once, some days: poll(2) takes milliseconds as an int
+STUBBORN = 2.0  # seconds for a process that was killed to end
 _SETTLED = 0.25  # seconds after which a program is taken for one that goes on
 _STOPPING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 
@@ -159,6 +160,22 @@ def ended(pid: int) -> "int | None":
     if not found:
         return None
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def finish(pid: int, patience: float = STUBBORN) -> None:
+    """Kill the child PID, and wait for its end. Raises ContainerError where that does not come.
+
+    patience: seconds. The kernel ends nobody who waits for a FUSE file system that has taken the question and
+        does not answer; who serves it may be the container's, and ends with it
+    """
+    send(pid, _signal.SIGKILL)
+    deadline, pause = time.monotonic() + patience, 0.0002
+    while ended(pid) is None:
+        if time.monotonic() > deadline:
+            hint = "end who serves the file system that it waits for: delete --force, if a container does"
+            raise ContainerError("end process %d" % pid, UNENDING, hint=hint)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
 
 
 def send(pid: int, number: int) -> None:

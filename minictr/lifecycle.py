@@ -372,7 +372,7 @@ class Container:
                 if self.group.frozen() and self.group.kind == "v1":
                     why = "a cgroup above its own is frozen, so process %d has not ended yet" % birth.pid
                     raise ContainerError("", why)
-            os.waitpid(birth.pid, 0)
+            foreground.finish(birth.pid, 10)  # it may have much memory
             birth.pid = 0
 
     def _forget(self) -> None:

@@ -9,7 +9,7 @@ import time
 
 from . import abi, cgroup, cgroup_files, libc, paths, state
 from . import unix as os
-from .errors import ContainerError
+from .errors import UNENDING, ContainerError
 from .spec import Spec, cgroup_of
 
 SETTLED = ("created", "running", "stopped")  # what state.json says of one whose cgroup is known to be its own
@@ -328,7 +328,7 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     if settled and not ended:
         group.kill()
     if not wait_ended([content], 10):  # without a cgroup nothing else would wait for it
-        raise ContainerError("end container %s" % entry.identifier, "it does not end, not even when killed")
+        raise ContainerError("end container %s" % entry.identifier, UNENDING)
     try:
         if not ended or _empty(group, report):
             group.remove()

@@ -19,6 +19,7 @@ from .record import MYPY, Record
 if MYPY:
     from collections.abc import Iterator
 
+    from .aside import Files
     from .view import View
 
 MAX_ID = 2**32 - 2  # 2**32 - 1 is (uid_t) -1, "no id" to the kernel
@@ -39,8 +40,8 @@ class User(Record):
     name: str
 
 
-def lookup(root: "int | View", user: str, groups: "tuple[str, ...]" = ()) -> User:
-    """The User for USER[:GROUP], by the files below the directory descriptor ROOT, or in a View.
+def lookup(root: "int | Files | View", user: str, groups: "tuple[str, ...]" = ()) -> User:
+    """The User for USER[:GROUP], by the files below the directory descriptor ROOT, in Files or in a View.
 
     user: names or numbers; "" is user 0. With a group, that one is the primary group and the
         file's memberships do not count; "USER:" is USER; a number without an entry has group 0 and home /
@@ -50,7 +51,7 @@ def lookup(root: "int | View", user: str, groups: "tuple[str, ...]" = ()) -> Use
     return resolve(_read(root, "etc/passwd"), _read(root, "etc/group"), user, groups)
 
 
-def home(root: "int | View", uid: int) -> str:
+def home(root: "int | Files | View", uid: int) -> str:
     """The home directory of user UID by the same files, / if it has no entry."""
     return _home(_read(root, "etc/passwd"), uid)
 
@@ -152,7 +153,7 @@ def _id(text: str) -> "int | None":
     return int(text)
 
 
-def _read(root: "int | View", path: str) -> bytes:
+def _read(root: "int | Files | View", path: str) -> bytes:
     closed = "the root file system is closed to this user: chmod a+rx, or start as who may enter it"
     with step("read %s of the container" % path, hints={abi.EACCES: closed}):
         try:

@@ -10,7 +10,7 @@ import _signal
 
 from . import foreground, living, state
 from . import unix as os
-from .errors import EXIT_ERROR, ContainerError, printable
+from .errors import EXIT_ERROR, UNENDING, ContainerError, printable
 
 HELP = {
     "start": """usage: minictr start ID
@@ -82,7 +82,7 @@ def stop(root_path: str, report, argv: "list[str]") -> int:
     for identifier, content in known.items():
         _send(root_path, identifier, content, _signal.SIGKILL)
     if not living.wait_ended(list(known.values()), 10):
-        raise ContainerError("stop the container", "it does not end, not even when killed")
+        raise ContainerError("stop the container", UNENDING)
     return 0
 
 

@@ -87,9 +87,9 @@ def _home(process: "dict", content: "dict", config: "dict", target) -> str:
     uid, own = [(wanted.get("user") or {}).get("uid") or 0 for wanted in (process, config["process"])]
     if uid == own and content.get("home"):
         return content["home"]
-    from . import users  # only for another user
+    from . import aside, users  # only for another user
 
-    return users.home(target.files, uid)
+    return users.home(aside.Files(target.files), uid)
 
 
 def _process(wish: Wish, own: "dict", target, source: str) -> "dict":
@@ -101,11 +101,11 @@ def _process(wish: Wish, own: "dict", target, source: str) -> "dict":
     if wish.no_new_privs:
         process["noNewPrivileges"] = True
     if wish.user or wish.groups:
-        from . import users  # only with --user
+        from . import aside, users  # only with --user
 
         ids = own.get("user") or {}
         user = wish.user or "%d:%d" % (ids.get("uid") or 0, ids.get("gid") or 0)
-        found = users.lookup(target.files, user, wish.groups)
+        found = users.lookup(aside.Files(target.files), user, wish.groups)
         process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": list(found.groups)}
         if source != "bundle" and found.uid != (ids.get("uid") or 0):
             from . import grants  # only for another user; a bundle's are as it says, with runc too

@@ -305,6 +305,7 @@ NEEDS = {
     "cgroup2-controllers": (_cgroup2_controllers, ""),
     "overlay": (_filesystem("overlay"), ""),
     "userns-overlay": (_kernel(5, 11), ""),
+    "fuse": (lambda: "" if os.access("/dev/fuse", os.R_OK | os.W_OK) else "there is no /dev/fuse", ""),
     "seccomp": (lambda: _probe(lambda: refusal.refuse(["fsmount"])), ""),
     "apparmor": (_apparmor, ""),
     "apparmor_parser": (_program("apparmor_parser"), "apparmor"),

@@ -2,6 +2,8 @@
 whatever it does with its threads and file systems."""
 
 import os
+import signal
+import time
 
 import pytest
 import support
@@ -54,3 +56,66 @@ def test_who_goes_on_without_its_first_thread_is_alive(made, minictr):
     assert minictr("stop", "--time=0.1", name).ok
     assert minictr("state", "--quiet", name).status == 1
     assert minictr("delete", name).ok
+
+
+# --- file systems ---------------------------------------------------------------------------------
+
+# Answers until it is mounted, and what else is asked on the way; then takes each question and is silent
+SILENT = """
+import ctypes, os, struct, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+fuse, silent = os.open("/dev/fuse", os.O_RDWR), []
+options = b"fd=%%d,rootmode=40000,user_id=0,group_id=0,allow_other" %% fuse
+if libc.mount(b"fuse", %(place)r, b"fuse", 0, options):
+    os.write(1, b"no FUSE: " + os.strerror(ctypes.get_errno()).encode())
+def serve():
+    while True:
+        said = os.read(fuse, 1 << 17)
+        _, asked, number = struct.unpack("=IIQ", said[:16])
+        if asked == 26:  # FUSE_INIT
+            body = struct.pack("=IIIIHHII", 7, 31, 65536, 0, 16, 16, 65536, 1).ljust(64, b"\\0")
+        elif asked == 3:  # FUSE_GETATTR
+            body = struct.pack("=QQ48x10I", 0, 0, 0, 0, 0, 0o40755, 2, 0, 0, 0, 4096, 0)
+        else:  # FUSE_ACCESS: ENOSYS has the kernel decide by itself
+            body = b""
+        if not silent:
+            os.write(fuse, struct.pack("=IiQ", 16 + len(body), 0 if body else -38, number) + body)
+threading.Thread(target=serve).start()
+%(then)s
+silent.append(1)
+os.write(1, b"up")
+time.sleep(1000)
+"""
+MAY_MOUNT = (
+    "--userns", "host", "--cap-add", "SYS_ADMIN", "--device", "/dev/fuse",
+    "--security-opt", "seccomp=unconfined",
+)  # fmt: skip
+PLACES = {
+    "root": ({"place": b"/srv", "then": "os.chroot('/srv')"}, (), "end process"),
+    "names": ({"place": b"/etc", "then": ""}, ("--user", "daemon"), ""),
+}
+
+
+@needs("fuse")
+@pytest.mark.parametrize("name", sorted(PLACES))
+def test_a_file_system_that_does_not_answer_keeps_nobody(made, minictr, name):
+    """Who has asked it cannot even be killed: that was the runtime, or it waited for who could not."""
+    wanted, options, said = PLACES[name]
+    identifier = made(SILENT % wanted, *MAY_MOUNT)
+    live = minictr.start("exec", *(options + (identifier, "/bin/true")))
+    support.wait_until(lambda: waiting_for_fuse(live.pid))
+    began = time.monotonic()
+    live.signal(signal.SIGINT)
+    found = live.wait(timeout=20)
+    assert found.status == 130 and said in found.err and time.monotonic() - began < 10, found
+    for words in (("list",), ("state", identifier), ("ps", "--format", "json", identifier)):
+        assert minictr(*words, timeout=20).ok
+
+
+def waiting_for_fuse(pid) -> bool:
+    """Whether a child of process PID, or that itself, has asked and waits for the answer."""
+    for one in [pid] + support.children(pid):
+        with open("/proc/%d/wchan" % one) as file:
+            if file.read().startswith(("fuse_", "request_wait_")):
+                return True
+    return False
