@@ -114,6 +114,20 @@ class Group:
 
     def freeze(self, patience: float = PATIENCE) -> None:
         """Stop every process. Raises ContainerError, everything being thawed again, if that fails."""
+        directory = self.descriptor("freezer")
+        try:
+            stopped = self._stop(directory, patience)
+        except OSError as error:
+            raise self._not_frozen("", error.errno or 0) from error
+        if not stopped:
+            why = "some of its processes do not stop within %g seconds" % patience
+            raise self._not_frozen(why, abi.EBUSY)
+
+    def _stop(self, directory: int, patience: float) -> bool:
+        """Whether all of them have stopped before PATIENCE seconds are over.
+
+        directory: where the file for that is, as of `descriptor`
+        """
         raise NotImplementedError
 
     def thaw(self) -> None:

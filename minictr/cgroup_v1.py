@@ -5,7 +5,7 @@ Side: host
 
 from . import abi, cgroup_files, idtables, libc
 from . import unix as os
-from .cgroup_files import GONE, PATIENCE, Part
+from .cgroup_files import GONE, Part
 from .cgroup_group import Group
 from .cgroup_settings import (
     DENIED,
@@ -163,23 +163,19 @@ class V1(Group):
 
     # --- the freezer (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst)
 
-    def freeze(self, patience: float = PATIENCE) -> None:
+    def _stop(self, directory: int, patience: float) -> bool:
         """Written again and again: with processes being born meanwhile, some kernels stay at FREEZING."""
-        directory = self.descriptor("freezer")
         if directory < 0:
             why = "the host has no hierarchy with the controller freezer"
             raise ContainerError("freeze the container", why)
-        try:
-            for turn, _ in enumerate(cgroup_files.waits(patience)):
-                if turn % 20 == 19:
-                    self.thaw()
-                if turn % 4 in (0, 3):
-                    cgroup_files.write(directory, "freezer.state", "FROZEN")
-                if cgroup_files.read(directory, "freezer.state").strip() == "FROZEN":
-                    return
-        except OSError as error:
-            raise self._not_frozen("", error.errno or 0) from error
-        raise self._not_frozen("some of its processes do not stop within %g seconds" % patience, abi.EBUSY)
+        for turn, _ in enumerate(cgroup_files.waits(patience)):
+            if turn % 20 == 19:
+                self.thaw()
+            if turn % 4 in (0, 3):
+                cgroup_files.write(directory, "freezer.state", "FROZEN")
+            if cgroup_files.read(directory, "freezer.state").strip() == "FROZEN":
+                return True
+        return False
 
     def thaw(self) -> None:
         self._thaw(self.descriptor("freezer"), "freezer.state", "THAWED")

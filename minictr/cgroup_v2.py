@@ -7,7 +7,7 @@ Side: host
 
 from . import abi, cgroup_files, paths
 from . import unix as os
-from .cgroup_files import GONE, PATIENCE, Part
+from .cgroup_files import GONE, Part
 from .cgroup_group import Group
 from .cgroup_settings import (
     DENIED,
@@ -196,17 +196,13 @@ class V2(Group):
                 return True
         return False
 
-    def freeze(self, patience: float = PATIENCE) -> None:
+    def _stop(self, directory: int, patience: float) -> bool:
         """Since 5.2."""
-        directory = self.descriptor("")
-        try:
-            cgroup_files.write(directory, "cgroup.freeze", "1")
-            for _ in cgroup_files.waits(patience):
-                if "frozen 1" in cgroup_files.read(directory, "cgroup.events"):
-                    return
-        except OSError as error:
-            raise self._not_frozen("", error.errno or 0) from error
-        raise self._not_frozen("some of its processes do not stop within %g seconds" % patience, abi.EBUSY)
+        cgroup_files.write(directory, "cgroup.freeze", "1")
+        for _ in cgroup_files.waits(patience):
+            if "frozen 1" in cgroup_files.read(directory, "cgroup.events"):
+                return True
+        return False
 
     def thaw(self) -> None:
         self._thaw(self.descriptor(""), "cgroup.freeze", "0")
