@@ -322,10 +322,13 @@ def machine() -> str:
 
 
 def _ask_machine() -> str:
-    """A 32-bit interpreter on a 64-bit kernel makes 32-bit calls, whatever uname says."""
+    """A 32-bit interpreter on a 64-bit kernel makes 32-bit calls, whatever uname says; and a 64-bit one those
+    of 64 bits under the personality PER_LINUX32 (linux32, setarch), where that says so, too."""
     name = os.uname().machine
     if sys.maxsize < 1 << 32:
         name = {"x86_64": "i386", "aarch64": "arm"}.get(name, name)
+    else:
+        name = {"i686": "x86_64", "armv8l": "aarch64", "ppcle": "ppc64le", "s390": "s390x"}.get(name, name)
     if name in ("i486", "i586", "i686"):
         return "i386"
     return "arm" if name.startswith("armv") else name

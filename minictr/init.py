@@ -161,6 +161,8 @@ def join(handed: Handed) -> None:
     a grace period). The descriptors are of the files that take a process, open for writing."""
     hints = {
         abi.ENOSPC: "a cpuset needs its cpuset.cpus and cpuset.mems written before",
+        abi.EINVAL: "the caller runs in real time, for which the cgroup has none: chrt --other 0 minictr ...,"
+        " or --cpu-rt-runtime",
         abi.EACCES: "from this cgroup its user gets into none of theirs: call it from where the container was"
         " started; with systemd: systemd-run --user --scope minictr ...",
     }

@@ -1,5 +1,6 @@
 """Odd callers: what a shell, a daemon or a program in Python may have left for us to start from."""
 
+import ctypes
 import os
 import resource
 import signal
@@ -252,6 +253,32 @@ def test_the_current_directory_may_be_closed_to_the_caller(minictr, unranged, bu
     found = minictr(*words, user=unranged, setup=close)
     os.chmod(directory, 0o700)
     assert (found.status, found.out) == (0, "/\n"), found
+
+
+# --- how the caller runs ------------------------------------------------------------------------------------
+
+
+def test_a_personality_of_32_bits_changes_no_system_call(minictr, caller, busybox_root):
+    """uname(2) tells of another machine then (`linux32`, `setarch i686`): calls had the numbers of that."""
+
+    def pretend():
+        assert ctypes.CDLL(None).personality(8) >= 0  # PER_LINUX32
+
+    words = RUN + (busybox_root, "--", "grep", "Seccomp:", "/proc/self/status")
+    found = minictr(*words, setup=pretend, **caller.options)
+    assert (found.status, found.fields) == (0, ["Seccomp:", "2"])
+
+
+def test_a_caller_in_real_time_is_told_what_its_cgroup_lacks(minictr, busybox_root):
+    def hurry():
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+    found = minictr(*(RUN + (busybox_root, "--", "true")), setup=hurry)
+    if not found.status:
+        pytest.skip("the kernel has no real-time scheduling by groups")
+    assert found.err.startswith(
+        "minictr: join the cgroup: Invalid argument; hint: the caller runs in real time"
+    )
 
 
 # --- words that are no text -------------------------------------------------------------------------------
