@@ -175,20 +175,42 @@ def _host_ps(arguments: "list[str]") -> bytes:
 
 
 def chosen(text: bytes, pids: "list[int]") -> bytes:
-    """Of what ps printed the head, and the lines of PIDS."""
-    head, *lines = text.splitlines(True) or [b""]
-    titles = head.split()
+    """Of what ps printed the head, and the lines of PIDS.
+
+    A process chooses its name, of any bytes, and not every ps hides what it means to a terminal (busybox's
+    does not): then it may have made a line of its own, which is nobody's reason not to see the others.
+    """
+    lines = text.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    titles, kept = (lines or [b""])[0].split(), lines[:1]
     if b"PID" not in titles:
         raise ContainerError("read what ps says", "it has no column PID", hint="add pid to its arguments")
-    column, wanted, kept = titles.index(b"PID"), {b"%d" % pid for pid in pids}, [head]
-    for line in lines:
+    column, missing, odd = titles.index(b"PID"), {b"%d" % pid for pid in pids}, b""
+    wanted = set(missing)
+    for line in lines[1:]:
         fields = line.split()
         if len(fields) <= column or not fields[column].isdigit():
-            why, hint = "no process id in: %s" % printable(line.strip()), "let the column PID come first"
-            raise ContainerError("read what ps says", why, hint=hint)
-        if fields[column] in wanted:
-            kept.append(line)
-    return b"".join(kept)
+            odd = odd or line + b"\n"
+        elif fields[column] in wanted:
+            missing.discard(fields[column])
+            kept.append(_harmless(line))
+    if odd and missing:
+        why, hint = "no process id in: %s" % printable(odd.strip()), "let the column PID come first"
+        raise ContainerError("read what ps says", why, hint=hint)
+    return b"".join([line + b"\n" for line in kept])
+
+
+def _harmless(line: bytes) -> bytes:
+    """LINE with "?" for what would move a cursor, or more. What is no text stays as it is."""
+    text = line.decode("utf-8", "surrogateescape")
+    if not text.isprintable():
+        kept = [
+            char if char.isprintable() or char == "\t" or "\udc80" <= char <= "\udcff" else "?"
+            for char in text
+        ]
+        text = "".join(kept)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def write(text: bytes) -> None:

@@ -176,6 +176,15 @@ def test_a_line_of_which_the_process_cannot_be_told_is_an_error(line):
     assert caught.value.hint == "let the column PID come first"
 
 
+def test_a_name_that_a_process_gives_itself_is_no_reason_not_to_see_the_others():
+    """busybox's ps prints it as it is: it was a line of its own, or ended the verb for every container."""
+    table = (
+        b"PID   USER     COMMAND\n   7 root     {a\nb\r} \x1b[2Jx\n  42 root     {c\x1b[2J\xc2\x9bm} s\xff\n"
+    )
+    assert control.chosen(table, [42]) == b"PID   USER     COMMAND\n  42 root     {c?[2J?m} s\xff\n"
+    assert control.chosen(table, [7]) == b"PID   USER     COMMAND\n   7 root     {a\n"
+
+
 def test_who_has_left_the_container_while_its_memory_was_measured_is_not_killed(monkeypatch):
     """The number is another process's then, which the container may have waited for."""
     members, killed = [7, 8, 9], []
