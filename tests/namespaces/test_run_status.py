@@ -188,11 +188,12 @@ def test_a_line_from_outside_does_not_become_one_of_ours(minictr, busybox_root):
         ["-v", evil + ":/x", "--rootfs", busybox_root, "--", "true"],
         ["--" + evil, "--", "true"],
         ["--name", evil, "--", "true"],
-        ["-w", "/" + evil, "--read-only", "--rootfs", "/etc", "--", "true"],
+        ["-w", "/bin/busybox/" + evil, "--rootfs", busybox_root, "--", "true"],
     ):
         run = minictr("run", *words)
         assert run.status in (125, 127)
         assert is_one_line(run) and "\x1b" not in run.err, run
+        assert "a\\nminictr: " in run.err  # the name is told, but not as it is
 
 
 # --- 123 ----------------------------------------------------------------------------------------

@@ -44,6 +44,10 @@ EXTRA = {
     ],
     "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}],
     "maps": [{"containerID": 0, "hostID": 1000000000, "size": 65536}],
+    "seccomp": {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+    },
 }
 
 
@@ -58,6 +62,7 @@ def document(user=False):
         {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438}
     ]
     made["linux"]["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
+    made["linux"]["seccomp"] = copy.deepcopy(EXTRA["seccomp"])
     if user:
         made["linux"]["namespaces"].append({"type": "user"})
         made["linux"].update(
@@ -130,6 +135,7 @@ def test_any_configuration_is_a_plan_of_what_it_says_or_one_line(made):
         assert names <= set(caps.get(name) or ())
     assert len(wanted.mounts) == len(made.get("mounts") or ())
     assert (wanted.guard == "userns") <= ("user" in wanted.namespaces)
+    assert (wanted.seccomp is not None) == bool(linux.get("seccomp"))
 
 
 # --- the native options ------------------------------------------------------------------------------
@@ -282,6 +288,17 @@ def test_any_configuration_that_runs_is_as_confined_as_it_says(bundle, minictr):
         assert not int(status["CapBnd"], 16) & ~sum(
             1 << abi.CAPABILITIES.index(name) for name in set(bounding) if name in abi.CAPABILITIES
         )
+        for name in ("Inh", "Amb"):
+            asked = (process.get("capabilities") or {}).get({"Inh": "inheritable", "Amb": "ambient"}[name])
+            assert int(status["Cap" + name], 16) == 0 or asked
+        assert status.get("Seccomp", "\t2") == ("\t2" if linux.get("seccomp") else "\t0")
+        user = process.get("user") or {}
+        ids = [[str(user.get(name, 0))] * 4 for name in ("uid", "gid")]
+        assert [status["Uid"].split(), status["Gid"].split()] == ids
+        groups = {user.get("gid", 0), *(user.get("additionalGids") or ())}
+        assert {int(group) for group in status["Groups"].split()} <= groups
+        if user.get("umask") is not None:
+            assert int(status["Umask"], 8) == user["umask"]
         masked = linux.get("maskedPaths") or ()
         if not parts["namespaces"] and [path for path in masked if path.startswith("/proc")]:
             return  # the shell's own folder is covered
