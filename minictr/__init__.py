@@ -24,6 +24,12 @@ _PLACES = {
     "service": ("dismiss_helper",),
 }
 
+
+def __dir__() -> "list[str]":
+    """For help() and whoever completes names."""
+    return sorted(set(globals()).union(__all__))
+
+
 if not TYPE_CHECKING:  # to which a name that is not there is an error
 
     def __getattr__(name: str) -> object:
@@ -46,6 +52,9 @@ def _before_3_7() -> None:
         class Module(type(sys)):  # type: ignore[misc]
             def __getattr__(self, name: str) -> object:
                 return self.__dict__["__getattr__"](name)
+
+            def __dir__(self) -> "list[str]":
+                return self.__dict__["__dir__"]()
 
         sys.modules[__name__].__class__ = Module
 

@@ -224,6 +224,17 @@ def test_text_has_its_older_name_too(library):
     ]  # fmt: skip
 
 
+def test_help_shows_all_that_there_is(library):
+    """What is imported when it is first asked for as well."""
+    text = """
+        import pydoc
+        shown = pydoc.plain(pydoc.render_doc(minictr))
+        print([name for name in minictr.__all__ if name not in shown or name not in dir(minictr)])
+        print("Make a container, run ARGS in it" in shown, "class Container(" in shown)
+    """
+    assert library(text).ok.lines == ["[]", "True True"]
+
+
 def test_the_exceptions_are_those_of_subprocess_and_ours(library):
     text = """
         import subprocess
