@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 
+import bundles
 import leftovers
 import pytest
 import support
@@ -732,6 +733,29 @@ def test_a_hook_finds_one_that_is_being_created(own, made, tmp_path, name):
     assert (told["status"], told["bundle"]) == ("creating", one.path) and told["pid"] > 1
     with open(place + "list") as file:
         assert " creating " in file.read()
+
+
+def test_every_state_has_the_form_of_the_specifications_schema(runtime, box, tmp_path):
+    """That on a hook's standard input, and those that are asked for."""
+    import jsonschema
+
+    def hooked(one):
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", "cat >%s/state" % tmp_path]}
+        one.config["hooks"] = {"createRuntime": [hook]}
+        one.config["annotations"] = {"org.example": "x"}
+
+    judge = jsonschema.Draft4Validator(bundles.schema("state-schema.json"))
+    one = box(runtime, "exec sleep 1000", hooked, verb="create")
+    found = [json.loads((tmp_path / "state").read_text())]
+    for verb, words in (("state", []), ("start", []), ("kill", ["KILL"])):
+        one.verb(verb, *words).ok
+        if verb == "kill":
+            support.wait_until(lambda: one.status == "stopped")
+        found.append(json.loads(one.verb("state").ok.out))
+    first = "created" if runtime.name == "crun" else "creating"  # which crun has not
+    assert [state["status"] for state in found] == [first, "created", "running", "stopped"]
+    assert [state["annotations"].get("org.example") for state in found] == ["x"] * 4
+    assert [list(judge.iter_errors(state)) for state in found] == [[]] * 4
 
 
 def test_one_that_is_being_created_is_no_program_to_join(own, made, tmp_path):
