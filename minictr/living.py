@@ -7,7 +7,7 @@ Side: host
 import _signal  # `signal` imports enum: 3 ms
 import time
 
-from . import abi, cgroup, cgroup_files, libc, paths, state
+from . import abi, libc, paths, state
 from . import unix as os
 from .errors import UNENDING, ContainerError
 from .spec import Spec, cgroup_of
@@ -32,14 +32,16 @@ def alive(content: "dict[str, object]") -> bool:
     return isinstance(pid, int) and isinstance(started, int) and pid > 0 and state.runs(pid, started)
 
 
-def group_of(content: "dict", layout: "cgroup.Layout | None" = None):
+def group_of(content: "dict"):
     """The container's cgroup, which does nothing where it has none."""
+    from . import cgroup  # not for who only asks whether it lives
+
     if content.get("systemd"):
         from . import cgroup_systemd
 
-        return cgroup_systemd.reopen(layout or cgroup.layout(), content)
+        return cgroup_systemd.reopen(cgroup.layout(), content)
     directories, parents = content.get("cgroups") or [], content.get("cgroup_parents") or []
-    return cgroup.reopen(layout or cgroup.layout(), directories, parents)
+    return cgroup.reopen(cgroup.layout(), directories, parents)
 
 
 def over(content: "dict") -> bool:
@@ -186,11 +188,11 @@ def start(entry: state.Entry, content: "dict", report) -> None:
 
     Raises ContainerError, the process's own words where it could not execute the program.
     """
-    from . import foreground, program  # only here
+    from . import foreground, program, sync  # only here
 
     spec = remembered(entry, content)
     doing, command = "start container %s" % entry.identifier, content.get("command") or ""
-    channel = entry.open_pipes()
+    channel = sync.Channel(*entry.open_pipes())
     pidfd = _pidfd_of(content)
     try:
         foreground.hold_signals()
@@ -318,13 +320,12 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
     ended = over(content)
     kill(content, _signal.SIGKILL)
     settled = content.get("status") in SETTLED or not state.is_foreground(entry)
-    layout, directories = cgroup.layout(), content.get("cgroups")
-    if content.get("systemd"):
-        group = group_of(content, layout)
-    elif directories:
-        group = cgroup.reopen(layout, directories, content.get("cgroup_parents") or [])
+    if content.get("systemd") or content.get("cgroups"):
+        group = group_of(content)
     else:  # killed before anything was written
-        group = cgroup.open(layout, cgroup_of(entry.identifier, entry.path))
+        from . import cgroup  # as above
+
+        group = cgroup.open(cgroup.layout(), cgroup_of(entry.identifier, entry.path))
     if settled and not ended:
         group.kill()
     if not wait_ended([content], 10):  # without a cgroup nothing else would wait for it
@@ -354,6 +355,8 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
 
 def _empty(group, report) -> bool:
     """Whether nobody is in the cgroup of a container that is over; it is said if somebody is."""
+    from . import cgroup_files  # which the group has loaded
+
     found = []  # type: list[int]
     for _ in cgroup_files.waits():  # a program of exec may be on its way out
         found = group.pids()

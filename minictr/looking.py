@@ -5,7 +5,7 @@ Each takes the state root, a report and its arguments, prints, and returns the e
 Side: host
 """
 
-from . import abi, document, living, orphans, state, verbs
+from . import abi, document, living, state, verbs
 from .errors import ContainerError, printable
 
 HELP = {
@@ -41,6 +41,8 @@ def contents(root_path: str, report) -> "list[dict]":
     root = state.open_existing(root_path)
     if root is None:
         return []
+    from . import orphans  # not for the state of one
+
     orphans.sweep(root_path, root, report)
     found = []
     for identifier in state.identifiers(root):

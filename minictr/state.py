@@ -23,7 +23,6 @@ from . import abi, document, libc, paths
 from . import unix as os
 from .errors import ContainerError, from_os, step
 from .spec import CONTAINER_ID, ID_LENGTH
-from .sync import Channel
 
 FOREGROUND = 0o1700
 PASSING = 0o4700  # set-user-ID, which of a directory means nothing, and stays where a set-group-ID might not
@@ -255,15 +254,16 @@ class Entry:
                 opened.append(os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor))
             return opened[0], opened[1]
 
-    def open_pipes(self) -> Channel:
-        """The other ends: end of file comes when the process that waits has closed its own."""
+    def open_pipes(self) -> "tuple[int, int]":
+        """The other ends, of the last words and of "go": end of file comes when the process that waits has
+        closed its own."""
         flags = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         doing = "start container %s" % self.identifier
         with step(doing, hints={abi.ENXIO: "its first process has ended: delete it"}):
             words = os.open(PIPES[1], os.O_RDONLY | flags, dir_fd=self.descriptor)
             go = self._open_go()
         os.set_blocking(words, True)
-        return Channel(words, go)
+        return words, go
 
     def remove_pipes(self) -> None:
         """From then on it is no more "created"; nor is it where they stay, as nobody reads there any more."""
