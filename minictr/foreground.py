@@ -29,23 +29,6 @@ _SETTLED = 0.25  # seconds after which a program is taken for one that goes on
 _STOPPING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 
 
-def signal_number(text: str) -> int:
-    """The number of TERM, SIGTERM, 15, RTMIN+1 or RTMAX-1; 0 for what is no signal."""
-    name = text.upper()
-    name = name[3:] if name.startswith("SIG") else name
-    base, sign, offset = name.partition("-" if "-" in name else "+")
-    value, step = 0, 0
-    if name and not name.strip("0123456789"):
-        value = int(name[:9])
-    elif base[:1].isalpha():  # not SIG_IGN
-        value = int(getattr(_signal, "SIG" + base, 16 if base == "STKFLT" else 0))  # which came with 3.11
-    if sign:
-        known = (base, sign) in (("RTMIN", "+"), ("RTMAX", "-")) and offset and not offset.strip("0123456789")
-        step = int(sign + offset[:9]) if known else -_signal.NSIG
-        value = value + step if value + step >= _signal.SIGRTMIN else 0
-    return value if 1 <= value <= _signal.SIGRTMAX else 0
-
-
 def hold_signals() -> "tuple[set[int], dict]":
     """Until there is a process to pass them to, signals stay pending; those that ask us to end, end
     the making, and what was made is undone. SIGCHLD is made to arrive whatever the caller ignored:

@@ -7,11 +7,11 @@ at what an earlier one has put down.
 Side: host
 """
 
-from . import abi, arrangement, foreground, grants
+from . import abi, arrangement, grants
 from . import unix as os
 from .errors import printable
 from .spec import DEFAULT_PATH, Spec, default_config
-from .words import MAX_FDS, absolute, bad, integer, number
+from .words import MAX_FDS, absolute, bad, integer, number, signal_number
 
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY as config.json has it
 MAX_ID = 2**32 - 2  # 2**32 - 1 is "no id" to the kernel
@@ -376,7 +376,7 @@ def _life(given: "dict", config: "dict", fields: "dict") -> None:
 
 
 def _signal_number(text: str) -> int:
-    value = foreground.signal_number(text)
+    value = signal_number(text)
     if not value:
         raise bad("--stop-signal", text, "there is no signal of that name or number")
     return value

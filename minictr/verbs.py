@@ -8,7 +8,7 @@ Side: host
 
 import _signal
 
-from . import foreground, living, state
+from . import living, state
 from . import unix as os
 from .errors import EXIT_ERROR, UNENDING, ContainerError, printable
 
@@ -166,7 +166,9 @@ def _refuse_living(entry: state.Entry, doing: str, locked: bool) -> None:
 
 def signal_number(word: str) -> int:
     """TERM, SIGTERM, 15, RTMIN+1; 0, which only asks (kill(2)). Raises ContainerError."""
-    number = foreground.signal_number(word)
+    from . import words  # only here
+
+    number = words.signal_number(word)
     if not number and word != "0":
         hint = "a name or a number, such as KILL or 9, without a dash"
         raise ContainerError("read the signal", "%s is none" % (printable(word) or '""'), hint=hint)
@@ -230,7 +232,7 @@ def unknown(word: str, name: str, known: "list[str]", doing: str = "read the opt
     from . import elsewhere, words  # only for a mistake
 
     hint = elsewhere.before(name, "VERB") or (words.nearest(name, known) if name[:2] == "--" else "")
-    if doing == "read the options" and "--signal" in known and foreground.signal_number(word.lstrip("-")):
+    if doing == "read the options" and "--signal" in known and words.signal_number(word.lstrip("-")):
         hint = "without a dash, behind the id"  # as kill(1) has it
     return ContainerError(doing, "unknown option %s" % printable(word), hint=hint)
 

@@ -3,6 +3,8 @@
 Side: host
 """
 
+import _signal  # `signal` imports enum: 3 ms
+
 from . import abi
 from . import unix as os
 from .errors import ContainerError, printable, step
@@ -89,3 +91,20 @@ def size(option: str, text: str, hint: str = "") -> int:
     if value > MAX_SIZE:
         raise bad(option, text, "is not below 2^63 bytes")
     return value
+
+
+def signal_number(text: str) -> int:
+    """The number of TERM, SIGTERM, 15, RTMIN+1 or RTMAX-1; 0 for what is no signal."""
+    name = text.upper()
+    name = name[3:] if name.startswith("SIG") else name
+    base, sign, offset = name.partition("-" if "-" in name else "+")
+    value, step = 0, 0
+    if name and not name.strip("0123456789"):
+        value = int(name[:9])
+    elif base[:1].isalpha():  # not SIG_IGN
+        value = int(getattr(_signal, "SIG" + base, 16 if base == "STKFLT" else 0))  # which came with 3.11
+    if sign:
+        known = (base, sign) in (("RTMIN", "+"), ("RTMAX", "-")) and offset and not offset.strip("0123456789")
+        step = int(sign + offset[:9]) if known else -_signal.NSIG
+        value = value + step if value + step >= _signal.SIGRTMIN else 0
+    return value if 1 <= value <= _signal.SIGRTMAX else 0
