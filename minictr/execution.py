@@ -16,7 +16,6 @@ from . import (
     further,
     host,
     identity,
-    idmaps,
     idtables,
     init,
     last,
@@ -24,7 +23,6 @@ from . import (
     maps,
     paths,
     plan,
-    preparation,
     process,
     sound,
     state,
@@ -295,6 +293,8 @@ def _no_weaker(content: "dict", report):
 
     def degrade(record) -> None:
         if record.code not in known:
+            from . import preparation  # only where something is lost
+
             preparation.explain(record)
             raise record.as_error()
         report.seen(record)
@@ -330,7 +330,7 @@ def _plan(spec: Spec, target: Target, bare: "tuple[str, ...]") -> plan.Plan:
     """The plan of which only the process is left: everything around it is joined."""
     made = plan.make(spec.replace(userns="joined"), host.probe(ranges=False), "")
     credentials = made.credentials
-    idmaps.check(maps.Maps(way="direct", uids=target.uids, gids=target.gids), credentials)
+    identity.check(maps.Maps(way="direct", uids=target.uids, gids=target.gids), credentials)
     return made.replace(
         namespaces=(),
         joins=target.joins,

@@ -69,6 +69,16 @@ def _left_out(what: str, why: str, level: str) -> Degradation:
     return Degradation("capability", "capabilities", what, "nothing", "what it allows", 0, why, "", level)
 
 
+def check(table: maps.Maps, credentials: Credentials) -> None:
+    """The program's own ids must be among those of its user namespace."""
+    for mapped, number, kind in (
+        [(table.uids, credentials.uid, "user"), (table.gids, credentials.gid, "group")]
+        + [(table.gids, group, "group") for group in credentials.groups or ()]
+    ):  # fmt: skip
+        if not idtables.inside(mapped, number):
+            raise maps.missing("become %s %d" % (kind, number), kind[0] + "id", number, mapped)
+
+
 def groups_lost(
     spec: Spec, host: Host, table: "maps.Maps | None", wanted: Credentials
 ) -> "list[Degradation]":

@@ -3,11 +3,10 @@
 Side: host
 """
 
-from . import abi, idtables, maps
+from . import abi, maps
 from .errors import ContainerError
 from .host import Host
 from .idtables import RANGE
-from .privileges import Credentials
 from .spec import Spec
 
 
@@ -114,16 +113,6 @@ def _disjoint(ranges: "tuple[tuple[int, int], ...]", outside: int) -> "list[tupl
             found.append((start, end - start))
         taken.append(all_)
     return found
-
-
-def check(table: maps.Maps, credentials: Credentials) -> None:
-    """The program's own ids must be among those of its user namespace."""
-    for mapped, number, kind in (
-        [(table.uids, credentials.uid, "user"), (table.gids, credentials.gid, "group")]
-        + [(table.gids, group, "group") for group in credentials.groups or ()]
-    ):  # fmt: skip
-        if not idtables.inside(mapped, number):
-            raise maps.missing("become %s %d" % (kind, number), kind[0] + "id", number, mapped)
 
 
 def _check_helpers(host: Host) -> None:

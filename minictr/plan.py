@@ -168,7 +168,7 @@ def make(spec: Spec, host: Host, stage: str) -> Plan:
     setup_uid = 0 if table is None or idtables.inside(table.uids, 0) else credentials.uid
     setup_gid = 0 if table is None or idtables.inside(table.gids, 0) else credentials.gid
     if table is not None:
-        idmaps.check(table, credentials)
+        identity.check(table, credentials)
     show_ids = table is not None and table.way == "direct" and host.initial
     idmap = show_ids and spec.userns == "auto"
     mknod = host.initial and not user_known and host.holds(abi.CAP_MKNOD)

@@ -7,7 +7,7 @@ Side: host
 
 import _stat as stat
 
-from . import host, paths, plan
+from . import host, paths, plan, program
 from . import unix as os
 from .errors import ContainerError, Degradation, printable, step
 from .record import MYPY
@@ -118,14 +118,14 @@ def with_user(spec: Spec) -> Spec:
         from . import grants  # which the options have loaded
 
         process["capabilities"] = grants.of_root(process["capabilities"])
-    home = "" if names_home(process) else found.home
+    home = "" if program.names_home(process) else found.home
     return spec.replace(config=dict(spec.config, process=process), home=home)
 
 
 def with_home(spec: Spec) -> Spec:
     """SPEC with a HOME, where a bundle names none: docker and containerd leave it to the runtime."""
     process = spec.config["process"]
-    if names_home(process):
+    if program.names_home(process):
         return spec
     from . import users  # podman's bundles need none of it
 
@@ -162,15 +162,6 @@ class _Files:
         if self.view is not None:
             self.view.close()
         os.close(self.root)
-
-
-def names_home(process: "dict") -> bool:
-    """PROCESS has a HOME of its own. An empty one is none, as with runc."""
-    value = ""
-    for word in process.get("env") or ():
-        if word.startswith("HOME="):
-            value = word[5:]
-    return bool(value)
 
 
 def _open_root(spec: Spec) -> int:

@@ -59,6 +59,11 @@ def check(name: str, candidates: "list[str]") -> None:
         raise exec_error(name, abi.EACCES)
 
 
+def names_home(process: "dict") -> bool:
+    """PROCESS has a HOME of its own. An empty one is none, as with runc."""
+    return bool(environment(process.get("env") or ()).get("HOME"))
+
+
 def environment(words: "tuple[str, ...]") -> "dict[str, str]":
     """Later entries win, as the C library's getenv(3) would not have it: but every engine's do."""
     return dict([word.split("=", 1) for word in words if "=" in word])

@@ -3,7 +3,7 @@
 Side: host
 """
 
-from . import preparation
+from . import program
 from .errors import ContainerError
 from .record import Record
 from .spec import Spec
@@ -78,7 +78,7 @@ def spec_of(wish: Wish, content: "dict", config: "dict", target) -> Spec:
         console_socket=wish.console_socket,
         landlock=tuple(content.get("landlock") or ()),
         places=tuple(content.get("landlock_places") or ()),
-        home="" if preparation.names_home(process) else _home(process, content, config, target),
+        home="" if program.names_home(process) else _home(process, content, config, target),
     )
 
 
