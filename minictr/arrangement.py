@@ -40,9 +40,10 @@ def configure(given: "dict", config: "dict", fields: "dict") -> None:
         config["linux"].setdefault("resources", {})["devices"] = rules
     private, closed = [], False  # type: list[dict], bool
     if fields["source"] == "host":
-        private = host_mounts(os.getenv("HOME", ""), given.get("net") == "host")
+        home, asked = os.getenv("HOME", ""), [one["destination"] for _, _, one in wanted]
+        keeps = fields["userns"] == "keep-id" and not _within(os.path.realpath(home), asked)
+        private = host_mounts(home, given.get("net") == "host", fields["kept"] if keeps else None)
         closed = not fields["overlay"]
-        asked = [one["destination"] for _, _, one in wanted]
         config["linux"]["maskedPaths"] += elsewhere(asked)
     config["mounts"] = arrange(defaults, wanted, private, closed)
 
@@ -76,10 +77,11 @@ def _shared_ipc(mount: "dict") -> "dict":
     return mounts.entry(where, "none", where, options)
 
 
-def host_mounts(home: str, resolver: bool) -> "list[dict]":
+def host_mounts(home: str, resolver: bool, kept: "tuple[int, int] | None" = None) -> "list[dict]":
     """What lies over the host's own root: memory of the container's own, and the homes hidden.
 
     home: the caller's $HOME; resolver: keep the file visible that /etc/resolv.conf leads to
+    kept: the caller's ids inside, if they are kept: their home is there, empty, and theirs
     Only what exists on this host: nothing can be made in a root that is read-only.
     """
     found = []
@@ -91,9 +93,11 @@ def host_mounts(home: str, resolver: bool) -> "list[dict]":
     covered = []  # type: list[str]
     for path, mode in places:
         real = os.path.realpath(path)
-        if real != "/" and os.path.isdir(real) and not _within(real, covered):
+        owner = ["uid=%d" % kept[0], "gid=%d" % kept[1]] if kept and path == home else []
+        hidden = real in covered if owner else _within(real, covered)
+        if real != "/" and os.path.isdir(real) and not hidden:
             covered.append(real)
-            options = ["nosuid", "nodev", "mode=" + mode]
+            options = ["nosuid", "nodev"] + owner + ["mode=" + mode]
             found.append(mounts.entry(real, "tmpfs", "tmpfs", options))
     name = os.path.realpath("/etc/resolv.conf")
     if resolver and name.startswith("/run/") and os.path.isfile(name):

@@ -69,6 +69,24 @@ def test_the_callers_home_is_hidden_wherever_it_is(minictr, shown, strong_caller
     assert run.ok.out == ""
 
 
+@pytest.mark.parametrize("name", ["ranged", "unranged"])
+@pytest.mark.parametrize("options", [(), ("--overlay",)], ids=["", "overlay"])
+def test_who_keeps_its_id_has_an_empty_home_that_it_can_write_to(minictr, request, name, options):
+    """It was not there, or root's."""
+    account = request.getfixturevalue(name)
+    env, words = {"HOME": account.home}, ("run", "--userns", "keep-id") + options
+    with open(account.home + "/letter", "w"):
+        pass
+    run = minictr(
+        *words + ("--", "sh", "-c", "cd && pwd && ls -A && echo x >y && cat y"), user=account, env=env
+    )
+    assert (run.status, run.out) == (0, account.home + "\nx\n"), run
+    assert os.listdir(account.home) == ["letter"]
+    above = os.path.dirname(account.home)
+    run = minictr(*words + ("-v", above + ":" + above, "--", "ls", account.home), user=account, env=env)
+    assert (run.status, run.out) == (0, "letter\n"), run  # it was handed in
+
+
 @pytest.fixture
 def chroot(shown):
     """A root beside the host's that somebody works in, with what the kernel shows of all processes."""

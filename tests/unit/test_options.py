@@ -360,6 +360,18 @@ def test_the_hosts_root_has_memory_over_its_temporary_and_home_directories(host)
     assert hidden("/srv/me") == expected + [("/srv/me", "mode=755")]
 
 
+def test_a_home_of_who_keeps_its_id_is_its_own(host):
+    def home(path):
+        entries = arrangement.host_mounts(path, False, (7, 8))
+        return [(one["destination"], one["options"]) for one in entries if "uid=7" in one["options"]]
+
+    options = ["nosuid", "nodev", "uid=7", "gid=8", "mode=755"]
+    assert home("/srv/me") == [("/srv/me", options)]
+    assert home("/home/me") == [("/var/home/me", options)]  # else there would be none
+    for path in ("/usr/sbin", "/gone", ""):
+        assert home(path) == []
+
+
 @pytest.mark.parametrize("home", ["/", "relative", "/home/me", "/var/home/me", "/usr/sbin", "/gone", "/root"])
 def test_a_home_that_is_covered_or_of_the_system_is_not_hidden_again(host, home):
     assert hidden(home) == hidden("")
