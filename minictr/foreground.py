@@ -7,8 +7,9 @@ import _signal  # `signal` imports enum: 3 ms
 import _thread
 import time
 
+from . import abi
 from . import unix as os
-from .errors import UNENDING, ContainerError, Interrupted
+from .errors import UNENDING, ContainerError, Interrupted, step
 
 # What is not passed on: these concern the runtime alone, or cannot be caught
 _OWN = (
@@ -50,8 +51,12 @@ def hold_signals() -> "tuple[set[int], dict]":
 def give_back(held: "tuple[set[int], dict]") -> None:
     """The caller's own mask and handlers again; what came for the container is taken off before."""
     mask, handlers = held
-    while _signal.sigtimedwait(forwarded() - mask, 0) is not None:
-        pass
+    try:
+        while _signal.sigtimedwait(forwarded() - mask, 0) is not None:
+            pass
+    except OSError as error:  # a filter around us: they come to the caller instead, whose container is made
+        if error.errno not in (abi.ENOSYS, abi.EPERM):
+            raise
     for number, handler in handlers.items():
         if handler is not None:  # else it is one of a library in C
             _signal.signal(number, handler)
@@ -121,7 +126,8 @@ def wait(pid: int, timeout: float, end) -> int:
         left = min(left, _SETTLED) if slim_at else left
         if _thread._count():  # a thread of the caller's may be given SIGCHLD, and lose it
             left = min(left, 0.05)
-        caught = _signal.sigtimedwait(listen, left)
+        with step("wait for the end of the program"):
+            caught = _signal.sigtimedwait(listen, left)
         # stopped, and continued after its time, it comes back with whatever lies in memory (CPython 3.11)
         if caught is not None and caught.si_signo in listen and caught.si_signo != _signal.SIGCHLD:
             send(pid, caught.si_signo)

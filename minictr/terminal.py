@@ -12,6 +12,7 @@ from . import abi, cgroup_stats, console, foreground, oom, report  # noqa: F401 
 from . import unix as os
 
 _LAST = 1 << 20  # bytes: many times what a terminal holds that nobody has read yet
+_LOOK = 1  # seconds: for a byte of the wake-up pipe, and so for a signal, there may be no memory
 _ENDING = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
 
 
@@ -19,12 +20,13 @@ class Relay:
     """master: the container's terminal; the caller's is standard input and output.
 
     unwritten: why something of what it said could not be passed on, an errno
+    unset: why the caller's could not be set to what it was
     """
 
     def __init__(self, master: int) -> None:
         self.master = master
         self.saved = None  # type: list | None
-        self.unwritten = 0
+        self.unwritten = self.unset = 0
         self.input_open = self.output_open = True
         self.to_container = self.to_caller = b""
         self.line_ended = True  # where what was typed stands
@@ -50,13 +52,15 @@ class Relay:
             os.close(wake)
         if self.unwritten:
             report.say("write to the standard output: %s" % os.strerror(self.unwritten))
+        if self.unset:
+            report.say("set the terminal back: %s; hint: stty sane" % os.strerror(self.unset))
         return status
 
     def _loop(self, pid: int, waker: int, timeout: float, end) -> int:
         deadline, over, status = time.monotonic() + timeout if timeout else 0.0, False, None
         while status is None:
-            left = min(max(deadline - time.monotonic(), 0), foreground.LONG) if deadline else None
-            ready = self._wait(waker, None if left is None else left * 1000)
+            left = min(max(deadline - time.monotonic(), 0), _LOOK) if deadline else _LOOK
+            ready = self._wait(waker, left * 1000)
             if deadline and time.monotonic() >= deadline:
                 again = end(pid)
                 deadline, over = time.monotonic() + again if again else 0.0, not again
@@ -70,10 +74,12 @@ class Relay:
                 self._read_container()
             if waker in ready:
                 status = self._signals(pid, os.read(waker, 512))
+            elif not ready:
+                status = foreground.ended(pid)
         self._drain(waker, None if not over else 0)
         return status
 
-    def _wait(self, waker: int, milliseconds: "float | None") -> "dict[int, int]":
+    def _wait(self, waker: int, milliseconds: float) -> "dict[int, int]":
         """What can be done. Who does not read our output must not keep us from signals and the time: nothing
         is read that could not be written yet."""
         poll = select.poll()
@@ -186,15 +192,18 @@ class Relay:
 
     def _cooked(self) -> None:
         if self.saved is not None:
-            _set(termios.TCSADRAIN, self.saved)
+            number = _set(termios.TCSADRAIN, self.saved)
+            # EIO: it was hung up, or nobody is left who could bring us to the foreground
+            self.unset = 0 if number == abi.EIO else number
 
 
-def _set(when: int, mode: list) -> None:
-    """tcsetattr(3) of standard input. In the background it stops us (SIGTTOU), and once we are in the
-    foreground it is to be said again."""
+def _set(when: int, mode: list) -> int:
+    """tcsetattr(3) of standard input; 0, or an errno. In the background it stops us (SIGTTOU), and once we
+    are in the foreground it is to be said again."""
     while True:
         try:
-            return termios.tcsetattr(0, when, mode)
+            termios.tcsetattr(0, when, mode)
+            return 0
         except termios.error as error:
             if error.args[0] != abi.EINTR:
-                return None  # EIO: it was hung up, or nobody is left who could bring us to the foreground
+                return int(error.args[0])

@@ -27,14 +27,14 @@ SYSCALLS = {
     "x86_64": dict(
         _SINCE_424, read=0, ioctl=16, clone=56, execve=59, fchdir=81, setuid=105, setsid=112, setgroups=116,
         setresuid=117, setresgid=119, capset=126, mknod=133, personality=135, pivot_root=155,
-        rt_sigaction=13, sendto=44,
+        rt_sigaction=13, rt_sigtimedwait=128, sendto=44,
         prctl=157, chroot=161, mount=165, umount2=166, sethostname=170, setdomainname=171,
         keyctl=250, mknodat=259, unshare=272, prlimit64=302, setns=308, seccomp=317,
         memfd_create=319, execveat=322,
     ),
     "aarch64": dict(
         _SINCE_424, ioctl=29, mknodat=33, umount2=39, mount=40, pivot_root=41, fchdir=50, chroot=51,
-        rt_sigaction=134, read=63, setsid=157, sendto=206,
+        rt_sigaction=134, rt_sigtimedwait=137, read=63, setsid=157, sendto=206,
         capset=91, personality=92, unshare=97, setuid=146, setresuid=147, setresgid=149,
         setgroups=159, sethostname=161, setdomainname=162, prctl=167, keyctl=219, clone=220,
         execve=221, prlimit64=261, setns=268, seccomp=277, memfd_create=279, execveat=281,

@@ -169,6 +169,20 @@ def test_nor_is_it_where_its_end_cannot_be_noted_down(minictr, busybox_root):
     assert made.rest() == [], broken
 
 
+@pytest.mark.parametrize("verb", [["create"], ["run", "--detach"]], ids=" ".join)
+def test_what_was_made_is_not_given_up_for_signals_that_cannot_be_looked_for(minictr, busybox_root, verb):
+    """It was left, with an error, where a filter around us has no sigtimedwait(2)."""
+    words = verb + ["--name", "it", "--rootfs", busybox_root, "--", "sleep", "1000"]
+    assert minictr(*words, refuse=["rt_sigtimedwait=ENOSYS"]).ok
+    assert minictr("delete", "--force", "it").ok
+
+
+def test_who_cannot_wait_for_its_end_ends_it(minictr, busybox_root):
+    found = minictr("run", "--rootfs", busybox_root, "--", "sleep", "1000", refuse=["rt_sigtimedwait=ENOSYS"])
+    assert found == (125, "", "minictr: wait for the end of the program: Function not implemented\n")
+    assert os.listdir(minictr.state()) == []
+
+
 @needs("strace")
 def test_a_program_that_runs_is_not_ended_for_the_pipes_that_it_was_started_by(minictr, busybox_root):
     made = steps.Steps(minictr)

@@ -290,7 +290,27 @@ def test_it_is_as_before_whatever_fails_of_it(minictr, busybox_root):
         said = "minictr: set the size of the terminal: Input/output error\n" if number == last else ""
         assert broken.hits and broken.modes[0] == broken.modes[1], broken
         assert (broken.result.status, text(broken.result)) == (125 if said else 0, said), broken
+    back = max(at for at, text in enumerate(requests) if "TCSETS" in text)
+    inject = "ioctl:error=ENOMEM:when=%d" % (back + 1)
+    broken = made.run(*words, calls="ioctl", inject=inject, follow=False, tty=True)
+    assert broken.hits and broken.modes[0] != broken.modes[1] and broken.result.status == 0, broken
+    assert text(broken.result) == "minictr: set the terminal back: Cannot allocate memory; hint: stty sane\n"
     assert made.rest() == []
+
+
+@needs("strace")
+def test_an_end_that_no_byte_tells_of_is_noticed(minictr, busybox_root):
+    """The kernel may have no memory for it."""
+    made = steps.Steps(minictr)
+    words = ("-t", "--rootfs", busybox_root, "--", "sleep", "0.1")
+    for _ in range(2):  # the first one may write bytecode
+        whole = made.run(*words, calls="write", follow=False, tty=True)
+    (number,) = [at + 1 for at, (_, _, text) in enumerate(whole.calls) if '"\\21", 1)' in text]  # SIGCHLD
+    broken = made.run(
+        *words, calls="write", inject="write:error=ENOMEM:when=%d" % number, follow=False, tty=True
+    )
+    assert len(broken.hits) == 1 and '"\\21", 1)' in broken.hits[0][2], broken
+    assert broken.result.status == 0 and broken.modes[0] == broken.modes[1], broken
 
 
 def test_output_that_is_lost_is_told(minictr, busybox_root):
