@@ -2,8 +2,10 @@
 a container.
 
 Where others may write, too, whoever makes a link there would choose what file that is. A link of another
-user's is told by its owner. What lies in a container's own files is not: its root's are root's on the host
-as well, or the caller's. There no link is followed, and nothing opened but a regular file.
+user's is told by its owner; and so is a file or a pipe of theirs in a directory of everybody's (/tmp), from
+which the kernel keeps others only where protected_regular and protected_fifos are set (proc(5)). What lies in
+a container's own files is not: its root's are root's on the host as well, or the caller's. There no link is
+followed, and nothing opened but a regular file.
 
 Side: host
 """
@@ -23,6 +25,7 @@ if MYPY:
 FOREIGN = {
     abi.ELOOP: "it is a link of another user's, or of a container's: name the file itself, or another place",
     abi.EINVAL: "what a container has there is not a regular file: name another place",
+    abi.EPERM: "another user has made it, where anybody may (or chattr forbids it): name another place",
 }
 TRIES = 100  # to open what others make and remove meanwhile
 _LOOK = abi.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -115,10 +118,22 @@ def open_output(path: str, flags: int, mode: int = 0o644, inside: "Places | None
 def _open_found(found: int, way: "_Way", mode: int, flags: int) -> int:
     """By its name as long as it is no container's: that may be another file's by now."""
     if not way.entered:
+        if _is_planted(found, way.here):
+            raise OSError(abi.EPERM, os.strerror(abi.EPERM))
         return os.open(way.name, flags | os.O_NOFOLLOW, dir_fd=way.here)
     if not stat.S_ISREG(mode):
         raise OSError(abi.EINVAL, os.strerror(abi.EINVAL))
     return os.open(paths.descriptor_path(found), flags)
+
+
+def _is_planted(found: int, directory: int) -> bool:
+    """As may_create_in_sticky() in fs/namei.c has it. One that is not is no other by the time that it is
+    opened by its name: only its owner, or that of DIRECTORY, may remove it there."""
+    state, around = os.fstat(found), os.fstat(directory)
+    if not (around.st_mode & stat.S_ISVTX and around.st_mode & stat.S_IWOTH):
+        return False
+    plain = stat.S_ISREG(state.st_mode) or stat.S_ISFIFO(state.st_mode)
+    return plain and state.st_uid not in (around.st_uid, os.geteuid())
 
 
 def write_files(spec, pid: int, inside: "Places") -> None:

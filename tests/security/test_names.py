@@ -923,6 +923,30 @@ def test_a_log_in_a_containers_root_is_a_file_or_is_made_one(minictr, busybox_co
         assert file.read().isdigit()
 
 
+@pytest.mark.parametrize("kind", ["file", "fifo"])
+@pytest.mark.parametrize("owner", [1000, 0])
+def test_nothing_is_written_to_what_another_user_has_made_for_it(minictr, tmp_path, kind, owner):
+    """In /tmp, say: it read what was root's, or kept root waiting for ever for who would read."""
+    place = tmp_path / "everybodys"
+    place.mkdir()
+    os.chmod(str(place), 0o1777)
+    path = str(place / "log")
+    if kind == "fifo":
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if owner == 0 else -1
+    else:
+        open(path, "w").close()
+    os.chown(path, owner, owner)
+    found = minictr("--log", path, "kill", "nosuch", timeout=20)
+    assert "container does not exist: nosuch" in found.err
+    assert ("cannot write the log %s: Operation not permitted" % path in found.err) == (owner != 0), found
+    if kind == "file":
+        assert bool(os.stat(path).st_size) == (owner == 0)
+    elif owner == 0:
+        assert b"nosuch" in os.read(reader, 4096)
+        os.close(reader)
+
+
 @pytest.mark.parametrize("option", ["--log-file", "--pid-file", "--cidfile"])
 @pytest.mark.parametrize(
     ("name", "why"),
