@@ -49,6 +49,7 @@ def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
 
 _HINTS = {
     abi.EACCES: "it takes the x of its mode for this user, and a mount without noexec",
+    abi.EAGAIN: "its user has more processes than ulimit -u of the caller allows",
     abi.ENOEXEC: "a script takes a #! line, or: sh SCRIPT; a program is for one kind of processor",
 }
 

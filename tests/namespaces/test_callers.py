@@ -382,6 +382,22 @@ def test_few_descriptors_are_enough(minictr, caller, busybox_root, limit):
     assert found.fields == [str(limit), "0", "1", "2"]
 
 
+def test_a_limit_of_processes_that_keeps_a_program_from_running_is_named(minictr, busybox_root):
+    """execve(2) has EAGAIN for who has changed its user id, and is above that."""
+
+    def lower():
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+    minictr("run", "--detach", "--name", "crowd", "--rootfs", busybox_root, "--", "sleep", "1000").ok
+    try:
+        found = minictr("exec", "crowd", "true", setup=lower)
+    finally:
+        minictr("delete", "--force", "crowd").ok
+    assert (
+        found.status == 255 and "unavailable; hint: its user has more processes than ulimit -u" in found.err
+    )
+
+
 def test_too_few_descriptors_are_a_clear_error_and_leave_nothing_behind(minictr, busybox_root):
     seen = set()
     for limit in range(4, 30):
