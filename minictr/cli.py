@@ -120,9 +120,18 @@ def _not_loaded(error: Exception) -> ContainerError:
         hint = "remove %s/__pycache__, or install it anew" % os.path.dirname(os.path.abspath(__file__))
     if "failed to map segment" in str(error):  # the loader of libraries has found no memory for one
         hint = _SMALL
+    if _on_noexec(getattr(error, "path", None)):  # the same words of glibc's loader, others of musl's
+        hint = "it lies on a file system that is mounted noexec: mount -o remount,exec, or another Python"
     if isinstance(error, ModuleNotFoundError):  # such as Debian's python3-minimal
         hint = "install the rest of its standard library (on Debian: apt-get install python3)"
     return ContainerError("load the Python library", str(error), hint=hint)
+
+
+def _on_noexec(path: "str | None") -> bool:
+    try:
+        return bool(path and os.statvfs(path).f_flag & 8)  # ST_NOEXEC
+    except OSError:
+        return False
 
 
 def _refuse_lent_power() -> None:

@@ -119,6 +119,20 @@ def test_bytecode_that_ends_early_is_told(minictr, tmp_path):
     assert found.err.endswith("; hint: remove %s/__pycache__, or install it anew\n" % folder)
 
 
+@needs("root", "root-mount", "unshare")
+def test_a_library_of_python_on_a_file_system_without_programs_is_told(minictr):
+    """The words of the loader are those for want of memory."""
+    module = getattr(__import__("_ctypes"), "__file__", None)
+    if module is None:
+        pytest.skip("this interpreter has it built in")
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,noexec "$0" || exit 9; exec "$@"'
+    command = ("unshare", "-m", "sh", "-c", script, os.path.dirname(module), PYTHON, "-m", "minictr")
+    found = minictr.command(*command, "features", env={"PYTHONPATH": CHECKOUT})
+    assert (found.status, found.out, found.err.count("\n")) == (125, "", 1), found
+    assert found.err.startswith("minictr: load the Python library: "), found
+    assert "; hint: it lies on a file system that is mounted noexec: " in found.err, found
+
+
 def strangers(place):
     """Modules in PLACE that may not be imported, of names that the standard library has, too."""
     for name in ("_ctypes", "ctypes", "difflib", "fcntl", "json", "select", "socket", "struct", "time"):
