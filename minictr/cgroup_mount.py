@@ -7,7 +7,7 @@ made in the same two ways.
 Side: container
 """
 
-from . import abi, cgroup_files, libc, mounting, mounts, paths
+from . import abi, cgroup_files, libc, mountinfo, mounting, mounts, paths
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 
@@ -57,10 +57,33 @@ def _one(stage, mount, target: int, kind: str, words, source: int, path: str, na
                 raise
             _none(stage, mount, number, "the kernel mounts it in no cgroup namespace")
             return  # below SOURCE, which is the host's, PATH is another's cgroup
-    directory = paths.open_in(source, path)
+    directory = _directory(source, path)
     again = mount.replace(kind="bind", words=(), flags=0, recursive=False)
     os.close(mounting.bind(stage.root, directory, target, again))
     os.close(directory)
+
+
+def _directory(source: int, path: str) -> int:
+    """The cgroup of this process, at PATH in the hierarchy that SOURCE shows from its top or, in a container
+    that is in its host's cgroup namespace (Docker in Docker, on v1), from one of the cgroups above PATH."""
+    if not _is_top(source):
+        shown = mountinfo.unescape(mountinfo.own()[mountinfo.mount_id(source)].root).rstrip("/")
+        if not (path + "/").startswith(shown + "/"):
+            why = "nothing but %s and what is below is mounted" % shown
+            raise ContainerError("find the cgroup %s" % path, why, hint="a cgroup namespace of its own")
+        path = path[len(shown) :]
+    return paths.open_in(source, path)
+
+
+def _is_top(source: int) -> bool:
+    """Told by files that are in every cgroup but the first (v2), or in none else (v1): mountinfo takes
+    milliseconds on a host with 1,000 mounts."""
+    unified = libc.fstatfs_type(source) == abi.CGROUP2_SUPER_MAGIC
+    try:
+        os.stat("cgroup.events" if unified else "release_agent", dir_fd=source)
+    except FileNotFoundError:
+        return unified
+    return not unified
 
 
 def _hierarchies(stage, mount, target: int, source: int, own, namespaced: bool) -> None:

@@ -1631,6 +1631,37 @@ def test_cgroups_are_mounted_whatever_their_name_has(own, bundle):
     assert own.sh(made, "find /sys/fs/cgroup -name cgroup.procs | head -n 1").ok.out.strip()
 
 
+@pytest.fixture
+def halves():
+    """What covers each hierarchy with a cgroup of it: as a container sees them that was given its host's
+    cgroup namespace, in which an engine runs."""
+    points = [point for kind, point in support.cgroup_mounts() if kind == "cgroup"]
+    points = points or [point for _, point in support.cgroup_mounts()]
+    covers = {point: "%s/minictr-test-%d-half" % (point, os.getpid()) for point in points}
+    for point, place in covers.items():
+        os.mkdir(place)
+        for name in ("cpuset.cpus", "cpuset.mems") if "cpuset" in os.path.basename(point).split(",") else ():
+            with open(os.path.join(point, name)) as above, open(os.path.join(place, name), "w") as file:
+                file.write(above.read())
+    yield covers
+    for place in covers.values():
+        os.rmdir(place)
+
+
+@needs("cgroup")
+def test_a_containers_own_cgroup_is_mounted_where_the_host_shows_but_a_part_of_them(own, bundle, halves):
+    """Docker in Docker, on v1, where both are in the host's cgroup namespace."""
+    made = bundle()
+    made.namespaces("-cgroup")
+    made.config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"})
+    script = (
+        "grep -h -x 1 $(find /sys/fs/cgroup -name cgroup.procs -maxdepth 2) | wc -l; cat /proc/self/cgroup"
+    )
+    count, *paths = own.sh(made, script, cover=halves).ok.lines
+    assert int(count) >= len(halves)
+    assert len([line for line in paths if "-half/" + made.identifier in line]) == len(halves), paths
+
+
 # --- steps down ------------------------------------------------------------------------------------
 
 
