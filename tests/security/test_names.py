@@ -63,11 +63,14 @@ def test_a_directory_that_lies_outside_is_known_by_its_name(busybox_root):
 @pytest.mark.parametrize("openat2", [True, False], ids=["openat2", "a walk"])
 def test_a_target_that_is_swapped_for_a_link_never_leads_out(tmp_path, canary, openat2):
     """CVE-2021-30465, CVE-2017-1002101, CVE-2024-45310, CVE-2019-18837: directories are made, and mounts are
-    attached, under a root in which one directory and a link out of it change places."""
+    attached, under a root in which one directory and a link out of it change places. What is there already,
+    inside and outside, is found by one call, what is not, by a walk."""
     root = str(tmp_path / "root")
     os.makedirs(root + "/dir")
     os.symlink(canary.path, root + "/link")
     os.makedirs(root + canary.path)
+    for place in ("/dir/file", canary.path + "/file"):
+        open(root + place, "w").close()
 
     def body():
         if not openat2:
@@ -77,9 +80,12 @@ def test_a_target_that_is_swapped_for_a_link_never_leads_out(tmp_path, canary, o
         made = 0
         for number in range(1500):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                target = paths.make_in(descriptor, "/dir/below/deep%d" % number)
-                place = os.readlink("/proc/self/fd/%d" % target)
-                assert place.startswith(root + "/"), place
+                for name in ("dir/file", "/dir/file", "/dir/below/deep%d" % number):
+                    target = paths.make_in(descriptor, name)
+                    place = os.readlink("/proc/self/fd/%d" % target)
+                    assert place.startswith(root + "/"), place
+                    if name.endswith("file"):
+                        os.close(target)
                 if number % 10 == 0:
                     os.close(
                         mounting.bind(descriptor, source, target, mounts.Mount(target="/dir/x", kind="bind"))
