@@ -115,7 +115,7 @@ def host_name() -> str:
 def network() -> str:
     with trying("network"):
         devices.raise_lo()
-    return "loopback up"
+    return "loopback up, and no tool of the host's is needed for it"
 
 
 def ipc() -> str:

@@ -142,6 +142,12 @@ def test_pivot_root_is_refused(doctor, caller, error):
     assert report["chroot"]["ok"]
 
 
+def test_a_network_takes_no_tool(doctor):
+    found = doctor(env={"PATH": "/nowhere"})["network"]
+
+    assert found["ok"] and "no tool of the host's is needed" in found["detail"]
+
+
 @needs("seccomp")
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_a_user_namespace_without_power_is_not_usable(doctor, caller, error):
