@@ -86,9 +86,9 @@ def parse(argv: "list[str]") -> Wish:
         values["preserve_fds"] = integer("--preserve-fds", values["preserve_fds"], 0, MAX_FDS)
     values["caps"] = tuple([capability("--cap", word) for word in values.get("caps", ())])
     if "env_files" in values:  # what --env says holds, as with run
-        from . import native  # only for who has some
+        from . import variables  # only for who has some
 
-        lines = [line for path in values.pop("env_files") for line in native.env_file(path)]
+        lines = [line for path in values.pop("env_files") for line in variables.lines(path)]
         values["env"] = tuple(lines) + values.get("env", ())
     if "env" in values:
         values["env"] = tuple([text for word in values["env"] for text in _variable(word)])

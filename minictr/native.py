@@ -16,7 +16,6 @@ from .words import MAX_FDS, absolute, bad, integer, number, signal_number
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY as config.json has it
 MAX_ID = 2**32 - 2  # 2**32 - 1 is "no id" to the kernel
 NAME_LENGTH = 64  # __NEW_UTS_LEN, include/uapi/linux/utsname.h
-ENV_FILE_LIMIT = 1 << 20  # bytes; an environment cannot be larger than a few of these
 
 PIDS = 2048  # how many processes a container may have where nobody says: podman's default
 _LIMITS = frozenset((
@@ -281,38 +280,15 @@ def _environment(given: "dict", config: "dict", fields: "dict") -> None:
     elif given.get("uts") == "host":
         values["HOSTNAME"] = os.uname().nodename
     values["container"] = "minictr"
-    for path in given.get("env-file", ()):
-        for line in env_file(path):
-            _set_variable("--env-file", path, line, values)
-    for text in given.get("env", ()):
-        _set_variable("--env", text, text, values)
+    if "env" in given or "env-file" in given:
+        from . import variables  # only for those who set some
+
+        for path in given.get("env-file", ()):
+            for line in variables.lines(path):
+                variables.put("--env-file", path, line, values)
+        for text in given.get("env", ()):
+            variables.put("--env", text, text, values)
     config["process"]["env"] = ["%s=%s" % item for item in values.items()]
-
-
-def _set_variable(option: str, text: str, line: str, values: "dict[str, str]") -> None:
-    """NAME=VALUE; NAME, with the caller's value if it has one; or PREFIX*, all of the caller's."""
-    name, equals, value = line.partition("=")
-    if not name:
-        raise bad(option, text, "a variable has no name")
-    if equals:
-        values[name] = value
-    elif name.endswith("*"):
-        values.update(item for item in os.environment().items() if item[0].startswith(name[:-1]))
-    elif name in os.environment():
-        values[name] = os.environment()[name]
-
-
-def env_file(path: str) -> "list[str]":
-    """The lines of PATH that say something: no quotes, no continuation, # only where a line begins."""
-    try:
-        with open(absolute(path), "rb") as file:
-            content = file.read(ENV_FILE_LIMIT + 1)
-    except OSError as error:
-        raise bad("--env-file", path, os.strerror(error.errno or 0)) from None
-    if len(content) > ENV_FILE_LIMIT or b"\0" in content:
-        raise bad("--env-file", path, "holds a NUL byte, or more than %d bytes" % ENV_FILE_LIMIT)
-    lines = [line.lstrip(b" \t").rstrip(b"\r") for line in content.split(b"\n")]
-    return [os.fsdecode(line) for line in lines if line and not line.startswith(b"#")]
 
 
 # --- the container ----------------------------------------------------------------------------

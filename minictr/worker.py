@@ -44,7 +44,7 @@ _PASSED = 5  # descriptors that come with a request: the conversation, the direc
 _EARLY = (
     "causes", "cgroup_none", "cgroup_v1", "cgroup_v2", "cli", "config", "grants", "helper", "idmaps",
     "native", "orphans", "resources", "seccomp", "seccomp_default", "seccomp_ready", "setns", "standin",
-    "subids", "sysctls", "users",
+    "subids", "sysctls", "users", "variables",
 )  # fmt: skip
 _SOCK_SEQPACKET, _SCM_RIGHTS, _SCM_CREDENTIALS, _SCM_PIDFD = 5, 1, 2, 4  # include/linux/net.h, socket.h
 
