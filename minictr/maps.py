@@ -79,10 +79,10 @@ def write(proc: int, pid: int, maps: Maps, degrade) -> Maps:
     Raises ContainerError; HalfWritten where `otherwise` is left, but takes another process.
     """
     if maps.way == "helpers":
-        from . import helper  # not for who writes the maps directly
+        from . import newuidmap  # not for who writes the maps directly
 
         try:
-            helper.write_maps(pid, maps)
+            newuidmap.write(pid, maps)
             return maps
         except ContainerError as error:
             if maps.otherwise is None or error.number:

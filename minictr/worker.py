@@ -42,9 +42,9 @@ TIDY = 50  # requests after which a worker looks for what is left of them in mem
 _PASSED = 5  # descriptors that come with a request: the conversation, the directory, three streams
 # What most containers need, imported before a request comes
 _EARLY = (
-    "causes", "cgroup_none", "cgroup_v1", "cgroup_v2", "cli", "config", "grants", "helper", "idmaps",
-    "native", "orphans", "resources", "seccomp", "seccomp_default", "seccomp_ready", "setns", "standin",
-    "subids", "sysctls", "users", "variables",
+    "causes", "cgroup_none", "cgroup_v1", "cgroup_v2", "cli", "config", "grants", "idmaps",
+    "native", "newuidmap", "orphans", "resources", "seccomp", "seccomp_default", "seccomp_ready", "setns",
+    "standin", "subids", "sysctls", "users", "variables",
 )  # fmt: skip
 _SOCK_SEQPACKET, _SCM_RIGHTS, _SCM_CREDENTIALS, _SCM_PIDFD = 5, 1, 2, 4  # include/linux/net.h, socket.h
 
