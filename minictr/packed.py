@@ -1,6 +1,6 @@
 """The package in one file of bytecode, for the doors that `make` builds (`doors`).
 
-A start needs nearly sixty modules, and to find and open each costs 0.04 ms more than to find it in
+A start needs more than fifty modules, and to find and open each costs 0.04 ms more than to find it in
 a table: from one file the cold start of a container is 2 ms (12 %) shorter, measured in turn with
 the same package as files. What is not needed is not read: to read the pack whole cost 0.5 ms, and
 0.8 MB that a runtime keeps beside its container.

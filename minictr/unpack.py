@@ -1,6 +1,6 @@
 """The finder and loader for what a pack has (`packed`), which the doors install (`doors`).
 
-A start needs nearly sixty modules of ours. Each that importlib goes through for takes 0.02 ms more than one
+A start needs some fifty modules of ours. Each that importlib goes through for takes 0.02 ms more than one
 that is made here, so with a module come those that it will ask for: 0.4 ms (2 %) of the cold start of a
 container, measured in turn.
 
