@@ -177,7 +177,8 @@ def enter_root(me: Init) -> None:
         me.prefix = plan.root.path
         if me.stage.confinement is not None:
             me.rulesets.append(me.stage.confinement)
-    init.change_directory(plan.cwd, me.stage.root if me.prefix else -1)
+    hint = "" if plan.spec.source == "bundle" else "--volume SRC:DST shows what the host has there"
+    init.change_directory(plan.cwd, me.stage.root if me.prefix else -1, hint)
 
 
 STAGES = (

@@ -253,9 +253,9 @@ def _is_null(descriptor: int) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3)
 
 
-def change_directory(shown: str, root: int = -1) -> None:
-    """root: the directory that SHOWN lies below, where it is not the root"""
-    with step("change to the working directory %s" % shown):
+def change_directory(shown: str, root: int = -1, hint: str = "") -> None:
+    """root: the directory that SHOWN lies below, where it is not the root; hint: where it is not there"""
+    with step("change to the working directory %s" % shown, hints={abi.ENOENT: hint}):
         if root < 0:
             os.chdir(shown)
         else:

@@ -69,6 +69,12 @@ def test_the_callers_home_is_hidden_wherever_it_is(minictr, shown, strong_caller
     assert run.ok.out == ""
 
 
+def test_a_working_directory_that_is_hidden_is_told_how_to_show(minictr, ranged):
+    run = minictr("run", "-w", ranged.home, "--", "pwd", user=ranged)
+    said = "minictr: change to the working directory %s: No such file or directory" % ranged.home
+    assert run == (125, "", said + "; hint: --volume SRC:DST shows what the host has there\n")
+
+
 @pytest.mark.parametrize("name", ["ranged", "unranged"])
 @pytest.mark.parametrize("options", [(), ("--overlay",)], ids=["", "overlay"])
 def test_who_keeps_its_id_has_an_empty_home_that_it_can_write_to(minictr, request, name, options):
