@@ -1,5 +1,5 @@
-"""What other tools call otherwise, or have and we have not: podman, docker, runc, crun, bubblewrap. Looked at
-where a word was not known, never before.
+"""What other tools call otherwise, or have and we have not: podman, docker, runc, crun, bubblewrap,
+systemd-nspawn, unshare, firejail, nsjail. Looked at where a word was not known, never before.
 
 Side: host
 """
@@ -45,14 +45,14 @@ OPTIONS = (
     ("--entrypoint", "the words after -- are the whole command", ""),
     (
         """--add-host --dns --dns-opt --dns-option --dns-search --no-hosts --no-hostname --hosts-file --passwd
-        --passwd-entry""",
+        --passwd-entry --resolv-conf --timezone""",
         "the container's files are left as they are",
         "mount one over with --volume",
     ),
     ("--tz", "the container's files are left as they are", "--env TZ=ZONE"),
     (
         """-p --publish -P --publish-all --expose --ip --ip6 --mac-address --network-alias --link
-        --link-local-ip""",
+        --link-local-ip --port --network-veth --network-bridge --network-zone""",
         "networks are not set up",
         "--net host, or --net ns:PATH",
     ),
@@ -89,34 +89,58 @@ OPTIONS = (
     ),
     # crun's
     ("-f --config", _NOT, "--bundle DIR, in which it is config.json"),
-    # bubblewrap's and systemd-nspawn's
-    ("--bind --bind-try --bind-fd", _HERE, "--volume SRC:DST"),
-    ("--ro-bind --ro-bind-try --ro-bind-fd --bind-ro", _HERE, "--volume SRC:DST:ro"),
+    # those of bubblewrap, systemd-nspawn, unshare, firejail and nsjail
+    ("--bind --bind-try --bind-fd --bindmount -B --whitelist", _HERE, "--volume SRC:DST"),
+    ("--ro-bind --ro-bind-try --ro-bind-fd --bind-ro --bindmount_ro -R", _HERE, "--volume SRC:DST:ro"),
     ("--dev-bind --dev-bind-try", _HERE, "--device PATH, or --volume SRC:DST:dev"),
-    ("--chdir --cwd --working-dir", _HERE, "--workdir DIR"),
+    ("--chdir --cwd --working-dir --wd", _HERE, "--workdir DIR"),
     ("-D --directory --chroot", _HERE, "--rootfs DIR"),
     ("--setenv --environment", _HERE, "--env NAME=VALUE"),
     ("--clearenv", "the caller's environment does not come in anyway", "leave it out"),
-    ("--uid --gid", _HERE, "--user UID:GID"),
+    ("--uid --gid --setuid --setgid -S -G", _HERE, "--user UID:GID"),
     ("--remount-ro", _HERE, "--read-only, or the option ro of a volume"),
-    ("--dev --proc --mqueue", _OWN, "leave it out"),
+    ("--dev --proc --mqueue --mount-proc --private-dev --private-tmp", _OWN, "leave it out"),
     (
         """--unshare-all --unshare-user --unshare-user-try --unshare-ipc --unshare-pid --unshare-net
-        --unshare-uts --unshare-cgroup --unshare-cgroup-try --private-network""",
+        --unshare-uts --unshare-cgroup --unshare-cgroup-try --private-network --private-users -U""",
         _NEW,
         "leave it out",
     ),
-    ("--share-net", _HERE, "--net host"),
+    (
+        "-r --map-root-user --map-auto",
+        "root and a range of ids are mapped anyway",
+        "leave it out",
+    ),
+    ("--map-current-user", _HERE, "--userns keep-id"),
+    ("--map-user --map-users --map-group --map-groups", _HERE, "--uidmap and --gidmap INSIDE:HOST:SIZE"),
+    ("--share-net --disable_clone_newnet -N", _HERE, "--net host"),
     ("--userns2 --pidns", _HERE, "--userns ns:PATH, --pid ns:PATH"),
     (
         "--disable-userns --assert-userns-disabled",
         "the filter of system calls does so anyway",
         "leave it out",
     ),
-    ("--die-with-parent", "a container in the foreground ends with minictr anyway", "leave it out"),
+    (
+        "--die-with-parent --kill-child",
+        "a container in the foreground ends with minictr anyway",
+        "leave it out",
+    ),
     ("--new-session", "the caller's terminal is out of reach anyway", "leave it out"),
-    ("--as-pid-1", "the program is process 1 anyway", "leave it out"),
-    ("--seccomp --add-seccomp-fd", _HERE, "--security-opt seccomp=FILE"),
+    ("--as-pid-1 --fork", "the program is process 1 anyway", "leave it out"),
+    ("--as-pid2", _HERE, "--init"),
+    ("--boot", _HERE, "-- /sbin/init"),
+    ("-x --ephemeral --volatile", _HERE, "--overlay"),
+    ("-M --machine", _HERE, "--name ID"),
+    ("--inaccessible --blacklist", _HERE, "--security-opt mask=PATH"),
+    ("--capability --keep-caps", _HERE, "--cap-add NAME"),
+    ("--drop-capability", _HERE, "--cap-drop NAME"),
+    ("--no-new-privileges --no-new-privs --nonewprivs", "they cannot be gained anyway", "leave it out"),
+    ("--kill-signal", _HERE, "--stop-signal SIGNAL"),
+    ("--slice", _HERE, "--cgroup-parent SLICE, with minictr --systemd-cgroup"),
+    ("--rlimit", _HERE, "--ulimit NAME=SOFT:HARD"),
+    ("--time_limit", _HERE, "--timeout SECONDS"),
+    ("--monotonic --boottime", _HERE, "--time-offset monotonic=SECONDS, boottime=SECONDS"),
+    ("--seccomp --add-seccomp-fd --system-call-filter", _HERE, "--security-opt seccomp=FILE"),
     (
         "--exec-label --file-label",
         _HERE,

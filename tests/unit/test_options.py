@@ -221,6 +221,12 @@ def test_the_last_of_an_option_that_holds_one_value_counts():
             ["--unshare-user"],
             "--unshare-user: every namespace but the clock's is a new one anyway; hint: leave",
         ),
+        (["--ephemeral"], "--ephemeral: is called otherwise here; hint: --overlay"),
+        (["-M", "name"], "-M: is called otherwise here; hint: --name ID"),
+        (["-r"], "-r: root and a range of ids are mapped anyway; hint: leave it out"),
+        (["--map-current-user"], "--map-current-user: is called otherwise here; hint: --userns keep-id"),
+        (["--wd", "/"], "--wd: is called otherwise here; hint: --workdir DIR"),
+        (["--no-new-privs"], "--no-new-privs: they cannot be gained anyway; hint: leave it out"),
         (["-f", "c.json"], "-f: not supported; hint: --bundle DIR"),
         (
             ["--root", "/x"],
