@@ -4,6 +4,7 @@ Side: host
 """
 
 from . import unix as os
+from .errors import printable
 from .words import absolute, bad
 
 LIMIT = 1 << 20  # bytes of a file; an environment cannot be larger than a few of these
@@ -23,7 +24,8 @@ def put(option: str, text: str, line: str, values: "dict[str, str]") -> None:
 
 
 def lines(path: str) -> "list[str]":
-    """The lines of PATH that say something: no quotes, no continuation, # only where a line begins."""
+    """The lines of PATH that say something, as docker reads them: no quotes, no continuation, # only where a
+    line begins, no blank in a name."""
     try:
         with open(absolute(path), "rb") as file:
             content = file.read(LIMIT + 1)
@@ -31,5 +33,11 @@ def lines(path: str) -> "list[str]":
         raise bad("--env-file", path, os.strerror(error.errno or 0)) from None
     if len(content) > LIMIT or b"\0" in content:
         raise bad("--env-file", path, "holds a NUL byte, or more than %d bytes" % LIMIT)
-    found = [line.lstrip(b" \t").rstrip(b"\r") for line in content.split(b"\n")]
-    return [os.fsdecode(line) for line in found if line and not line.startswith(b"#")]
+    content = content[3:] if content.startswith(b"\xef\xbb\xbf") else content  # a mark of the encoding
+    stripped = [line.lstrip(b" \t").rstrip(b"\r") for line in content.split(b"\n")]
+    found = [os.fsdecode(line) for line in stripped if line and not line.startswith(b"#")]
+    for name in [line.partition("=")[0] for line in found]:
+        if " " in name or "\t" in name:
+            why = "a name with a blank: %s" % printable(name)
+            raise bad("--env-file", path, why, "NAME=VALUE, a line each")
+    return found

@@ -755,6 +755,8 @@ def test_variables_come_from_options_files_and_the_caller(tmp_path, monkeypatch)
     assert env["process"]["env"][0] == "PATH=/p"
     assert env["process"]["env"][3:] == ["F=2", "MINE_B=2", "LAST='q'", "MINE_EMPTY=", "X="]
     assert "F=1 2 # 3" in config("--env-file", str(file))["process"]["env"]
+    file.write_bytes(b"\xef\xbb\xbfA=1\n")  # as editors of Windows begin a file
+    assert "A=1" in config("--env-file", str(file))["process"]["env"]
 
 
 def test_a_broken_variable_is_an_error(tmp_path):
@@ -764,6 +766,10 @@ def test_a_broken_variable_is_an_error(tmp_path):
     assert "holds a NUL byte" in refusal("--env-file", "/dev/zero", "--", "x")
     (tmp_path / "env").write_text("=x\n")
     assert "a variable has no name" in refusal("--env-file", str(tmp_path / "env"), "--", "x")
+    for line in ("export A=1", "A =1", "A\t"):
+        (tmp_path / "env").write_text(line + "\n")
+        said = refusal("--env-file", str(tmp_path / "env"), "--", "x")
+        assert "env: a name with a blank: " in said and said.endswith("; hint: NAME=VALUE, a line each")
 
 
 @pytest.mark.parametrize(
