@@ -10,7 +10,7 @@ import time
 
 from . import service
 from .conversation import Conversation  # noqa: F401
-from .errors import EXIT_REQUIRED, ContainerError, Degradation
+from .errors import EXIT_ERROR, EXIT_REQUIRED, ContainerError, Degradation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Attended:
     ends: our ends of pipes, by stream; output: what was read of them; running: (id, pid) once it is so
     mark: when the container was created, then; and of a detached one the start time of its first process
     terminal: the descriptor of its terminal then, -1 for none
-    maker: the process that has started it; 0 before
+    maker: the process that has started it; 0 before; failed: what was said of why it did not run
     depth: how many calls of `pump` are on their way: a signal handler of the caller's may be in the second,
         and close what the first one waits for: with `closing`, that does so at its end
     """
@@ -104,7 +104,7 @@ class Attended:
         self.mark = (0, "")  # type: tuple[int, str]
         self.terminal = -1
         self.result = None  # type: CompletedProcess | None
-        self.error = None  # type: ContainerError | None
+        self.failed = None  # type: tuple | None
 
     def start(self) -> None:
         """Ask for it; whether it comes about is for `pump` to find out."""
@@ -210,7 +210,8 @@ class Attended:
             said = self.talk.heard()
             if said is None:
                 if self.talk.over:
-                    self.error = ContainerError("run the program", "the library's helper was killed")
+                    why = "the library's helper was killed"
+                    self.failed = ("error", ("run the program", why, 0, "", EXIT_ERROR), (), ())
                 return
             if said[0] == "running":
                 if self.talk.full:  # nobody would hold the terminal that it lives by
@@ -227,15 +228,21 @@ class Attended:
                 self.result.degradations = [Degradation(**record) for record in said[3]]
                 self.result.warnings = list(said[4])
             else:
-                self.error = error_from(said)
+                self.failed = said
+
+    def failure(self) -> ContainerError:
+        """Why it did not run, anew each time: one that was raised and kept would hold, by its traceback, all
+        that the caller's functions had at hand, and a container ends with the last reference to it."""
+        assert self.failed is not None
+        return error_from(self.failed)
 
     @property
     def ended(self) -> bool:
-        return self.result is not None or self.error is not None
+        return self.result is not None or self.failed is not None
 
     def all_over(self) -> bool:
         """It has ended, and all it printed was read; of one that failed to start nothing is awaited."""
-        return self.error is not None or (self.result is not None and not set(self.ends) & {1, 2})
+        return self.failed is not None or (self.result is not None and not set(self.ends) & {1, 2})
 
     def end(self) -> None:
         """Kill it, and wait until it is cleaned up."""

@@ -73,7 +73,7 @@ def flags(options: "dict[str, object]") -> "list[str]":
         if value is None or value is False:
             continue
         try:
-            if isinstance(value, dict):
+            if hasattr(value, "items"):  # os.environ is no dict
                 value = [_pair(name, item, given) for item, given in value.items()]
             for item in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
                 found.append("--%s=%s" % (name, "true" if item is True else text(item)))

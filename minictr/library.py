@@ -173,9 +173,9 @@ class Container:
             except BaseException:
                 program.end()
                 raise
-        if program.error is not None:
+        if program.failed is not None:
             program.close()
-            raise program.error
+            raise program.failure()
         return self
 
     def _is_ours(self) -> bool:
@@ -236,8 +236,8 @@ class Container:
                 self._lock.release()
         if not over:
             return None
-        if program.error is not None:
-            raise program.error
+        if program.failed is not None:
+            raise program.failure()
         assert program.result is not None
         return program.result
 

@@ -78,8 +78,8 @@ def complete(program: Attended, codec: Codec, data, timeout: "float | None", che
         from .failures import TimeoutExpired  # subprocess: 8 ms
 
         raise TimeoutExpired(program.args, timeout or 0, *program.taken())
-    if program.error is not None:
-        raise program.error
+    if program.failed is not None:
+        raise program.failure()
     done = program.result
     assert done is not None
     done.stdout, done.stderr = [None if data is None else codec.decode(data) for data in program.taken()]

@@ -411,8 +411,10 @@ def test_what_is_empty_or_nought_in_a_dict_is_a_value_and_none_is_the_callers(li
         print(done.stdout, end="")
         with minictr.Container(["sleep", "100"], **WHERE) as box:
             print(box.exec(["sh", "-c", "echo [$A]"], env={"A": ""}, stdout=minictr.PIPE).stdout)
+            print(box.exec(["sh", "-c", "echo [$C]"], env=os.environ, stdout=minictr.PIPE).stdout)
     """
-    assert library(text).ok.lines == ["[] [0] [of the caller]", "0", "0", "b'[]\\n'"]
+    last = ["b'[]\\n'", "b'[of the caller]\\n'"]
+    assert library(text).ok.lines == ["[] [0] [of the caller]", "0", "0"] + last
 
 
 def test_a_bundle_and_a_configuration_run_as_the_bundle_form_does(library, tmp_path):
@@ -729,6 +731,33 @@ def test_a_container_ends_with_the_last_reference_to_it(library):
         print(len(started))
     """
     assert library(text).ok.out == "12\n"
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["run('nope')", "minictr.Container(['nope'], **WHERE).start()", "box.exec(['nope'])",
+     "run('true', volumes=['/no/such:/x'])", "run('sleep', '1000', timeout=0.01)", "1 / 0"],
+)  # fmt: skip
+def test_nor_does_an_error_that_was_caught_keep_it(library, what):
+    """What was raised lay in the object that had raised it: a circle, with all that its callers held."""
+    text = """
+        import gc
+        gc.disable()
+        def use():
+            box = minictr.Container(["sleep", "1000"], **WHERE).start()
+            %s
+        try:
+            use()
+        except Exception as error:
+            print(type(error).__name__, len(os.listdir(STATE)))
+        end = time.monotonic() + 5
+        while os.listdir(STATE) and time.monotonic() < end:
+            time.sleep(0.01)
+        print(os.listdir(STATE))
+    """
+    found = library(text % what).ok.lines
+    assert found[0].endswith("Error 1") or found[0] == "TimeoutExpired 1"
+    assert found[1:] == ["[]"]
 
 
 def test_a_container_that_is_frozen_can_be_removed(library):
