@@ -25,6 +25,7 @@ class Birth:
     into: a cgroup of v2 that it is born in, None where it joins by handed.cgroup
     pid: its process id, once known; started: when, as state.start_time says it, of a container's first one
     container: that of a container's first process which it joins
+    score: its oom_score_adj, as it was born, where it has said that itself
     over: it ended before its time, and was waited for
     records: the steps down it reported
     seen: called with each Degradation as it arrives
@@ -40,6 +41,7 @@ class Birth:
         self.container = 0
         self.over = False
         self.started = 0
+        self.score = ""
         self.console = -1
         self.maps = plan.maps
         self.lost = {}  # type: dict[str, int]
@@ -235,8 +237,8 @@ class Birth:
         try:
             self._place_living(pid)
         except (ContainerError, BrokenPipeError):
-            memory = paths.read_text("/proc/%d/statm" % pid)
-            if not memory or memory.startswith("0 "):  # it is over, and its last words say why
+            memory = paths.read_text("/proc/%d/statm" % pid)  # "" of one that it hides, too
+            if memory.startswith("0 ") or (not memory and _is_over(pid)):  # its last words say why
                 self.until("ready", 1)
             raise
 
@@ -248,8 +250,8 @@ class Birth:
                 place, score = "%d/oom_score_adj" % pid, str(plan.oom_score_adj)
                 try:
                     paths.write_proc(self.proc, place, score)
-                except PermissionError:  # a middle process may have done it
-                    if paths.read_proc(self.proc, place).strip() != score:
+                except (FileNotFoundError, PermissionError):  # a middle process may have done it
+                    if (self.score or paths.read_proc(self.proc, place).strip()) != score:
                         raise
         mapped = plan.new_user and "user" not in self.lost
         if mapped:
@@ -277,6 +279,14 @@ class Birth:
         from . import trees  # only where some are shown with the container's ids
 
         return trees.make(self.plan, self.proc, pid, indexes, self._degrade)
+
+
+def _is_over(pid: int) -> bool:
+    """Whether a child of ours has ended; it is not waited for."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def _load_for_child(plan) -> None:

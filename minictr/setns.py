@@ -3,7 +3,7 @@
 Side: both
 """
 
-from . import abi, forks, libc, state
+from . import abi, forks, libc, paths, state
 from . import unix as os
 from .errors import ContainerError, step
 from .sync import understood
@@ -21,31 +21,55 @@ def start(birth) -> None:
     spaces = opened(birth)
     enter = (lambda me: join(spaces),)
     birth.stages = (say_start(birth),) + birth.stages[:2] + enter + birth.stages[2:]
-    with forks.Unseen():  # others with the same processes see it from the first moment on
-        birth.fork()
+    own = _lend_score(birth)
+    try:
+        with forks.Unseen():  # others with the same processes see it from the first moment on
+            birth.fork()
+    finally:
+        if own:
+            paths.write_proc(birth.proc, "self/oom_score_adj", own)
     for _, descriptor in spaces:
         os.close(descriptor)
     birth.peer.close()
     hear_start(birth)
 
 
+def _lend_score(birth) -> str:
+    """Take its oom_score_adj, so that it is born with that: of one that is not dumpable the files below
+    /proc are root's. Ours comes back, "" if it need not change; it may be set again: lower than what root
+    gave is refused, lower than what a process has raised itself to is not (fs/proc/base.c)."""
+    wanted = birth.plan.oom_score_adj
+    own = "" if wanted is None else paths.read_proc(birth.proc, "self/oom_score_adj").strip()
+    if not own or int(own) >= int(wanted or 0):
+        return ""
+    paths.write_proc(birth.proc, "self/oom_score_adj", str(wanted))
+    return own
+
+
 def say_start(birth):
-    """A stage of the new process, which tells when it was born: mounted with hidepid=, /proc tells a user
-    nothing of one that is born not dumpable."""
+    """A stage of the new process, which tells when it was born, and with what score: mounted with hidepid=,
+    /proc tells a user nothing of one that is born not dumpable."""
 
     def say(me) -> None:
-        if not birth.container:  # of a further process nothing is noted down
-            me.channel.say("started", state.own_start_time(birth.proc))
+        if _says_start(birth):
+            scored = birth.plan.oom_score_adj is not None
+            score = paths.read_proc(birth.proc, "self/oom_score_adj").strip() if scored else ""
+            me.channel.say("started", state.own_start_time(birth.proc), score)
 
     return say
 
 
+def _says_start(birth) -> bool:
+    """When a further process started nobody asks."""
+    return not birth.container or birth.plan.oom_score_adj is not None
+
+
 def hear_start(birth) -> None:
     """Take in what `say_start` has the process of BIRTH tell."""
-    if not birth.container:
-        said = birth.until("started", 1)
+    if _says_start(birth):
+        said = birth.until("started", 2)
         with understood(said):
-            birth.started = int(said[0])
+            birth.started, birth.score = int(said[0]), said[1]
 
 
 def opened(birth) -> "list[tuple[str, int]]":

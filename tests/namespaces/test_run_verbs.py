@@ -425,6 +425,13 @@ def test_a_flag_with_another_value_is_an_error(made):
     assert made.verb("exec", "--detach=True", "one", "echo", "unseen").status == 0
 
 
+@pytest.mark.parametrize("pid", ["private", "host"])
+def test_exec_has_the_oom_score_of_the_container(made, pid):
+    """Among the host's processes no process comes between, which could take it first."""
+    made.run("one", SLEEP, "--pid", pid, "--oom-score-adj", "321")
+    assert made.verb("exec", "one", "cat", "/proc/self/oom_score_adj").ok.out == "321\n"
+
+
 @pytest.mark.parametrize("option, kind", [("-u", "user"), ("-g", "group")])
 def test_exec_names_an_id_that_the_container_does_not_have(made, option, kind):
     made.run("one")

@@ -571,11 +571,12 @@ def test_one_that_waits_is_found_where_proc_hides_it_from_its_user(minictr, rang
 
 
 BETWEEN = """
-minictr run -d --name first --time private -- sleep 1000 </dev/null >/dev/null 2>&1
+minictr run -d --name first --time private --oom-score-adj 321 -- sleep 1000 </dev/null >/dev/null 2>&1
 pid=$(minictr state first | sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p')
-minictr run -d --name second --pid /proc/$pid/ns/pid --userns /proc/$pid/ns/user -- sleep 1000 </dev/null \\
-    >/dev/null 2>&1
+minictr run -d --name second --pid /proc/$pid/ns/pid --userns /proc/$pid/ns/user \\
+    --oom-score-adj 432 -- sleep 1000 </dev/null >/dev/null 2>&1
 minictr list
+for name in first second; do minictr exec $name cat /proc/self/oom_score_adj </dev/null; done
 minictr delete --force second
 minictr delete --force first
 gone $pid
@@ -584,7 +585,8 @@ gone $pid
 
 @needs("unshare", "rootless", "timens")
 def test_one_that_a_middle_process_bears_is_known_where_proc_hides_it_from_its_user(minictr, ranged):
-    """It cannot be looked into from its birth on, so nobody but itself could read when that was."""
+    """It cannot be looked into from its birth on, so nobody but itself could read when that was, and what its
+    oom_score_adj is: exec waited for ever."""
     lines = hidden(minictr, ranged, BETWEEN, "")
     assert [line.split()[2] for line in lines[1:3]] == ["running", "running"]
-    assert lines[-1] == "gone"
+    assert lines[3:] == ["321", "432", "gone"]
