@@ -43,15 +43,15 @@ class Target:
 
     def __init__(self, content: "dict") -> None:
         self.pid = content["pid"]
-        doing, hints = "join container %s" % content["id"], {}
+        doing, closed = "join container %s" % content["id"], ""
         if content.get("status") == "created":  # nobody may look into it but who may trace everything
-            hints[abi.EACCES] = "start it first: until it executes its program it is closed to a user"
-        with step(doing, hints=hints):
+            closed = "start it first: until it executes its program it is closed to a user"
+        with step(doing, hints={abi.EACCES: closed}):
             try:
                 self.root = self._root(content)
                 self.joins = tuple([self._open(kind) for kind in abi.NAMESPACES if self._differs(kind)])
             except FileNotFoundError:
-                raise ContainerError(doing, self._gone(), abi.ENOENT) from None
+                raise self._gone(doing, content, closed) from None
             self.uids = idtables.rows(paths.read_text("/proc/%d/uid_map" % self.pid))
             self.gids = idtables.rows(paths.read_text("/proc/%d/gid_map" % self.pid))
             self.groups_denied = paths.read_text("/proc/%d/setgroups" % self.pid).strip() == "deny"
@@ -68,7 +68,7 @@ class Target:
         flags = abi.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         try:
             return os.open("/proc/%d/root" % self.pid, flags)
-        except PermissionError:
+        except (FileNotFoundError, PermissionError):  # the former where /proc hides it
             if not content.get("init") or content.get("status") == "created":
                 raise
         self.pid = living.oldest_child(self.pid)
@@ -85,11 +85,15 @@ class Target:
     def _file(self, kind: str) -> str:
         return "/proc/%d/ns/%s" % (self.pid, abi.NAMESPACES[kind][0])
 
-    def _gone(self) -> str:
+    def _gone(self, doing: str, content: "dict", closed: str) -> ContainerError:
         """Why its root and namespaces are not there. It ends, and waits for who were in its PID namespace to
-        be waited for; or it goes on without its first thread, which has them."""
-        goes_on = state.start_time(self.pid) != 0
-        return "the first thread of its process 1 has ended" if goes_on else "container not running"
+        be waited for; or it goes on without its first thread, which has them; or we do not see it."""
+        if state.start_time(self.pid):
+            return ContainerError(doing, "the first thread of its process 1 has ended", abi.ENOENT)
+        if self.pid and living.alive(content):
+            hint = closed or "mount /proc without hidepid, or with gid= of a group of the user's"
+            return ContainerError(doing, "/proc hides its first process from us", hint=hint)
+        return ContainerError(doing, "container not running", abi.ENOENT)
 
     def _differs(self, kind: str) -> bool:
         try:

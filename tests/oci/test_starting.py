@@ -541,6 +541,7 @@ gone() {  # process 1, this shell, has yet to reap it
 HIDDEN = """
 minictr create --allow-degraded --bundle "$1" box </dev/null >/dev/null 2>&1
 minictr list
+(minictr exec box true 2>&1)
 minictr start box
 minictr list
 minictr delete --force box
@@ -566,6 +567,10 @@ def test_one_that_waits_is_found_where_proc_hides_it_from_its_user(minictr, rang
     made.process["args"] = ["sleep", "1000"]
     made.save()
     lines = hidden(minictr, ranged, HIDDEN, made.path)
+    (said,) = [line for line in lines if line.startswith("minictr: ")]
+    assert said.startswith(
+        "minictr: join container box: /proc hides its first process from us; hint: start it "
+    )
     assert [line.split()[2] for line in lines if line.startswith("box")] == ["created", "running"]
     assert lines[-1] == "gone"
 
