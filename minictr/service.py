@@ -24,6 +24,8 @@ _FIRST = 10  # descriptors of ours are above this, where no shell and no spawned
 _GONE = (9, 32, 104, 107)  # EBADF, EPIPE, ECONNRESET, ENOTCONN: what sendmsg says where nobody is there
 _PLACE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # now: it is relative before Python 3.8
 _ANOTHER = 3  # the exit status of one that would not understand us
+_OURSELVES = 4  # and of one that is no Python, but a program which has come to us as its helper
+_MARK = "MINICTR_HELPER"  # in the environment of what is started as one
 _HELPER = """\
 import sys
 sys.path.append(sys.argv[1])
@@ -179,7 +181,12 @@ def _pair(kind: int) -> "tuple[_socket.socket, _socket.socket]":
 
 
 def _start() -> Door:
-    """Start the helper; our end of its door comes back."""
+    """Start the helper; our end of its door comes back.
+
+    sys.executable may be no Python: the program itself, where that has one in it (PyInstaller, uWSGI). It
+    would come here again, and start itself without end."""
+    if _MARK in os.environ:
+        os._exit(_OURSELVES)
     ours, theirs = _pair(_SEQPACKET)
     theirs.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
     try:
@@ -191,9 +198,14 @@ def _start() -> Door:
     same = "utf8=%d" % getattr(sys.flags, "utf8_mode", 0)  # the same text is the same name there; since 3.7
     try:
         words = [program, options, "-X", same, "-c", _HELPER, _PLACE, str(PROTOCOL)]
-        if _spawn(program, words, theirs.fileno()) == _ANOTHER:
+        status = _OURSELVES if _is_frozen(program) else _spawn(program, words, theirs.fileno())
+        if status == _ANOTHER:
             why = "this program has loaded another version of minictr than lies in %s by now" % _PLACE
             raise ContainerError("start the library's helper", why, hint="start the program anew")
+        if status == _OURSELVES:
+            why = "sys.executable is this program itself, and no Python: %s" % program
+            hint = "set sys.executable to a Python, and import minictr from a folder"
+            raise ContainerError("start the library's helper", why, hint=hint)
         return Door(_socket.AF_UNIX, _SEQPACKET, 0, ours.detach())
     except OSError as error:
         raise ContainerError("start the library's helper %s" % program, "", error.errno or 0) from error
@@ -202,20 +214,30 @@ def _start() -> Door:
         theirs.close()
 
 
+def _is_frozen(program: str) -> bool:
+    """Whether PROGRAM is ours, and says by the usual mark that it takes no -c: it is not even to be tried."""
+    try:
+        return hasattr(sys, "frozen") and os.path.samefile(program, "/proc/self/exe")
+    except OSError:
+        return False
+
+
 def _spawn(program: str, words: "list[str]", door: int) -> "int | None":
     """Run a program that ends at once and leaves the helper behind. Its exit status, None where that is not
     known or is a signal."""
+    environ = dict(os.environ)
+    environ[_MARK] = "1"
     if hasattr(os, "posix_spawn"):
         number = 3 if door > 3 else 4
         actions = [(os.POSIX_SPAWN_OPEN, stream, "/dev/null", os.O_RDWR, 0) for stream in range(3)]  # type: list[tuple]
         actions.append((os.POSIX_SPAWN_DUP2, door, number))
-        pid = os.posix_spawn(program, words + [str(number)], os.environ, file_actions=actions)
+        pid = os.posix_spawn(program, words + [str(number)], environ, file_actions=actions)
     else:  # before 3.8
         import subprocess
 
         null = subprocess.DEVNULL
         started = subprocess.Popen(
-            words + [str(door)], stdin=null, stdout=null, stderr=null, pass_fds=(door,)
+            words + [str(door)], stdin=null, stdout=null, stderr=null, pass_fds=(door,), env=environ
         )
         pid, started.returncode = started.pid, 0  # it is waited for below
     try:

@@ -977,6 +977,54 @@ def test_a_handler_that_raises_while_the_helper_is_started_leaves_no_child(libra
     assert library(text, None, str(slow)).ok.lines == ["True True", "3"]
 
 
+EMBEDDED = """\
+#!{python}
+import signal, sys
+signal.alarm(20)  # whatever comes of it has an end
+with open({log!r}, "a") as file:
+    file.write("started\\n")
+sys.path.insert(0, {checkout!r})
+sys.executable = {program!r}
+{frozen}
+import minictr
+for _ in range(2):
+    try:
+        minictr.run(["true"], root={state!r})
+    except minictr.ContainerError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    "frozen, starts", [("pass", 3), ("sys.frozen = True", 1)], ids=["embedded", "frozen"]
+)
+def test_a_program_that_is_its_own_python_does_not_start_itself_without_end(
+    minictr, tmp_path, frozen, starts
+):
+    """As what PyInstaller makes is, or uWSGI, whose executable is named where Python's is looked for."""
+    program, log = str(tmp_path / "program"), str(tmp_path / "log")
+    named = support.sys.executable if starts == 1 else program
+    with open(program, "w") as file:
+        file.write(
+            EMBEDDED.format(
+                python=support.sys.executable,
+                log=log,
+                checkout=support.CHECKOUT,
+                program=named,
+                frozen=frozen,
+                state=minictr.state(),
+            )  # fmt: skip
+        )
+    os.chmod(program, 0o755)
+    found = minictr.command(program)
+    said = (
+        "start the library's helper: sys.executable is this program itself, and no Python: %s; hint: " % named
+    )
+    assert [line[: len(said)] for line in found.ok.lines] == [said] * 2, found
+    with open(log) as file:
+        assert file.read() == "started\n" * starts
+
+
 def test_the_place_of_the_package_may_be_named_relatively(library, tmp_path):
     (tmp_path / "here").symlink_to(support.CHECKOUT)
     text = """
