@@ -378,6 +378,8 @@ class Container:
                     file.close()
                 except BrokenPipeError:
                     pass  # nobody has read what was written
+                except ValueError:
+                    pass  # another thread has closed it meanwhile (no GIL), or the program has detached it
 
     def __enter__(self) -> "Container":
         return self if self.id else self.start()

@@ -550,6 +550,27 @@ def test_the_output_of_what_exec_has_started_is_not_waited_for_after_a_timeout(l
     assert library(text).ok.out == "b'this\\n' True running\n"
 
 
+def test_it_is_removed_by_many_threads_at_once_and_without_files_that_were_detached(library):
+    """Where Python has no GIL, one thread in thirty found a file closed under its hands."""
+    text = """
+        failed = []
+        threading.excepthook = lambda told: failed.append(told.exc_value)
+        for number in range(4):
+            box = minictr.Container(["cat"], stdin=minictr.PIPE, stdout=minictr.PIPE, **WHERE).start()
+            threads = [threading.Thread(target=box.remove) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        box = minictr.Container(["cat"], stdin=minictr.PIPE, **WHERE).start()
+        taken = box.stdin.detach()
+        box.remove()
+        taken.close()
+        print(failed, box.status)
+    """
+    assert library(text).ok.lines == ["[] stopped"]
+
+
 def test_a_container_lives_on_after_the_thread_that_started_it(library):
     text = """
         box = minictr.Container(["sleep", "1000"], **WHERE)
