@@ -8,6 +8,7 @@ import collections
 import os
 import time
 
+import bundles
 import pytest
 import steps
 import support
@@ -206,6 +207,63 @@ def test_a_further_program_that_fails_at_any_step_leaves_the_container_as_it_was
     finally:
         minictr("delete", "--force", "long").ok
     assert made.rest() == []
+
+
+# --- create, start, delete ----------------------------------------------------------------------
+
+VERBS = ("create", "start", "delete")
+# Of the runtime: what is made, told, noted down and taken away
+LIFE = "clone3 flock mkdirat renameat openat2 sendmsg recvmsg write kill pidfd_send_signal unlinkat rmdir"
+
+
+class Life:
+    """A bundle whose container is made, started and deleted by verbs of their own, any of which may break."""
+
+    def __init__(self, minictr, root):
+        self.minictr, self.made = minictr, steps.Steps(minictr)
+        bundle = bundles.Bundle(root)
+        bundle.process["args"] = ["sleep", "1000"]
+        bundle.save()
+        self.words = {
+            "create": ["create", "--bundle", bundle.path, bundle.identifier],
+            "start": ["start", bundle.identifier],
+            "delete": ["delete", "--force", bundle.identifier],
+        }
+        self.made.names += [bundle.identifier, os.path.basename(bundle.linux["cgroupsPath"])]
+
+    def verb(self, verb, **how):
+        """VERB, broken as by Steps, on a container that has come so far."""
+        for before in VERBS[: VERBS.index(verb)]:
+            self.minictr(*self.words[before]).ok
+        return self.made.verb(*self.words[verb], follow=False, **how)
+
+    def is_clean(self, broken):
+        is_over(self.made)
+        assert self.made.rest() == [], broken
+
+
+@needs("cgroup")
+@pytest.mark.parametrize("how", ["error=EIO", "signal=SIGKILL"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_of_a_bundle_that_breaks_leaves_nothing_that_delete_does_not_take(
+    minictr, busybox_copy, verb, how
+):
+    """And what a failed `create` leaves, nobody has to delete."""
+    life = Life(minictr, busybox_copy())
+    for _ in range(2):  # the first one may write bytecode, by more calls
+        whole = life.verb(verb)
+        assert whole.result.status == 0, whole.result
+        minictr(*life.words["delete"]).ok
+    hits = 0
+    for call, number in each(LIFE, whole.counts(whole.pids[0]), 2):
+        broken = life.verb(verb, calls=call, inject="%s:%s:when=%d" % (call, how, number))
+        hits += bool(broken.hits) or broken.result.status == -9
+        assert "Traceback" not in broken.result.err and len(broken.result.err.splitlines()) < 2, broken
+        if verb == "create" and broken.result.status == 125:
+            life.is_clean(broken)
+        assert minictr("list", "--quiet").ok and minictr(*life.words["delete"]).ok, broken
+        life.is_clean(broken)
+    assert hits > 5
 
 
 # --- kill -9 ------------------------------------------------------------------------------------
