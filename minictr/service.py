@@ -14,7 +14,7 @@ import _thread
 import os
 import sys
 
-from .conversation import PROTOCOL, Conversation
+from .conversation import PROTOCOL, Conversation, status_of
 from .errors import ContainerError
 
 _PASSPIDFD = 76  # SO_PASSPIDFD since 6.5, include/uapi/asm-generic/socket.h
@@ -25,7 +25,7 @@ _GONE = (9, 32, 104, 107)  # EBADF, EPIPE, ECONNRESET, ENOTCONN: what sendmsg sa
 _PLACE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # now: it is relative before Python 3.8
 _ANOTHER = 3  # the exit status of one that would not understand us
 _OURSELVES = 4  # and of one that is no Python, but a program which has come to us as its helper
-_MARK = "MINICTR_HELPER"  # in the environment of what is started as one
+_MARK = "MINICTR_HELPER_OF"  # in the environment of what is started as one: our process id, and what it is
 _HELPER = """\
 import sys
 sys.path.append(sys.argv[1])
@@ -185,7 +185,7 @@ def _start() -> Door:
 
     sys.executable may be no Python: the program itself, where that has one in it (PyInstaller, uWSGI). It
     would come here again, and start itself without end."""
-    if _MARK in os.environ:
+    if _is_helper_of_itself():
         os._exit(_OURSELVES)
     ours, theirs = _pair(_SEQPACKET)
     theirs.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
@@ -214,6 +214,16 @@ def _start() -> Door:
         theirs.close()
 
 
+def _is_helper_of_itself() -> bool:
+    """Whether a process above us, which is still there, has started this program as its helper."""
+    maker, _, program = os.environ.get(_MARK, "").partition(" ")
+    pid = os.getppid() if program and program == sys.executable else 0
+    while pid and str(pid) != maker:
+        lines = status_of(pid).split("\n")
+        pid = next((int(line[len("PPid:") :]) for line in lines if line.startswith("PPid:")), 0)
+    return pid != 0
+
+
 def _is_frozen(program: str) -> bool:
     """Whether PROGRAM is ours, and says by the usual mark that it takes no -c: it is not even to be tried."""
     try:
@@ -226,7 +236,7 @@ def _spawn(program: str, words: "list[str]", door: int) -> "int | None":
     """Run a program that ends at once and leaves the helper behind. Its exit status, None where that is not
     known or is a signal."""
     environ = dict(os.environ)
-    environ[_MARK] = "1"
+    environ[_MARK] = "%d %s" % (os.getpid(), program)
     if hasattr(os, "posix_spawn"):
         number = 3 if door > 3 else 4
         actions = [(os.POSIX_SPAWN_OPEN, stream, "/dev/null", os.O_RDWR, 0) for stream in range(3)]  # type: list[tuple]
