@@ -65,6 +65,7 @@ class Container:
         self.resctrl, self.places = [], []  # type: list[str], list[str]
         self.watch = None  # type: memory_watch.Watch | None
         self.stages = STAGES
+        self.overdue = False
 
     def run(self) -> int:
         """Make it, run the program, and wait unless detached. The exit status to leave with."""
@@ -349,11 +350,16 @@ class Container:
         return ending
 
     def time_over(self, pid: int) -> float:
-        """Kill it, frozen or not."""
+        """Kill it, frozen or not; and where it does not end by that, what else is in it."""
+        from . import living  # which `_while_it_is_made` has loaded
+
         foreground.send(pid, _signal.SIGKILL)
         if self.group.kind != "none":
             self.group.release()
-        return 0
+        if self.overdue:
+            living.kill_rest(self.content("running"))
+        self.overdue = True
+        return living.PATIENT
 
     # --- steps ----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from . import unix as os
 from .errors import UNENDING, ContainerError
 from .spec import Spec, cgroup_of
 
+PATIENT = 1.0  # seconds for a first process to end of KILL, before others are killed, too
 SETTLED = ("created", "running", "stopped")  # what state.json says of one whose cgroup is known to be its own
 
 
@@ -144,6 +145,29 @@ def wait_ended(contents: "list[dict]", seconds: float) -> bool:
     return True
 
 
+def wait_killed(contents: "list[dict]", seconds: float) -> bool:
+    """The same of containers that were sent KILL."""
+    if wait_ended(contents, min(seconds, PATIENT)):
+        return True
+    for content in contents:
+        kill_rest(content)
+    return wait_ended(contents, seconds - PATIENT)
+
+
+def kill_rest(content: "dict") -> None:
+    """Where the first process does not end of KILL: it may wait for what another one in it serves (FUSE), and
+    nothing ends that but the end of the other. Else all would go with it."""
+    if alive(content) and content.get("own_pids", True):
+        cgroup_files.signal(by_namespace(content["pid"]), _signal.SIGKILL)
+
+
+def is_stuck(content: "dict") -> bool:
+    """Whether the first process, which was sent KILL, is in a sleep that does not end by it."""
+    if wait_ended([content], 0.1):
+        return False
+    return paths.read_text("/proc/%d/stat" % content["pid"]).rpartition(")")[2].split()[:1] == ["D"]
+
+
 def by_namespace(first: int) -> "list[int]":
     """Those in the process namespace of FIRST, if that is not ours too, and the descendants of them all."""
     own = _namespace("self")
@@ -215,7 +239,7 @@ def start(entry: state.Entry, content: "dict", report) -> None:
         run_poststart(spec, content["pid"])
     except BaseException:
         kill(content, _signal.SIGKILL)
-        wait_ended([content], 10)
+        wait_killed([content], 10)
         raise
 
 
@@ -300,12 +324,17 @@ def seize(entry: state.Entry, doing: str, force: bool, patience: float = 15.0) -
 
     force: the container is ended until then; patience: seconds
     """
-    deadline = time.monotonic() + patience
+    deadline, rest_at = time.monotonic() + patience, time.monotonic() + PATIENT
     while not entry.lock():
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise ContainerError(doing, "another command works on it, and does not come to an end")
         if force:
-            kill(load(entry), _signal.SIGKILL)
+            content = load(entry)
+            kill(content, _signal.SIGKILL)
+            if now > rest_at:
+                kill_rest(content)
+                rest_at = now + PATIENT
         time.sleep(0.005)
     return not entry.forgotten()
 
@@ -328,7 +357,7 @@ def destroy(entry: state.Entry, content: "dict", report) -> None:
         group = cgroup.open(cgroup.layout(), cgroup_of(entry.identifier, entry.path))
     if settled and not ended:
         group.kill()
-    if not wait_ended([content], 10):  # without a cgroup nothing else would wait for it
+    if not wait_killed([content], 10):  # without a cgroup nothing else would wait for it
         raise ContainerError("end container %s" % entry.identifier, UNENDING)
     try:
         if not ended or _empty(group, report):

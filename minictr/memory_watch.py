@@ -23,15 +23,15 @@ class Watch:
         self.deadline, self.end = 0.0, None
 
     def until(self, timeout: float, end) -> None:
-        """After TIMEOUT seconds, if not 0, END is to be called with the process id."""
+        """After TIMEOUT seconds, if not 0, END is to be called with the process id; it tells in how many it
+        is due again."""
         self.deadline, self.end = time.monotonic() + timeout if timeout else 0.0, end
 
     def look(self, pid: int) -> float:
         """One look at the container whose first process is PID; in how many seconds the next is due."""
         begun = time.monotonic()
         if self.deadline and begun >= self.deadline:
-            self.deadline = 0.0
-            self.end(pid)  # type: ignore[misc]
+            self.deadline = begun + self.end(pid)  # type: ignore[misc]
         members = living.by_namespace(pid)
         used = sum(map(memory_of, members))
         self.peak = max(self.peak, used)

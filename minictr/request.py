@@ -147,8 +147,8 @@ class Request:
         os.chdir("/")  # the caller may want to unmount its own
         self.talk.say("done", self.status, self.out_of_memory, self._records(), self.report.warnings)
 
-    def end(self, pid: int) -> object:
-        """Kill the program PID; of a container, all of it."""
+    def end(self, pid: int) -> float:
+        """Kill the program PID; of a container, all of it. In how many seconds that is due again."""
         foreground.send(pid, _signal.SIGKILL)
         return 0
 
@@ -205,7 +205,9 @@ class Request:
                 if descriptor == self.talk.sock.fileno():
                     self.talk.hear()
                 waiting.unregister(descriptor)
-                self.end(pid)
+                again = self.end(pid)
+                if again:
+                    look, deadline = self.end, time.monotonic() + again
         _signal.set_wakeup_fd(-1)
         for descriptor in maker + [reader, wake]:
             os.close(descriptor)

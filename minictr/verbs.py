@@ -65,6 +65,8 @@ def kill(root_path: str, report, argv: "list[str]") -> int:
             living.group_of(content).signal(number)
     elif not living.kill(content, number) and "--all" not in flags:  # that all have ended is no error with it
         raise ContainerError("kill container %s" % words[0], "container not running")
+    if number == _signal.SIGKILL and living.is_stuck(content):
+        living.kill_rest(content)
     return 0
 
 
@@ -81,7 +83,7 @@ def stop(root_path: str, report, argv: "list[str]") -> int:
     living.wait_ended(list(known.values()), float(seconds))  # without the locks, which others need meanwhile
     for identifier, content in known.items():
         _send(root_path, identifier, content, _signal.SIGKILL)
-    if not living.wait_ended(list(known.values()), 10):
+    if not living.wait_killed(list(known.values()), 10):
         raise ContainerError("stop the container", UNENDING)
     return 0
 

@@ -15,17 +15,25 @@ pytestmark = needs("root", "userns")
 
 @pytest.fixture
 def made(minictr):
-    """Makes a container in the background, of the host's own root; it is ended with the test."""
-    names = []
+    """Makes a container in the background, of the host's own root; it is ended with the test.
+
+    said: what it has printed
+    """
+    names, logs = [], []
+
+    def said():
+        with open(logs[-1]) as file:
+            return file.read()
 
     def make(script, *options):
         names.append("hostile-%d-%d" % (os.getpid(), len(names)))
-        log = support.SESSION.place("hostile") + "/log"
-        words = ("run", "--detach", "--overlay", "--name", names[-1], "--log-file", log) + options
+        logs.append(support.SESSION.place("hostile") + "/log")
+        words = ("run", "--detach", "--overlay", "--name", names[-1], "--log-file", logs[-1]) + options
         assert minictr(*(words + ("--",) + PYTHON + (script,))).status == 0
-        support.wait_until(lambda: os.stat(log).st_size)  # it says so, once it is as bad as it can be
+        support.wait_until(said)  # it says so, once it is as bad as it can be
         return names[-1]
 
+    make.said = said
     yield make
     for name in names:
         assert minictr("delete", "--force", name).ok
@@ -78,7 +86,9 @@ def serve():
             body = struct.pack("=QQ48x10I", 0, 0, 0, 0, 0, 0o40755, 2, 0, 0, 0, 4096, 0)
         else:  # FUSE_ACCESS: ENOSYS has the kernel decide by itself
             body = b""
-        if not silent:
+        if silent and asked != 26:
+            os.write(1, b" and asked")
+        else:
             os.write(fuse, struct.pack("=IiQ", 16 + len(body), 0 if body else -38, number) + body)
 threading.Thread(target=serve).start()
 %(then)s
@@ -103,7 +113,7 @@ def test_a_file_system_that_does_not_answer_keeps_nobody(made, minictr, name):
     wanted, options, said = PLACES[name]
     identifier = made(SILENT % wanted, *MAY_MOUNT)
     live = minictr.start("exec", *(options + (identifier, "/bin/true")))
-    support.wait_until(lambda: waiting_for_fuse(live.pid))
+    support.wait_until(lambda: "and asked" in made.said())
     began = time.monotonic()
     live.signal(signal.SIGINT)
     found = live.wait(timeout=20)
@@ -112,10 +122,38 @@ def test_a_file_system_that_does_not_answer_keeps_nobody(made, minictr, name):
         assert minictr(*words, timeout=20).ok
 
 
-def waiting_for_fuse(pid) -> bool:
-    """Whether a child of process PID, or that itself, has asked and waits for the answer."""
-    for one in [pid] + support.children(pid):
-        with open("/proc/%d/wchan" % one) as file:
-            if file.read().startswith(("fuse_", "request_wait_")):
-                return True
-    return False
+# Process 1 asks what its own child serves, which takes the question and does not answer
+STUCK = """
+import ctypes, os, struct
+fuse = os.open("/dev/fuse", os.O_RDWR)
+options = b"fd=%d,rootmode=40000,user_id=0,group_id=0" % fuse
+ctypes.CDLL(None).mount(b"fuse", b"/srv", b"fuse", 0, options)
+if os.fork() == 0:
+    while True:
+        said = os.read(fuse, 1 << 17)
+        _, asked, number = struct.unpack("=IIQ", said[:16])
+        if asked == 26:  # FUSE_INIT
+            body = struct.pack("=IIIIHHII", 7, 31, 65536, 0, 16, 16, 65536, 1).ljust(64, b"\\0")
+            os.write(fuse, struct.pack("=IiQ", 16 + len(body), 0, number) + body)
+        else:
+            os.write(1, b"up")
+os.close(fuse)
+os.stat("/srv/name")
+"""
+
+
+@needs("fuse")
+@pytest.mark.parametrize("verb", ["kill", "stop", "delete"])
+def test_a_process_1_that_waits_for_another_one_inside_is_ended_with_it(made, minictr, verb):
+    """No signal ends that, so the kernel did not come to kill the others, and without a cgroup nobody did."""
+    name = made(STUCK, "--cgroups", "disabled", *MAY_MOUNT)
+    words = {"kill": (name, "KILL"), "stop": ("--time=0.1", name), "delete": ("--force", name)}[verb]
+    assert minictr(verb, *words).ok
+    support.wait_until(lambda: minictr("state", "--quiet", name).status == 1)
+
+
+@needs("fuse")
+@pytest.mark.parametrize("tty", [False, True])
+def test_nor_does_it_outlive_its_time(minictr, tty):
+    words = ("run", "--timeout", "1", "--overlay", "--cgroups", "disabled") + MAY_MOUNT + (tty * ("-t",))
+    assert minictr(*(words + ("--",) + PYTHON + (STUCK,)), tty=tty, timeout=30).status == 128 + 9
