@@ -257,7 +257,7 @@ def test_features_takes_no_argument(minictr):
 OPTIONS = """
 async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime
 noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev
-rdiratime
+rdiratime rnodev
 relatime rexec rnoatime rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate
 rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime
 suid symfollow sync tmpcopyup unbindable idmap ridmap
