@@ -73,7 +73,8 @@ class Service:
     def open(self, streams: "tuple[int, int, int]", *request: object) -> Conversation:
         """A conversation with a worker that has taken REQUEST, the descriptors STREAMS as its standard
         streams, and our directory. Raises ContainerError if none can be had."""
-        for _ in range(3):  # a helper may have ended for want of work, or be that of who we were before
+        tries = 3  # a helper may have ended for want of work, or be that of who we were before
+        while tries:
             with self.lock:
                 if self.door is None or not self.door.there():
                     self.door = _start()
@@ -88,8 +89,9 @@ class Service:
                     raise
                 talk.close()
             with self.lock:
-                if self.door is door:
+                if self.door is door:  # else another thread has dismissed it, or was quicker: no try of ours
                     self.door = None
+                    tries -= 1
         raise ContainerError(
             "start the library's helper", "it ended without a word",
             hint="does this run? PYTHONPATH=%s %s -c 'import minictr.worker'"

@@ -571,6 +571,21 @@ def test_it_is_removed_by_many_threads_at_once_and_without_files_that_were_detac
     assert library(text).ok.lines == ["[] stopped"]
 
 
+def test_a_call_waits_for_another_helper_however_often_a_thread_dismisses_it(library):
+    text = """
+        def dismiss():
+            for _ in range(8):
+                time.sleep(0.02)
+                minictr.dismiss_helper()  # which waits while one is started
+
+        thread = threading.Thread(target=dismiss)
+        thread.start()
+        print(sh("exit 3").returncode)
+        thread.join()
+    """
+    assert library(text).ok.out == "3\n"
+
+
 def test_a_container_lives_on_after_the_thread_that_started_it(library):
     text = """
         box = minictr.Container(["sleep", "1000"], **WHERE)
