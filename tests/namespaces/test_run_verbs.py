@@ -216,6 +216,26 @@ def test_what_has_ended_cannot_be_killed(made):
     assert "container not running" in run.err
 
 
+def test_who_has_the_number_of_one_that_has_ended_is_not_taken_for_it(made):
+    """The kernel gives it to another process some day, which started at another time."""
+    pid = made.run("one")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gone(pid))
+    other = made.minictr.start_command("sleep", "1000", user=made.caller.account)
+    with open(made.minictr.state(made.caller.account) + "/one/state.json", "r+") as file:
+        content = json.load(file)
+        file.seek(0)
+        json.dump(dict(content, pid=other.pid), file)
+        file.truncate()
+
+    assert [made.state("one")[name] for name in ("status", "pid")] == ["stopped", 0]
+    for words in (["kill", "one", "KILL"], ["kill", "one", "0"], ["pause", "one"], ["exec", "one", "true"]):
+        assert "container not running" in made.verb(*words).err
+    assert made.verb("stop", "one").ok and made.verb("delete", "--force", "one").ok
+    assert other.running
+    other.kill()
+
+
 def test_what_ends_takes_no_further_program(made):
     """Process 1 is there until all of its namespace were waited for, which whoever ran exec may not do."""
     pid = made.run("one")

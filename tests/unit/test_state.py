@@ -9,7 +9,7 @@ import pytest
 import support
 from support import in_child, needs, wait_until
 
-from minictr import living, state
+from minictr import libc, living, state
 from minictr.errors import ContainerError
 
 
@@ -129,6 +129,25 @@ def test_the_directory_that_the_environment_names_must_be_the_users_own(tmp_path
         return state.default_root()
 
     assert in_child(as_user) == (str(tmp_path) + "/minictr" if own else "/tmp/minictr-12345")
+
+
+@needs("root")
+@pytest.mark.parametrize("said", ["", None], ids=["empty", "unset"])
+def test_a_directory_that_the_environment_names_as_nothing_is_the_usual_one(said):
+    """As podman calls runtimes, with XDG_RUNTIME_DIR="". The /run is one of the test's own."""
+
+    def as_user():
+        support.part_from_mounts()
+        libc.mount("none", "/run", "tmpfs", 0)
+        os.makedirs("/run/user/12345")
+        os.chown("/run/user/12345", 12345, 12345)
+        os.setresuid(12345, 12345, 12345)
+        os.environ.pop("XDG_RUNTIME_DIR", None)
+        if said is not None:
+            os.environ["XDG_RUNTIME_DIR"] = said
+        return state.default_root()
+
+    assert in_child(as_user) == "/run/user/12345/minictr"
 
 
 @needs("root")
