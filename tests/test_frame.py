@@ -304,6 +304,28 @@ def test_a_start_imports_nothing_dear_and_compiles_nothing(minictr, installed, b
     assert not compiled
 
 
+LEFT_OUT = [
+    (
+        ["run", "--rootfs", "ROOT", "--", "true"],
+        "joined libc_rare living middle newuidmap setns sound variables",
+    ),
+    (["state", "nobody"], "cgroup cgroup_files foreground orphans subids sync words"),
+    (["kill", "nobody"], "cgroup cgroup_files foreground orphans subids sync"),
+]
+
+
+@needs("root", "busybox")
+@pytest.mark.parametrize("words, others", LEFT_OUT, ids=[words[0] for words, _ in LEFT_OUT])
+def test_what_is_for_others_alone_is_not_loaded(minictr, installed, busybox_root, words, others):
+    words = [busybox_root if word == "ROOT" else word for word in words]
+    place = installed + "/lib/minictr"
+    text = "import sys; sys.path.append(%r); from minictr.__main__ import main; main()" % place
+    found = minictr.command(PYTHON, "-ISv", "-c", text, "--root", minictr.state(), *words)
+    modules = set(re.findall(r"^import '?minictr\.(\w+)'? #", found.err, re.M))
+    assert "state" in modules
+    assert not modules.intersection(others.split())
+
+
 # cgroups of either version, --memory and how it ends, a terminal, a bundle with hooks, a profile of AppArmor
 MANY = "cgroup_v1 cgroup_v2 devices_bpf cgroup_mount cgroup_stats oom terminal console hooks lsm".split()
 
