@@ -31,9 +31,10 @@ def find(name: str, environment: "dict[str, str]") -> "list[str]":
 def exec_error(name: str, number: int, found: bool = True) -> ContainerError:
     """In the words that engines match. NUMBER 0: not in the path; FOUND: there is such a file."""
     if number == 0:
-        return ContainerError(
-            'exec: "%s"' % name, "executable file not found in $PATH", 0, "", EXIT_NOT_FOUND
-        )
+        why, hint = "executable file not found in $PATH", ""
+        if " " in name:
+            hint = "it is one word, blanks and all; a shell takes it apart: sh -c 'COMMAND ...'"
+        return ContainerError('exec: "%s"' % name, why, 0, hint, EXIT_NOT_FOUND)
     if number in (abi.ENOENT, abi.ENOTDIR, abi.ELOOP, abi.ENAMETOOLONG):
         why, hint = "stat %s: no such file or directory" % name, ""
         if number != abi.ENOENT:  # which no engine takes for 127

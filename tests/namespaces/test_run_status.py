@@ -73,6 +73,7 @@ def root(busybox_copy, strong_caller):
 
 NOT_FOUND = {
     "no-such-program": 'exec: "no-such-program": executable file not found in $PATH',
+    "sh -c true": 'exec: "sh -c true": executable file not found in $PATH; hint: it is one word',
     "/no/such/program": 'exec: "/no/such/program": stat /no/such/program: no such file or directory',
     "./relative": 'exec: "./relative": stat ./relative: no such file or directory',
     "/odd/dangling": 'exec: "/odd/dangling": stat /odd/dangling: no such file or directory',
