@@ -166,8 +166,9 @@ def _limit(me) -> "list[Degradation]":
 
 def _without(me, error: ContainerError) -> Degradation:
     """Nobody asked for a limit: a notice will do, without the time it takes to find out why. With
-    `--cgroups enabled`, a warning."""
+    `--cgroups enabled` or `--cgroup-parent`, a warning."""
     asked = me.spec.cgroups == "enabled" or me.spec.systemd
+    asked = asked or (me.spec.source != "bundle" and "cgroupsPath" in me.spec.config["linux"])
     record = Degradation(
         "cgroup-none", "cgroup", "one of its own", "none", "limits, and counting what it uses",
         error.number, error.why, error.hint, "warning" if asked else "notice",

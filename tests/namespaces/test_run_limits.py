@@ -680,9 +680,10 @@ def test_a_cgroup_that_is_required_and_cannot_be_had_is_told_of_with_its_cause_a
     assert lines[0].startswith("minictr: cgroup: %s is required: %s" % (wanted, why))
 
 
-def test_one_that_was_asked_for_is_told_of_in_the_same_words(alone):
+@pytest.mark.parametrize("words", [("--cgroups", "enabled"), ("--cgroup-parent", "/minictr-test")])
+def test_one_that_was_asked_for_is_told_of_in_the_same_words(alone, words):
     undelegated()
-    found, (line,) = alone("exit 7", "--cgroups", "enabled")
+    found, (line,) = alone("exit 7", *words)
     assert found.status == 7 and "; fix: " in line
     assert "cgroup: wanted one of its own, got none; the cgroup is not delegated to this user; lost:" in line
 
