@@ -73,6 +73,11 @@ OPTIONS = (
     ("--pod-id-file", _NOT, "--name chooses the id, --pid-file has the process"),
     ("--stop-timeout", _NOT, "minictr stop --time SECONDS ID"),
     ("--log-driver --log-opt", _NOT, "--log-file FILE"),
+    (
+        "--sdnotify --notify-ready",
+        _NOT,
+        "--cgroups disabled --volume $NOTIFY_SOCKET:/run/notify --env NOTIFY_SOCKET=/run/notify",
+    ),
     ("--replace", _NOT, "minictr delete --force ID before it"),
     ("--env-host --http-proxy", _NOT, "--env NAME takes the caller's, --env '*' all of them"),
     ("--env-merge --unsetenv --unsetenv-all", _NOT, "start the program by env(1)"),
@@ -81,7 +86,7 @@ OPTIONS = (
     ("--cpu-count --cpu-percent", "is for Windows", "--cpus NUMBER"),
     ("--gpus", _NOT, "--device for each of its devices, --volume for the files of its driver"),
     (
-        """-a --attach --detach-keys --isolation --pod --requires --runtime --sdnotify --secret --sig-proxy
+        """-a --attach --detach-keys --isolation --pod --requires --runtime --secret --sig-proxy
         --storage-opt --use-api-socket --rootfs-propagation --chrootdirs --hostuser --init-path
         --seccomp-policy""",
         _NOT,
