@@ -158,6 +158,8 @@ def kill_rest(content: "dict") -> None:
     """Where the first process does not end of KILL: it may wait for what another one in it serves (FUSE), and
     nothing ends that but the end of the other. Else all would go with it."""
     if alive(content) and content.get("own_pids", True):
+        from . import cgroup_files  # hardly ever
+
         cgroup_files.signal(by_namespace(content["pid"]), _signal.SIGKILL)
 
 
