@@ -258,7 +258,7 @@ class Container:
         from . import orphans  # now that there is time
 
         orphans.sweep(self.root_path, self.root, self.report)
-        if "poststart" in self.plan.hooks or "poststop" in self.plan.hooks:
+        if "poststart" in self.plan.hooks or "poststop" in self.plan.hooks or self.spec.timeout:
             from . import living  # noqa: F401  # until the end there may be another version of it
         return told
 

@@ -158,9 +158,11 @@ def kill_rest(content: "dict") -> None:
     """Where the first process does not end of KILL: it may wait for what another one in it serves (FUSE), and
     nothing ends that but the end of the other. Else all would go with it."""
     if alive(content) and content.get("own_pids", True):
-        from . import cgroup_files  # hardly ever
-
-        cgroup_files.signal(by_namespace(content["pid"]), _signal.SIGKILL)
+        for pid in by_namespace(content["pid"]):
+            try:
+                os.kill(pid, _signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
 
 def is_stuck(content: "dict") -> bool:
