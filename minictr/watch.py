@@ -48,9 +48,9 @@ class Watch:
     def __del__(self) -> None:
         self._close()
 
-    def _close(self) -> None:
+    def _close(self, close=os.close) -> None:  # by now: where a program ends, `os` may be empty before we are
         if self.descriptor >= 0:
-            os.close(self.descriptor)
+            close(self.descriptor)
             self.descriptor = -1
 
     def _runs(self) -> bool:
