@@ -2,6 +2,8 @@
 say."""
 
 import errno
+import fcntl
+import mmap
 import os
 import signal
 import socket
@@ -21,6 +23,27 @@ ASSEMBLERS = {
     "x86_64": ["x86_64-linux-gnu-as", "--64", "-msyntax=intel", "-mnaked-reg"],
     "aarch64": ["aarch64-linux-gnu-as"],
 }
+
+
+# --- seals --------------------------------------------------------------------------------------------
+
+
+def test_nobody_can_change_it_by_any_descriptor():
+    """Who runs it can open it again by /proc/self/exe."""
+    held = standin.sealed(b"program")
+    other = os.open("/proc/self/fd/%d" % held, os.O_RDWR)
+    for change in (
+        lambda: os.pwrite(other, b"x", 0),
+        lambda: os.ftruncate(other, 0),
+        lambda: os.ftruncate(held, 100),
+        lambda: mmap.mmap(other, 7),
+        lambda: fcntl.fcntl(other, abi.F_ADD_SEALS, 0),
+    ):
+        with pytest.raises(PermissionError):
+            change()
+    assert os.pread(held, 100, 0) == b"program"
+    os.close(other)
+    os.close(held)
 
 
 # --- bytes --------------------------------------------------------------------------------------------
