@@ -67,8 +67,8 @@ KINDS = {
         systemd=True,
         setup="",
         as_root="tests/namespaces/test_cgroup_kernel.py tests/namespaces/test_run_limits.py"
-        " tests/oci/test_systemd.py tests/oci/test_systemd_inside.py",
-        as_user="tests/oci/test_systemd.py tests/oci/test_systemd_inside.py",
+        " tests/oci/test_systemd.py tests/oci/test_systemd_inside.py tests/oci/test_service.py",
+        as_user="tests/oci/test_systemd.py tests/oci/test_systemd_inside.py tests/oci/test_service.py",
     ),
     "podman": Kind(
         append="",
