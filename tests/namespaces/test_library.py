@@ -735,18 +735,23 @@ def test_a_caller_who_has_no_descriptor_left_loses_none(library):
     assert library(text).ok.out.startswith("made with")
 
 
-def test_a_program_may_end_with_containers_that_another_module_refers_to(minictr, library):
-    """They go last then, when the modules that they would ask are empty."""
-    text = """
-        kept = [minictr.Container(["sleep", "1000"], detach=detach, **WHERE).start() for detach in (0, 1)]
-        kept.append(minictr.Container.get(kept[1].id, root=STATE))
-        threading.kept = lambda: kept
-        kept[1].kill("KILL")
-        print(kept[1].wait(timeout=20).id == kept[1].id)
-        kept[1].remove()
-    """
-    assert library(text) == (0, "True\n", "")
-    support.wait_until(lambda: minictr("list", "--quiet").out == "", what="nothing is left of the first")
+AT_THE_END = """
+import sys, threading
+sys.path.append(sys.argv[1])
+import minictr
+box = minictr.Container(["sleep", "1000"], rootfs=sys.argv[2], root=sys.argv[3], detach=True).start()
+box.kill("KILL")
+threading.kept = lambda: box
+"""
+
+
+def test_a_program_may_end_with_a_container_that_another_module_refers_to(minictr, busybox_root):
+    """It goes last then, when the modules that it would ask are empty."""
+    words = ("-c", AT_THE_END, support.CHECKOUT, busybox_root, minictr.state())
+    assert minictr.command(support.sys.executable, *words) == (0, "", "")
+    support.wait_until(lambda: "running" not in minictr("list").out, what="it has ended")
+    (identifier,) = minictr("list", "--quiet").fields
+    assert minictr("delete", identifier).ok
 
 
 def test_a_terminal_for_which_the_caller_has_no_descriptor_is_an_error_and_no_container(library):
