@@ -131,5 +131,6 @@ def bear(birth) -> None:
     if found < 0:
         raise garbled(said)
     if found:
+        birth.over = True  # as all in a container whose process 1 has been killed, a moment before that is over
         raise ContainerError(_DOING, "it was killed")
     birth.pid = child
