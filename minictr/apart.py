@@ -130,7 +130,7 @@ def bear(birth) -> None:
         found = -1
     if found < 0:
         raise garbled(said)
-    if found:
-        birth.over = True  # as all in a container whose process 1 has been killed, a moment before that is over
+    if found:  # as all in a container whose process 1 has been killed, a moment before that is over
+        birth.over = True
         raise ContainerError(_DOING, "it was killed")
     birth.pid = child

@@ -42,7 +42,10 @@ class Files:
             raise
         finally:
             os.close(reader)
-        os.waitpid(pid, 0)
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass  # SIGCHLD is ignored: nobody has to wait
         if said[:1] == b"+":
             return said[1:]
         number, _, rest = os.fsdecode(said[1:]).partition(" ")

@@ -88,9 +88,11 @@ class Target:
     def _gone(self, doing: str, content: "dict", closed: str) -> ContainerError:
         """Why its root and namespaces are not there. It ends, and waits for who were in its PID namespace to
         be waited for; or it goes on without its first thread, which has them; or we do not see it."""
-        if state.start_time(self.pid):
+        fields = paths.read_text("/proc/%d/stat" % self.pid).rpartition(")")[2].split()
+        alive = self.pid != 0 and living.alive(content)
+        if alive and fields[:1] == ["Z"]:
             return ContainerError(doing, "the first thread of its process 1 has ended", abi.ENOENT)
-        if self.pid and living.alive(content):
+        if alive and not fields:
             hint = closed or "mount /proc without hidepid, or with gid= of a group of the user's"
             return ContainerError(doing, "/proc hides its first process from us", hint=hint)
         return ContainerError(doing, "container not running", abi.ENOENT)
