@@ -426,7 +426,11 @@ def start_time(pid: int) -> int:
     wherever we are; 0 if it is gone. A number that was given to another process has another start time, but
     for one of a later boot, which may have both (`boot`). It is not gone with its first thread: others of it
     (field 20) go on, as a program may have it that wants to be taken for over."""
-    fields = _stat_fields(paths.read_text("/proc/%d/stat" % pid))
+    return _started(paths.read_text("/proc/%d/stat" % pid))
+
+
+def _started(text: str) -> int:
+    fields = _stat_fields(text)
     if len(fields) < 20 or (fields[0] in ("Z", "X") and int(fields[17]) < 2):
         return 0
     return int(fields[19]) - boot_offset()
@@ -451,10 +455,11 @@ def runs(pid: int, started: int) -> bool:
     /proc mounted with hidepid= does not show its user what changed its ids or is not dumpable, as a container
     that waits for `start` is. Who may signal a process there takes it for the one: it would live on unknown.
     """
-    found = start_time(pid)
+    text = paths.read_text("/proc/%d/stat" % pid)  # once: as it executes its program it comes into sight
+    found = _started(text)
     if found or not started:
         return found != 0 != started and abs(found - started) <= 1
-    if paths.read_text("/proc/%d/stat" % pid):  # it waits to be reaped
+    if text:  # it waits to be reaped
         return False
     try:
         os.kill(pid, 0)
