@@ -87,10 +87,10 @@ def test_who_keeps_its_id_has_an_empty_home_that_it_can_write_to(minictr, reques
         *words + ("--", "sh", "-c", "cd && pwd && ls -A && echo x >y && cat y"), user=account, env=env
     )
     assert (run.status, run.out) == (0, account.home + "\nx\n"), run
-    assert os.listdir(account.home) == ["letter"]
+    assert "y" not in os.listdir(account.home)
     above = os.path.dirname(account.home)
     run = minictr(*words + ("-v", above + ":" + above, "--", "ls", account.home), user=account, env=env)
-    assert (run.status, run.out) == (0, "letter\n"), run  # it was handed in
+    assert run.status == 0 and "letter" in run.lines, run  # it was handed in
 
 
 @pytest.fixture
