@@ -13,7 +13,7 @@ process to the cgroup, systemd say. It gives its child to the runtime (CLONE_PAR
 Side: both
 """
 
-from . import abi, foreground, forks, init, libc, maps, namespaces, paths, program, state
+from . import abi, foreground, forks, init, libc, lifetime, maps, namespaces, paths, program
 from . import unix as os
 from .errors import ContainerError, Degradation, step
 from .sync import Channel, degradation_from, error_from, garbled
@@ -23,7 +23,7 @@ class Birth:
     """A container's first process while it is made, as the runtime sees it.
 
     into: a cgroup of v2 that it is born in, None where it joins by handed.cgroup
-    pid: its process id, once known; started: when, as state.start_time says it, of a container's first one
+    pid: its process id, once known; started: when, as lifetime.start_time says it, of a container's first one
     container: that of a container's first process which it joins
     score: its oom_score_adj, as it was born, where it has said that itself
     over: it ended before its time, and was waited for
@@ -86,7 +86,7 @@ class Birth:
             return
         else:
             self._start_directly()
-            self.started = state.start_time(self.pid)  # while /proc shows it: before it changes its ids
+            self.started = lifetime.start_time(self.pid)  # while /proc shows it: before it changes its ids
         self.place(self.pid)
 
     def _joins_by_itself(self) -> bool:

@@ -19,6 +19,7 @@ from . import (
     idtables,
     init,
     last,
+    lifetime,
     living,
     maps,
     paths,
@@ -88,7 +89,7 @@ class Target:
     def _gone(self, doing: str, content: "dict", closed: str) -> ContainerError:
         """Why its root and namespaces are not there. It ends, and waits for who were in its PID namespace to
         be waited for; or it goes on without its first thread, which has them; or we do not see it."""
-        fields = paths.read_text("/proc/%d/stat" % self.pid).rpartition(")")[2].split()
+        fields = lifetime.stat_fields(self.pid)
         alive = self.pid != 0 and living.alive(content)
         if alive and fields[:1] == ["Z"]:
             return ContainerError(doing, "the first thread of its process 1 has ended", abi.ENOENT)

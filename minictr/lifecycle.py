@@ -8,7 +8,7 @@ Side: host
 
 import _signal  # `signal` imports enum: 3 ms
 
-from . import abi, cgroup_making, clone, foreground, paths, preparation, process, state
+from . import abi, cgroup_making, clone, foreground, lifetime, paths, preparation, process, state
 from . import unix as os
 from .errors import ContainerError, Degradation, cleaning, step
 from .first import STAGES
@@ -268,7 +268,7 @@ class Container:
         ours."""
         config, group = self.plan.spec.config, self.group
         told = cgroup_path(config.get("linux") or {}, self.spec.identifier, self.entry.path)
-        known = {"boot": state.boot()}  # type: dict[str, object]
+        known = {"boot": lifetime.boot()}  # type: dict[str, object]
         if group.parts and group.parts[0].path != told:
             known.update(cgroups=group.directories(), cgroup_parents=group.parents)
             known["systemd"] = group.noted()
@@ -404,7 +404,7 @@ class Container:
             "created": self.created,
             "owner": os.geteuid(),
             "start_time": self.started if self.pid else 0,
-            "boot": state.boot(),
+            "boot": lifetime.boot(),
             "stop_signal": self.spec.stop_signal,
             "command": self.plan.args[0],
             "init": self.spec.init,

@@ -7,7 +7,7 @@ Side: host
 import _signal  # `signal` imports enum: 3 ms
 import time
 
-from . import abi, libc, paths, state
+from . import abi, libc, lifetime, paths, state
 from . import unix as os
 from .errors import UNENDING, ContainerError
 from .spec import Spec, cgroup_of
@@ -30,7 +30,7 @@ def load(entry: state.Entry) -> "dict":
 def alive(content: "dict[str, object]") -> bool:
     """The container's first process runs, and is the one that was started."""
     pid, started = content.get("pid"), content.get("start_time")
-    return isinstance(pid, int) and isinstance(started, int) and pid > 0 and state.runs(pid, started)
+    return isinstance(pid, int) and isinstance(started, int) and pid > 0 and lifetime.runs(pid, started)
 
 
 def group_of(content: "dict"):
@@ -169,7 +169,7 @@ def is_stuck(content: "dict") -> bool:
     """Whether the first process, which was sent KILL, is in a sleep that does not end by it."""
     if wait_ended([content], 0.1):
         return False
-    return paths.read_text("/proc/%d/stat" % content["pid"]).rpartition(")")[2].split()[:1] == ["D"]
+    return lifetime.stat_fields(content["pid"])[:1] == ["D"]
 
 
 def by_namespace(first: int) -> "list[int]":
@@ -179,7 +179,7 @@ def by_namespace(first: int) -> "list[int]":
     found, parents = {first}, {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            fields = paths.read_text("/proc/%s/stat" % name).rpartition(")")[2].split()
+            fields = lifetime.stat_fields(name)
             parents[int(name)] = int(fields[1]) if len(fields) > 1 else 0  # proc(5): state, then the parent
             if theirs not in (0, own) and _namespace(name) == theirs:
                 found.add(int(name))
@@ -195,7 +195,7 @@ def oldest_child(first: int) -> int:
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
-            fields = paths.read_text("/proc/%s/stat" % name).rpartition(")")[2].split()
+            fields = lifetime.stat_fields(name)
             if len(fields) > 19 and int(fields[1]) == first:  # proc(5): state, then the parent
                 found.append((int(fields[19]), int(name)))  # when it started
     return min(found)[1] if found else 0
@@ -260,11 +260,11 @@ def _ran(content: "dict", pidfd: int) -> bool:
     waited for it a moment before we look: then a kill tells it from a program that ended at once."""
     from . import program  # which `start` has loaded
 
-    started = content["start_time"] + state.boot_offset()
+    started = content["start_time"] + lifetime.boot_offset()
     ran = program.executed(content["pid"], content.get("command") or "", started)
     if ran is None and pidfd >= 0:
         try:
-            return state.exit_status(pidfd) != _signal.SIGKILL
+            return lifetime.exit_status(pidfd) != _signal.SIGKILL
         except OSError:  # before 6.15 that is not known
             return True
     return ran is not False

@@ -4,7 +4,7 @@ somebody was there. Its configuration lies beside it and says where its cgroup i
 Side: host
 """
 
-from . import cgroup, sound, state
+from . import cgroup, lifetime, sound, state
 from . import config as document
 from . import unix as os
 from .errors import ContainerError, step
@@ -35,11 +35,11 @@ def content(entry: state.Entry) -> "dict[str, object]":
     except ContainerError:  # no path of a cgroup
         return {}
     with step("look for container %s" % entry.identifier):
-        times = {pid: state.start_time(pid) for pid in group.pids()}
+        times = {pid: lifetime.start_time(pid) for pid in group.pids()}
     directories = group.directories()
     if _is_anothers(entry, directories):
         return {}
-    earlier = bool(noted.get("boot")) and state.boot() not in ("", noted["boot"])
+    earlier = bool(noted.get("boot")) and lifetime.boot() not in ("", noted["boot"])
     living = [pid for pid in times if times[pid] and not earlier]  # else who has its cgroup now
     first = min(living, key=lambda pid: (times[pid], pid)) if living else 0  # all else came later
     return {

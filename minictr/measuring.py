@@ -9,7 +9,7 @@ import os
 import select
 import time
 
-from . import abi, control, document, libc, living, looking, oom, paths, state, verbs
+from . import abi, control, document, libc, lifetime, living, looking, oom, paths, verbs
 from .errors import ContainerError, printable
 from .words import bad
 
@@ -224,7 +224,7 @@ def _percent(part: float, whole: float) -> float:
 def _age(content: "dict") -> float:
     """Seconds since its first process started (proc(5): start times are ticks since boot), as it was noted:
     /proc may hide that process."""
-    started = content["start_time"] + state.boot_offset()
+    started = content["start_time"] + lifetime.boot_offset()
     return float(paths.read_text("/proc/uptime").split()[0]) - started / 100
 
 

@@ -112,7 +112,7 @@ def executed(pid: int, command: str, started: int = 0) -> "bool | None":
     """
     head, _, rest = paths.read_text("/proc/%d/stat" % pid).rpartition(")")
     fields = rest.split()  # proc(5): from the third on. The 9th has flags; the 23rd its memory, 0 at the end
-    if len(fields) < 21 or (started and abs(int(fields[19]) - started) > 1):  # as of state.runs
+    if len(fields) < 21 or (started and abs(int(fields[19]) - started) > 1):  # as of lifetime.runs
         return None
     if fields[20] != "0":
         return True

@@ -3,7 +3,7 @@
 Side: both
 """
 
-from . import abi, forks, libc, paths, state
+from . import abi, forks, libc, lifetime, paths
 from . import unix as os
 from .errors import ContainerError, step
 from .sync import understood
@@ -54,7 +54,7 @@ def say_start(birth):
         if _says_start(birth):
             scored = birth.plan.oom_score_adj is not None
             score = paths.read_proc(birth.proc, "self/oom_score_adj").strip() if scored else ""
-            me.channel.say("started", state.own_start_time(birth.proc), score)
+            me.channel.say("started", lifetime.own_start_time(birth.proc), score)
 
     return say
 

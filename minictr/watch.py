@@ -11,7 +11,7 @@ import os
 import select
 import time
 
-from . import libc, state
+from . import libc, lifetime
 from .attended import LONGEST
 
 _FIRST = 10  # the descriptor's number is above this: no standard stream's, even where those are closed
@@ -20,7 +20,7 @@ _RARELY = 0.25  # seconds between two looks at a process without a descriptor
 
 
 class Watch:
-    """A process, by its number, and the time of its start as state.start_time has it: what has that
+    """A process, by its number, and the time of its start as lifetime.start_time has it: what has that
     number later is not taken for it. Holds a descriptor as long as it is referred to.
 
     kept: somebody keeps the number from being another's as yet
@@ -42,7 +42,7 @@ class Watch:
             return
         finally:
             os.close(descriptor)
-        if not kept and not self._runs() and state.start_time(pid):  # it ended, and another has its number
+        if not kept and not self._runs() and lifetime.start_time(pid):  # it ended, and another has its number
             self._close()
 
     def __del__(self) -> None:
@@ -54,7 +54,7 @@ class Watch:
             self.descriptor = -1
 
     def _runs(self) -> bool:
-        return self.pid > 0 and state.runs(self.pid, self.started)
+        return self.pid > 0 and lifetime.runs(self.pid, self.started)
 
     def over(self, deadline: "float | None") -> bool:
         """Wait for the end. False if it runs at DEADLINE, a time of time.monotonic(); None for no limit."""
@@ -81,7 +81,7 @@ class Watch:
             patience = min(patience, deadline)
         while self.descriptor >= 0:
             try:
-                found = state.exit_status(self.descriptor)
+                found = lifetime.exit_status(self.descriptor)
             except OSError:  # ENOTTY, EINVAL: before 6.13; ESRCH: before 6.15
                 break
             if found is not None:

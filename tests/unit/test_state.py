@@ -9,7 +9,7 @@ import pytest
 import support
 from support import in_child, needs, wait_until
 
-from minictr import libc, living, state
+from minictr import libc, lifetime, living, state
 from minictr.errors import ContainerError
 
 
@@ -323,9 +323,9 @@ def test_a_process_that_nobody_has_waited_for_has_no_start_time():
     pid = os.fork()
     if pid == 0:
         signal.pause()
-    assert state.start_time(pid) > 0
+    assert lifetime.start_time(pid) > 0
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert state.start_time(pid) == 0
+    assert lifetime.start_time(pid) == 0
     os.waitpid(pid, 0)
     assert not living.alive({"pid": pid, "start_time": 0})  # it had ended when that was noted down
