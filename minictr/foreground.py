@@ -103,7 +103,8 @@ def _interrupt(number: int, frame: object) -> None:
 def wait(pid: int, timeout: float, end) -> int:
     """Pass signals on to PID until it ends; its exit status, 128 + N for signal N.
 
-    timeout: seconds until END is called with PID, 0 for never; it tells in how many it is due again
+    timeout: seconds until END is called with PID, 0 for never; it tells in how many it is due again, by a
+        number below 0 where it has killed PID
     """
     deadline = time.monotonic() + timeout if timeout else 0.0
     listen = forwarded() | {_signal.SIGCHLD}
@@ -114,7 +115,7 @@ def wait(pid: int, timeout: float, end) -> int:
             return status
         left = max(deadline - time.monotonic(), 0) if deadline else LONG
         if not left:
-            again = end(pid)
+            again = abs(end(pid))
             deadline = time.monotonic() + again if again else 0.0
             continue
         if slim_at and time.monotonic() >= slim_at:

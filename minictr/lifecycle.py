@@ -315,7 +315,7 @@ class Container:
             status = self.attend(birth, self.spec.timeout, self.time_over)
         else:
             self.watch.until(self.spec.timeout, self.time_over)
-            status = self.attend(birth, self.watch.look(birth.pid), self.watch.look)
+            status = self.attend(birth, abs(self.watch.look(birth.pid)), self.watch.look)
         birth.pid = self.pid = 0
         self.ending = {"status": status}
         try:
@@ -350,7 +350,8 @@ class Container:
         return ending
 
     def time_over(self, pid: int) -> float:
-        """Kill it, frozen or not; and where it does not end by that, what else is in it."""
+        """Kill it, frozen or not; and where it does not end by that, what else is in it. As foreground.wait
+        has it."""
         from . import living  # which `_while_it_is_made` has loaded
 
         foreground.send(pid, _signal.SIGKILL)
@@ -359,7 +360,7 @@ class Container:
         if self.overdue:
             living.kill_rest(self.content("running"))
         self.overdue = True
-        return living.PATIENT
+        return -living.PATIENT
 
     # --- steps ----------------------------------------------------------------------------
 

@@ -20,18 +20,17 @@ class Watch:
 
     def __init__(self, most: int) -> None:
         self.most, self.peak, self.found = most, 0, {}  # type: int, int, dict[str, object]
-        self.deadline, self.end = 0.0, None
+        self.deadline, self.end, self.over = 0.0, None, False
 
     def until(self, timeout: float, end) -> None:
-        """After TIMEOUT seconds, if not 0, END is to be called with the process id; it tells in how many it
-        is due again."""
+        """After TIMEOUT seconds, if not 0, END is to be called, as foreground.wait does."""
         self.deadline, self.end = time.monotonic() + timeout if timeout else 0.0, end
 
     def look(self, pid: int) -> float:
-        """One look at the container whose first process is PID; in how many seconds the next is due."""
+        """One look at the container whose first process is PID, as foreground.wait has it."""
         begun = time.monotonic()
         if self.deadline and begun >= self.deadline:
-            self.deadline = begun + self.end(pid)  # type: ignore[misc]
+            self.deadline, self.over = begun + abs(self.end(pid)), True  # type: ignore[misc]
         members = living.by_namespace(pid)
         used = sum(map(memory_of, members))
         self.peak = max(self.peak, used)
@@ -41,7 +40,8 @@ class Watch:
             self.found = {
                 "oom": True, "kills": len(killed), "limit": self.most, "peak": self.peak, "by": "minictr",
             }  # fmt: skip
-        return max(INTERVAL, (time.monotonic() - begun) / SHARE)
+        due = max(INTERVAL, (time.monotonic() - begun) / SHARE)
+        return -due if self.over or self.found else due
 
 
 def memory_of(pid: int) -> int:

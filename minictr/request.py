@@ -148,7 +148,7 @@ class Request:
         self.talk.say("done", self.status, self.out_of_memory, self._records(), self.report.warnings)
 
     def end(self, pid: int) -> float:
-        """Kill the program PID; of a container, all of it. In how many seconds that is due again."""
+        """Kill the program PID; of a container, all of it. As foreground.wait has it."""
         foreground.send(pid, _signal.SIGKILL)
         return 0
 
@@ -170,7 +170,8 @@ class Request:
     def _wait(self, pid: int, due: float, look) -> int:
         """The status of PID as wait(2) has it.
 
-        due: in how many seconds LOOK is called with PID, 0 for never; it says when it is due again
+        due: in how many seconds LOOK is called with PID, 0 for never; it says when it is due again,
+            as foreground.wait has it
         """
         reader, wake = os.pipe()
         os.set_blocking(wake, False)
@@ -194,7 +195,7 @@ class Request:
                 self.seat.leave()
                 leaving = 0.0
             if deadline and now >= deadline:
-                due = look(pid)
+                due = abs(look(pid))
                 deadline = time.monotonic() + due if due else 0.0
                 continue
             left = min([end - now for end in (leaving, deadline) if end] or [foreground.LONG])
@@ -205,7 +206,7 @@ class Request:
                 if descriptor == self.talk.sock.fileno():
                     self.talk.hear()
                 waiting.unregister(descriptor)
-                again = self.end(pid)
+                again = abs(self.end(pid))
                 if again:
                     look, deadline = self.end, time.monotonic() + again
         _signal.set_wakeup_fd(-1)

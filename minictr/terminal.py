@@ -63,7 +63,7 @@ class Relay:
             ready = self._wait(waker, left * 1000)
             if deadline and time.monotonic() >= deadline:
                 again = end(pid)
-                deadline, over = time.monotonic() + again if again else 0.0, not again
+                deadline, over = time.monotonic() + abs(again) if again else 0.0, again <= 0
             if 0 in ready:
                 self._read_input()
             if 1 in ready:
