@@ -135,7 +135,7 @@ class Yard:
             if libc.setns(descriptor, 0):
                 raise OSError(ctypes.get_errno(), "setns " + name)
             os.close(descriptor)
-        os.chdir("/")
+        os.chdir("/var/lib/yard")  # conmon leaves a file "oom" where it was called, once memory ran out
 
 
 def _hierarchies() -> "list[tuple[str, str, str]]":
