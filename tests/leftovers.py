@@ -232,8 +232,9 @@ def devices() -> "set[str]":
 
 
 def files() -> "set[str]":
-    """What minictr keeps on the host, and what a test user or minictr has put into shared places."""
-    found = set()
+    """What minictr keeps on the host, what a test user or minictr has put into shared places, and what lies
+    in the host's root, where a container's would be if it were taken for that."""
+    found = {"file /" + name for name in os.listdir("/")}
     for top in ("/run/minictr", "/var/lib/minictr"):
         for folder, directories, names in os.walk(top):
             found |= {"file " + os.path.join(folder, name) for name in directories + names}
