@@ -36,7 +36,7 @@ class Files:
         os.close(writer)
         os.close(proc)
         try:
-            said = _all_of(reader)
+            said = paths.read_all(reader)
         except BaseException:
             os.kill(pid, _signal.SIGKILL)  # it may end by that, or with the container
             raise
@@ -65,12 +65,3 @@ def _answer(writer: int, root: int, path: str, limit: int) -> None:
         said = b"-0 " + os.fsencode("%s\0%s" % (told.doing, told.why))
     while said:
         said = said[os.write(writer, said) :]
-
-
-def _all_of(reader: int) -> bytes:
-    pieces = []  # type: list[bytes]
-    while True:
-        piece = os.read(reader, 65536)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)

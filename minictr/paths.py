@@ -243,14 +243,19 @@ def read_proc(proc: int, path: str) -> str:
     """The text of PATH below PROC."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc)
     try:
-        content = b""
-        while True:
-            piece = os.read(descriptor, 65536)
-            if not piece:
-                return content.decode("utf-8", "surrogateescape")
-            content += piece
+        return read_all(descriptor).decode("utf-8", "surrogateescape")
     finally:
         os.close(descriptor)
+
+
+def read_all(descriptor: int) -> bytes:
+    """What is left to be read, up to the end."""
+    pieces = []  # type: list[bytes]
+    while True:
+        piece = os.read(descriptor, 65536)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
 
 
 def read_text(path: str, limit: int = 1 << 20, at: "int | None" = None) -> str:
